@@ -1,0 +1,27 @@
+"""Every error a user can cause. The command line prints the message alone, without a stack trace."""
+
+from __future__ import annotations
+
+
+class RecboleExtError(Exception):
+    """Base of all errors of this package. The message names the file, line or key and the way out."""
+
+
+class SourceDataError(RecboleExtError):
+    """Source files or atomic files are missing, empty or malformed."""
+
+
+class StoreError(RecboleExtError):
+    """An item embedding store is damaged, unsafe to read, or belongs to something else."""
+
+
+class EncoderError(RecboleExtError):
+    """An encoder can't be found or loaded, or is not the one it claims to be."""
+
+
+class AttachError(RecboleExtError):
+    """A store can't be attached to this model: no item embedding, a width mismatch, items without a vector."""
+
+
+class ConfigurationError(RecboleExtError):
+    """A benchmark file, a dataset config or a command-line override is wrong."""
