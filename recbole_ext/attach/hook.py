@@ -1,0 +1,160 @@
+"""Attach a store to a model: item tokens in, rows of ``item_embedding`` out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from recbole_ext.attach.parametrizations import Adapter, Frozen, Residual
+from recbole_ext.attach.transforms import apply_transforms
+from recbole_ext.errors import AttachError, ConfigurationError
+from recbole_ext.store import ItemEmbeddingStore
+
+log = logging.getLogger(__name__)
+
+MODES = ("full", "frozen", "adapter", "residual")
+MISSING = ("error", "mean", "random")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many of a dataset's items got their vector from the store."""
+
+    items: int
+    covered: int
+    missing: int
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | None:
+    """Give ``model.item_embedding`` the vectors of the store that ``config["item_embedding"]`` names.
+
+    Call it on a freshly built RecBole model, before its optimiser is built. Works for any model that keeps its
+    items in an ``nn.Embedding`` called ``item_embedding``. Rows are found by item *token*; row 0 (padding) and rows
+    past the last item (BERT4Rec's mask) are left alone. Without the key ``item_embedding`` nothing is touched
+    and no random number is drawn.
+
+    Args:
+        model: a RecBole recommender.
+        dataset: the RecBole dataset the model was built for; its item field maps tokens to internal ids.
+        config: RecBole's ``Config`` or any mapping with ``item_embedding`` (a path or an ``ItemEmbeddingStore``),
+            ``item_embedding_transform``, ``item_embedding_mode`` and ``item_embedding_missing``.
+
+    Returns:
+        The coverage, or ``None`` where no store is named.
+
+    Raises:
+        AttachError: the model has no ``item_embedding``; widths differ; items are missing under ``error``.
+        ConfigurationError: an unknown mode, policy or transform.
+        StoreError: the store can't be read.
+    """
+    source = config["item_embedding"]
+    if not source:
+        return None
+    mode = _choice(config, "item_embedding_mode", MODES)
+    policy = _choice(config, "item_embedding_missing", MISSING)
+    embedding = _item_embedding(model)
+    store = source if isinstance(source, ItemEmbeddingStore) else ItemEmbeddingStore.load(Path(source))
+    tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
+    rows = store.rows(tokens)
+    covered = rows >= 0
+    coverage = Coverage(len(tokens), int(covered.sum()), int((~covered).sum()))
+    log.info(
+        "item_embedding: %d of %d items covered by the store %s, mode %s",
+        coverage.covered,
+        coverage.items,
+        source if not isinstance(source, ItemEmbeddingStore) else "given",
+        mode,
+    )
+    _check_coverage(coverage, policy, tokens, covered, source)
+    vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
+    vectors = _fill_missing(vectors, covered, policy, config["seed"])
+    _check_width(vectors, embedding, mode)
+    _put(vectors.to(embedding.weight.device), embedding, mode)
+    return coverage
+
+
+def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
+    value = config[key] or choices[0]
+    if value not in choices:
+        raise ConfigurationError(f"{key}: {value!r} is unknown; choose one of {', '.join(choices)}.")
+    return value
+
+
+def _item_embedding(model: Any) -> nn.Embedding:
+    embedding = getattr(model, "item_embedding", None)
+    if not isinstance(embedding, nn.Embedding):
+        raise AttachError(
+            f"item_embedding: {type(model).__name__} keeps its items in no nn.Embedding named 'item_embedding', "
+            "so a store can't be attached; take another model or drop the key item_embedding."
+        )
+    if parametrize.is_parametrized(embedding):
+        raise AttachError("item_embedding: this model has a store attached already; build a fresh model.")
+    return embedding
+
+
+def _check_coverage(
+    coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, source: Any
+) -> None:
+    if coverage.covered == 0:
+        raise AttachError(
+            f"item_embedding: none of the dataset's {coverage.items} items is in the store {source}; "
+            "it was made for another dataset. Encode this one: recbole-ext encode DATASET --out STORE."
+        )
+    if coverage.missing and policy == "error":
+        absent = [token for token, there in zip(tokens, covered.tolist(), strict=True) if not there]
+        raise AttachError(
+            f"item_embedding: {coverage.missing} of {coverage.items} items are not in the store {source}, the first "
+            f"{', '.join(absent[:5])}. Set item_embedding_missing to 'mean' or 'random', or encode the dataset again."
+        )
+
+
+def _fill_missing(vectors: torch.Tensor, covered: torch.Tensor, policy: str, seed: Any) -> torch.Tensor:
+    """Rows for every item, ``[items, width]``: ``vectors`` where covered, elsewhere what the policy says.
+
+    ``mean`` is the mean of the covered rows; ``random`` draws from a normal distribution with the covered rows'
+    mean and standard deviation per dimension, from a generator of its own seeded with the run's seed.
+    """
+    filled = vectors.mean(dim=0).repeat(len(covered), 1)
+    if policy == "random":
+        generator = torch.Generator().manual_seed(int(seed or 0))
+        noise = torch.randn(filled.shape, generator=generator)
+        filled = filled + noise * vectors.std(dim=0, correction=0)
+    filled[covered] = vectors
+    return filled
+
+
+def _check_width(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> None:
+    n_items, width = vectors.shape
+    if embedding.num_embeddings <= n_items:
+        raise AttachError(
+            f"item_embedding: the model's matrix has {embedding.num_embeddings} rows, too few for {n_items} items and "
+            "the padding row; it was built for another dataset."
+        )
+    if mode != "adapter" and width != embedding.embedding_dim:
+        raise AttachError(
+            f"item_embedding: the vectors are {width} wide, the model's items {embedding.embedding_dim}. Bridge them "
+            f"with item_embedding_transform: [{{pca: {embedding.embedding_dim}}}], with item_embedding_mode: adapter, "
+            f"or give the model the vectors' width (hidden_size or embedding_size: {width})."
+        )
+
+
+def _put(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> None:
+    if mode == "full":
+        with torch.no_grad():
+            embedding.weight[1 : 1 + len(vectors)] = vectors
+    elif mode == "frozen":
+        parametrize.register_parametrization(embedding, "weight", Frozen(vectors))
+    elif mode == "residual":
+        parametrize.register_parametrization(embedding, "weight", Residual(vectors))
+    else:
+        adapter = Adapter(vectors, embedding.embedding_dim).to(vectors.device)
+        parametrize.register_parametrization(embedding, "weight", adapter)

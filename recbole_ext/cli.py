@@ -1,0 +1,175 @@
+"""The command line: one command per stage of the road. A user's mistake prints one message and exits with 2."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recbole_ext import __version__
+from recbole_ext.errors import RecboleExtError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 some runs failed, 2 a mistake in the input, 130 stopped."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser()
+    options, overrides = parser.parse_known_args(arguments)
+    if overrides and options.command != "run":
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    options.overrides = overrides
+    options.line = shlex.join(["recbole-ext", *arguments])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("recbole_ext").setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    try:
+        return options.run(options)
+    except RecboleExtError as error:
+        print(f"recbole-ext: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("recbole-ext: stopped; the next call goes on from what is finished.", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="recbole-ext",
+        description="Does a language model help sequential recommendation, and what does it cost? On RecBole.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--verbose", action="store_true", help="log details")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_convert(commands)
+    _add_encode(commands)
+    _add_run(commands)
+    _add_report(commands)
+    doctor = commands.add_parser("doctor", help="versions, device, what works and what does not")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    from recbole_ext.convert.formats import FORMATS
+
+    parser = commands.add_parser(
+        "convert",
+        help="source files to RecBole's atomic files",
+        description="Convert source files to DIR/NAME/NAME.inter and NAME.item, and say what was kept and dropped.",
+        epilog="formats: " + "; ".join(f"{name}: {format.source_is}" for name, format in FORMATS.items()),
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or file that holds the source")
+    parser.add_argument("--format", required=True, choices=sorted(FORMATS))
+    parser.add_argument("--name", required=True, help="the dataset's name in RecBole")
+    parser.add_argument("--out", type=Path, default=Path("artifacts/data"), metavar="DIR", help="default: %(default)s")
+    parser.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from recbole_ext.convert import convert
+
+    report = convert(options.source, options.format, options.name, options.out)
+    print("\n".join(report.lines()))
+    return 0
+
+
+def _add_encode(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "encode",
+        help="item text to an item embedding store",
+        description="Encode the text of every item of DATASET. A call with nothing changed does no work; an "
+        "interrupted one goes on where it was.",
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="named as in RecBole")
+    parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
+    parser.add_argument("--encoder", default="minilm", help="minilm (packaged), a Hugging Face name or a path")
+    parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="the store's folder")
+    parser.add_argument(
+        "--template",
+        action="append",
+        metavar="PART",
+        help='a part of the text, such as "Brand: {brand}"; repeat for more. Default: the dataset config\'s item_text, '
+        "else all text fields",
+    )
+    parser.add_argument("--dataset-configs", type=Path, default=Path("dataset_configs"), help="default: %(default)s")
+    parser.add_argument("--pooling", choices=["cls", "mean", "last"], help="default: the model's own, else mean")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--max-tokens", type=int, help="cut texts after so many tokens; default: the model's limit")
+    parser.add_argument("--precision", default="float32", choices=["float32", "float16", "bfloat16"])
+    parser.add_argument("--device", action="append", help="torch device; repeat for several. Default: the best one")
+    parser.set_defaults(run=_encode)
+
+
+def _encode(options: argparse.Namespace) -> int:
+    from recbole_ext.encode import encode
+    from recbole_ext.run.spec import read_dataset_config
+
+    settings = read_dataset_config(options.dataset_configs / f"{options.dataset}.yaml")
+    report = encode(
+        options.dataset,
+        options.data_path,
+        options.encoder,
+        out=options.out,
+        template=options.template or settings.get("item_text"),
+        pooling=options.pooling,
+        batch_size=options.batch_size,
+        precision=options.precision,
+        devices=options.device,
+        max_tokens=options.max_tokens,
+        item_field=settings.get("ITEM_ID_FIELD", "item_id"),
+    )
+    print("\n".join(report.lines()))
+    return 0
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="a grid of runs and its leaderboard",
+        usage="recbole-ext run [-h] [BENCHMARK.yaml] [--key=value ...]",
+        description="Run what is missing of the benchmark's grid, then print and write its leaderboard. Without a "
+        "file: the embedded benchmark on ml-100k. --key=value overrides RecBole's keys and the benchmark's.",
+    )
+    parser.add_argument("benchmark", nargs="?", type=Path, metavar="BENCHMARK.yaml")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from recbole_ext.run.benchmark import EMBEDDED, load_benchmark, parse_overrides
+
+    benchmark = load_benchmark(options.benchmark or EMBEDDED, parse_overrides(options.overrides))
+    from recbole_ext.run.grid import run_benchmark
+
+    report, failed = run_benchmark(benchmark, options.line)
+    print("\n".join(report.lines()))
+    if benchmark.note:
+        print(f"\n{benchmark.note.strip()}")
+    return 1 if failed else 0
+
+
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="leaderboard, figures and page again from the run records",
+        description="Write leaderboard.csv, leaderboard.md, figures and index.html from DIR/runs.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="results/BENCHMARK")
+    parser.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from recbole_ext.report import write_report
+
+    print("\n".join(write_report(options.folder).lines()))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from recbole_ext.doctor import examine
+
+    findings = examine()
+    print("\n".join(str(finding) for finding in findings))
+    return 0 if all(finding.works for finding in findings) else 1

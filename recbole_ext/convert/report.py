@@ -1,0 +1,67 @@
+"""What a conversion kept, and what it did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """Counts of one conversion; ``NAME.conversion.json`` holds the same.
+
+    Attributes:
+        name: the dataset's name.
+        format: the source's format.
+        users: distinct users in ``.inter``.
+        items: distinct items in ``.inter``.
+        interactions: rows of ``.inter``.
+        described_items: rows of ``.item``.
+        items_without_text: items in ``.inter`` that have no text in ``.item``, no row or an empty one.
+        items_without_row: those of them that have no row.
+        items_without_interaction: rows of ``.item`` whose item is not in ``.inter``.
+        duplicate_items: descriptions left out because their item has an earlier one.
+        empty_fields: field of ``.item`` to the number of rows where it is empty.
+        dropped: reason to count of what else was left out.
+    """
+
+    name: str
+    format: str
+    users: int
+    items: int
+    interactions: int
+    described_items: int
+    items_without_text: int = 0
+    items_without_row: int = 0
+    items_without_interaction: int = 0
+    duplicate_items: int = 0
+    empty_fields: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """The report in words, one fact a line; what didn't happen isn't mentioned, but a loss always is."""
+        lines = [
+            f"{self.name}: {self.users:,} users, {self.items:,} items, {self.interactions:,} interactions; "
+            f"{self.described_items:,} items described"
+        ]
+        if self.items_without_text:
+            lines.append(
+                f"items without text: {self.items_without_text:,} "
+                f"({self.items_without_row:,} without a description, "
+                f"{self.items_without_text - self.items_without_row:,} with an empty one); "
+                f"item_embedding_missing says what becomes of them"
+            )
+        if self.items_without_interaction:
+            lines.append(
+                f"items described but never interacted with, kept: {self.items_without_interaction:,}"
+            )
+        empty = [f"{name} {count:,}" for name, count in self.empty_fields.items() if count]
+        if empty:
+            lines.append(f"empty fields: {', '.join(empty)}")
+        if self.duplicate_items:
+            lines.append(
+                f"dropped: {self.duplicate_items:,} further descriptions of an item (the first is kept)"
+            )
+        lines += [f"dropped: {count:,} {reason}" for reason, count in self.dropped.items() if count]
+        if not self.duplicate_items and not any(self.dropped.values()):
+            lines.append("dropped: nothing")
+        return lines

@@ -1,0 +1,126 @@
+"""The conversion itself: read, clean, count, write."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from recbole_ext.convert.formats import FORMATS
+from recbole_ext.convert.report import ConversionReport
+from recbole_ext.convert.source import SourceData
+from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.text import clean
+from recbole_ext.writing import replacing_file
+
+logger = logging.getLogger(__name__)
+
+_INTERACTION_TYPES = {"user_id": "token", "item_id": "token", "timestamp": "float", "rating": "float"}
+
+
+def convert(source: Path, format: str, name: str, out: Path) -> ConversionReport:
+    """Convert source files to the atomic files ``out/name/name.inter`` and ``out/name/name.item``.
+
+    Item text is cleaned (see ``recbole_ext.text.clean``); no user, item or interaction is filtered.
+    ``name.conversion.json`` beside them holds the report. Other files in ``out/name`` are left alone.
+
+    Args:
+        source: what the format asks for, see ``FORMATS[format].source_is``.
+        format: a key of ``FORMATS``.
+        name: the dataset's name in RecBole, also the folder's.
+        out: RecBole's ``data_path``, created if need be.
+
+    Raises:
+        ConfigurationError: there is no such format, or the name can't name a folder.
+        SourceDataError: the source is missing, empty or malformed.
+        RecboleExtError: the files can't be written. What was there before is unchanged.
+    """
+    if format not in FORMATS:
+        raise ConfigurationError(f"No source format '{format}'. There are: {', '.join(FORMATS)}.")
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ConfigurationError(
+            f"'{name}' can't name a dataset. Use letters, digits, '_', '-', '+' and '.', "
+            f"and begin with a letter or digit."
+        )
+    data = FORMATS[format].read(source, name)
+    items = _cleaned(data.items)
+    report = _count(name, format, data, items)
+    _write(out / name, name, data.interactions, items, report)
+    logger.info("Wrote %s and %s", out / name / f"{name}.inter", out / name / f"{name}.item")
+    return report
+
+
+def _cleaned(items: pd.DataFrame) -> pd.DataFrame:
+    columns = tqdm(items.columns, desc="cleaning item text", unit=" fields", delay=3)
+    cleaned = {column: [clean(text) for text in items[column]] for column in columns}
+    return pd.DataFrame(cleaned, index=items.index, columns=items.columns, dtype=object)
+
+
+def _count(name: str, format: str, data: SourceData, items: pd.DataFrame) -> ConversionReport:
+    interacted = pd.Index(data.interactions["item_id"].unique())
+    with_text = items.index[(items != "").any(axis=1)]
+    return ConversionReport(
+        name=name,
+        format=format,
+        users=data.interactions["user_id"].nunique(),
+        items=len(interacted),
+        interactions=len(data.interactions),
+        described_items=len(items),
+        items_without_text=len(interacted.difference(with_text)),
+        items_without_row=len(interacted.difference(items.index)),
+        items_without_interaction=len(items.index.difference(interacted)),
+        duplicate_items=data.duplicate_items,
+        empty_fields={column: int((items[column] == "").sum()) for column in items.columns},
+        dropped=dict(data.dropped),
+    )
+
+
+def _write(
+    folder: Path, name: str, interactions: pd.DataFrame, items: pd.DataFrame, report: ConversionReport
+) -> None:
+    kept = [column for column in _INTERACTION_TYPES if column in interactions]
+    inter_rows = zip(*(_as_written(interactions[column]) for column in kept), strict=True)
+    item_rows = zip(items.index, *(items[column] for column in items.columns), strict=True)
+    is_new = not folder.exists()
+    try:
+        # All three are written in full before the first takes its name, and .inter, without which RecBole
+        # sees no dataset, takes its name last.
+        with ExitStack() as files:
+            inter_file = files.enter_context(replacing_file(folder / f"{name}.inter"))
+            item_file = files.enter_context(replacing_file(folder / f"{name}.item"))
+            report_file = files.enter_context(replacing_file(folder / f"{name}.conversion.json"))
+            _write_table(
+                inter_file, [f"{column}:{_INTERACTION_TYPES[column]}" for column in kept], inter_rows
+            )
+            header = ["item_id:token", *(f"{column}:token_seq" for column in items.columns)]
+            _write_table(item_file, header, item_rows)
+            report_file.write_text(json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    except BaseException as error:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        if isinstance(error, OSError):
+            raise RecboleExtError(
+                f"{folder} can't be written: {error.strerror or error}. "
+                f"Free some space or choose another --out."
+            ) from error
+        raise
+
+
+def _as_written(column: pd.Series) -> Iterable[str]:
+    if column.name in ("user_id", "item_id"):
+        return column
+    # Whole numbers without ".0", and everything else with as many digits as it takes to read it back exactly.
+    return (f"{value:.0f}" if float(value).is_integer() else repr(float(value)) for value in column)
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(header) + "\n")
+        file.writelines("\t".join(row) + "\n" for row in rows)

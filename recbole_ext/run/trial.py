@@ -1,0 +1,49 @@
+"""A minute version of a run, to see that RecBole works on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def try_recbole(folder: Path) -> float:
+    """Train SASRec on a tiny made-up dataset below ``folder``, evaluate and resume; returns its NDCG@10.
+
+    Raises whatever RecBole raises where it does not work.
+    """
+    from recbole_ext.compat import make_recbole_work, without_command_line
+
+    make_recbole_work()
+    from recbole.config import Config
+    from recbole.utils import get_model, init_seed
+
+    from recbole_ext.run.spec import PROTOCOL
+    from recbole_ext.training import build_trainer, load
+
+    dataset = folder / "trial"
+    dataset.mkdir(parents=True)
+    lines = [f"u{user}\ti{(user + step) % 20}\t{step}" for user in range(30) for step in range(6)]
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (dataset / "trial.inter").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    settings = {
+        **PROTOCOL,
+        "data_path": str(folder),
+        "topk": [10],
+        "epochs": 1,
+        "hidden_size": 16,
+        "inner_size": 16,
+        "train_neg_sample_args": None,
+        "show_progress": False,
+        "checkpoint_dir": str(folder / "checkpoints"),
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    }
+    with without_command_line():
+        config = Config(model="SASRec", dataset="trial", config_dict=settings)
+    init_seed(config["seed"], config["reproducibility"])
+    loaders = load(config)
+    model = get_model("SASRec")(config, loaders.train._dataset).to(config["device"])
+    checkpoint = folder / "checkpoints" / "trial.pth"
+    trainer = build_trainer(config, model, checkpoint)
+    trainer.fit(loaders.train, loaders.valid, verbose=False)
+    metrics = trainer.evaluate(loaders.test, load_best_model=True)
+    build_trainer(config, model, checkpoint).resume_checkpoint(checkpoint)
+    return float(metrics["ndcg@10"])

@@ -1,0 +1,17 @@
+"""What the process that runs are forked from has loaded, and how a run's process behaves."""
+
+from __future__ import annotations
+
+import logging
+
+import recbole.data  # noqa: F401  (loaded once, so that each run starts in milliseconds)
+import recbole.trainer  # noqa: F401
+
+import recbole_ext.run.single
+import recbole_ext.training  # noqa: F401
+
+
+def quiet_recbole() -> None:
+    """RecBole logs through the root logger; a run's progress is its record, so only warnings of others pass."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("recbole_ext").setLevel(logging.INFO)

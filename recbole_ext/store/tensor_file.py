@@ -1,0 +1,76 @@
+"""A ``.npy`` or ``.pt`` tensor with a list of item tokens beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recbole_ext.errors import StoreError
+from recbole_ext.store.item_tokens import parse_item_tokens
+from recbole_ext.store.pickles import CONVERT, refuse_pickle
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TENSOR_FORMATS = (".npy", ".pt", ".pth")
+
+
+def read_tensor_file(path: Path) -> tuple[Tensor, list[str]]:
+    """Read the tensor ``path`` and the tokens of ``NAME.items.json`` or ``NAME.items.txt`` (one a line).
+
+    Returns:
+        The tensor as it is on disk and the tokens; whether they fit together is not checked here.
+
+    Raises:
+        StoreError: an unsafe or damaged file, something else than a single tensor, or no token list.
+    """
+    tensor = _read_npy(path) if path.suffix == ".npy" else _read_pt(path)
+    return tensor, _read_token_list(path)
+
+
+def _read_npy(path: Path) -> Tensor:
+    import numpy
+    import torch
+
+    refuse_pickle(path)
+    try:
+        array = numpy.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise StoreError(f"{path} is no plain .npy array ({error}). {CONVERT}") from None
+    if not isinstance(array, numpy.ndarray) or array.dtype.kind not in "fiu":
+        raise StoreError(f"{path} doesn't hold one array of numbers. {CONVERT}")
+    return torch.from_numpy(numpy.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def _read_pt(path: Path) -> Tensor:
+    import torch
+
+    try:
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+    # The kinds of damage a file can have are the business of torch's reader; whatever it says, it isn't a
+    # tensor.
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StoreError(f"{path} doesn't load with weights_only=True ({reason}). {CONVERT}") from error
+    if not isinstance(tensor, torch.Tensor):
+        raise StoreError(
+            f"{path} holds a {type(tensor).__name__}, not one tensor; save the matrix alone with torch.save."
+        )
+    return tensor.detach()
+
+
+def _read_token_list(path: Path) -> list[str]:
+    as_json, as_text = path.with_suffix(".items.json"), path.with_suffix(".items.txt")
+    try:
+        if as_json.exists():
+            return parse_item_tokens(json.loads(as_json.read_text(encoding="utf-8")), as_json)
+        if as_text.exists():
+            lines = as_text.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            return parse_item_tokens(lines, as_text)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: its list of item tokens can't be read: {error}.") from None
+    raise StoreError(
+        f"{path} says nothing about which row is which item. Put the item tokens, in row order, beside it: "
+        f"{as_json.name} (a JSON list) or {as_text.name} (one a line)."
+    )

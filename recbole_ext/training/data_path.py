@@ -1,0 +1,110 @@
+"""From a RecBole config to data loaders, and from a model to the fastest exact way of training it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import ModelType
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.training.evaluation import bounded_batch_size
+from recbole_ext.training.exactness import rows_are_exact, trimming_is_exact
+from recbole_ext.training.masked import MaskedRowLoader, masked_loss
+from recbole_ext.training.objective import row_loss
+from recbole_ext.training.rows import UserRowLoader
+from recbole_ext.training.sequences import SequenceViewDataset
+from recbole_ext.training.transformer import fuse_kernels
+
+log = logging.getLogger(__name__)
+
+TRAINING_SAMPLES = ("auto", "user", "prefix", "augmented")
+
+
+@dataclass
+class Loaders:
+    """The three splits as RecBole's loaders, and the whole dataset they come from."""
+
+    dataset: Any
+    train: Any
+    valid: Any
+    test: Any
+
+
+@dataclass(frozen=True)
+class DataPath:
+    """How a model is trained: ``user`` rows, trimmed ``prefix`` samples, or RecBole's ``augmented`` samples."""
+
+    name: str
+    train: Any
+    loss_of_rows: Callable[[Any, Any], torch.Tensor] | None = None
+
+
+def load(config: Any) -> Loaders:
+    """Read and split the dataset of ``config`` by RecBole's own rules."""
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["benchmark_filename"] is None:
+        dataset = SequenceViewDataset(config)
+        config["eval_batch_size"] = bounded_batch_size(config["eval_batch_size"], dataset.item_num)
+    else:
+        dataset = create_dataset(config)
+    return Loaders(dataset, *data_preparation(config, dataset))
+
+
+def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
+    """The fastest way of training ``model`` that keeps RecBole's objective, or the one ``training_samples`` names.
+
+    ``user``: one row per user (BERT4Rec: masked rows). ``prefix``: RecBole's samples, padded to the batch's longest
+    only. ``augmented``: RecBole's samples and evaluation to the last bit. ``auto`` takes the first of these that the
+    model proves exact; what ``user`` means for BERT4Rec is said in :mod:`recbole_ext.training.masked`.
+
+    Raises:
+        ConfigurationError: an unknown value, or ``user`` or ``prefix`` for a model that it does not fit.
+    """
+    wanted = config["training_samples"] or "auto"
+    if wanted not in TRAINING_SAMPLES:
+        raise ConfigurationError(
+            f"training_samples: {wanted!r} is unknown; choose one of {', '.join(TRAINING_SAMPLES)}."
+        )
+    stock = DataPath("augmented", loaders.train)
+    if wanted == "augmented" or not isinstance(loaders.dataset, SequenceViewDataset):
+        return stock
+    if not config["single_spec"]:
+        log.info("training_samples: several processes train on RecBole's own samples")
+        return stock
+    path = _rows(config, model, loaders) if wanted in ("auto", "user") else None
+    if path is None and wanted in ("auto", "prefix"):
+        path = _trimmed_prefixes(config, model, loaders)
+    if path is None:
+        if wanted != "auto":
+            raise ConfigurationError(
+                f"training_samples: {wanted!r} would change what {type(model).__name__} learns; use auto or augmented."
+            )
+        return stock
+    fuse_kernels(model)
+    for split in (loaders.valid, loaders.test):
+        split._dataset.trim_padding = trimming_is_exact(model, split._dataset)
+    return path
+
+
+def _rows(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
+    dataset, sampler = loaders.train._dataset, loaders.train._sampler
+    if type(model).__name__ == "BERT4Rec":
+        # RecBole's transform masks evaluation batches too, which nothing reads.
+        loaders.valid.transform = loaders.test.transform = lambda _, interaction: interaction
+        return DataPath("user", MaskedRowLoader(config, dataset, sampler), masked_loss)
+    if config["transform"] is not None:
+        return None
+    loader = UserRowLoader(config, dataset, sampler)
+    return DataPath("user", loader, row_loss) if rows_are_exact(model, loader) else None
+
+
+def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
+    dataset = loaders.train._dataset
+    if config["transform"] is not None or not trimming_is_exact(model, dataset):
+        return None
+    dataset.trim_padding = True
+    return DataPath("prefix", loaders.train)

@@ -1,0 +1,148 @@
+"""One row per user: every training target of a user predicted in one forward pass.
+
+RecBole trains a sequential model on one sample per prefix. With causal attention (or a recurrent network) and
+right padding, the output at position ``t`` of a sequence *is* the output of its prefix of length ``t + 1``, so
+all prefixes that begin at the same item share one forward pass. Where a history is longer than
+``MAX_ITEM_LIST_LENGTH``, RecBole's window slides by one item per target; such a window begins at an item of its
+own and is a row with one target. Grouping the samples by the start of their window therefore gives exactly
+RecBole's objective for histories of any length.
+
+``window_stride`` trades that exactness for speed on long histories: windows then begin only at every
+``window_stride``-th item, and a target sees between ``MAX_ITEM_LIST_LENGTH - window_stride + 1`` and
+``MAX_ITEM_LIST_LENGTH`` items instead of always the maximum. The default, 1, is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_ext.training.sequences import SequenceViewDataset
+
+TARGET_ROW = "target_row"
+TARGET_POSITION = "target_position"
+
+
+class UserRows:
+    """The samples of a split, grouped into rows by the start of their window.
+
+    Attributes:
+        start: first item of each row's window, as an index into ``dataset.history``, ``[rows]``.
+        length: items that the row's longest prefix holds, ``[rows]``.
+        first_target: where the row's targets begin in ``position`` and ``item_index``, ``[rows + 1]``.
+        position: position in the row whose output predicts the target, ``[targets]``.
+        item_index: the target, as an index into ``dataset.history``, ``[targets]``.
+    """
+
+    def __init__(self, dataset: SequenceViewDataset, window_stride: int = 1) -> None:
+        start = dataset.inter_feat[dataset.HISTORY_START].numpy()
+        length = dataset.inter_feat[dataset.item_list_length_field].numpy()
+        if window_stride > 1:
+            target = start + length
+            begin = dataset.user_start[target]
+            start = begin + -(-(start - begin) // window_stride) * window_stride
+            length = target - start
+        order = np.lexsort((length, start))
+        start, length = start[order], length[order]
+        self.start, first = np.unique(start, return_index=True)
+        self.first_target = np.append(first, len(start))
+        self.length = length[self.first_target[1:] - 1]
+        self.position = length - 1
+        self.item_index = start + length
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def n_targets(self) -> int:
+        return len(self.position)
+
+
+class UserRowLoader:
+    """Batches of whole user rows; a drop-in for RecBole's ``TrainDataLoader``.
+
+    ``train_batch_size`` counts targets, as in RecBole, so an epoch takes about as many steps on about as many
+    targets each. Rows are shuffled, then sorted by length within pools of a few batches, so that a batch is
+    padded to its own longest row only. Each epoch's order follows from ``seed`` alone.
+
+    A batch is an ``Interaction`` with the padded rows (``item_id_list``: ``[rows, longest]``; ``item_length``:
+    ``[rows]``) and, per target, its item (``item_id``), its negative (``neg_item_id``, where the model's loss
+    asks for one), its row and its position in the row (``target_row``, ``target_position``): ``[targets]``.
+    """
+
+    BATCHES_PER_POOL = 8
+    # Positions of one forward pass: activations of this many stay in the processor's cache, and memory stays
+    # bounded whatever the batch size. The gradients of a batch's parts add up to the batch's.
+    POSITIONS_PER_PART = 16_384
+
+    def __init__(self, config: Any, dataset: SequenceViewDataset, sampler: Any) -> None:
+        self.config, self._dataset, self._sampler = config, dataset, sampler
+        self.dataset, self.shuffle = dataset, True
+        self.rows = UserRows(dataset, int(config["window_stride"] or 1))
+        self.batch_size = int(config["train_batch_size"])
+        self.generator = np.random.default_rng(config["seed"])
+        self.item_list = dataset.iid_field + config["LIST_SUFFIX"]
+        negatives = config["train_neg_sample_args"]
+        self.n_negatives = 0 if negatives["distribution"] == "none" else int(negatives["sample_num"])
+        self.negative_item = config["NEG_PREFIX"] + dataset.iid_field
+
+    def __len__(self) -> int:
+        return max(1, round(self.rows.n_targets / self.batch_size))
+
+    def __iter__(self) -> Iterator[list[Interaction]]:
+        """The epoch's batches, each as the parts that go through the model one after the other."""
+        batches = self._batches()
+        for index in self.generator.permutation(len(batches)):
+            rows = batches[index]
+            yield [
+                self.batch(part)
+                for part in split_by_sum(rows, self.rows.length[rows], self.POSITIONS_PER_PART)
+            ]
+
+    def _batches(self) -> list[np.ndarray]:
+        """This epoch's batches of row numbers, each with about ``train_batch_size`` targets."""
+        order = self.generator.permutation(len(self.rows))
+        targets = np.diff(self.rows.first_target)
+        batches: list[np.ndarray] = []
+        for pool in split_by_sum(order, targets[order], self.BATCHES_PER_POOL * self.batch_size):
+            by_length = pool[np.argsort(self.rows.length[pool], kind="stable")]
+            batches += split_by_sum(by_length, targets[by_length], self.batch_size)
+        return batches
+
+    def batch(self, rows: np.ndarray) -> Interaction:
+        """The interaction of these rows, with all their targets."""
+        table = self.rows
+        n_targets = table.first_target[rows + 1] - table.first_target[rows]
+        row = np.repeat(np.arange(len(rows)), n_targets)
+        within = np.arange(n_targets.sum()) - np.repeat(n_targets.cumsum() - n_targets, n_targets)
+        target = table.first_target[rows][row] + within
+        start, length = torch.from_numpy(table.start[rows]), torch.from_numpy(table.length[rows])
+        offset = torch.arange(int(length.max()))
+        inside = offset < length.unsqueeze(-1)
+        items = self._dataset.history[self._dataset.iid_field]
+        item_index = torch.from_numpy(table.item_index[target])
+        fields = {
+            self.item_list: items[torch.where(inside, start.unsqueeze(-1) + offset, 0)] * inside,
+            self._dataset.item_list_length_field: length,
+            self._dataset.iid_field: items[item_index],
+            TARGET_ROW: torch.from_numpy(row),
+            TARGET_POSITION: torch.from_numpy(table.position[target]),
+        }
+        if self.n_negatives:
+            users = self._dataset.history[self._dataset.uid_field][item_index]
+            fields[self.negative_item] = self._sampler.sample_by_user_ids(
+                users.numpy(), fields[self._dataset.iid_field].numpy(), self.n_negatives
+            )
+        return Interaction(fields)
+
+
+def split_by_sum(values: np.ndarray, sizes: np.ndarray, limit: int) -> list[np.ndarray]:
+    """Cut ``values`` into runs whose ``sizes`` sum to about ``limit`` each."""
+    ends = sizes.cumsum()
+    n_parts = max(1, round(int(ends[-1]) / limit)) if len(ends) else 0
+    cuts = np.searchsorted(ends, np.arange(1, n_parts) * (ends[-1] / n_parts)) if n_parts else []
+    return [part for part in np.split(values, cuts) if len(part)]

@@ -1,0 +1,89 @@
+"""RecBole's sequential dataset with its prefix samples as views: linear memory, padded only when read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+
+
+class SequenceViewDataset(SequentialDataset):
+    """The samples of :class:`recbole.data.dataset.SequentialDataset`, without the copies.
+
+    RecBole makes one sample per prefix and stores it padded: for every field a ``[samples, maximum length]``
+    tensor. Here a sample is two numbers (where its history starts in the sorted interactions, and how long it
+    is), and ``dataset[index]`` gathers the padded lists on demand. With ``trim_padding`` off the gathered
+    interaction equals RecBole's, field by field.
+
+    Attributes:
+        history: all interactions sorted by user and time, as flat fields ``[interactions, ...]``.
+        user_start: for each interaction of ``history``, where its user's begin, ``[interactions]``.
+        trim_padding: pad to the longest history of the request rather than to ``MAX_ITEM_LIST_LENGTH``.
+    """
+
+    HISTORY_START = "history_start"
+
+    def __init__(self, config: Any) -> None:
+        self.trim_padding = False
+        super().__init__(config)
+
+    def data_augmentation(self) -> None:
+        self._aug_presets()
+        self._check_field("uid_field", "time_field")
+        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+        self.history: Interaction = self.inter_feat
+        users = self.history[self.uid_field].numpy()
+        is_first = np.ones(len(users), dtype=bool)
+        is_first[1:] = users[1:] != users[:-1]
+        user_start = np.maximum.accumulate(np.where(is_first, np.arange(len(users)), 0))
+        self.user_start = user_start
+        target = np.flatnonzero(~is_first)
+        start = np.maximum(user_start[target], target - self.max_item_list_len)
+        targets = torch.from_numpy(target)
+        self.inter_feat = Interaction(
+            {field: self.history[field][targets] for field in self.history.columns}
+            | {
+                self.item_list_length_field: torch.from_numpy(target - start),
+                self.HISTORY_START: torch.from_numpy(start),
+            }
+        )
+
+    def __getitem__(self, index: Any, join: bool = True) -> Interaction:
+        samples = self.inter_feat[index]
+        if self.config["benchmark_filename"] is None:
+            start = torch.as_tensor(samples[self.HISTORY_START])
+            length = torch.as_tensor(samples[self.item_list_length_field])
+            samples = Interaction(
+                {field: samples[field] for field in samples.columns if field != self.HISTORY_START}
+            )
+            samples.update(Interaction(self.padded_histories(start, length)))
+        return self.join(samples) if join else samples
+
+    def padded_histories(self, start: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Every list field of the samples, ``[samples, width, ...]``, right-padded with zeros."""
+        width = max(int(length.max()), 1) if self.trim_padding and length.numel() else self.max_item_list_len
+        offset = torch.arange(width)
+        inside = offset < length.unsqueeze(-1)
+        position = torch.where(inside, start.unsqueeze(-1) + offset, 0)
+        return {
+            getattr(self, f"{field}_list_field"): self._gather(self.history[field], position, inside)
+            for field in self.history.columns
+            if field != self.uid_field
+        }
+
+    @staticmethod
+    def _gather(values: torch.Tensor, position: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+        gathered = values[position]
+        return gathered * inside.view(*inside.shape, *[1] * (gathered.dim() - 2)).to(gathered.dtype)
+
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
+        """User–item matrix of this split: its targets, and the item each user began with (as in RecBole)."""
+        begins = self.inter_feat[self.item_list_length_field] == 1
+        firsts = self.history[self.inter_feat[self.HISTORY_START][begins]]
+        both = Interaction(
+            {field: torch.cat([self.inter_feat[field], firsts[field]]) for field in self.history.columns}
+        )
+        return self._create_sparse_matrix(both, self.uid_field, self.iid_field, form, value_field)

@@ -1,0 +1,77 @@
+"""RecBole's transformer blocks computed with fused kernels, and only where their output is read.
+
+The modules, their parameters and their function stay RecBole's; only how it is computed changes: exact GELU in one
+kernel instead of four, ``scaled_dot_product_attention`` instead of explicit scores, and a last layer that computes
+queries and feed-forward at the predicted positions alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from recbole.model.layers import FeedForward, MultiHeadAttention, TransformerEncoder
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+
+def fuse_kernels(model: torch.nn.Module) -> None:
+    """Let every RecBole transformer block in ``model`` use fused kernels; same function, same parameters."""
+    for module in model.modules():
+        if type(module) is FeedForward and module.intermediate_act_fn == module.gelu:
+            module.intermediate_act_fn = gelu
+        elif type(module) is MultiHeadAttention:
+            module.forward = _self_attention(module)
+
+
+def _self_attention(layer: Any) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def forward(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return attend(layer, hidden, hidden, mask=mask)
+
+    return forward
+
+
+def attend(
+    layer: Any,
+    queries: torch.Tensor,
+    hidden: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    is_causal: bool = False,
+) -> torch.Tensor:
+    """RecBole's ``MultiHeadAttention`` of ``queries``, ``[B, Q, D]``, over ``hidden``, ``[B, L, D]``."""
+
+    def heads(projected: torch.Tensor) -> torch.Tensor:
+        return projected.unflatten(-1, (layer.num_attention_heads, -1)).transpose(1, 2)
+
+    dropout = layer.attn_dropout.p if layer.training else 0.0
+    context = scaled_dot_product_attention(
+        heads(layer.query(queries)),
+        heads(layer.key(hidden)),
+        heads(layer.value(hidden)),
+        attn_mask=mask,
+        dropout_p=dropout,
+        is_causal=is_causal,
+    )
+    output = layer.out_dropout(layer.dense(context.transpose(1, 2).flatten(-2)))
+    return layer.LayerNorm(output + queries)
+
+
+def encode_at(
+    encoder: TransformerEncoder, hidden: torch.Tensor, row: torch.Tensor, position: torch.Tensor
+) -> torch.Tensor:
+    """Output of a causal encoder at ``(row, position)``, ``[targets, D]``, for right-padded ``hidden``, ``[B, L, D]``.
+
+    Needs no mask but the causal one: padding stands right of every position that is read. Where each row has one
+    target, as sliding windows have, the last layer computes one query per row instead of ``L``.
+    """
+    *lower, last = encoder.layer
+    for layer in lower:
+        attended = attend(layer.multi_head_attention, hidden, hidden, is_causal=True)
+        hidden = layer.feed_forward(attended)
+    if len(row) == len(hidden):
+        n_keys = torch.arange(hidden.shape[1], device=hidden.device)
+        mask = (n_keys <= position.unsqueeze(-1)).view(len(row), 1, 1, -1)
+        attended = attend(last.multi_head_attention, hidden[row, position].unsqueeze(1), hidden, mask=mask)
+        return last.feed_forward(attended.squeeze(1))
+    attended = attend(last.multi_head_attention, hidden, hidden, is_causal=True)
+    return last.feed_forward(attended[row, position])
