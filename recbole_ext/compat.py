@@ -85,7 +85,12 @@ def restore_numpy_aliases() -> None:
     """Give numpy back ``np.float`` and its kin before RecBole's first ``Config`` does (RecBole issue 1604)."""
     import numpy as np
 
-    for alias, scalar in {"bool": np.bool_, "int": np.int_, "float": np.float64, "object": np.object_}.items():
+    for alias, scalar in {
+        "bool": np.bool_,
+        "int": np.int_,
+        "float": np.float64,
+        "object": np.object_,
+    }.items():
         if alias not in np.__dict__:
             setattr(np, alias, scalar)
 

@@ -89,7 +89,7 @@ def _packaged_encoder() -> str:
     from recbole_ext.encode import resolve_encoder
 
     source = resolve_encoder("minilm")
-    return f"all-MiniLM-L6-v2 is installed and its weights have the known SHA-256 ({(source.sha256 or "")[:12]}…)"
+    return f"all-MiniLM-L6-v2 is installed and its weights have the known SHA-256 {source.sha256}"
 
 
 def _writing() -> str:

@@ -32,9 +32,7 @@ _INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\uf
 # Only references that end in a semicolon: "AT&T", "R&D" and "?a=1&copy=2" mean what they say.
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]*);")
 
-_INLINE_TAGS = (
-    "a abbr b big cite code del em font i ins kbd q s small span strike strong sub sup tt u var wbr"
-)
+_INLINE_TAGS = "a abbr b big cite code del em font i ins kbd q s small span strike strong sub sup tt u var wbr"
 _BLOCK_TAGS = (
     "address blockquote body br button caption center col colgroup dd div dl dt embed form h1 h2 h3 h4 h5 h6"
     " head hr html iframe img input li link meta noscript object ol option p param pre script select style"
@@ -105,9 +103,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
             yield file
     except FileNotFoundError:
-        raise SourceDataError(
-            f"{path} doesn't exist. Check the path, or convert the dataset first."
-        ) from None
+        raise SourceDataError(f"{path} doesn't exist. Check the path, or convert the dataset first.") from None
     except UnicodeDecodeError as error:
         raise SourceDataError(
             f"{path}, line {_undecodable_line(path)}: not UTF-8 ({error.reason}). Save the file as UTF-8."
@@ -167,9 +163,7 @@ def read_item_fields(path: Path, item_field: str = "item_id") -> pd.DataFrame:
     if not rows:
         raise SourceDataError(f"{path} has a header but no items. Get or convert it again.")
     if duplicates:
-        logger.warning(
-            "%s: %d rows repeat an item that has a row already; the first is used.", path, duplicates
-        )
+        logger.warning("%s: %d rows repeat an item that has a row already; the first is used.", path, duplicates)
     names.remove(item_field)
     index = pd.Index(list(rows), name=item_field, dtype=object)
     fields = pd.DataFrame(list(rows.values()), index=index, columns=names, dtype=object)
@@ -189,9 +183,7 @@ def _parse_header(path: Path, header: str, item_field: str) -> tuple[list[str], 
                 f"for example '{item_field}:token<TAB>title:token_seq'."
             )
         if name in types:
-            raise SourceDataError(
-                f"{path}, line 1: the header names '{name}' twice. Rename or drop one column."
-            )
+            raise SourceDataError(f"{path}, line 1: the header names '{name}' twice. Rename or drop one column.")
         names.append(name)
         types[name] = kind
     if item_field not in types:

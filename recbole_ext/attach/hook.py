@@ -101,9 +101,7 @@ def _item_embedding(model: Any) -> nn.Embedding:
     return embedding
 
 
-def _check_coverage(
-    coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, source: Any
-) -> None:
+def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, source: Any) -> None:
     if coverage.covered == 0:
         raise AttachError(
             f"item_embedding: none of the dataset's {coverage.items} items is in the store {source}; "

@@ -7,13 +7,13 @@ so that neither the order of the items nor the store's other items change the re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from recbole_ext.errors import ConfigurationError
 
-Vectors = torch.Tensor
+Vectors: TypeAlias = torch.Tensor
 
 
 def center(vectors: Vectors) -> Vectors:

@@ -137,7 +137,5 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise SourceDataError(
-            f"{where}: {text!r} isn't a number. A timestamp is in seconds, as in 881250949."
-        )
+        raise SourceDataError(f"{where}: {text!r} isn't a number. A timestamp is in seconds, as in 881250949.")
     return number

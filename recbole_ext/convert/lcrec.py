@@ -44,9 +44,7 @@ def _find_pair(source: Path, name: str) -> str:
     }
     prefixes = sorted(found[".inter.json"] | found[".item.json"])
     if not prefixes:
-        raise SourceDataError(
-            f"{source} holds no *.inter.json and no *.item.json. Give the folder with the pair."
-        )
+        raise SourceDataError(f"{source} holds no *.inter.json and no *.item.json. Give the folder with the pair.")
     if name in prefixes:
         prefix = name
     elif len(prefixes) == 1:
@@ -58,9 +56,7 @@ def _find_pair(source: Path, name: str) -> str:
         )
     for ending, there in found.items():
         if prefix not in there:
-            raise SourceDataError(
-                f"{source / (prefix + ending)} doesn't exist. Put it beside the other file."
-            )
+            raise SourceDataError(f"{source / (prefix + ending)} doesn't exist. Put it beside the other file.")
     return prefix
 
 
@@ -103,9 +99,7 @@ def _read_items(path: Path) -> tuple[pd.DataFrame, int]:
         where = f"{path}, item '{item}'"
         check_token(item, where)
         if not isinstance(description, _Object):
-            raise SourceDataError(
-                f"{where}: {_kind(description)} instead of an object with {', '.join(FIELDS)}."
-            )
+            raise SourceDataError(f"{where}: {_kind(description)} instead of an object with {', '.join(FIELDS)}.")
         values = dict(description)
         row = [_text(values.get(field), f"{where}, '{field}'") for field in FIELDS]
         if item in rows:
@@ -135,8 +129,7 @@ def _load_object(path: Path, what: str) -> _Object:
             content = json.load(file, object_pairs_hook=_Object)
         except json.JSONDecodeError as error:
             raise SourceDataError(
-                f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
-                f"Get the file again."
+                f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). Get the file again."
             ) from None
         except RecursionError:
             raise SourceDataError(f"{path}: nested too deeply to be an object of {what}.") from None

@@ -51,16 +51,12 @@ class ConversionReport:
                 f"item_embedding_missing says what becomes of them"
             )
         if self.items_without_interaction:
-            lines.append(
-                f"items described but never interacted with, kept: {self.items_without_interaction:,}"
-            )
+            lines.append(f"items described but never interacted with, kept: {self.items_without_interaction:,}")
         empty = [f"{name} {count:,}" for name, count in self.empty_fields.items() if count]
         if empty:
             lines.append(f"empty fields: {', '.join(empty)}")
         if self.duplicate_items:
-            lines.append(
-                f"dropped: {self.duplicate_items:,} further descriptions of an item (the first is kept)"
-            )
+            lines.append(f"dropped: {self.duplicate_items:,} further descriptions of an item (the first is kept)")
         lines += [f"dropped: {count:,} {reason}" for reason, count in self.dropped.items() if count]
         if not self.duplicate_items and not any(self.dropped.values()):
             lines.append("dropped: nothing")

@@ -58,9 +58,7 @@ def check_token(token: str, where: str) -> None:
     if not token:
         raise SourceDataError(f"{where}: an empty id. Give every user and item one.")
     if token in _RESERVED:
-        raise SourceDataError(
-            f"{where}: RecBole can't hold the id {token!r}: it reads it as no value. Rename it."
-        )
+        raise SourceDataError(f"{where}: RecBole can't hold the id {token!r}: it reads it as no value. Rename it.")
     if _UNREADABLE.search(token):
         raise SourceDataError(
             f"{where}: RecBole can't read the id {token!r} back. An id must not begin with a double quote, "

@@ -82,9 +82,7 @@ def _count(name: str, format: str, data: SourceData, items: pd.DataFrame) -> Con
     )
 
 
-def _write(
-    folder: Path, name: str, interactions: pd.DataFrame, items: pd.DataFrame, report: ConversionReport
-) -> None:
+def _write(folder: Path, name: str, interactions: pd.DataFrame, items: pd.DataFrame, report: ConversionReport) -> None:
     kept = [column for column in _INTERACTION_TYPES if column in interactions]
     inter_rows = zip(*(_as_written(interactions[column]) for column in kept), strict=True)
     item_rows = zip(items.index, *(items[column] for column in items.columns), strict=True)
@@ -96,9 +94,7 @@ def _write(
             inter_file = files.enter_context(replacing_file(folder / f"{name}.inter"))
             item_file = files.enter_context(replacing_file(folder / f"{name}.item"))
             report_file = files.enter_context(replacing_file(folder / f"{name}.conversion.json"))
-            _write_table(
-                inter_file, [f"{column}:{_INTERACTION_TYPES[column]}" for column in kept], inter_rows
-            )
+            _write_table(inter_file, [f"{column}:{_INTERACTION_TYPES[column]}" for column in kept], inter_rows)
             header = ["item_id:token", *(f"{column}:token_seq" for column in items.columns)]
             _write_table(item_file, header, item_rows)
             report_file.write_text(json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -107,8 +103,7 @@ def _write(
             folder.rmdir()
         if isinstance(error, OSError):
             raise RecboleExtError(
-                f"{folder} can't be written: {error.strerror or error}. "
-                f"Free some space or choose another --out."
+                f"{folder} can't be written: {error.strerror or error}. Free some space or choose another --out."
             ) from error
         raise
 

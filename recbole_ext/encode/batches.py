@@ -35,9 +35,7 @@ def encoding(
             for start in range(0, len(texts), batch_size):
                 batch = texts[start : start + batch_size]
                 yield tensor(
-                    model.encode(
-                        batch, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
-                    )
+                    model.encode(batch, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
                 )
 
         yield encode_here
@@ -78,6 +76,4 @@ def check_devices(devices: Sequence[str] | None) -> None:
         # An unknown word, a build without CUDA and a missing card have three different types.
         except Exception as error:
             reason = str(error).splitlines()[0]
-            raise ConfigurationError(
-                f"devices: {name!r} can't be used here ({reason}). cpu always works."
-            ) from error
+            raise ConfigurationError(f"devices: {name!r} can't be used here ({reason}). cpu always works.") from error

@@ -70,8 +70,7 @@ def load_encoder(
         limit = model.max_seq_length
         if max_tokens < 1 or (limit is not None and max_tokens > limit):
             raise ConfigurationError(
-                f"max_tokens: {max_tokens} is out of range; encoder {source.name!r} reads 1 to {limit} "
-                "tokens."
+                f"max_tokens: {max_tokens} is out of range; encoder {source.name!r} reads 1 to {limit} tokens."
             )
         model.max_seq_length = max_tokens
     return model

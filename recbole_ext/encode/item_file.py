@@ -23,9 +23,7 @@ def locate_item_file(dataset: str, data_path: Path | str | None = None) -> Path:
     if dataset == "ml-100k":
         recbole = importlib.util.find_spec("recbole")
         if recbole is None or recbole.origin is None:
-            raise SourceDataError(
-                "ml-100k lies in RecBole's wheel, and RecBole isn't installed: pip install recbole."
-            )
+            raise SourceDataError("ml-100k lies in RecBole's wheel, and RecBole isn't installed: pip install recbole.")
         folder = Path(recbole.origin).parent / "dataset_example" / dataset
     path = folder / f"{dataset}.item"
     if not path.is_file():

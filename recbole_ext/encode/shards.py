@@ -43,9 +43,7 @@ class ShardFolder:
             self.shard_size = begun["shard_size"]
             return
         if begun:
-            logger.info(
-                "%s belongs to another request (encoder, text or options changed): starting anew", folder
-            )
+            logger.info("%s belongs to another request (encoder, text or options changed): starting anew", folder)
         self.shard_size = shard_size
         with (
             explaining_write_errors(folder, "Choose another folder, and repeat."),
@@ -84,9 +82,7 @@ class ShardFolder:
         from safetensors.torch import save_file
 
         path = self._path(shard)
-        way_out = (
-            "Earlier shards are kept: free some space and repeat the command, and it goes on from there."
-        )
+        way_out = "Earlier shards are kept: free some space and repeat the command, and it goes on from there."
         with explaining_write_errors(path, way_out), replacing_file(path) as temporary:
             save_file({_TENSOR: vectors.contiguous()}, temporary)
 

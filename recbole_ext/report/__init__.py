@@ -42,9 +42,7 @@ class LeaderboardReport:
         metrics = headline_metrics(self.table)[:2]
         improvements = [metric for metric in improvements_of(self.table) if metric == metrics[0]]
         lines = leaderboard_sheet(self.table, self.runs, metrics, improvements).lines()
-        lines += [
-            f"failed: {record['run']}: {record.get('error', 'no reason recorded')}" for record in self.failed
-        ]
+        lines += [f"failed: {record['run']}: {record.get('error', 'no reason recorded')}" for record in self.failed]
         lines += [f"note: {note}" for note in self.notes]
         return [*lines, f"all columns: {self.folder / 'leaderboard.md'}   page: {self.folder / 'index.html'}"]
 
@@ -82,9 +80,7 @@ def write_report(folder: Path) -> LeaderboardReport:
     comparisons, notes = compare_with_none(shown, folder)
     superseded = sorted({record["run"] for record in finished} - {record["run"] for record in current})
     if superseded:
-        notes.append(
-            f"Older than another run of the same row and seed, not in the tables: {', '.join(superseded)}."
-        )
+        notes.append(f"Older than another run of the same row and seed, not in the tables: {', '.join(superseded)}.")
 
     table, costs = leaderboard_table(shown, comparisons), costs_table(shown)
     provenance = trace(records, shown, choose_candidates(current), notes)

@@ -70,9 +70,7 @@ def leaderboard_sheet(
     improvements: Sequence[str],
 ) -> Sheet:
     """The leaderboard with only these metrics and improvements among its columns."""
-    columns = [Column(key, key.capitalize(), numeric=False) for key in GROUP_KEYS] + [
-        Column("n_seeds", "Seeds")
-    ]
+    columns = [Column(key, key.capitalize(), numeric=False) for key in GROUP_KEYS] + [Column("n_seeds", "Seeds")]
     columns += [Column(metric, metric_title(metric), spread=True) for metric in metrics]
     columns += [Column(f"{m}_improvement_%", f"{metric_title(m)} vs none") for m in improvements]
     columns += [Column("p_holm", "p (Holm)"), Column("mark", "Mark", numeric=False)]

@@ -224,9 +224,7 @@ def _figure(
 
 
 def _legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
-    handles = {
-        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
+    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(
         handles.values(),
         handles.keys(),

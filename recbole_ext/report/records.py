@@ -87,9 +87,7 @@ def choose_candidates(records: Iterable[Record]) -> dict[Group, Choice]:
             logger.warning("%s: not all candidates have finished on one seed", "/".join(group))
         best = max(competing, key=_validation) if len(competing) > 1 else competing[0]
         metric = validation_metric(best)
-        choices[group] = Choice(
-            best["candidate"], len(competing), search_seed, metric, best["validation"].get(metric)
-        )
+        choices[group] = Choice(best["candidate"], len(competing), search_seed, metric, best["validation"].get(metric))
     return choices
 
 
@@ -134,13 +132,9 @@ def _load_record(path: Path) -> Record:
             problem = f"should be a {kind.__name__}" if key in record else "is missing"
             raise ConfigurationError(f"{path}: key `{key}` {problem}. {way_out}")
     if record["status"] not in ("done", "failed"):
-        raise ConfigurationError(
-            f"{path}: `status` is `{record['status']}`, not `done` or `failed`. {way_out}"
-        )
+        raise ConfigurationError(f"{path}: `status` is `{record['status']}`, not `done` or `failed`. {way_out}")
     if record["run"] != path.stem:
-        raise ConfigurationError(
-            f"{path}: holds the run `{record['run']}`; rename it to {record['run']}.json."
-        )
+        raise ConfigurationError(f"{path}: holds the run `{record['run']}`; rename it to {record['run']}.json.")
     return record
 
 

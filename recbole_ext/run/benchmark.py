@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from recbole_ext.errors import ConfigurationError
 
-EMBEDDED = Path(__file__).parent / "presets" / "embedded.yaml"
+PRESETS = Path(__file__).parent / "presets"
+EMBEDDED = PRESETS / "embedded.yaml"
 HOOK_KEYS = (
     "item_embedding",
     "item_embedding_transform",
@@ -25,6 +26,10 @@ TRAINING_KEYS = ("training_samples", "window_stride", "ft_ratio")
 DATASET_KEYS = ("item_text", "source", "expected")
 
 Settings = dict[str, Any]
+
+
+def _one_empty_point() -> list[Settings]:
+    return [{}]
 
 
 class _Part(BaseModel):
@@ -49,7 +54,7 @@ class Initialisation(_Part):
     pooling: str | None = None
     precision: str = "float32"
     max_tokens: int | None = None
-    search: list[Settings] = Field(default_factory=lambda: [{}])
+    search: list[Settings] = Field(default_factory=_one_empty_point)
     """Points that the search tries for this initialisation, each a set of keys."""
 
     @model_validator(mode="after")
@@ -75,7 +80,7 @@ class Benchmark(_Part):
     seeds: list[int] = [42]
     protocols: dict[str, Settings] = {"full": {}}
     """Name: RecBole keys on top of the protocol's (leave-one-out, full ranking)."""
-    search: list[Settings] = Field(default_factory=lambda: [{}])
+    search: list[Settings] = Field(default_factory=_one_empty_point)
     """Points tried for every cell; crossed with the initialisation's own. The first seed searches, on validation."""
     config: Settings = Field(default_factory=dict)
     """RecBole keys for every run."""
@@ -85,6 +90,8 @@ class Benchmark(_Part):
     results: Path = Path("results")
     artifacts: Path = Path("artifacts")
     """Where stores and checkpoints go."""
+    parallel_runs: int = Field(default=1, ge=1)
+    """Runs at the same time on this machine; each gets its share of the cores."""
     note: str = ""
     """A sentence printed with the leaderboard."""
 
@@ -100,7 +107,7 @@ class Benchmark(_Part):
     def _empty_is_random(cls, value: Any) -> Any:
         return {name: keys or {} for name, keys in value.items()} if isinstance(value, dict) else value
 
-    @field_validator("name", *("datasets",), mode="after")
+    @field_validator("name", "datasets", mode="after")
     @classmethod
     def _names_folders(cls, value: Any) -> Any:
         for name in [value] if isinstance(value, str) else value:
@@ -124,7 +131,7 @@ class Benchmark(_Part):
 
 
 def load_benchmark(path: Path, overrides: Settings | None = None) -> Benchmark:
-    """Read a benchmark YAML; ``overrides`` are ``--key=value`` pairs.
+    """Read a benchmark YAML, or a preset of this package by its name; ``overrides`` are ``--key=value`` pairs.
 
     An override of a key of the benchmark (``seeds``, ``results``, …) replaces it; any other is a RecBole key and
     goes above all that the file says.
@@ -132,9 +139,13 @@ def load_benchmark(path: Path, overrides: Settings | None = None) -> Benchmark:
     Raises:
         ConfigurationError: the file is missing, not YAML, or says something that is not known; names the key.
     """
+    if not path.is_file() and (PRESETS / path.name).is_file() and path.name == str(path):
+        path = PRESETS / path.name
     if not path.is_file():
+        presets = ", ".join(sorted(preset.name for preset in PRESETS.glob("*.yaml")))
         raise ConfigurationError(
-            f"{path}: no such benchmark file. Give the path of a YAML, or none for the embedded benchmark."
+            f"{path}: no such benchmark file. Give the path of a YAML, one of {presets}, which come with the "
+            "package, or none for the embedded benchmark."
         )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
@@ -152,11 +163,14 @@ def load_benchmark(path: Path, overrides: Settings | None = None) -> Benchmark:
 
 
 def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Benchmark:
-    layers = {
+    layers: dict[str, list[Settings]] = {
         "config": [benchmark.config],
         **{f"models.{name}": [keys] for name, keys in benchmark.models.items()},
         **{f"protocols.{name}": [keys] for name, keys in benchmark.protocols.items()},
-        "search": [*benchmark.search, *(point for i in benchmark.initialisations.values() for point in i.search)],
+        "search": [
+            *benchmark.search,
+            *(point for i in benchmark.initialisations.values() for point in i.search),
+        ],
     }
     known = known_keys(tuple(benchmark.models))
     for layer, settings in {**layers, "--override": [overrides]}.items():
@@ -164,9 +178,9 @@ def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Be
             close = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ConfigurationError(f"{path}: {layer}: no key {key!r} in RecBole or this package.{hint}")
-    for settings in (part for parts in layers.values() for part in parts):
-        for key in overrides.keys() & settings.keys():
-            settings[key] = overrides[key]
+    for keys in (part for parts in layers.values() for part in parts):
+        for key in overrides.keys() & keys.keys():
+            keys[key] = overrides[key]
     benchmark.config.update(overrides)
     return benchmark
 

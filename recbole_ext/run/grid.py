@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import traceback
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +39,15 @@ def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport
     make_stores(benchmark)
     specs = list(expand(benchmark, command))
     search = [spec for spec in specs if spec.seed == benchmark.seeds[0]]
-    failed = run_all(search, "searching" if len(benchmark.candidates(search[0].init)) > 1 else "running")
+    searching = len(benchmark.candidates(search[0].init)) > 1
+    failed = run_all(search, benchmark.parallel_runs, "searching" if searching else "running")
     chosen = chosen_candidates(search)
     rest = [
         spec
         for spec in specs
         if spec.seed != benchmark.seeds[0] and chosen.get(_cell(spec)) == _canonical(spec.candidate)
     ]
-    failed += run_all(rest, "running")
+    failed += run_all(rest, benchmark.parallel_runs, "running")
     return write_report(benchmark.results / benchmark.name), failed
 
 
@@ -68,14 +71,20 @@ def make_stores(benchmark: Benchmark) -> None:
                     log.info("%s: %s", dataset, line)
 
 
-def run_all(specs: Iterable[RunSpec], what: str) -> list[RunSpec]:
-    """Run those of ``specs`` that have no valid record, one after the other; returns those that failed."""
+def run_all(specs: Iterable[RunSpec], parallel: int, what: str) -> list[RunSpec]:
+    """Run those of ``specs`` that have no valid record, ``parallel`` at a time; returns those that failed."""
     missing = [spec for spec in specs if not is_done(spec)]
+    threads = max(1, (os.cpu_count() or 1) // parallel)
     failed = []
-    with logging_redirect_tqdm(), tqdm(missing, desc=what, unit="run", disable=not missing) as progress:
-        for spec in progress:
-            progress.set_postfix_str(spec.name, refresh=True)
-            record = run_apart(spec)
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=len(missing), desc=what, unit="run", disable=not missing) as progress,
+        ThreadPoolExecutor(parallel) as executor,
+    ):
+        started = {executor.submit(run_apart, spec, threads): spec for spec in missing}
+        for finished in as_completed(started):
+            spec, record = started[finished], finished.result()
+            progress.update()
             if record["status"] == "failed":
                 failed.append(spec)
                 log.error("%s failed: %s", spec.name, record["error"])
@@ -94,31 +103,29 @@ def is_done(spec: RunSpec) -> bool:
     return record.get("status") == "done" and record.get("fingerprints", {}).get("run") == spec.fingerprint
 
 
-def run_apart(spec: RunSpec) -> dict[str, Any]:
-    """Run ``spec`` in a process of its own; whatever becomes of it, there is a record.
+def run_apart(spec: RunSpec, threads: int) -> dict[str, Any]:
+    """Run ``spec`` in a process of its own with ``threads`` threads; whatever becomes of it, there is a record.
 
     The processes are forked from one that has torch and RecBole loaded, so each has its own memory, to be measured
     and to be lost, without loading them again.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["recbole_ext.run.worker"])
-    process = context.Process(target=_run_and_record, args=(spec,), daemon=False)
+    process = context.Process(target=_run_and_record, args=(spec, threads), daemon=True)
     process.start()
-    try:
-        process.join()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.join()
-        raise
+    process.join()
     if process.exitcode != 0:
         _record_failure(spec, f"the process ended with exit code {process.exitcode} (killed, or out of memory)", "")
     return json.loads(spec.record_path.read_text(encoding="utf-8"))
 
 
-def _run_and_record(spec: RunSpec) -> None:
+def _run_and_record(spec: RunSpec, threads: int) -> None:
+    import torch
+
     from recbole_ext.run.single import run_once
     from recbole_ext.run.worker import quiet_recbole
 
+    torch.set_num_threads(threads)
     quiet_recbole()
     try:
         run_once(spec)

@@ -23,6 +23,7 @@ PROTOCOL: Settings = {
     "stopping_step": 10,
     "epochs": 300,
     "metric_decimal_place": 8,
+    "eval_batch_size": 512,
     "MAX_ITEM_LIST_LENGTH": 50,
 }
 """The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10."""

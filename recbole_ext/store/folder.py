@@ -67,6 +67,4 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StoreError(
-            f"{path} is damaged: {error}. Make the store again with `recbole-ext encode`."
-        ) from None
+        raise StoreError(f"{path} is damaged: {error}. Make the store again with `recbole-ext encode`.") from None

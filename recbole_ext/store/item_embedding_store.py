@@ -90,9 +90,7 @@ class ItemEmbeddingStore:
             "items": len(self),
             "fingerprint": self.fingerprint(),
         }
-        way_out = (
-            "Nothing half-written was left behind; free some space or choose another folder, and repeat."
-        )
+        way_out = "Nothing half-written was left behind; free some space or choose another folder, and repeat."
         with explaining_write_errors(path, way_out), replacing_folder(path) as folder:
             save_file({TENSOR: self.embeddings.detach().cpu().contiguous()}, folder / EMBEDDINGS_FILE)
             write_json(folder / ITEMS_FILE, self.items)
@@ -179,9 +177,7 @@ def _check(embeddings: Tensor, items: list[str]) -> None:
         )
     if len(set(items)) != len(items):
         duplicates = [token for token, count in Counter(items).items() if count > 1]
-        raise StoreError(
-            f"{_some(duplicates)} in the list of item tokens more than once; keep one row for each."
-        )
+        raise StoreError(f"{_some(duplicates)} in the list of item tokens more than once; keep one row for each.")
     finite = embeddings.isfinite().all(dim=1)
     if not finite.all():
         offending = [items[row] for row in (~finite).nonzero().flatten().tolist()]

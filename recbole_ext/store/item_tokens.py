@@ -19,7 +19,6 @@ def parse_item_tokens(value: Any, origin: Path) -> list[str]:
     for position, token in enumerate(value):
         if isinstance(token, bool) or not isinstance(token, str | int) or token == "":
             raise StoreError(
-                f"{origin}: entry {position} is {token!r}; an item token is a non-empty text or a whole "
-                "number."
+                f"{origin}: entry {position} is {token!r}; an item token is a non-empty text or a whole number."
             )
     return [str(token) for token in value]

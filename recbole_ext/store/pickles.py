@@ -19,7 +19,5 @@ def refuse_pickle(path: Path) -> None:
         head = file.read(2)
     # Protocols 2 to 5 begin with 0x80 and their number; older ones have no signature and fail as damaged
     # files.
-    if path.suffix in {".pkl", ".pickle"} or (
-        head[:1] == b"\x80" and head[1:] in {b"\2", b"\3", b"\4", b"\5"}
-    ):
+    if path.suffix in {".pkl", ".pickle"} or (head[:1] == b"\x80" and head[1:] in {b"\2", b"\3", b"\4", b"\5"}):
         raise StoreError(f"{path} is a pickle. {CONVERT}")

@@ -108,8 +108,7 @@ def import_preload_weight(path: Path) -> ItemEmbeddingStore:
                 vectors.append(_parse_vector(cells[vector_column], path, number))
                 if len(vectors[-1]) != len(vectors[0]):
                     raise StoreError(
-                        f"{path}, line {number}: a vector of width {len(vectors[-1])}, the first has "
-                        f"{len(vectors[0])}."
+                        f"{path}, line {number}: a vector of width {len(vectors[-1])}, the first has {len(vectors[0])}."
                     )
     except UnicodeDecodeError:
         raise StoreError(

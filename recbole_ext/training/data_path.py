@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from recbole.data import create_dataset, data_preparation
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import ModelType
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.training.evaluation import bounded_batch_size
-from recbole_ext.training.exactness import rows_are_exact, trimming_is_exact
+from recbole_ext.training.evaluation import bounded_batch_size, sort_by_length
+from recbole_ext.training.exactness import rows_are_exact, trimmed_loss_is_exact, trimmed_scores_are_exact
 from recbole_ext.training.masked import MaskedRowLoader, masked_loss
 from recbole_ext.training.objective import row_loss
 from recbole_ext.training.rows import UserRowLoader
@@ -86,7 +87,9 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
         return stock
     fuse_kernels(model)
     for split in (loaders.valid, loaders.test):
-        split._dataset.trim_padding = trimming_is_exact(model, split._dataset)
+        split._dataset.trim_padding = trimmed_scores_are_exact(model, split._dataset)
+        if split._dataset.trim_padding and isinstance(split, FullSortEvalDataLoader):
+            sort_by_length(split)
     return path
 
 
@@ -104,7 +107,7 @@ def _rows(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
 
 def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
     dataset = loaders.train._dataset
-    if config["transform"] is not None or not trimming_is_exact(model, dataset):
+    if config["transform"] is not None or not trimmed_loss_is_exact(model, dataset):
         return None
     dataset.trim_padding = True
     return DataPath("prefix", loaders.train)

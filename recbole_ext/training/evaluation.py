@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 from recbole.evaluator.collector import Collector
 from recbole.evaluator.evaluator import Evaluator
 
@@ -21,12 +22,17 @@ def bounded_batch_size(requested: int, n_items: int) -> int:
 class LeaveOneOutCollector(Collector):
     """Collects the same ``rec.topk`` as RecBole's collector where each user has one positive item.
 
-    RecBole marks the positives in a dense ``[users, items]`` matrix; here the top items are compared with each
-    user's positive item directly.
+    RecBole sorts out the top items of every user and marks the positives in a dense ``[users, items]`` matrix. The
+    rank of one positive item is the number of items that score higher, which is one comparison per score; only
+    where another item scores exactly the same is the order ``torch.topk``'s to decide, and there it is asked.
     """
 
     def eval_batch_collect(
-        self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
+        self,
+        scores_tensor: torch.Tensor,
+        interaction: Any,
+        positive_u: torch.Tensor,
+        positive_i: torch.Tensor,
     ) -> None:
         needed = {"rec.topk", "rec.items", "rec.meanrank", "rec.score", "data.label"}
         one_each = len(positive_u) == len(scores_tensor) and bool(
@@ -35,9 +41,25 @@ class LeaveOneOutCollector(Collector):
         if not one_each or any(self.register.need(what) for what in needed - {"rec.topk"}):
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
             return
-        top = torch.topk(scores_tensor, max(self.topk), dim=-1).indices
-        hits = (top == positive_i.to(top.device).unsqueeze(-1)).int()
+        hits = positive_hits(scores_tensor, positive_i.to(scores_tensor.device), max(self.topk))
         self.data_struct.update_tensor("rec.topk", torch.cat([hits, torch.ones_like(hits[:, :1])], dim=1))
+
+
+def positive_hits(scores: torch.Tensor, positive: torch.Tensor, k: int) -> torch.Tensor:
+    """Where each user's positive item stands in its top ``k``: int ``[users, k]``, at most one 1 per row.
+
+    Args:
+        scores: ``[users, items]``.
+        positive: item id per user, ``[users]``.
+    """
+    own = scores.gather(1, positive.unsqueeze(1))
+    rank = (scores > own).sum(dim=1)
+    hits = (rank.unsqueeze(1) == torch.arange(k, device=scores.device)).int()
+    tied = ((scores == own).sum(dim=1) != 1) & (rank < k)
+    if tied.any():
+        top = torch.topk(scores[tied], k, dim=-1).indices
+        hits[tied] = (top == positive[tied].unsqueeze(1)).int()
+    return hits
 
 
 class RankKeepingEvaluator(Evaluator):
@@ -51,6 +73,13 @@ class RankKeepingEvaluator(Evaluator):
             hits = dataobject.get("rec.topk").numpy()[:, :-1] > 0
             self.ranks = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
         return super().evaluate(dataobject)
+
+
+def sort_by_length(loader: Any) -> None:
+    """Let ``loader`` evaluate users in the order of their history's length, so that a batch holds little padding."""
+    dataset = loader._dataset
+    order = torch.argsort(dataset.inter_feat[dataset.item_list_length_field], stable=True)
+    dataset.inter_feat = Interaction({name: dataset.inter_feat[name][order] for name in dataset.inter_feat.columns})
 
 
 def ranks_by_user(ranks: np.ndarray, loader: Any) -> np.ndarray:

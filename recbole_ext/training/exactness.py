@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,24 +22,31 @@ PROBE_ERRORS = (TypeError, RuntimeError, IndexError, KeyError, AttributeError, N
 
 
 @torch.no_grad()
-def trimming_is_exact(model: Any, dataset: SequenceViewDataset) -> bool:
-    """Do scores and loss stay the same when padding beyond the batch's longest history is cut off?
+def trimmed_scores_are_exact(model: Any, dataset: SequenceViewDataset) -> bool:
+    """Do scores stay the same when padding beyond the batch's longest history is cut off?
 
-    False for models built for a fixed length (Caser's filters, FEARec's Fourier transform, …) and for those whose
-    loss is random even without dropout.
+    False for models built for a fixed length (Caser's filters, FEARec's Fourier transform, …).
     """
+    return _same_when_trimmed(model, dataset, _scores)
+
+
+@torch.no_grad()
+def trimmed_loss_is_exact(model: Any, dataset: SequenceViewDataset) -> bool:
+    """The same for the loss; also false for a loss that is random even without dropout."""
+    return _same_when_trimmed(model, dataset, lambda model, samples: model.calculate_loss(samples))
+
+
+def _same_when_trimmed(model: Any, dataset: SequenceViewDataset, compute: Callable[[Any, Any], torch.Tensor]) -> bool:
     samples = _short_samples(dataset)
     if not len(samples):
         return False
     model.eval()
     try:
-        padded, trimmed = (_read(model, dataset, samples, trim) for trim in (False, True))
-        return _equal(_scores(model, padded), _scores(model, trimmed)) and _equal(
-            model.calculate_loss(padded), model.calculate_loss(trimmed)
-        )
+        padded, trimmed = (compute(model, _read(model, dataset, samples, trim)) for trim in (False, True))
     except PROBE_ERRORS as error:
         log.debug("%s needs its fixed length: %s", type(model).__name__, error)
         return False
+    return _equal(padded, trimmed)
 
 
 @torch.no_grad()
@@ -66,9 +74,7 @@ def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
         with gathering(model, in_rows[TARGET_ROW], in_rows[TARGET_POSITION]):
             row_outputs = model.forward(in_rows[model.ITEM_SEQ], in_rows[model.ITEM_SEQ_LEN])
         outputs = model.forward(as_prefixes[model.ITEM_SEQ], as_prefixes[model.ITEM_SEQ_LEN])
-        return _equal(outputs, row_outputs) and _equal(
-            model.calculate_loss(as_prefixes), row_loss(model, in_rows)
-        )
+        return _equal(outputs, row_outputs) and _equal(model.calculate_loss(as_prefixes), row_loss(model, in_rows))
     except PROBE_ERRORS as error:
         log.debug("%s can't be trained on rows: %s", type(model).__name__, error)
         return False

@@ -25,7 +25,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch.nn.functional import cross_entropy, logsigmoid
 
-from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, split_by_sum
+from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, batches_by_length
 from recbole_ext.training.sequences import SequenceViewDataset
 
 
@@ -35,8 +35,6 @@ class MaskedRowLoader:
     A batch comes as parts, each an ``Interaction`` with the masked rows (``item_id_list``: ``[rows, longest]``) and
     per masked item its row, position, item and (for BPR) negative: ``[targets]``.
     """
-
-    POSITIONS_PER_PART = 16_384
 
     def __init__(self, config: Any, dataset: SequenceViewDataset, sampler: Any) -> None:
         self.config, self._dataset, self._sampler = config, dataset, sampler
@@ -70,13 +68,10 @@ class MaskedRowLoader:
     def __iter__(self) -> Iterator[list[Interaction]]:
         users = np.repeat(np.arange(len(self.begin)), self.rows_per_epoch)
         self.generator.shuffle(users)
-        for batch in split_by_sum(users, self.targets_per_row[users], self.batch_size):
-            start, length, ends_masked = self._draw_windows(batch)
-            order = np.argsort(length, kind="stable")
-            yield [
-                self.mask(start[part], length[part], ends_masked[part])
-                for part in split_by_sum(order, length[order], self.POSITIONS_PER_PART)
-            ]
+        start, length, ends_masked = self._draw_windows(users)
+        n_targets = np.where(ends_masked, 1, np.maximum(self.mask_ratio * length, 1))
+        for parts in batches_by_length(length, n_targets, self.batch_size, self.generator):
+            yield [self.mask(start[part], length[part], ends_masked[part]) for part in parts]
 
     def _draw_windows(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A window of each user's history, and whether only its last item is to be masked: ``[rows]`` each."""

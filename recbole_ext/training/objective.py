@@ -31,7 +31,7 @@ def gathering(model: Any, row: torch.Tensor, position: torch.Tensor) -> Iterator
 
     A model with RecBole's ``TransformerEncoder`` computes the encoder's last layer at those positions alone.
     """
-    encoder = getattr(model, "trm_encoder", None)
+    encoder: Any = getattr(model, "trm_encoder", None)
     if type(encoder) is TransformerEncoder:
 
         def forward(hidden: torch.Tensor, mask: torch.Tensor, **_: Any) -> list[torch.Tensor]:

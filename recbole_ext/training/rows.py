@@ -26,6 +26,11 @@ from recbole_ext.training.sequences import SequenceViewDataset
 TARGET_ROW = "target_row"
 TARGET_POSITION = "target_position"
 
+BATCHES_PER_POOL = 8
+# Positions of one forward pass: activations of this many stay in a processor's cache, and memory stays bounded
+# whatever the batch size. The gradients of a batch's parts add up to the batch's.
+POSITIONS_PER_PART = 16_384
+
 
 class UserRows:
     """The samples of a split, grouped into rows by the start of their window.
@@ -74,11 +79,6 @@ class UserRowLoader:
     asks for one), its row and its position in the row (``target_row``, ``target_position``): ``[targets]``.
     """
 
-    BATCHES_PER_POOL = 8
-    # Positions of one forward pass: activations of this many stay in the processor's cache, and memory stays
-    # bounded whatever the batch size. The gradients of a batch's parts add up to the batch's.
-    POSITIONS_PER_PART = 16_384
-
     def __init__(self, config: Any, dataset: SequenceViewDataset, sampler: Any) -> None:
         self.config, self._dataset, self._sampler = config, dataset, sampler
         self.dataset, self.shuffle = dataset, True
@@ -95,23 +95,10 @@ class UserRowLoader:
 
     def __iter__(self) -> Iterator[list[Interaction]]:
         """The epoch's batches, each as the parts that go through the model one after the other."""
-        batches = self._batches()
-        for index in self.generator.permutation(len(batches)):
-            rows = batches[index]
-            yield [
-                self.batch(part)
-                for part in split_by_sum(rows, self.rows.length[rows], self.POSITIONS_PER_PART)
-            ]
-
-    def _batches(self) -> list[np.ndarray]:
-        """This epoch's batches of row numbers, each with about ``train_batch_size`` targets."""
-        order = self.generator.permutation(len(self.rows))
-        targets = np.diff(self.rows.first_target)
-        batches: list[np.ndarray] = []
-        for pool in split_by_sum(order, targets[order], self.BATCHES_PER_POOL * self.batch_size):
-            by_length = pool[np.argsort(self.rows.length[pool], kind="stable")]
-            batches += split_by_sum(by_length, targets[by_length], self.batch_size)
-        return batches
+        rows = self.generator.permutation(len(self.rows))
+        lengths, n_targets = self.rows.length[rows], np.diff(self.rows.first_target)[rows]
+        for parts in batches_by_length(lengths, n_targets, self.batch_size, self.generator):
+            yield [self.batch(rows[part]) for part in parts]
 
     def batch(self, rows: np.ndarray) -> Interaction:
         """The interaction of these rows, with all their targets."""
@@ -138,6 +125,23 @@ class UserRowLoader:
                 users.numpy(), fields[self._dataset.iid_field].numpy(), self.n_negatives
             )
         return Interaction(fields)
+
+
+def batches_by_length(
+    lengths: np.ndarray, n_targets: np.ndarray, batch_size: int, generator: np.random.Generator
+) -> Iterator[list[np.ndarray]]:
+    """An epoch's batches over rows in random order, ``[rows]``: about ``batch_size`` targets each, similar lengths.
+
+    Rows are sorted by length within pools of a few batches, batches come in random order, and each comes as the
+    parts that go through the model one after the other.
+    """
+    batches: list[np.ndarray] = []
+    for pool in split_by_sum(np.arange(len(lengths)), n_targets, BATCHES_PER_POOL * batch_size):
+        by_length = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += split_by_sum(by_length, n_targets[by_length], batch_size)
+    for index in generator.permutation(len(batches)):
+        batch = batches[index]
+        yield split_by_sum(batch, lengths[batch], POSITIONS_PER_PART)
 
 
 def split_by_sum(values: np.ndarray, sizes: np.ndarray, limit: int) -> list[np.ndarray]:

@@ -25,6 +25,7 @@ class SequenceViewDataset(SequentialDataset):
     """
 
     HISTORY_START = "history_start"
+    inter_feat: Interaction
 
     def __init__(self, config: Any) -> None:
         self.trim_padding = False
@@ -56,9 +57,7 @@ class SequenceViewDataset(SequentialDataset):
         if self.config["benchmark_filename"] is None:
             start = torch.as_tensor(samples[self.HISTORY_START])
             length = torch.as_tensor(samples[self.item_list_length_field])
-            samples = Interaction(
-                {field: samples[field] for field in samples.columns if field != self.HISTORY_START}
-            )
+            samples = Interaction({field: samples[field] for field in samples.columns if field != self.HISTORY_START})
             samples.update(Interaction(self.padded_histories(start, length)))
         return self.join(samples) if join else samples
 

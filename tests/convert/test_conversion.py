@@ -91,9 +91,7 @@ def test_report_counts_what_was_kept_and_dropped_and_says_it_in_words(source: Pa
 def test_report_says_when_nothing_was_dropped_and_names_further_descriptions() -> None:
     report = ConversionReport("Tiny", "csv", 1, 1, 1, 1)
     assert report.lines()[-1] == "dropped: nothing"
-    assert "dropped: 3 further descriptions" in "\n".join(
-        dataclasses.replace(report, duplicate_items=3).lines()
-    )
+    assert "dropped: 3 further descriptions" in "\n".join(dataclasses.replace(report, duplicate_items=3).lines())
 
 
 def test_numbers_are_written_so_that_they_are_read_back_exactly(tmp_path: Path) -> None:
@@ -242,9 +240,7 @@ def test_ordinary_tokens_are_accepted(token: str) -> None:
     check_token(token, "here")
 
 
-@pytest.mark.parametrize(
-    "token", ["", "NA", '"a"', '"', " a", "a ", "a\tb", "a\nb", "[PAD]", "a\u2028b", "\ud800"]
-)
+@pytest.mark.parametrize("token", ["", "NA", '"a"', '"', " a", "a ", "a\tb", "a\nb", "[PAD]", "a\u2028b", "\ud800"])
 def test_tokens_that_recbole_would_lose_are_refused_by_name(token: str) -> None:
     with pytest.raises(SourceDataError, match="^here: "):
         check_token(token, "here")

@@ -81,9 +81,7 @@ def test_no_user_item_or_interaction_is_lost_and_every_order_is_kept(converted: 
     name, out = converted
     histories = json.loads((REAL_DATA / name / f"{name}.inter.json").read_text("utf-8"))
     described = json.loads((REAL_DATA / name / f"{name}.item.json").read_text("utf-8"))
-    rows = pd.read_csv(
-        out / name / f"{name}.inter", sep="\t", dtype={"user_id:token": str, "item_id:token": str}
-    )
+    rows = pd.read_csv(out / name / f"{name}.inter", sep="\t", dtype={"user_id:token": str, "item_id:token": str})
     rows = rows.sort_values("timestamp:float", kind="stable")
     written = rows.groupby("user_id:token")["item_id:token"].agg(list).to_dict()
     assert written == {user: [str(item) for item in history] for user, history in histories.items()}

@@ -20,9 +20,7 @@ def tables(folder: Path, interactions: str | bytes = INTERACTIONS, items: str | 
 
 
 def test_rows_are_put_in_the_order_of_time_and_ties_stay_in_the_order_of_the_file(tmp_path: Path) -> None:
-    rows = (
-        "rating,item_id,user_id,timestamp,other\n5,i1,u1,30,x\n4,i2,u1,10,x\n3,i3,u2,20.5,x\n2,i4,u1,10,x\n"
-    )
+    rows = "rating,item_id,user_id,timestamp,other\n5,i1,u1,30,x\n4,i2,u1,10,x\n3,i3,u2,20.5,x\n2,i4,u1,10,x\n"
     data = csv_tables.read(tables(tmp_path, rows), "Tiny")
     assert data.interactions.reset_index(drop=True).to_dict("list") == {
         "user_id": ["u1", "u1", "u2", "u1"],
@@ -107,9 +105,7 @@ def test_malformed_interactions_are_an_error_that_names_file_and_line(
         (ITEMS + 'i2,"Pencil\ni3,"Rubber"\n', r"items\.csv, line 4: .*double the quote"),
     ],
 )
-def test_malformed_items_are_an_error_that_names_file_and_line(
-    tmp_path: Path, items: str, message: str
-) -> None:
+def test_malformed_items_are_an_error_that_names_file_and_line(tmp_path: Path, items: str, message: str) -> None:
     with pytest.raises(SourceDataError, match=message):
         csv_tables.read(tables(tmp_path, items=items), "Tiny")
 

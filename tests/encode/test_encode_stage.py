@@ -92,9 +92,7 @@ def test_the_packaged_minilm_gives_what_sentence_transformers_gives(data_path: P
     assert store.meta["encoder_sha256"].startswith("53aa51172d142c89")
 
 
-def test_the_meta_file_says_where_the_vectors_come_from(
-    data_path: Path, tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_the_meta_file_says_where_the_vectors_come_from(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
     run(data_path, tiny_bert, tmp_path / "store", pooling="cls")
     meta = json.loads((tmp_path / "store" / "meta.json").read_text())
     expected = {
@@ -124,9 +122,7 @@ def test_without_a_template_all_text_fields_are_encoded(
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_reduced_precision_is_stored_as_asked(
-    precision: str, data_path: Path, tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_reduced_precision_is_stored_as_asked(precision: str, data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
     run(data_path, tiny_bert, tmp_path / "store", precision=precision)
     stored = load_file(tmp_path / "store" / "embeddings.safetensors")["item_embeddings"]
     assert stored.dtype == getattr(torch, precision)
@@ -151,9 +147,7 @@ def pool_of_threads(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         pool: dict[str, Any] = {"input": queue.Queue(), "output": queue.Queue(), "processes": []}
         for device in devices:
             arguments = (device, model, pool["input"], pool["output"])
-            worker = threading.Thread(
-                target=SentenceTransformer._multi_process_worker, args=arguments, daemon=True
-            )
+            worker = threading.Thread(target=SentenceTransformer._multi_process_worker, args=arguments, daemon=True)
             worker.start()
             pool["processes"].append(worker)
         return pool
@@ -189,9 +183,7 @@ def test_the_pool_is_stopped_when_encoding_fails(
 
 
 @pytest.mark.slow
-def test_processes_of_their_own_give_the_vectors_of_one(
-    data_path: Path, tiny_bert: Path, tmp_path: Path
-) -> None:
+def test_processes_of_their_own_give_the_vectors_of_one(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
     run(data_path, tiny_bert, tmp_path / "one")
     run(data_path, tiny_bert, tmp_path / "two", devices=["cpu", "cpu"], batch_size=1)
     one, two = (ItemEmbeddingStore.load(tmp_path / name) for name in ("one", "two"))
@@ -215,9 +207,7 @@ def test_identical_texts_are_encoded_once_and_longest_first(
     assert encoded.texts == sorted(encoded.texts, key=len, reverse=True)
 
 
-def test_a_second_call_does_nothing(
-    data_path: Path, tiny_bert: Path, tmp_path: Path, encoded: Encoded
-) -> None:
+def test_a_second_call_does_nothing(data_path: Path, tiny_bert: Path, tmp_path: Path, encoded: Encoded) -> None:
     first = run(data_path, tiny_bert, tmp_path / "store")
     encoded.texts.clear()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()}
@@ -332,9 +322,7 @@ def test_shards_of_another_request_are_not_reused(tmp_path: Path, tiny_bert: Pat
 
 
 @pytest.mark.parametrize("damage", ["truncated", "too few rows", "other tensor"])
-def test_a_damaged_shard_is_encoded_again(
-    damage: str, tmp_path: Path, tiny_bert: Path, encoded: Encoded
-) -> None:
+def test_a_damaged_shard_is_encoded_again(damage: str, tmp_path: Path, tiny_bert: Path, encoded: Encoded) -> None:
     data_path = write_items(tmp_path / "data", MANY)
     encoded.fail_after = 12
     with pytest.raises(KeyboardInterrupt):
@@ -446,14 +434,15 @@ def test_an_unknown_encoder_is_refused_before_anything_is_written(data_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_something_else_in_the_place_of_the_store_is_left_alone(
-    data_path: Path, tiny_bert: Path, tmp_path: Path
+def test_something_else_in_the_place_of_the_store_is_left_alone_before_any_work(
+    data_path: Path, tiny_bert: Path, tmp_path: Path, encoded: Encoded
 ) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.tex").write_text("all my work")
     with pytest.raises(StoreError, match="is no item embedding store"):
         run(data_path, tiny_bert, tmp_path / "store")
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["thesis.tex"]
+    assert encoded.texts == []
 
 
 def test_something_else_in_the_place_of_the_partial_folder_is_left_alone(

@@ -77,9 +77,7 @@ def test_a_decoder_without_a_padding_token_encodes_texts_of_different_length(tmp
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(tmp_path)
     torch.manual_seed(0)
-    GPT2Model(GPT2Config(vocab_size=3, n_positions=16, n_embd=8, n_layer=1, n_head=1)).save_pretrained(
-        tmp_path
-    )
+    GPT2Model(GPT2Config(vocab_size=3, n_positions=16, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path)
     model = load_encoder(resolve_encoder(str(tmp_path)), "last", device="cpu")
     vectors = model.encode(["a b a b", "b"], convert_to_tensor=True)
     expected = torch.stack([last_hidden_states(tmp_path, text)[-1] for text in ("a b a b", "b")])
@@ -103,9 +101,7 @@ def test_a_pooling_asked_for_replaces_all_that_follows_the_transformer() -> None
     assert model.max_seq_length == 256
     raw = model.encode(TEXTS, convert_to_tensor=True)
     assert (raw.norm(dim=1) - 1).abs().min() > 0.1
-    torch.testing.assert_close(
-        torch.nn.functional.normalize(raw.clone()), published.clone(), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(torch.nn.functional.normalize(raw.clone()), published.clone(), atol=1e-5, rtol=0)
 
 
 def test_the_packaged_minilm_is_identified_by_its_published_hash() -> None:
@@ -147,9 +143,7 @@ def test_a_local_encoder_is_identified_by_its_weights(tiny_bert: Path, tmp_path:
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "~/nowhere", "a/b/c", "has space", ""])
-def test_a_path_that_does_not_exist_is_named(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_that_does_not_exist_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EncoderError, match="no such folder|neither config.json"):
         resolve_encoder(name)
@@ -204,9 +198,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return SimpleNamespace(id=name, sha=answer)
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
-    monkeypatch.setattr(
-        huggingface_hub, "try_to_load_from_cache", lambda name, file: answers.get(f"cache:{name}")
-    )
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: answers.get(f"cache:{name}"))
     return answers
 
 

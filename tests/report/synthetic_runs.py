@@ -60,9 +60,7 @@ class Benchmark:
                 "epoch": epoch,
                 "train_loss": 6.0 - 0.1 * epoch,
                 "valid": round(
-                    quality * (1 - np.exp(-epoch / 5))
-                    - 0.001 * max(0, epoch - 14)
-                    + 0.006 * np.sin(seed * epoch),
+                    quality * (1 - np.exp(-epoch / 5)) - 0.001 * max(0, epoch - 14) + 0.006 * np.sin(seed * epoch),
                     4,
                 ),
                 "train_seconds": 1.3,

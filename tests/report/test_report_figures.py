@@ -75,9 +75,7 @@ def test_bars_are_as_high_as_the_means_with_whiskers_of_one_standard_deviation(
 def test_every_panel_has_a_title_and_labelled_axes(benchmark: Benchmark, drawn: dict[str, Any]) -> None:
     for model in ("SASRec", "GRU4Rec"):
         benchmark.add(model=model)
-        benchmark.add(
-            model=model, dataset="Arts", config={"valid_metric": "MRR@10"}, validation={"mrr@10": 0.1}
-        )
+        benchmark.add(model=model, dataset="Arts", config={"valid_metric": "MRR@10"}, validation={"mrr@10": 0.1})
     draw(benchmark)
     assert [ax.get_title(loc="left") for ax in drawn["ndcg_at_10"].axes] == ["Arts", "Office"]
     assert [ax.get_title(loc="left") for ax in drawn["validation_Office_full"].axes] == ["GRU4Rec", "SASRec"]
@@ -98,9 +96,7 @@ def test_an_initialisation_keeps_its_colour_in_all_figures_and_none_is_grey(
     for figure in drawn.values():
         for ax in figure.axes:
             for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-                colour = (
-                    handle.get_color() if hasattr(handle, "get_color") else handle.patches[0].get_facecolor()
-                )
+                colour = handle.get_color() if hasattr(handle, "get_color") else handle.patches[0].get_facecolor()
                 colours.setdefault(label, set()).add(to_hex(colour))
     assert {label: len(of_label) for label, of_label in colours.items()} == {
         "none": 1,
@@ -143,9 +139,7 @@ def test_records_without_curves_get_bars_alone(benchmark: Benchmark) -> None:
     assert [drawing.path.name for drawing in draw(benchmark)] == ["ndcg_at_10.png"]
 
 
-def test_many_models_and_initialisations_fit_into_one_figure(
-    benchmark: Benchmark, drawn: dict[str, Any]
-) -> None:
+def test_many_models_and_initialisations_fit_into_one_figure(benchmark: Benchmark, drawn: dict[str, Any]) -> None:
     for model in range(6):
         for init in ("none", *"abcdefgh"):
             benchmark.add(model=f"AModelWithALongName{model}", init=init, curve=[], with_ranks=False)
@@ -153,9 +147,5 @@ def test_many_models_and_initialisations_fit_into_one_figure(
     width, height = drawn["ndcg_at_10"].get_size_inches()
     assert width <= 13
     bars = drawn["ndcg_at_10"].axes[0].containers
-    looks = {
-        (to_hex(c.patches[0].get_facecolor()), c.patches[0].get_hatch())
-        for c in bars
-        if hasattr(c, "patches")
-    }
+    looks = {(to_hex(c.patches[0].get_facecolor()), c.patches[0].get_hatch()) for c in bars if hasattr(c, "patches")}
     assert len(looks) == 9

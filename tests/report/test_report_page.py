@@ -134,9 +134,7 @@ def test_markdown_header_is_that_of_the_contract(filled: Benchmark) -> None:
 def test_markdown_tells_where_the_numbers_come_from(benchmark: Benchmark) -> None:
     benchmark.add(command="recbole-ext run amazon.yaml --epochs=9", git_revision="aaa111")
     best = {"hidden_dropout_prob": 0.5}
-    benchmark.add(
-        init="minilm", candidate=best, tag="a", git_revision="bbb222", validation={"ndcg@10": 0.1234}
-    )
+    benchmark.add(init="minilm", candidate=best, tag="a", git_revision="bbb222", validation={"ndcg@10": 0.1234})
     worse = {"hidden_dropout_prob": 0.1}
     benchmark.add(init="minilm", candidate=worse, tag="b", git_revision="bbb222", validation={"ndcg@10": 0.1})
     write_report(benchmark.folder)

@@ -40,9 +40,7 @@ def test_records_are_read_as_written_and_half_written_ones_are_not_seen(benchmar
         (lambda r: json.dumps(r | {"run": "another"}), "holds the run `another`"),
     ],
 )
-def test_a_damaged_record_is_an_error_that_names_its_file(
-    benchmark: Benchmark, change: Any, said: str
-) -> None:
+def test_a_damaged_record_is_an_error_that_names_its_file(benchmark: Benchmark, change: Any, said: str) -> None:
     record = benchmark.add()
     path = benchmark.folder / "runs" / f"{record['run']}.json"
     path.write_text(change(record))
@@ -88,18 +86,14 @@ def test_each_group_chooses_for_itself(benchmark: Benchmark) -> None:
     for init, (low, high) in {"none": (0.3, 0.2), "minilm": (0.2, 0.3)}.items():
         benchmark.add(init=init, candidate=LOW, tag="low", validation={"ndcg@10": low})
         benchmark.add(init=init, candidate=HIGH, tag="high", validation={"ndcg@10": high})
-    chosen = {
-        g[2]: choice.candidate for g, choice in choose_candidates(load_records(benchmark.folder)).items()
-    }
+    chosen = {g[2]: choice.candidate for g, choice in choose_candidates(load_records(benchmark.folder)).items()}
     assert chosen == {"none": LOW, "minilm": HIGH}
 
 
 def test_the_choice_goes_by_the_valid_metric_of_the_config(benchmark: Benchmark) -> None:
     config = {"valid_metric": "Recall@20"}
     benchmark.add(candidate=LOW, tag="low", config=config, validation={"ndcg@10": 0.9, "recall@20": 0.1})
-    kept = benchmark.add(
-        candidate=HIGH, tag="high", config=config, validation={"ndcg@10": 0.1, "recall@20": 0.2}
-    )
+    kept = benchmark.add(candidate=HIGH, tag="high", config=config, validation={"ndcg@10": 0.1, "recall@20": 0.2})
     assert runs(select_candidates(load_records(benchmark.folder))) == {kept["run"]}
 
 
@@ -158,6 +152,4 @@ def test_groups_come_in_reading_order_with_none_before_the_other_inits(benchmark
         ("Office", "alpha"),
         ("Office", "zeta"),
     ]
-    assert all(
-        [r["seed"] for r in members] == sorted(r["seed"] for r in members) for members in groups.values()
-    )
+    assert all([r["seed"] for r in members] == sorted(r["seed"] for r in members) for members in groups.values())

@@ -22,9 +22,7 @@ def compare(benchmark: Benchmark) -> tuple[dict[Group, Comparison], list[str]]:
     return compare_with_none(load_records(benchmark.folder), benchmark.folder)
 
 
-def test_per_user_ndcg_has_the_mean_that_recbole_reports(
-    benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_per_user_ndcg_has_the_mean_that_recbole_reports(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     from recbole.evaluator.metrics import NDCG
 
     record = benchmark.add(quality=0.4)

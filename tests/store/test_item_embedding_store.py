@@ -99,9 +99,7 @@ def test_the_fingerprint_tells_every_order_apart(order: list[int]) -> None:
         (torch.tensor([[0.0], [torch.nan], [torch.inf]]), ["a", "b", "c"], "items 'b', 'c'"),
     ],
 )
-def test_a_store_that_contradicts_itself_cannot_exist(
-    vectors: torch.Tensor, items: list[str], message: str
-) -> None:
+def test_a_store_that_contradicts_itself_cannot_exist(vectors: torch.Tensor, items: list[str], message: str) -> None:
     with pytest.raises(StoreError, match=message):
         ItemEmbeddingStore(vectors, items)
 
@@ -170,9 +168,7 @@ def test_a_tensor_under_another_name_is_refused(store: ItemEmbeddingStore, tmp_p
 
 
 @pytest.mark.parametrize("items", [["a", None, "c"], ["a", 1.5, "c"], ["a", "", "c"], ["a", True, "c"]])
-def test_an_entry_that_is_no_token_is_named(
-    items: list[object], store: ItemEmbeddingStore, tmp_path: Path
-) -> None:
+def test_an_entry_that_is_no_token_is_named(items: list[object], store: ItemEmbeddingStore, tmp_path: Path) -> None:
     store.save(tmp_path / "store")
     (tmp_path / "store" / "items.json").write_text(json.dumps(items))
     with pytest.raises(StoreError, match="entry 1 is"):
