@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RecboleExtError as error:
         print(f"recbole-ext: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"recbole-ext: can't read or write: {error}. Nothing half-written was left behind.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("recbole-ext: stopped; the next call goes on from what is finished.", file=sys.stderr)
         return 130

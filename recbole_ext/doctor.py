@@ -52,7 +52,11 @@ def _python() -> Finding:
 def _packages() -> list[Finding]:
     """Every installed requirement of this package against the range that is known to work."""
     findings = []
-    for line in requires("recbole-ext") or []:
+    try:
+        requirements = requires("recbole-ext") or []
+    except PackageNotFoundError:
+        return [Finding("recbole-ext", False, "not installed: pip install -e . in its checkout")]
+    for line in requirements:
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue

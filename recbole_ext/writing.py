@@ -32,15 +32,20 @@ def replacing_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target``; on success it takes the target's place, on error it is removed."""
+    """Yield a temporary folder beside ``target``; on success it takes the target's place, on error it is removed.
+
+    The old target is moved aside, not deleted, before the new one takes its place: a kill in between loses neither.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
+        old = temporary.with_name(f"{temporary.name}.old")
         if target.exists():
-            shutil.rmtree(target)
+            target.replace(old)
         temporary.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

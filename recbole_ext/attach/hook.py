@@ -63,6 +63,7 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
     policy = _choice(config, "item_embedding_missing", MISSING)
     embedding = _item_embedding(model)
     store = source if isinstance(source, ItemEmbeddingStore) else ItemEmbeddingStore.load(Path(source))
+    store_name = "given" if isinstance(source, ItemEmbeddingStore) else str(source)
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
     rows = store.rows(tokens)
     covered = rows >= 0
@@ -71,10 +72,10 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         "item_embedding: %d of %d items covered by the store %s, mode %s",
         coverage.covered,
         coverage.items,
-        source if not isinstance(source, ItemEmbeddingStore) else "given",
+        store_name,
         mode,
     )
-    _check_coverage(coverage, policy, tokens, covered, source)
+    _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
     vectors = _fill_missing(vectors, covered, policy, config["seed"])
     _check_width(vectors, embedding, mode)
@@ -101,16 +102,16 @@ def _item_embedding(model: Any) -> nn.Embedding:
     return embedding
 
 
-def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, source: Any) -> None:
+def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, store: str) -> None:
     if coverage.covered == 0:
         raise AttachError(
-            f"item_embedding: none of the dataset's {coverage.items} items is in the store {source}; "
+            f"item_embedding: none of the dataset's {coverage.items} items is in the store {store}; "
             "it was made for another dataset. Encode this one: recbole-ext encode DATASET --out STORE."
         )
     if coverage.missing and policy == "error":
         absent = [token for token, there in zip(tokens, covered.tolist(), strict=True) if not there]
         raise AttachError(
-            f"item_embedding: {coverage.missing} of {coverage.items} items are not in the store {source}, the first "
+            f"item_embedding: {coverage.missing} of {coverage.items} items are not in the store {store}, the first "
             f"{', '.join(absent[:5])}. Set item_embedding_missing to 'mean' or 'random', or encode the dataset again."
         )
 

@@ -22,7 +22,15 @@ HOOK_KEYS = (
     "item_embedding_mode",
     "item_embedding_missing",
 )
-TRAINING_KEYS = ("training_samples", "window_stride", "ft_ratio")
+PLACES = {
+    "seed": "seeds",
+    "data_path": "data_path at the top",
+    "checkpoint_dir": "artifacts",
+    "item_embedding": "initialisations.NAME.store",
+    **{f"item_embedding_{part}": f"initialisations.NAME.{part}" for part in ("transform", "mode", "missing")},
+}
+"""Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
+TRAINING_KEYS = ("training_samples", "window_stride", "training_loss", "training_negatives", "ft_ratio")
 DATASET_KEYS = ("item_text", "source", "expected")
 
 Settings = dict[str, Any]
@@ -54,7 +62,7 @@ class Initialisation(_Part):
     pooling: str | None = None
     precision: str = "float32"
     max_tokens: int | None = None
-    search: list[Settings] = Field(default_factory=_one_empty_point)
+    search: list[Settings] = Field(default_factory=_one_empty_point, min_length=1)
     """Points that the search tries for this initialisation, each a set of keys."""
 
     @model_validator(mode="after")
@@ -80,7 +88,7 @@ class Benchmark(_Part):
     seeds: list[int] = [42]
     protocols: dict[str, Settings] = {"full": {}}
     """Name: RecBole keys on top of the protocol's (leave-one-out, full ranking)."""
-    search: list[Settings] = Field(default_factory=_one_empty_point)
+    search: list[Settings] = Field(default_factory=_one_empty_point, min_length=1)
     """Points tried for every cell; crossed with the initialisation's own. The first seed searches, on validation."""
     config: Settings = Field(default_factory=dict)
     """RecBole keys for every run."""
@@ -98,7 +106,7 @@ class Benchmark(_Part):
     @field_validator("models", mode="before")
     @classmethod
     def _names_alone(cls, models: Any) -> Any:
-        if isinstance(models, list):
+        if isinstance(models, list) and all(isinstance(name, str) for name in models):
             return {name: {} for name in models}
         return {name: keys or {} for name, keys in models.items()} if isinstance(models, dict) else models
 
@@ -107,12 +115,12 @@ class Benchmark(_Part):
     def _empty_is_random(cls, value: Any) -> Any:
         return {name: keys or {} for name, keys in value.items()} if isinstance(value, dict) else value
 
-    @field_validator("name", "datasets", mode="after")
+    @field_validator("name", "datasets", "models", "initialisations", "protocols", mode="after")
     @classmethod
-    def _names_folders(cls, value: Any) -> Any:
+    def _names_files(cls, value: Any) -> Any:
         for name in [value] if isinstance(value, str) else value:
-            if not re.fullmatch(r"[\w.+-]+", name):
-                raise ValueError(f"{name!r} can't name a folder")
+            if not re.fullmatch(r"\w[\w.+-]*", name):
+                raise ValueError(f"{name!r} can't be part of a file name; use letters, digits, '_', '-', '+' and '.'")
         return value
 
     @model_validator(mode="after")
@@ -174,15 +182,30 @@ def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Be
     }
     known = known_keys(tuple(benchmark.models))
     for layer, settings in {**layers, "--override": [overrides]}.items():
-        for key in (key for keys in settings for key in keys if key not in known):
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ConfigurationError(f"{path}: {layer}: no key {key!r} in RecBole or this package.{hint}")
+        for key, value in (pair for keys in settings for pair in keys.items()):
+            _check_key(f"{path}: {layer}", key, value, known)
     for keys in (part for parts in layers.values() for part in parts):
         for key in overrides.keys() & keys.keys():
-            keys[key] = overrides[key]
-    benchmark.config.update(overrides)
+            keys[key] = {**keys[key], **overrides[key]} if key == "eval_args" else overrides[key]
+    for key, value in overrides.items():
+        if key not in HOOK_KEYS:
+            benchmark.config[key] = value
+            continue
+        for init in benchmark.initialisations.values():
+            setattr(init, key.removeprefix("item_embedding_"), value)
     return benchmark
+
+
+def _check_key(where: str, key: str, value: Any, known: set[str]) -> None:
+    if key not in known:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigurationError(f"{where}: no key {key!r} in RecBole or this package.{hint}")
+    may_vary = key.startswith("item_embedding_") and where.endswith((": search", ": --override"))
+    if key in PLACES and not may_vary:
+        raise ConfigurationError(f"{where}: {key!r} has no effect here; a benchmark sets it by `{PLACES[key]}`.")
+    if key == "eval_args" and not isinstance(value, dict):
+        raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
 
 
 def parse_overrides(arguments: list[str]) -> Settings:

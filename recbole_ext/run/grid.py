@@ -54,7 +54,7 @@ def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport
 def make_stores(benchmark: Benchmark) -> None:
     """Encode every dataset with every encoder of the grid, where that is not done yet."""
     for dataset in benchmark.datasets:
-        template = dataset_settings(benchmark, dataset).get("item_text")
+        settings = dataset_settings(benchmark, dataset)
         for name, init in benchmark.initialisations.items():
             if init.encoder:
                 report = encode(
@@ -62,10 +62,11 @@ def make_stores(benchmark: Benchmark) -> None:
                     benchmark.data_path,
                     init.encoder,
                     out=store_path(benchmark, dataset, name),
-                    template=init.template or template,
+                    template=init.template or settings.get("item_text"),
                     pooling=init.pooling,
                     precision=init.precision,
                     max_tokens=init.max_tokens,
+                    item_field=settings.get("ITEM_ID_FIELD", "item_id"),
                 )
                 for line in report.lines():
                     log.info("%s: %s", dataset, line)
@@ -73,7 +74,8 @@ def make_stores(benchmark: Benchmark) -> None:
 
 def run_all(specs: Iterable[RunSpec], parallel: int, what: str) -> list[RunSpec]:
     """Run those of ``specs`` that have no valid record, ``parallel`` at a time; returns those that failed."""
-    missing = [spec for spec in specs if not is_done(spec)]
+    # By name, because an override can make two points of a search the same one.
+    missing = list({spec.name: spec for spec in specs if not is_done(spec)}.values())
     threads = max(1, (os.cpu_count() or 1) // parallel)
     failed = []
     with (

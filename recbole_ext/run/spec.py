@@ -120,10 +120,10 @@ def _spec(
             "item_embedding_transform": initialisation.transform,
             "item_embedding_missing": initialisation.missing,
         }
-    config |= candidate
-    protocol_keys = dict(benchmark.protocols[protocol])
-    config["eval_args"] = {**config["eval_args"], **protocol_keys.pop("eval_args", {})}
-    config |= protocol_keys
+    config |= candidate | benchmark.protocols[protocol]
+    # Who sets one part of eval_args, such as the mode, keeps the others: RecBole's own default splits at random.
+    layers = (PROTOCOL, settings, benchmark.config, benchmark.models[model], candidate, benchmark.protocols[protocol])
+    config["eval_args"] = {part: value for layer in layers for part, value in layer.get("eval_args", {}).items()}
     loss = config.get("loss_type", model_defaults(model).get("loss_type"))
     if loss == "CE" and "train_neg_sample_args" not in config:
         config["train_neg_sample_args"] = None
@@ -189,13 +189,16 @@ def dataset_fingerprint(dataset: str, data_path: str) -> str | None:
 
 
 def store_fingerprint(store: str | None) -> str | None:
-    """SHA-256 of the store's vectors and item tokens; ``None`` without a store."""
+    """SHA-256 of the store's vectors and item tokens, whatever its form; ``None`` without a store."""
     if not store:
         return None
-    parts = [_sha256(Path(store) / name) for name in ("embeddings.safetensors", "items.json")]
-    if None in parts:
-        return _sha256(Path(store))
-    return hashlib.sha256("".join(str(part) for part in parts).encode()).hexdigest()
+    path = Path(store).expanduser()
+    if path.is_dir():
+        files = [path / "embeddings.safetensors", path / "items.json"]
+    else:
+        files = [path, path.with_suffix(".items.json"), path.with_suffix(".items.txt")]
+    hashes = [digest for file in files if (digest := _sha256(file))]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else None
 
 
 _HASHES: dict[tuple[str, int, int], str] = {}

@@ -7,16 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import ModelType
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training.evaluation import bounded_batch_size, sort_by_length
-from recbole_ext.training.exactness import rows_are_exact, trimmed_loss_is_exact, trimmed_scores_are_exact
+from recbole_ext.training.exactness import (
+    rows_are_exact,
+    scores_are_dot_products,
+    trimmed_loss_is_exact,
+    trimmed_scores_are_exact,
+)
+from recbole_ext.training.losses import MAXIMUM_LOGITS
 from recbole_ext.training.masked import MaskedRowLoader, masked_loss
-from recbole_ext.training.objective import row_loss
+from recbole_ext.training.objective import TRAINING_LOSSES, LossOfRows, dot_product_loss, row_loss
 from recbole_ext.training.rows import UserRowLoader
 from recbole_ext.training.sequences import SequenceViewDataset
 from recbole_ext.training.transformer import fuse_kernels
@@ -42,7 +47,7 @@ class DataPath:
 
     name: str
     train: Any
-    loss_of_rows: Callable[[Any, Any], torch.Tensor] | None = None
+    loss_of_rows: LossOfRows | None = None
 
 
 def load(config: Any) -> Loaders:
@@ -98,11 +103,30 @@ def _rows(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
     if type(model).__name__ == "BERT4Rec":
         # RecBole's transform masks evaluation batches too, which nothing reads.
         loaders.valid.transform = loaders.test.transform = lambda _, interaction: interaction
-        return DataPath("user", MaskedRowLoader(config, dataset, sampler), masked_loss)
+        loss = _loss(config, model, masked_loss, lambda: True)
+        return DataPath("user", MaskedRowLoader(config, dataset, sampler), loss)
     if config["transform"] is not None:
         return None
     loader = UserRowLoader(config, dataset, sampler)
-    return DataPath("user", loader, row_loss) if rows_are_exact(model, loader) else None
+    if not rows_are_exact(model, loader):
+        return None
+    loss = _loss(config, model, row_loss, lambda: scores_are_dot_products(model, loaders.valid._dataset))
+    return DataPath("user", loader, loss)
+
+
+def _loss(config: Any, model: Any, own: LossOfRows, is_dot_product: Callable[[], bool]) -> LossOfRows:
+    """The loss that ``training_loss`` names; a large catalogue's softmax goes in bounded memory by itself."""
+    kind = config["training_loss"] or "model"
+    if kind not in TRAINING_LOSSES:
+        raise ConfigurationError(f"training_loss: {kind!r} is unknown; choose one of {', '.join(TRAINING_LOSSES)}.")
+    large = config["train_batch_size"] * model.n_items > MAXIMUM_LOGITS and getattr(model, "loss_type", "") == "CE"
+    if kind == "model" and not (large and is_dot_product()):
+        return own
+    if not is_dot_product():
+        raise ConfigurationError(
+            f"training_loss: {type(model).__name__} does not score by a dot product with its items; use model."
+        )
+    return dot_product_loss("softmax" if kind == "model" else kind, config["training_negatives"])
 
 
 def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> DataPath | None:

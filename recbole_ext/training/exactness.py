@@ -1,4 +1,8 @@
-"""Which shortcuts are exact for a model is asked of the model itself, not read from a list of names."""
+"""Which shortcuts are exact for a model is asked of the model itself, not read from a list of names.
+
+Each question is answered by computing a few samples both ways, without dropout and in double precision, so that
+rounding can't be taken for a difference nor a difference for rounding.
+"""
 
 from __future__ import annotations
 
@@ -17,39 +21,38 @@ from recbole_ext.training.sequences import SequenceViewDataset
 log = logging.getLogger(__name__)
 
 PROBED_SAMPLES = 12
-TOLERANCE = 1e-4
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 PROBE_ERRORS = (TypeError, RuntimeError, IndexError, KeyError, AttributeError, NotImplementedError)
 
+Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
-@torch.no_grad()
+
 def trimmed_scores_are_exact(model: Any, dataset: SequenceViewDataset) -> bool:
     """Do scores stay the same when padding beyond the batch's longest history is cut off?
 
     False for models built for a fixed length (Caser's filters, FEARec's Fourier transform, …).
     """
-    return _same_when_trimmed(model, dataset, _scores)
+
+    def compare() -> Pairs:
+        padded, trimmed = _padded_and_trimmed(model, dataset)
+        return [(_scores(model, padded), _scores(model, trimmed))]
+
+    return _all_equal(model, compare)
 
 
-@torch.no_grad()
 def trimmed_loss_is_exact(model: Any, dataset: SequenceViewDataset) -> bool:
-    """The same for the loss; also false for a loss that is random even without dropout."""
-    return _same_when_trimmed(model, dataset, lambda model, samples: model.calculate_loss(samples))
+    """The same for scores and loss; also false for a loss that is random even without dropout."""
+
+    def compare() -> Pairs:
+        padded, trimmed = _padded_and_trimmed(model, dataset)
+        return [
+            (_scores(model, padded), _scores(model, trimmed)),
+            (model.calculate_loss(padded), model.calculate_loss(trimmed)),
+        ]
+
+    return _all_equal(model, compare)
 
 
-def _same_when_trimmed(model: Any, dataset: SequenceViewDataset, compute: Callable[[Any, Any], torch.Tensor]) -> bool:
-    samples = _short_samples(dataset)
-    if not len(samples):
-        return False
-    model.eval()
-    try:
-        padded, trimmed = (compute(model, _read(model, dataset, samples, trim)) for trim in (False, True))
-    except PROBE_ERRORS as error:
-        log.debug("%s needs its fixed length: %s", type(model).__name__, error)
-        return False
-    return _equal(padded, trimmed)
-
-
-@torch.no_grad()
 def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
     """Does a row give the outputs and the mean loss of all its prefixes?
 
@@ -69,15 +72,42 @@ def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
         | {model.ITEM_SEQ_LEN: length}
     )
     in_rows, as_prefixes = in_rows.to(model.device), as_prefixes.to(model.device)
-    model.eval()
-    try:
+
+    def compare() -> Pairs:
         with gathering(model, in_rows[TARGET_ROW], in_rows[TARGET_POSITION]):
             row_outputs = model.forward(in_rows[model.ITEM_SEQ], in_rows[model.ITEM_SEQ_LEN])
         outputs = model.forward(as_prefixes[model.ITEM_SEQ], as_prefixes[model.ITEM_SEQ_LEN])
-        return _equal(outputs, row_outputs) and _equal(model.calculate_loss(as_prefixes), row_loss(model, in_rows))
-    except PROBE_ERRORS as error:
-        log.debug("%s can't be trained on rows: %s", type(model).__name__, error)
+        return [(outputs, row_outputs), (model.calculate_loss(as_prefixes), row_loss(model, in_rows))]
+
+    return _all_equal(model, compare)
+
+
+def scores_are_dot_products(model: Any, dataset: SequenceViewDataset) -> bool:
+    """Does the model score an item by the dot product of its output with the item's row of ``item_embedding``?"""
+
+    def compare() -> Pairs:
+        padded, _ = _padded_and_trimmed(model, dataset)
+        outputs = model.forward(padded[model.ITEM_SEQ], padded[model.ITEM_SEQ_LEN])
+        return [(_scores(model, padded), outputs @ model.item_embedding.weight[: model.n_items].T)]
+
+    return _all_equal(model, compare)
+
+
+@torch.no_grad()
+def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
+    """Whether ``compare`` gives equal pairs; a model that can't compute one of them does not qualify."""
+    was_training, precision = model.training, next(model.parameters()).dtype
+    model.eval()
+    try:
+        for dtype in (torch.float64, precision):
+            model.to(dtype)
+            try:
+                return all(_equal(expected, found) for expected, found in compare())
+            except PROBE_ERRORS as error:  # in double precision perhaps only for a constant of another type
+                log.debug("%s in %s: %s", type(model).__name__, dtype, error)
         return False
+    finally:
+        model.to(precision).train(was_training)
 
 
 def _equal(expected: torch.Tensor, found: torch.Tensor) -> bool:
@@ -85,24 +115,31 @@ def _equal(expected: torch.Tensor, found: torch.Tensor) -> bool:
     if isinstance(expected, tuple) or expected.shape != found.shape:
         return False
     spread = expected.std() if expected.numel() > 1 else expected.abs()
-    return bool((expected - found).abs().max() <= TOLERANCE * spread.clamp_min(1e-12))
+    return bool((expected - found).abs().max() <= TOLERANCE[expected.dtype] * spread.clamp_min(1e-30))
 
 
-def _short_samples(dataset: SequenceViewDataset) -> np.ndarray:
+def _padded_and_trimmed(model: Any, dataset: SequenceViewDataset) -> tuple[Interaction, Interaction]:
+    """A few of the shorter samples, once padded to the maximum and once to their own longest.
+
+    Raises:
+        IndexError: no sample is shorter than the maximum.
+    """
     length = dataset.inter_feat[dataset.item_list_length_field].numpy()
     shortest = np.argsort(length, kind="stable")[: len(length) // 2 or 1]
     samples = shortest[np.linspace(0, len(shortest) - 1, min(PROBED_SAMPLES, len(shortest))).astype(int)]
-    return samples[length[samples] < dataset.max_item_list_len]
-
-
-def _read(model: Any, dataset: SequenceViewDataset, samples: np.ndarray, trim: bool) -> Interaction:
-    before, dataset.trim_padding = dataset.trim_padding, trim
+    samples = samples[length[samples] < dataset.max_item_list_len]
+    if not len(samples):
+        raise IndexError("every history is as long as the maximum")
+    before = dataset.trim_padding
+    read = []
     try:
-        interaction = dataset[samples]
+        for dataset.trim_padding in (False, True):
+            interaction = dataset[samples]
+            interaction.update(Interaction({model.NEG_ITEM_ID: interaction[model.ITEM_ID].roll(1)}))
+            read.append(interaction.to(model.device))
     finally:
         dataset.trim_padding = before
-    interaction.update(Interaction({model.NEG_ITEM_ID: interaction[model.ITEM_ID].roll(1)}))
-    return interaction.to(model.device)
+    return read[0], read[1]
 
 
 def _scores(model: Any, samples: Interaction) -> torch.Tensor:

@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
-from torch.nn.functional import cross_entropy, logsigmoid
+from torch.nn.functional import logsigmoid
 
+from recbole_ext.training.losses import softmax_loss
+from recbole_ext.training.objective import outputs_at_targets
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, batches_by_length
 from recbole_ext.training.sequences import SequenceViewDataset
 
@@ -116,11 +118,10 @@ def masked_loss(model: Any, interaction: Interaction) -> torch.Tensor:
     Equals ``BERT4Rec.calculate_loss`` for the same masks (RecBole pads each row's masks to a fixed number and
     multiplies the padding by zero).
     """
-    row, position, target = interaction[TARGET_ROW], interaction[TARGET_POSITION], interaction[model.ITEM_ID]
-    outputs = model.forward(interaction[model.ITEM_SEQ])[row, position]
-    items, bias = model.item_embedding.weight, model.output_bias
+    target, outputs = interaction[model.ITEM_ID], outputs_at_targets(model, interaction)
+    items, bias = model.item_embedding.weight[: model.n_items], model.output_bias
     if model.loss_type == "CE":
-        return cross_entropy(outputs @ items[: model.n_items].T + bias, target)
+        return softmax_loss(outputs, items, target, bias)
     negative = interaction[model.NEG_ITEM_ID]
     margin = (outputs * (items[target] - items[negative])).sum(-1) + bias[target] - bias[negative]
     return -logsigmoid(margin).mean()

@@ -1,8 +1,8 @@
-"""RecBole's own loss, taken at all targets of a row at once."""
+"""What is minimised over the targets of rows: RecBole's own loss, or one that a large catalogue can afford."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,14 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.layers import TransformerEncoder
 
+from recbole_ext.training.losses import binary_loss, sampled_softmax_loss, softmax_loss
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW
 from recbole_ext.training.transformer import encode_at
+
+LossOfRows = Callable[[Any, Interaction], torch.Tensor]
+
+TRAINING_LOSSES = ("model", "softmax", "sampled_softmax", "bce")
+DEFAULT_SAMPLED = {"sampled_softmax": 1000, "bce": 1}
 
 
 def row_loss(model: Any, interaction: Interaction) -> torch.Tensor:
@@ -25,17 +31,48 @@ def row_loss(model: Any, interaction: Interaction) -> torch.Tensor:
         return model.calculate_loss(interaction)
 
 
+def dot_product_loss(kind: str, sampled: int | None = None) -> LossOfRows:
+    """``softmax``, ``sampled_softmax`` or ``bce`` of a model that scores by the dot product with its items.
+
+    ``sampled`` is the number of negatives: shared by a part's targets (``sampled_softmax``, 1,000 by default) or per
+    target (``bce``, 1 by default), drawn uniformly from the items.
+    """
+
+    def loss(model: Any, interaction: Interaction) -> torch.Tensor:
+        outputs, target = outputs_at_targets(model, interaction), interaction[model.ITEM_ID]
+        items, bias = model.item_embedding.weight[: model.n_items], getattr(model, "output_bias", None)
+        if kind == "softmax":
+            return softmax_loss(outputs, items, target, bias)
+        n_sampled = sampled or DEFAULT_SAMPLED[kind]
+        shape = (n_sampled,) if kind == "sampled_softmax" else (len(target), n_sampled)
+        negatives = torch.randint(1, model.n_items, shape, device=target.device)
+        function = sampled_softmax_loss if kind == "sampled_softmax" else binary_loss
+        return function(outputs, items, target, negatives, bias)
+
+    return loss
+
+
+def outputs_at_targets(model: Any, interaction: Interaction) -> torch.Tensor:
+    """The model's output at every target of the rows, ``[targets, width]``."""
+    with gathering(model, interaction[TARGET_ROW], interaction[TARGET_POSITION]):
+        if type(model).__name__ == "BERT4Rec":
+            return model.forward(interaction[model.ITEM_SEQ])
+        return model.forward(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
+
+
 @contextmanager
 def gathering(model: Any, row: torch.Tensor, position: torch.Tensor) -> Iterator[None]:
     """Let the model's ``forward`` return its outputs at ``(row, position)``, ``[targets, width]``.
 
-    A model with RecBole's ``TransformerEncoder`` computes the encoder's last layer at those positions alone.
+    A model with RecBole's ``TransformerEncoder`` computes the encoder's last layer at those positions alone, causally
+    where the model goes on to ``gather_indexes``, with the model's own mask where it does not (BERT4Rec).
     """
     encoder: Any = getattr(model, "trm_encoder", None)
     if type(encoder) is TransformerEncoder:
+        bidirectional = type(model).__name__ == "BERT4Rec"
 
         def forward(hidden: torch.Tensor, mask: torch.Tensor, **_: Any) -> list[torch.Tensor]:
-            return [encode_at(encoder, hidden, row, position)]
+            return [encode_at(encoder, hidden, row, position, mask if bidirectional else None)]
 
         encoder.forward = forward
         model.gather_indexes = lambda output, _: output

@@ -48,7 +48,7 @@ def attend(
         heads(layer.query(queries)),
         heads(layer.key(hidden)),
         heads(layer.value(hidden)),
-        attn_mask=mask,
+        attn_mask=mask if mask is None or mask.dtype == torch.bool else mask.to(queries.dtype),
         dropout_p=dropout,
         is_causal=is_causal,
     )
@@ -57,21 +57,38 @@ def attend(
 
 
 def encode_at(
-    encoder: TransformerEncoder, hidden: torch.Tensor, row: torch.Tensor, position: torch.Tensor
+    encoder: TransformerEncoder,
+    hidden: torch.Tensor,
+    row: torch.Tensor,
+    position: torch.Tensor,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Output of a causal encoder at ``(row, position)``, ``[targets, D]``, for right-padded ``hidden``, ``[B, L, D]``.
+    """Output of RecBole's encoder at ``(row, position)``, ``[targets, D]``, for ``hidden``, ``[B, L, D]``.
 
-    Needs no mask but the causal one: padding stands right of every position that is read. Where each row has one
-    target, as sliding windows have, the last layer computes one query per row instead of ``L``.
+    Where few positions of a row are read (one for a sliding window, the masked ones for BERT4Rec), the last layer
+    computes only their queries.
+
+    Args:
+        row: ascending, ``[targets]``.
+        mask: RecBole's additive mask over the keys, ``[B, 1, 1, L]``, for bidirectional attention; ``None`` for causal
+            attention over right-padded rows, which needs no other mask: padding stands right of what is read.
     """
     *lower, last = encoder.layer
+    causal = mask is None
     for layer in lower:
-        attended = attend(layer.multi_head_attention, hidden, hidden, is_causal=True)
+        attended = attend(layer.multi_head_attention, hidden, hidden, mask=mask, is_causal=causal)
         hidden = layer.feed_forward(attended)
-    if len(row) == len(hidden):
-        n_keys = torch.arange(hidden.shape[1], device=hidden.device)
-        mask = (n_keys <= position.unsqueeze(-1)).view(len(row), 1, 1, -1)
-        attended = attend(last.multi_head_attention, hidden[row, position].unsqueeze(1), hidden, mask=mask)
-        return last.feed_forward(attended.squeeze(1))
-    attended = attend(last.multi_head_attention, hidden, hidden, is_causal=True)
-    return last.feed_forward(attended[row, position])
+    n_targets = torch.bincount(row, minlength=len(hidden))
+    most = int(n_targets.max())
+    if most * 2 > hidden.shape[1]:
+        attended = attend(last.multi_head_attention, hidden, hidden, mask=mask, is_causal=causal)
+        return last.feed_forward(attended[row, position])
+    slot = torch.arange(len(row), device=row.device) - (n_targets.cumsum(0) - n_targets)[row]
+    read = position.new_zeros(len(hidden), most)
+    read[row, slot] = position
+    queries = hidden.gather(1, read.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+    if mask is None:
+        keys = torch.arange(hidden.shape[1], device=row.device)
+        mask = (keys <= read.unsqueeze(-1)).unsqueeze(1)
+    attended = attend(last.multi_head_attention, queries, hidden, mask=mask)
+    return last.feed_forward(attended[row, slot])

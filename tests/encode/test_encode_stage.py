@@ -182,7 +182,6 @@ def test_the_pool_is_stopped_when_encoding_fails(
     assert pool_of_threads == []
 
 
-@pytest.mark.slow
 def test_processes_of_their_own_give_the_vectors_of_one(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
     run(data_path, tiny_bert, tmp_path / "one")
     run(data_path, tiny_bert, tmp_path / "two", devices=["cpu", "cpu"], batch_size=1)

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_ext.attach import attach_item_embedding
+from recbole_ext.errors import AttachError, ConfigurationError, StoreError
+from recbole_ext.store import ItemEmbeddingStore
+
+Build = Callable[..., SimpleNamespace]
+WITH_ITEM_EMBEDDING = ["SASRec", "BERT4Rec", "GRU4Rec", "NARM", "LightSANs", "CORE", "FEARec", "STAMP", "BPR"]
+
+
+def make_store(tokens: list[str], width: int = 16) -> ItemEmbeddingStore:
+    """A store whose vector says which token it belongs to: token ``i7`` has vector ``7.0 + column / 100``."""
+    values = torch.tensor([float(token[1:]) for token in tokens]).unsqueeze(1)
+    return ItemEmbeddingStore(values + torch.arange(width) / 100, tokens, {"dim": width})
+
+
+def shuffled_tokens() -> list[str]:
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(3)).tolist()
+    return [f"i{item}" for item in order]
+
+
+def expected_rows(dataset: Any, width: int = 16) -> torch.Tensor:
+    return make_store(list(dataset.field2id_token["item_id"][1:]), width).embeddings
+
+
+def attach(built: SimpleNamespace, store: Any, **keys: Any) -> Any:
+    config = {
+        "item_embedding": store,
+        "item_embedding_transform": None,
+        "item_embedding_mode": None,
+        "item_embedding_missing": None,
+        "seed": 42,
+    }
+    return attach_item_embedding(built.model, built.dataset, {**config, **keys})
+
+
+@pytest.mark.parametrize("model", WITH_ITEM_EMBEDDING)
+def test_every_model_with_an_item_embedding_gets_each_item_its_own_vector(build: Build, model: str) -> None:
+    settings = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}} if model == "BPR" else {}
+    built = build(model, **settings)
+    coverage = attach(built, make_store(shuffled_tokens()))
+    expected = expected_rows(built.dataset)
+    assert torch.equal(built.model.item_embedding.weight[1 : 1 + len(expected)], expected)
+    assert coverage.covered == coverage.items == len(expected) and coverage.missing == 0
+
+
+def test_a_store_shifted_by_one_row_gives_other_vectors(build: Build) -> None:
+    """The alignment test proper: were rows taken by position, or the tokens off by one, this would pass unseen."""
+    built = build("SASRec")
+    tokens = shuffled_tokens()
+    right = make_store(tokens)
+    shifted = ItemEmbeddingStore(right.embeddings.roll(1, dims=0), tokens)
+    attach(built, shifted)
+    rows = built.model.item_embedding.weight[1:61]
+    assert not (rows == expected_rows(built.dataset)).any()
+    by_token = dict(zip(tokens, shifted.embeddings, strict=True))
+    for token, row in zip(built.dataset.field2id_token["item_id"][1:], rows, strict=True):
+        assert torch.equal(row, by_token[token])
+
+
+@pytest.mark.parametrize("mode", ["full", "frozen", "adapter", "residual"])
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
+def test_padding_and_mask_rows_are_left_alone_in_every_mode(build: Build, model: str, mode: str) -> None:
+    built = build(model)
+    before = built.model.item_embedding.weight.detach().clone()
+    attach(built, make_store(shuffled_tokens()), item_embedding_mode=mode)
+    after = built.model.item_embedding.weight
+    assert after.shape == before.shape
+    assert torch.equal(after[0], before[0])
+    assert torch.equal(after[61:], before[61:]) and len(after[61:]) == (1 if model == "BERT4Rec" else 0)
+
+
+def train_a_step(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    before = model.item_embedding.weight.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    target = torch.randn(before.shape, generator=torch.Generator().manual_seed(1))
+    (model.item_embedding.weight * target).sum().backward()
+    optimizer.step()
+    return before, model.item_embedding.weight.detach()
+
+
+@pytest.mark.parametrize("mode", ["frozen", "adapter", "residual", "full"])
+def test_what_a_training_step_changes_is_what_the_mode_says(build: Build, mode: str) -> None:
+    built = build("BERT4Rec")
+    attach(built, make_store(shuffled_tokens()), item_embedding_mode=mode)
+    before, after = train_a_step(built.model)
+    changed = (before != after).any(dim=1)
+    assert changed[0] and changed[61], "padding and mask rows stay trainable"
+    assert changed[1:61].all() if mode != "frozen" else not changed[1:61].any()
+
+
+def test_residual_starts_at_the_vectors_and_learns_a_difference_per_item(build: Build) -> None:
+    built = build("SASRec")
+    attach(built, make_store(shuffled_tokens()), item_embedding_mode="residual")
+    assert torch.equal(built.model.item_embedding.weight[1:61], expected_rows(built.dataset))
+    parametrization = built.model.item_embedding.parametrizations.weight
+    vectors = parametrization[0].vectors.clone()
+    train_a_step(built.model)
+    assert torch.equal(parametrization[0].vectors, vectors), "the fixed part stays"
+
+
+def test_adapter_is_one_linear_map_shared_by_all_items_and_bridges_widths(build: Build) -> None:
+    built = build("SASRec")
+    attach(built, make_store(shuffled_tokens(), width=24), item_embedding_mode="adapter")
+    project = built.model.item_embedding.parametrizations.weight[0].project
+    expected = expected_rows(built.dataset, 24) @ project.weight.T + project.bias
+    assert torch.allclose(built.model.item_embedding.weight[1:61], expected)
+    item_parameters = sum(p.numel() for p in built.model.item_embedding.parameters())
+    assert item_parameters == 24 * 16 + 16 + 16, "the map and the padding row, nothing per item"
+
+
+def test_a_lookup_and_the_whole_matrix_agree_in_every_mode(build: Build) -> None:
+    for mode in ("full", "frozen", "adapter", "residual"):
+        built = build("GRU4Rec")
+        attach(built, make_store(shuffled_tokens()), item_embedding_mode=mode)
+        items = torch.tensor([[1, 5], [60, 0]])
+        assert torch.equal(built.model.item_embedding(items), built.model.item_embedding.weight[items])
+
+
+def test_transforms_are_applied_before_the_model_gets_the_vectors(build: Build) -> None:
+    built = build("SASRec")
+    wide = ItemEmbeddingStore(torch.randn(60, 40), shuffled_tokens())
+    attach(built, wide, item_embedding_transform=["center", {"pca": 16}, {"scale": 0.02}])
+    rows = built.model.item_embedding.weight[1:61]
+    assert rows.std(correction=0).item() == pytest.approx(0.02, rel=1e-4)
+
+
+def test_without_the_key_nothing_is_touched_and_no_random_number_drawn(build: Build) -> None:
+    built = build("SASRec")
+    before, state = built.model.item_embedding.weight.detach().clone(), torch.get_rng_state()
+    assert attach(built, None) is None
+    assert torch.equal(built.model.item_embedding.weight, before)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def without_three(tokens: list[str]) -> list[str]:
+    return [token for token in tokens if token not in ("i5", "i17", "i42")]
+
+
+def missing_rows(built: SimpleNamespace) -> torch.Tensor:
+    ids = [built.dataset.field2token_id["item_id"][token] for token in ("i5", "i17", "i42")]
+    return built.model.item_embedding.weight[ids].detach()
+
+
+def test_missing_items_are_an_error_by_default_that_names_them(build: Build) -> None:
+    with pytest.raises(AttachError, match=r"3 of 60 items.*(i5|i17|i42).*item_embedding_missing"):
+        attach(build("SASRec"), make_store(without_three(shuffled_tokens())))
+
+
+def test_missing_items_get_the_mean_of_the_covered_ones_under_mean(build: Build) -> None:
+    built = build("SASRec")
+    store = make_store(without_three(shuffled_tokens()))
+    coverage = attach(built, store, item_embedding_missing="mean")
+    assert (coverage.covered, coverage.missing) == (57, 3)
+    assert torch.allclose(missing_rows(built), store.embeddings.mean(0).expand(3, -1))
+
+
+def test_missing_items_are_drawn_like_the_covered_ones_under_random(build: Build) -> None:
+    drawn = []
+    for seed in (1, 1, 2):
+        built = build("SASRec")
+        attach(built, make_store(without_three(shuffled_tokens())), item_embedding_missing="random", seed=seed)
+        drawn.append(missing_rows(built))
+        covered = [i for i in range(1, 61) if built.dataset.field2id_token["item_id"][i] not in ("i5", "i17", "i42")]
+        expected = expected_rows(built.dataset)[[i - 1 for i in covered]]
+        assert torch.equal(built.model.item_embedding.weight[covered], expected), "covered rows keep their vector"
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert len(drawn[0].unique(dim=0)) == 3
+
+
+def test_a_store_of_another_dataset_is_an_error_under_every_policy(build: Build) -> None:
+    foreign = ItemEmbeddingStore(torch.randn(5, 16), [f"x{i}" for i in range(5)])
+    for policy in ("error", "mean", "random"):
+        with pytest.raises(AttachError, match="another dataset"):
+            attach(build("SASRec"), foreign, item_embedding_missing=policy)
+
+
+def test_a_width_mismatch_says_how_to_bridge_it(build: Build) -> None:
+    with pytest.raises(AttachError, match=r"24 wide.*16.*pca: 16.*adapter"):
+        attach(build("SASRec"), make_store(shuffled_tokens(), width=24))
+
+
+def test_a_model_without_item_embedding_is_named_in_the_error(build: Build) -> None:
+    built = build("Pop", train_neg_sample_args={"distribution": "uniform", "sample_num": 1})
+    with pytest.raises(AttachError, match="Pop"):
+        attach(built, make_store(shuffled_tokens()))
+
+
+def test_a_second_store_on_the_same_model_is_refused(build: Build) -> None:
+    built = build("SASRec")
+    attach(built, make_store(shuffled_tokens()), item_embedding_mode="residual")
+    with pytest.raises(AttachError, match="fresh model"):
+        attach(built, make_store(shuffled_tokens()))
+
+
+@pytest.mark.parametrize("key", ["item_embedding_mode", "item_embedding_missing"])
+def test_an_unknown_choice_names_the_key_and_the_choices(build: Build, key: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{key}: 'thawed'"):
+        attach(build("SASRec"), make_store(shuffled_tokens()), **{key: "thawed"})
+
+
+def test_a_store_is_read_from_the_path_in_the_config(build: Build, tmp_path: Path) -> None:
+    make_store(shuffled_tokens()).save(tmp_path / "store")
+    built = build("SASRec")
+    attach(built, str(tmp_path / "store"))
+    assert torch.equal(built.model.item_embedding.weight[1:61], expected_rows(built.dataset))
+    with pytest.raises(StoreError):
+        attach(build("SASRec"), str(tmp_path / "nowhere"))
+
+
+def test_the_attached_model_survives_a_checkpoint(build: Build, tmp_path: Path) -> None:
+    for mode in ("full", "frozen", "adapter", "residual"):
+        first = build("SASRec")
+        attach(first, make_store(shuffled_tokens()), item_embedding_mode=mode)
+        torch.save(first.model.state_dict(), tmp_path / "model.pth")
+        second = build("SASRec")
+        attach(second, make_store(shuffled_tokens()[::-1]), item_embedding_mode=mode)
+        second.model.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
+        assert torch.equal(first.model.item_embedding.weight, second.model.item_embedding.weight)

@@ -1,0 +1,68 @@
+"""A tiny dataset and RecBole models on it, for every test that needs real RecBole."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def atomic_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``data_path`` of a made-up dataset ``tiny``: 40 users with 5 to 30 of 60 items, titles for all."""
+    folder = tmp_path_factory.mktemp("atomic")
+    (folder / "tiny").mkdir()
+    draw = random.Random(7)
+    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for user in range(40):
+        items = draw.sample(range(60), draw.randint(5, 30))
+        lines += [f"u{user}\ti{item}\t{time}" for time, item in enumerate(items)]
+    (folder / "tiny" / "tiny.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    titles = ["item_id:token\ttitle:token_seq", *(f"i{item}\tthing number {item}" for item in range(60))]
+    (folder / "tiny" / "tiny.item").write_text("\n".join(titles) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def build(atomic_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SimpleNamespace]:
+    """``build(model, **config)``: config, loaders and a freshly initialised model on ``tiny``."""
+    from recbole_ext.compat import make_recbole_work, without_command_line
+
+    make_recbole_work()
+    from recbole.config import Config
+    from recbole.utils import get_model, init_seed
+
+    from recbole_ext.run.spec import PROTOCOL
+    from recbole_ext.training import load
+
+    checkpoints = tmp_path_factory.mktemp("checkpoints")
+
+    def build(model: str, **settings: Any) -> SimpleNamespace:
+        defaults = {
+            **PROTOCOL,
+            "data_path": str(atomic_folder),
+            "checkpoint_dir": str(checkpoints),
+            "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+            "train_neg_sample_args": None,
+            "show_progress": False,
+            "hidden_size": 16,
+            "embedding_size": 16,
+            "inner_size": 32,
+            "topk": [5, 10],
+            "epochs": 2,
+        }
+        with without_command_line():
+            config = Config(model=model, dataset="tiny", config_dict={**defaults, **settings})
+        init_seed(config["seed"], True)
+        loaders = load(config)
+        init_seed(config["seed"], True)
+        built = get_model(model)(config, loaders.train._dataset)
+        return SimpleNamespace(
+            config=config, loaders=loaders, model=built, dataset=loaders.dataset, checkpoint=checkpoints / "best.pth"
+        )
+
+    return build
