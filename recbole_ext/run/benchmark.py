@@ -203,7 +203,7 @@ def _check_key(where: str, key: str, value: Any, known: set[str]) -> None:
         raise ConfigurationError(f"{where}: no key {key!r} in RecBole or this package.{hint}")
     may_vary = key.startswith("item_embedding_") and where.endswith((": search", ": --override"))
     if key in PLACES and not may_vary:
-        raise ConfigurationError(f"{where}: {key!r} has no effect here; a benchmark sets it by `{PLACES[key]}`.")
+        raise ConfigurationError(f"{where}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark.")
     if key == "eval_args" and not isinstance(value, dict):
         raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
 

@@ -36,6 +36,7 @@ def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport
     Raises:
         RecboleExtError: a store can't be made, or every run failed.
     """
+    (benchmark.results / benchmark.name / "runs").mkdir(parents=True, exist_ok=True)
     make_stores(benchmark)
     specs = list(expand(benchmark, command))
     search = [spec for spec in specs if spec.seed == benchmark.seeds[0]]

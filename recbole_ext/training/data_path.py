@@ -92,8 +92,9 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
         return stock
     fuse_kernels(model)
     for split in (loaders.valid, loaders.test):
-        split._dataset.trim_padding = trimmed_scores_are_exact(model, split._dataset)
-        if split._dataset.trim_padding and isinstance(split, FullSortEvalDataLoader):
+        # Sampled ranking joins a batch user by user, which needs one width for all.
+        if isinstance(split, FullSortEvalDataLoader) and trimmed_scores_are_exact(model, split._dataset):
+            split._dataset.trim_padding = True
             sort_by_length(split)
     return path
 

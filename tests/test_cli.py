@@ -1,0 +1,292 @@
+"""The commands from end to end on a tiny dataset, and what a user's mistake looks like."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from recbole_ext import __version__
+from recbole_ext.cli import main
+
+BENCHMARK: dict[str, Any] = {
+    "name": "trial",
+    "datasets": ["tiny"],
+    "models": {"SASRec": {"hidden_size": 16, "inner_size": 16, "n_layers": 1}},
+    "initialisations": {"none": {}, "bert": {"encoder": "bert", "transform": ["center"], "template": ["{title}"]}},
+    "seeds": [1],
+    "config": {"epochs": 3, "topk": [1, 5, 10], "use_gpu": False, "show_progress": False},
+    "note": "Made-up people like made-up things.",
+}
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def call(*arguments: str) -> SimpleNamespace:
+    """Exit code, standard output and standard error of ``recbole-ext`` with these arguments."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(arguments)
+        except SystemExit as exit:
+            code = exit.code if isinstance(exit.code, int) else 1
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def process(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def save_tiny_bert(folder: Path) -> None:
+    """A randomly initialised BERT, 16 wide, with a tokenizer of letters and digits."""
+    import string
+
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    letters = [prefix + letter for letter in string.ascii_lowercase + string.digits for prefix in ("", "##")]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    BertTokenizer(vocab={token: number for number, token in enumerate(vocabulary)}).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=32, **sizes)).save_pretrained(folder)
+
+
+def write_source(folder: Path) -> None:
+    """30 users with 6 of 20 items each, as CSV."""
+    folder.mkdir()
+    with (folder / "interactions.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["user_id", "item_id", "timestamp"])
+        rows.writerows((f"u{user}", f"i{(user * 7 + step) % 20}", step) for user in range(30) for step in range(6))
+    with (folder / "items.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["item_id", "title"])
+        rows.writerows((f"i{item}", f'thing "{item}') for item in range(20))
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The whole road: convert, encode, run, report; each command's outcome and the folder it happened in."""
+    folder = tmp_path_factory.mktemp("road")
+    write_source(folder / "source")
+    save_tiny_bert(folder / "bert")
+    (folder / "benchmark.yaml").write_text(yaml.safe_dump(BENCHMARK, sort_keys=False))
+    with working_in(folder):
+        done = SimpleNamespace(folder=folder)
+        done.convert = call("convert", "source", "--format", "csv", "--name", "tiny")
+        done.encode = call("encode", "tiny", "--encoder", "bert", "--out", "store", "--template", "{title}")
+        done.run = call("run", "benchmark.yaml", "--epochs=1")
+        done.report = call("report", "results/trial")
+    return done
+
+
+def test_convert_writes_atomic_files_and_says_what_it_kept(road: SimpleNamespace) -> None:
+    assert road.convert.code == 0
+    assert "30" in road.convert.out
+    lines = (road.folder / "artifacts" / "data" / "tiny" / "tiny.inter").read_text().splitlines()
+    assert lines[0] == "user_id:token\titem_id:token\ttimestamp:float"
+    assert len(lines) == 1 + 30 * 6
+
+
+def test_encode_writes_a_store(road: SimpleNamespace) -> None:
+    from recbole_ext.store import ItemEmbeddingStore
+
+    assert road.encode.code == 0
+    assert "20 items, 16 dimensions" in road.encode.out
+    store = ItemEmbeddingStore.load(road.folder / "store")
+    assert sorted(store.items) == sorted(f"i{item}" for item in range(20))
+    assert store.meta["template"] == ["{title}"]
+
+
+def test_run_prints_the_leaderboard_and_the_note(road: SimpleNamespace) -> None:
+    assert road.run.code == 0
+    for word in ("SASRec", "none", "bert", BENCHMARK["note"]):
+        assert word in road.run.out
+
+
+def test_run_records_the_command_and_obeys_its_overrides(road: SimpleNamespace) -> None:
+    records = [json.loads(path.read_text()) for path in (road.folder / "results/trial/runs").glob("*.json")]
+    assert sorted(record["init"] for record in records) == ["bert", "none"]
+    for record in records:
+        assert record["command"] == "recbole-ext run benchmark.yaml --epochs=1"
+        assert record["config"]["epochs"] == record["epochs"] == 1
+        assert str(road.folder) not in json.dumps(record["config"])
+
+
+def test_report_prints_what_run_printed(road: SimpleNamespace) -> None:
+    assert road.report.code == 0
+    assert road.report.out.strip() in road.run.out
+    written = {path.name for path in (road.folder / "results" / "trial").iterdir()}
+    assert {"runs", "leaderboard.csv", "leaderboard.md", "figures", "index.html"} <= written
+
+
+def test_nothing_else_is_left_in_the_working_folder(road: SimpleNamespace) -> None:
+    own = {"source", "bert", "benchmark.yaml", "store"}
+    assert {path.name for path in road.folder.iterdir()} - own == {"artifacts", "results"}
+
+
+def test_a_command_that_has_nothing_to_do_loads_neither_torch_nor_recbole(road: SimpleNamespace) -> None:
+    code = "import sys; from recbole_ext.cli import main; code = main(sys.argv[1:]); "
+    code += "print(code, sorted({'torch', 'recbole', 'matplotlib', 'sentence_transformers'} & set(sys.modules)))"
+    again = ["encode", "tiny", "--encoder", "bert", "--out", "store", "--template", "{title}"]
+    done = process(road.folder, "-c", code, *again)
+    assert "up to date" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+
+
+def test_the_template_comes_from_the_dataset_config(road: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text("item_text: ['A {title}']")
+    with working_in(road.folder):
+        done = call(
+            "encode", "tiny", "--encoder", "bert", "--out", str(tmp_path / "s"), "--dataset-configs", str(tmp_path)
+        )
+    assert done.code == 0
+    assert json.loads((tmp_path / "s" / "meta.json").read_text())["template"] == ["A {title}"]
+
+
+def test_failed_runs_end_with_1_and_are_named(road: SimpleNamespace, tmp_path: Path) -> None:
+    inits = {"none": {}, "narrow": {"store": "store", "transform": [{"pca": 4}]}}
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump({**BENCHMARK, "initialisations": inits}))
+    with working_in(road.folder):
+        done = call("run", str(tmp_path / "b.yaml"), f"--results={tmp_path}", "--epochs=1")
+    assert done.code == 1
+    assert "failed: tiny-SASRec-narrow-full" in done.out
+    assert "the vectors are 4 wide, the model's items 16" in done.out
+    (finished,) = [path for path in (tmp_path / "trial" / "runs").glob("*-none-*.json")]
+    assert json.loads(finished.read_text())["status"] == "done"
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ([], ["convert", "encode", "run", "report", "doctor", "--version"]),
+        (["convert"], ["SOURCE", "--format", "--name", "--out", "lcrec", "csv"]),
+        (["encode"], ["DATASET", "--encoder", "--out", "--template", "--pooling", "--precision", "--device"]),
+        (["run"], ["BENCHMARK.yaml", "--key=value", "embedded benchmark"]),
+        (["report"], ["DIR"]),
+        (["doctor"], ["--help"]),
+    ],
+    ids=lambda value: value[0] if value and isinstance(value, list) else None,
+)
+def test_help_on_every_level(command: list[str], words: list[str]) -> None:
+    done = call(*command, "--help")
+    assert done.code == 0
+    assert [word for word in words if word not in done.out] == []
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert call("--version").out.strip() == __version__
+
+
+# --- mistakes ---
+
+
+def test_no_command_shows_what_there_is() -> None:
+    done = call()
+    assert done.code == 2
+    assert "COMMAND" in done.err
+
+
+MISTAKES = [
+    (["convert", "nowhere", "--format", "csv", "--name", "x"], "nowhere"),
+    (["convert", ".", "--format", "csv", "--name", "a/b"], "'a/b' can't name a dataset"),
+    (["encode", "nothing", "--out", "s"], "artifacts/data/nothing/nothing.item: no such file"),
+    (["encode", "ml-100k", "--out", "s", "--encoder", "./nowhere"], "encoder './nowhere': there is no such folder"),
+    (["encode", "ml-100k", "--out", "s", "--template", "{nonsense}"], "nonsense"),
+    (["encode", "ml-100k", "--out", "s", "--batch-size", "0"], "batch_size: 0 is out of range"),
+    (["run", "nothing.yaml"], "nothing.yaml: no such benchmark file"),
+    (["run", "embedded.yaml", "--epoch=3"], "no key 'epoch'"),
+    (["run", "embedded.yaml", "--epochs", "3"], "--epochs: overrides are written --key=value"),
+    (["run", "embedded.yaml", "--models=[SASRek]"], "Did you mean SASRec?"),
+    (["report", "nowhere"], "nowhere/runs: no run records"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES])
+def test_a_mistake_ends_with_2_and_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(*arguments)
+    assert done.code == 2
+    assert done.err.startswith("recbole-ext: ")
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "x", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["convert", ".", "--format", "nonsense", "--name", "x"], "invalid choice: 'nonsense'"),
+        (["encode", "x"], "required: --out"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
+    ],
+)
+def test_a_mistake_in_the_options_shows_the_usage(arguments: list[str], message: str) -> None:
+    done = call(*arguments)
+    assert done.code == 2
+    assert done.err.startswith("usage: ")
+    assert message in done.err
+
+
+@pytest.mark.parametrize("program", [["-m", "recbole_ext", "run"], ["run_benchmark.py"]], ids=" ".join)
+def test_the_other_ways_to_call_it_are_the_same_program(program: list[str]) -> None:
+    checkout = Path(__file__).resolve().parents[1]
+    done = process(checkout, *program, "nothing.yaml", "--epochs=1")
+    assert done.returncode == 2
+    assert done.stderr == call("run", "nothing.yaml").err
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "the next call goes on from what is finished"),
+        (OSError(28, "No space left on device", "x.json"), 2, "No space left on device: 'x.json'"),
+    ],
+)
+def test_interruptions_end_without_a_stack_trace(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
+) -> None:
+    def interrupted(folder: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("recbole_ext.report.write_report", interrupted)
+    done = call("report", "x")
+    assert done.code == code
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
+def test_doctor_prints_its_findings_and_ends_by_them(monkeypatch: pytest.MonkeyPatch, works: bool, code: int) -> None:
+    from recbole_ext.doctor import Finding
+
+    monkeypatch.setattr("recbole_ext.doctor.examine", lambda: [Finding("a", True, "b"), Finding("c", works, "d")])
+    done = call("doctor")
+    assert (done.code, done.out.splitlines()) == (code, ["ok   a: b", f"{'ok  ' if works else 'FAIL'} c: d"])

@@ -1,0 +1,97 @@
+"""Evaluation shortcuts give RecBole's ``rec.topk``, ties and all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recbole.evaluator.collector import Collector
+
+from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training.evaluation import LeaveOneOutCollector, bounded_batch_size, positive_hits, ranks_by_user
+
+Build = Callable[..., SimpleNamespace]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
+def test_hits_equal_those_of_topk_also_where_scores_tie(seed: int, k: int, distinct: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, 3 * distinct, (9, 12), generator=generator).float()
+    scores[:, 0] = -torch.inf
+    positive = torch.randint(1, 12, (9,), generator=generator)
+    expected = (torch.topk(scores, k, dim=-1).indices == positive.unsqueeze(1)).int()
+    found = positive_hits(scores, positive, k)
+    untied = (scores == scores.gather(1, positive.unsqueeze(1))).sum(1) == 1
+    assert torch.equal(found[untied], expected[untied])
+    tied_alone = torch.topk(scores[~untied], k, dim=-1).indices == positive[~untied].unsqueeze(1)
+    assert torch.equal(found[~untied], tied_alone.int())
+
+
+def test_the_collector_gives_recboles_struct(build: Build) -> None:
+    config = build("SASRec").config
+    scores = torch.randn(20, 61)
+    positive = torch.randint(1, 61, (20,))
+    structs = []
+    for collector in (LeaveOneOutCollector(config), Collector(config)):
+        collector.eval_batch_collect(scores.clone(), None, torch.arange(20), positive)
+        structs.append(collector.get_data_struct().get("rec.topk"))
+    assert torch.equal(*structs)
+
+
+def test_users_with_several_positives_go_through_recboles_own_collector(build: Build) -> None:
+    config = build("SASRec").config
+    scores, users, items = torch.randn(3, 61), torch.tensor([0, 0, 1, 2]), torch.tensor([5, 6, 7, 8])
+    structs = []
+    for collector in (LeaveOneOutCollector(config), Collector(config)):
+        collector.eval_batch_collect(scores.clone(), None, users, items)
+        structs.append(collector.get_data_struct().get("rec.topk"))
+    assert torch.equal(*structs) and structs[0][0, -1] == 2
+
+
+def test_kept_ranks_give_back_the_reported_metrics_and_lie_in_the_order_of_users(build: Build) -> None:
+    built = build("SASRec", topk=[1, 5, 10, 50])
+    path = choose_data_path(built.config, built.model, built.loaders)
+    trainer = build_trainer(built.config, built.model, built.checkpoint)
+    trainer.loss_of_rows = path.loss_of_rows
+    trainer.fit(path.train, built.loaders.valid, verbose=False)
+    metrics = trainer.evaluate(built.loaders.test)
+    ranks = trainer.test_ranks(built.loaders.test)
+    assert ranks.dtype == np.uint8 and len(ranks) == 40
+    assert np.mean((ranks > 0) & (ranks <= 5)) == pytest.approx(metrics["recall@5"], abs=1e-7)
+    gains = 1 / np.log2(ranks[ranks > 0].astype(float) + 1)
+    assert gains.sum() / len(ranks) == pytest.approx(metrics["ndcg@50"], abs=1e-7)
+    dataset = built.loaders.test._dataset
+    for user in (1, 17, 40):
+        row = int((dataset.inter_feat["user_id"] == user).nonzero())
+        scores = built.model.full_sort_predict(dataset[np.array([row])])[0]
+        scores[0] = -torch.inf
+        rank = int((scores > scores[dataset.inter_feat["item_id"][row]]).sum()) + 1
+        assert ranks[user - 1] == (rank if rank <= 50 else 0)
+
+
+def test_sampled_ranking_keeps_ranks_in_the_order_of_users_too(build: Build) -> None:
+    eval_args = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "uni10"}
+    built = build("SASRec", eval_args=eval_args)
+    choose_data_path(built.config, built.model, built.loaders)
+    trainer = build_trainer(built.config, built.model, built.checkpoint)
+    metrics = trainer.evaluate(built.loaders.test, load_best_model=False)
+    ranks = trainer.test_ranks(built.loaders.test)
+    assert len(ranks) == 40 and ranks.max() <= 11
+    assert np.mean((ranks > 0) & (ranks <= 5)) == pytest.approx(metrics["recall@5"], abs=1e-7)
+
+
+def test_ranks_are_sorted_by_user_id() -> None:
+    loader = SimpleNamespace(uid_list=[3, 1, 2])
+    assert ranks_by_user(np.array([30, 10, 20]), loader).tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize("n_items", [10, 5_000, 1_000_000, 10**9])
+def test_scores_of_an_evaluation_batch_stay_bounded(n_items: int) -> None:
+    size = bounded_batch_size(4096, n_items)
+    assert 1 <= size <= 4096 and (size == 1 or size * n_items <= 2**28)

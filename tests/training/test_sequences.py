@@ -1,0 +1,65 @@
+"""The dataset of views reads, field by field, what RecBole's dataset of copies holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.dataset import SequentialDataset
+
+from recbole_ext.training.data_path import load
+
+Build = Callable[..., SimpleNamespace]
+
+
+def splits(dataset: SequentialDataset) -> list[SequentialDataset]:
+    return dataset.build()
+
+
+@pytest.mark.parametrize("maximum", [3, 10, 50])
+def test_every_split_reads_recboles_samples_in_recboles_order(build: Build, maximum: int) -> None:
+    config = build("SASRec", MAX_ITEM_LIST_LENGTH=maximum).config
+    loaders = load(config)
+    stock = splits(SequentialDataset(config))
+    for ours, theirs in zip((loaders.train, loaders.valid, loaders.test), stock, strict=True):
+        found, expected = ours._dataset[np.arange(len(theirs))], theirs[np.arange(len(theirs))]
+        assert set(found.columns) == set(expected.columns)
+        for field in expected.columns:
+            assert torch.equal(found[field], expected[field]), field
+
+
+def test_one_sample_reads_like_one_of_recboles(build: Build) -> None:
+    config = build("SASRec").config
+    ours, theirs = load(config).dataset, SequentialDataset(config)
+    theirs.build()
+    for index in (torch.tensor([1]), np.array([0, 5]), slice(2, 4)):
+        found, expected = ours[index], theirs[index]
+        assert all(torch.equal(found[field], expected[field]) for field in expected.columns)
+
+
+def test_trimming_cuts_padding_alone(build: Build) -> None:
+    dataset = build("SASRec").loaders.train._dataset
+    samples = np.arange(10)
+    padded = dataset[samples]["item_id_list"]
+    dataset.trim_padding = True
+    trimmed = dataset[samples]["item_id_list"]
+    width = int(dataset.inter_feat["item_length"][:10].max())
+    assert trimmed.shape == (10, width) and torch.equal(padded[:, :width], trimmed)
+    assert not padded[:, width:].any()
+
+
+def test_the_interaction_matrix_of_each_split_is_recboles(build: Build) -> None:
+    config = build("SASRec").config
+    loaders = load(config)
+    stock = splits(SequentialDataset(config))
+    for ours, theirs in zip((loaders.train, loaders.valid, loaders.test), stock, strict=True):
+        assert (ours._dataset.inter_matrix() != theirs.inter_matrix()).nnz == 0
+
+
+def test_memory_is_linear_in_interactions_not_in_padded_samples(build: Build) -> None:
+    dataset = build("SASRec").dataset
+    held = [*dataset.history.interaction.values(), *dataset.inter_feat.interaction.values()]
+    assert sum(tensor.numel() for tensor in held) <= 9 * len(dataset.history)
