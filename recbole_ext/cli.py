@@ -11,6 +11,7 @@ from pathlib import Path
 
 from recbole_ext import __version__
 from recbole_ext.errors import RecboleExtError
+from recbole_ext.writing import replacing_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_encode(commands)
     _add_run(commands)
     _add_report(commands)
+    _add_bench(commands)
     doctor = commands.add_parser("doctor", help="versions, device, what works and what does not")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -167,6 +169,40 @@ def _report(options: argparse.Namespace) -> int:
     from recbole_ext.report import write_report
 
     print("\n".join(write_report(options.folder).lines()))
+    return 0
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="seconds and memory against stock RecBole",
+        description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
+        "OUT/DATASET-MODEL.json and OUT/table.md.",
+    )
+    parser.add_argument("--dataset", action="append", required=True, help="named as in RecBole; repeat for more")
+    parser.add_argument("--model", action="append", required=True, help="RecBole model; repeat for more")
+    parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="epochs and evaluations per side (default: %(default)s)")
+    parser.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
+    parser.add_argument("--out", type=Path, default=Path("results/performance"), help="default: %(default)s")
+    parser.set_defaults(run=_bench)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from recbole_ext.bench.contest import Contest, run_contest, table
+    from recbole_ext.run.spec import read_dataset_config, recbole_keys
+
+    results = []
+    for dataset in options.dataset:
+        settings = recbole_keys(read_dataset_config(Path("dataset_configs") / f"{dataset}.yaml"))
+        settings |= {"data_path": options.data_path, "train_neg_sample_args": None}
+        for model in options.model:
+            contest = Contest(model, dataset, settings, options.repeats, options.reach)
+            results.append(run_contest(contest, options.out / f"{dataset}-{model}.json", options.line))
+    lines = table(results)
+    with replacing_file(options.out / "table.md") as temporary:
+        temporary.write_text("\n".join([f"Made by `{options.line}`.", "", *lines, ""]), encoding="utf-8")
+    print("\n".join(lines))
     return 0
 
 

@@ -172,7 +172,7 @@ def test_failed_runs_end_with_1_and_are_named(road: SimpleNamespace, tmp_path: P
     assert done.code == 1
     assert "failed: tiny-SASRec-narrow-full" in done.out
     assert "the vectors are 4 wide, the model's items 16" in done.out
-    (finished,) = [path for path in (tmp_path / "trial" / "runs").glob("*-none-*.json")]
+    (finished,) = (tmp_path / "trial" / "runs").glob("*-none-*.json")
     assert json.loads(finished.read_text())["status"] == "done"
 
 

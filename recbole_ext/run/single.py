@@ -16,8 +16,8 @@ from typing import Any
 
 from recbole_ext.attach import attach_item_embedding
 from recbole_ext.compat import make_recbole_work, plain_config, without_command_line
-from recbole_ext.errors import ConfigurationError, SourceDataError
-from recbole_ext.run.spec import RunSpec, dataset_fingerprint, interaction_file, store_fingerprint
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.run.spec import RunSpec, dataset_fingerprint, require_interactions, store_fingerprint
 from recbole_ext.writing import replacing_file, write_json
 
 VERSIONED = (
@@ -121,12 +121,7 @@ def build_config(spec: RunSpec) -> Any:
     """
     from recbole.config import Config
 
-    interactions = interaction_file(spec.dataset, spec.config["data_path"])
-    if not interactions.is_file():
-        raise SourceDataError(
-            f"{interactions}: no such file. Make it with `recbole-ext convert SOURCE --format FORMAT --name "
-            f"{spec.dataset} --out {spec.config['data_path']}`, or set data_path to where it is."
-        )
+    require_interactions(spec.dataset, spec.config["data_path"])
     settings = dict(spec.config)
     settings.setdefault("show_progress", sys.stderr.isatty())
     settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.run.benchmark import DATASET_KEYS, Benchmark, Settings, model_defaults, recbole_folder
 
 PROTOCOL: Settings = {
@@ -27,6 +27,9 @@ PROTOCOL: Settings = {
     "MAX_ITEM_LIST_LENGTH": 50,
 }
 """The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10."""
+
+WITHOUT_EFFECT = ("data_path", "item_embedding", "show_progress")
+"""Keys that don't decide a result; what the first two point to is fingerprinted by its content."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class RunSpec:
         content = {
             "model": self.model,
             "seed": self.seed,
-            "config": {key: value for key, value in self.config.items() if key not in ("data_path", "item_embedding")},
+            "config": {key: value for key, value in self.config.items() if key not in WITHOUT_EFFECT},
             "dataset": dataset_fingerprint(self.dataset, self.config["data_path"]),
             "store": store_fingerprint(self.config.get("item_embedding")),
         }
@@ -107,7 +110,7 @@ def _spec(
     initialisation = benchmark.initialisations[init]
     config: Settings = {
         **PROTOCOL,
-        **{key: value for key, value in settings.items() if key not in DATASET_KEYS},
+        **recbole_keys(settings),
         **benchmark.config,
         **benchmark.models[model],
         "seed": seed,
@@ -150,6 +153,11 @@ def dataset_settings(benchmark: Benchmark, dataset: str) -> Settings:
     return settings or {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
 
 
+def recbole_keys(settings: Settings) -> Settings:
+    """What of a dataset config is RecBole's."""
+    return {key: value for key, value in settings.items() if key not in DATASET_KEYS}
+
+
 def read_dataset_config(path: Path) -> Settings:
     """A dataset config; empty where there is none.
 
@@ -181,6 +189,16 @@ def interaction_file(dataset: str, data_path: str) -> Path:
     if dataset == "ml-100k":
         folder = recbole_folder() / "dataset_example" / dataset
     return folder / f"{dataset}.inter"
+
+
+def require_interactions(dataset: str, data_path: str) -> None:
+    """Raise ``SourceDataError`` where the dataset's ``.inter`` file is not there."""
+    path = interaction_file(dataset, data_path)
+    if not path.is_file():
+        raise SourceDataError(
+            f"{path}: no such file. Make it with `recbole-ext convert SOURCE --format FORMAT --name {dataset} --out "
+            f"{data_path}`, or set data_path to where it is."
+        )
 
 
 def dataset_fingerprint(dataset: str, data_path: str) -> str | None:

@@ -26,6 +26,11 @@ class NoTensorboard:
         return lambda *args, **kwargs: None
 
 
+def keep_tensorboard_out() -> None:
+    """Let RecBole's trainers log to :class:`NoTensorboard`; a run leaves nothing outside its own folders."""
+    recbole_trainer.get_tensorboard = lambda logger: NoTensorboard()
+
+
 class BenchmarkTrainer:
     """Mixed in before RecBole's own trainer class; see :func:`build_trainer`.
 
@@ -38,7 +43,7 @@ class BenchmarkTrainer:
     loss_of_rows: Callable[[Any, Any], torch.Tensor] | None = None
 
     def __init__(self, config: Any, model: Any) -> None:
-        recbole_trainer.get_tensorboard = lambda logger: NoTensorboard()
+        keep_tensorboard_out()
         super().__init__(config, model)  # type: ignore[call-arg]
         self.eval_collector = LeaveOneOutCollector(config)
         self.evaluator = RankKeepingEvaluator(config)

@@ -1,0 +1,72 @@
+"""The two sides of the comparison, each as something that can train an epoch and evaluate once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_ext.compat import make_recbole_work, without_command_line
+from recbole_ext.run.spec import PROTOCOL
+
+SIDES = ("stock", "recbole-ext")
+
+
+@dataclass
+class Contestant:
+    """A model on a dataset, trained one way."""
+
+    side: str
+    trainer: Any
+    train_data: Any
+    valid_data: Any
+    targets_per_epoch: int
+    training_samples: str
+    epochs_done: int = 0
+
+    def train_epoch(self) -> None:
+        self.trainer._train_epoch(self.train_data, self.epochs_done)
+        self.epochs_done += 1
+
+    def validate(self) -> float:
+        """The validation metric; the evaluation that a training makes after every epoch."""
+        return float(self.trainer._valid_epoch(self.valid_data)[0])
+
+
+def enter(side: str, model: str, dataset: str, settings: dict[str, Any], folder: Path) -> Contestant:
+    """Build one side: ``stock`` is RecBole's own dataset, loaders, model and trainer, as RecBole leaves them.
+
+    Stock RecBole trains with autograd's anomaly detection on (its SINE module switches it on at import); so does the
+    stock side here.
+    """
+    make_recbole_work()
+    from recbole.config import Config
+    from recbole.data import create_dataset, data_preparation
+    from recbole.utils import get_model, get_trainer, init_seed
+
+    import recbole_ext.training as training
+    import recbole_ext.training.trainer as own_trainer
+
+    own = {} if side == "stock" else {"eval_batch_size": PROTOCOL["eval_batch_size"]}
+    stock_batch = {"eval_batch_size": 4096}
+    keys = {**PROTOCOL, **stock_batch, **settings, **own, "show_progress": False, "checkpoint_dir": str(folder)}
+    with without_command_line():
+        config = Config(model=model, dataset=dataset, config_dict=keys)
+    init_seed(config["seed"], config["reproducibility"])
+    if side == "stock":
+        torch.autograd.set_detect_anomaly(True)
+        train, valid, _ = data_preparation(config, create_dataset(config))
+        built = get_model(model)(config, train._dataset).to(config["device"])
+        own_trainer.keep_tensorboard_out()
+        trainer = get_trainer(config["MODEL_TYPE"], model)(config, built)
+        trainer.eval_collector.data_collect(train)
+        return Contestant(side, trainer, train, valid, len(train._dataset), "augmented")
+    loaders = training.load(config)
+    built = get_model(model)(config, loaders.train._dataset).to(config["device"])
+    path = training.choose_data_path(config, built, loaders)
+    trainer = training.build_trainer(config, built, folder / "best.pth")
+    trainer.loss_of_rows = path.loss_of_rows
+    trainer.eval_collector.data_collect(loaders.train)
+    return Contestant(side, trainer, path.train, loaders.valid, len(loaders.train._dataset), path.name)
