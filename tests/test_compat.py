@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,14 @@ import torch
 from recbole_ext.compat import make_recbole_work, plain_config, without_command_line
 
 Build = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_a_folder_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stock RecBole writes its logs into the working folder."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(tmp_path_factory.mktemp("working"))
+        yield
 
 
 @pytest.fixture(scope="module")

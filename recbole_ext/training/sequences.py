@@ -44,13 +44,9 @@ class SequenceViewDataset(SequentialDataset):
         target = np.flatnonzero(~is_first)
         start = np.maximum(user_start[target], target - self.max_item_list_len)
         targets = torch.from_numpy(target)
-        self.inter_feat = Interaction(
-            {field: self.history[field][targets] for field in self.history.columns}
-            | {
-                self.item_list_length_field: torch.from_numpy(target - start),
-                self.HISTORY_START: torch.from_numpy(start),
-            }
-        )
+        self.inter_feat = select(self.history, targets)
+        self.inter_feat[self.item_list_length_field] = torch.from_numpy(target - start)
+        self.inter_feat[self.HISTORY_START] = torch.from_numpy(start)
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
         samples = self.inter_feat[index]
@@ -78,6 +74,31 @@ class SequenceViewDataset(SequentialDataset):
         gathered = values[position]
         return gathered * inside.view(*inside.shape, *[1] * (gathered.dim() - 2)).to(gathered.dtype)
 
+    def leave_one_out(self, group_by: str, leave_one_mode: str) -> list[SequenceViewDataset]:
+        """RecBole's split in RecBole's order, without its Python lists of every index."""
+        held_out = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
+        if group_by is None or leave_one_mode not in held_out:
+            return super().leave_one_out(group_by, leave_one_mode)
+        _, first, group, size = np.unique(
+            self.inter_feat[group_by].numpy(), return_index=True, return_inverse=True, return_counts=True
+        )
+        by_appearance = np.argsort(np.argsort(first))
+        order = np.argsort(by_appearance[group], kind="stable")
+        size = size[group][order]
+        begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+        position = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+        held = np.minimum(held_out[leave_one_mode], size - 1)
+        part = np.maximum(position - (size - held) + 1, 0) + (held_out[leave_one_mode] - held) * (
+            position >= size - held
+        )
+        parts = [order[part == number] for number in range(held_out[leave_one_mode] + 1)]
+        if leave_one_mode == "valid_only":
+            parts.append(order[:0])
+        elif leave_one_mode == "test_only":
+            parts.insert(1, order[:0])
+        self._drop_unused_col()
+        return [self.copy(select(self.inter_feat, torch.from_numpy(index))) for index in parts]
+
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """User–item matrix of this split: its targets, and the item each user began with (as in RecBole)."""
         begins = self.inter_feat[self.item_list_length_field] == 1
@@ -86,3 +107,8 @@ class SequenceViewDataset(SequentialDataset):
             {field: torch.cat([self.inter_feat[field], firsts[field]]) for field in self.history.columns}
         )
         return self._create_sparse_matrix(both, self.uid_field, self.iid_field, form, value_field)
+
+
+def select(interaction: Interaction, index: torch.Tensor) -> Interaction:
+    """Rows of an interaction, without the list of Python integers that ``interaction[index]`` makes."""
+    return Interaction({field: interaction[field][index] for field in interaction.columns})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 
 from recbole_ext.training.data_path import load
+from recbole_ext.training.sequences import SequenceViewDataset
 
 Build = Callable[..., SimpleNamespace]
 
@@ -29,6 +31,36 @@ def test_every_split_reads_recboles_samples_in_recboles_order(build: Build, maxi
         assert set(found.columns) == set(expected.columns)
         for field in expected.columns:
             assert torch.equal(found[field], expected[field]), field
+
+
+@pytest.mark.parametrize("mode", ["valid_and_test", "valid_only", "test_only"])
+def test_every_way_of_leaving_out_gives_recboles_rows_in_recboles_order(
+    build: Build, mode: str, tmp_path: Path
+) -> None:
+    """Users with one, two, three and more interactions, in mixed order of appearance."""
+    rows = [
+        ("c", 5),
+        ("a", 1),
+        ("b", 2),
+        ("a", 3),
+        ("d", 4),
+        ("a", 6),
+        ("b", 7),
+        ("a", 8),
+        ("e", 1),
+        ("e", 2),
+        ("e", 3),
+    ]
+    lines = [f"{user}\ti{number}\t{time}" for number, (user, time) in enumerate(rows)]
+    (tmp_path / "tiny").mkdir()
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (tmp_path / "tiny" / "tiny.inter").write_text("\n".join([header, *lines]) + "\n")
+    eval_args = {"split": {"LS": mode}, "order": "TO", "group_by": "user", "mode": "full"}
+    config = build("SASRec").config
+    config["data_path"], config["eval_args"] = str(tmp_path / "tiny"), eval_args
+    for ours, theirs in zip(SequenceViewDataset(config).build(), SequentialDataset(config).build(), strict=True):
+        for field in ("user_id", "item_id", "item_length"):
+            assert ours.inter_feat[field].tolist() == theirs.inter_feat[field].tolist()
 
 
 def test_one_sample_reads_like_one_of_recboles(build: Build) -> None:
