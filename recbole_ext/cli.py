@@ -110,7 +110,7 @@ def _add_encode(commands: argparse._SubParsersAction) -> None:
 
 def _encode(options: argparse.Namespace) -> int:
     from recbole_ext.encode import encode
-    from recbole_ext.run.spec import read_dataset_config
+    from recbole_ext.run.dataset_files import read_dataset_config
 
     settings = read_dataset_config(options.dataset_configs / f"{options.dataset}.yaml")
     report = encode(
@@ -190,7 +190,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 
 def _bench(options: argparse.Namespace) -> int:
     from recbole_ext.bench.contest import Contest, run_contest, table
-    from recbole_ext.run.spec import read_dataset_config, recbole_keys
+    from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
 
     results = []
     for dataset in options.dataset:

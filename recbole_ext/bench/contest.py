@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.run.spec import require_interactions
+from recbole_ext.run.dataset_files import require_dataset
 from recbole_ext.writing import write_json
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ class Contest:
 def run_contest(contest: Contest, out: Path, command: str) -> dict[str, Any]:
     """Measure ``contest`` and write ``out``; returns what it wrote.
 
-    Raises:
-        SourceDataError: the dataset is not there.
-
     Both sides live in one process and take turns, so that a machine whose speed drifts slows both. Peak memory is
     that of a process of its own per side, which loads, trains an epoch and evaluates once.
+
+    Raises:
+        SourceDataError: the dataset is not there.
     """
     from recbole_ext.bench.contestants import SIDES, enter
-    from recbole_ext.run.single import device_in_words, git_revision, versions
+    from recbole_ext.run.machine import device_in_words, git_revision, versions
 
-    require_interactions(contest.dataset, contest.settings["data_path"])
+    require_dataset(contest.dataset, contest.settings["data_path"])
     seconds: dict[str, dict[str, list[float]]] = {side: {"epoch": [], "evaluation": []} for side in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         sides = {side: enter(side, contest.model, contest.dataset, contest.settings, Path(folder)) for side in SIDES}
@@ -148,7 +148,7 @@ def _in_own_process(measure: Callable[[str, Contest], Any], side: str, contest: 
 
 def _peak_memory(side: str, contest: Contest) -> float:
     from recbole_ext.bench.contestants import enter
-    from recbole_ext.run.single import peak_memory_mb
+    from recbole_ext.run.machine import peak_memory_mb
 
     with tempfile.TemporaryDirectory() as folder:
         contestant = enter(side, contest.model, contest.dataset, contest.settings, Path(folder))

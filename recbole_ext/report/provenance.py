@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_ext.report.cells import Sheet, plain_sheet
-from recbole_ext.report.records import Choice, Group, Record
+from recbole_ext.report.records import Choice, Group, Record, newest_of_each_seed
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def trace(
         versions=_versions(finished),
         vectors=_vectors(shown),
         candidates=_candidates(choices),
-        failed=[record for record in records if record["status"] == "failed"],
+        failed=[record for record in newest_of_each_seed(records) if record["status"] == "failed"],
         finished=len(finished),
         shown=len(shown),
         notes=list(notes),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.run.keys import HOOK_KEYS, Settings, check_key, known_keys, read_yaml, yaml_loader
 
 PRESETS = Path(__file__).parent / "presets"
 EMBEDDED = PRESETS / "embedded.yaml"
-HOOK_KEYS = (
-    "item_embedding",
-    "item_embedding_transform",
-    "item_embedding_mode",
-    "item_embedding_missing",
-)
-PLACES = {
-    "seed": "seeds",
-    "data_path": "data_path at the top",
-    "checkpoint_dir": "artifacts",
-    "item_embedding": "initialisations.NAME.store",
-    **{f"item_embedding_{part}": f"initialisations.NAME.{part}" for part in ("transform", "mode", "missing")},
-}
-"""Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
-TRAINING_KEYS = ("training_samples", "window_stride", "training_loss", "training_negatives", "ft_ratio")
-DATASET_KEYS = ("item_text", "source", "expected")
-
-Settings = dict[str, Any]
 
 
 def _one_empty_point() -> list[Settings]:
@@ -155,12 +137,7 @@ def load_benchmark(path: Path, overrides: Settings | None = None) -> Benchmark:
             f"{path}: no such benchmark file. Give the path of a YAML, one of {presets}, which come with the "
             "package, or none for the embedded benchmark."
         )
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path}: a benchmark is a mapping of keys such as name, datasets, models.")
+    content = read_yaml(path, "a benchmark")
     own = {key: value for key, value in (overrides or {}).items() if key in Benchmark.model_fields}
     try:
         benchmark = Benchmark(**{**content, **own})
@@ -183,7 +160,7 @@ def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Be
     known = known_keys(tuple(benchmark.models))
     for layer, settings in {**layers, "--override": [overrides]}.items():
         for key, value in (pair for keys in settings for pair in keys.items()):
-            _check_key(f"{path}: {layer}", key, value, known)
+            check_key(f"{path}: {layer}", key, value, known)
     for keys in (part for parts in layers.values() for part in parts):
         for key in overrides.keys() & keys.keys():
             keys[key] = {**keys[key], **overrides[key]} if key == "eval_args" else overrides[key]
@@ -196,95 +173,32 @@ def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Be
     return benchmark
 
 
-def _check_key(where: str, key: str, value: Any, known: set[str]) -> None:
-    if key not in known:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigurationError(f"{where}: no key {key!r} in RecBole or this package.{hint}")
-    may_vary = key.startswith("item_embedding_") and where.endswith((": search", ": --override"))
-    if key in PLACES and not may_vary:
-        raise ConfigurationError(f"{where}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark.")
-    if key == "eval_args" and not isinstance(value, dict):
-        raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
-
-
 def parse_overrides(arguments: list[str]) -> Settings:
     """``--key=value`` arguments as RecBole writes them; values are read as YAML.
 
+    ``--config_files="a.yaml b.yaml"`` names files of keys, as in RecBole; later files go above earlier ones, and the
+    command line above all of them.
+
     Raises:
-        ConfigurationError: an argument of another form.
+        ConfigurationError: an argument of another form, or a file that can't be read.
     """
     overrides: Settings = {}
+    files: Settings = {}
     for argument in arguments:
         key, equals, value = argument.removeprefix("--").partition("=")
         if not (argument.startswith("--") and equals and key):
             raise ConfigurationError(f"{argument}: overrides are written --key=value, for example --epochs=20.")
+        if key == "config_files":
+            for name in value.split():
+                if not Path(name).is_file():
+                    raise ConfigurationError(f"config_files: {name}: no such file.")
+                files |= read_yaml(Path(name), "a config file")
+            continue
         try:
-            overrides[key] = yaml.load(value, Loader=_loader())
+            overrides[key] = yaml.load(value, Loader=yaml_loader())
         except yaml.YAMLError as error:
             raise ConfigurationError(f"{argument}: the value can't be read: {error}") from error
-    return overrides
-
-
-def known_keys(models: tuple[str, ...]) -> set[str]:
-    """Every key that RecBole's own YAML files or this package give a meaning for these models.
-
-    Raises:
-        ConfigurationError: RecBole has no model of that name.
-    """
-    folder = recbole_folder() / "properties"
-    keys = set(HOOK_KEYS) | set(TRAINING_KEYS) | set(DATASET_KEYS)
-    for path in [folder / "overall.yaml", folder / "dataset" / "sample.yaml"]:
-        keys |= set(_read_properties(path))
-    for model in models:
-        keys |= set(model_defaults(model))
-    return keys
-
-
-def model_defaults(model: str) -> Settings:
-    """RecBole's own settings of ``model``.
-
-    Raises:
-        ConfigurationError: RecBole has no model of that name; suggests the closest.
-    """
-    folder = recbole_folder() / "properties" / "model"
-    path = folder / f"{model}.yaml"
-    if not path.is_file():
-        names = sorted(file.stem for file in folder.glob("*.yaml"))
-        close = difflib.get_close_matches(model, names, n=1, cutoff=0.4)
-        hint = f" Did you mean {close[0]}?" if close else f" It has {', '.join(names)}."
-        raise ConfigurationError(f"models: RecBole has no model {model!r}.{hint}")
-    return _read_properties(path)
-
-
-@cache
-def _read_properties(path: Path) -> Settings:
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_loader()) or {}
-
-
-def recbole_folder() -> Path:
-    """RecBole's installed package, found without importing it."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("recbole")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("RecBole is not installed: pip install recbole==1.2.1")
-    return Path(spec.origin).parent
-
-
-@cache
-def _loader() -> type[yaml.SafeLoader]:
-    """YAML that reads ``1e-3`` as a number, as RecBole's own loader does."""
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$|^[-+]?\d*\.\d+$|^[-+]?\d+\.\d*$"),
-        list("-+0123456789."),
-    )
-    return Loader
+    return {**files, **overrides}
 
 
 def _in_words(error: ValidationError) -> str:

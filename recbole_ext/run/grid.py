@@ -19,6 +19,7 @@ from recbole_ext.encode import encode
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.report import select_candidates, write_report
 from recbole_ext.run.benchmark import Benchmark
+from recbole_ext.run.dataset_files import require_dataset
 from recbole_ext.run.spec import RunSpec, dataset_settings, expand, store_path
 from recbole_ext.writing import write_json
 
@@ -53,8 +54,9 @@ def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport
 
 
 def make_stores(benchmark: Benchmark) -> None:
-    """Encode every dataset with every encoder of the grid, where that is not done yet."""
+    """See that every dataset is there, and encode it with every encoder of the grid, where that is not done yet."""
     for dataset in benchmark.datasets:
+        require_dataset(dataset, benchmark.data_path)
         settings = dataset_settings(benchmark, dataset)
         for name, init in benchmark.initialisations.items():
             if init.encoder:

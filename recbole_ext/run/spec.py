@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from recbole_ext.errors import ConfigurationError, SourceDataError
-from recbole_ext.run.benchmark import DATASET_KEYS, Benchmark, Settings, model_defaults, recbole_folder
+from recbole_ext.run.benchmark import Benchmark
+from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
+from recbole_ext.run.fingerprints import dataset_fingerprint, store_fingerprint
+from recbole_ext.run.keys import Settings, model_defaults
 
 PROTOCOL: Settings = {
     "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
@@ -153,84 +153,9 @@ def dataset_settings(benchmark: Benchmark, dataset: str) -> Settings:
     return settings or {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
 
 
-def recbole_keys(settings: Settings) -> Settings:
-    """What of a dataset config is RecBole's."""
-    return {key: value for key, value in settings.items() if key not in DATASET_KEYS}
-
-
-def read_dataset_config(path: Path) -> Settings:
-    """A dataset config; empty where there is none.
-
-    Raises:
-        ConfigurationError: the file is not a YAML mapping.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not YAML: {error}") from error
-    if not isinstance(settings, dict):
-        raise ConfigurationError(f"{path}: a dataset config is a mapping of RecBole keys.")
-    return settings
-
-
 def store_path(benchmark: Benchmark, dataset: str, init: str) -> Path:
     """Where the store of this dataset and initialisation is, or will be made."""
     initialisation = benchmark.initialisations[init]
     if initialisation.store:
         return Path(initialisation.store.format(dataset=dataset))
     return benchmark.artifacts / "stores" / dataset / init
-
-
-def interaction_file(dataset: str, data_path: str) -> Path:
-    """The ``.inter`` file as RecBole finds it; ml-100k lies in RecBole's wheel."""
-    folder = Path(data_path) / dataset
-    if dataset == "ml-100k":
-        folder = recbole_folder() / "dataset_example" / dataset
-    return folder / f"{dataset}.inter"
-
-
-def require_interactions(dataset: str, data_path: str) -> None:
-    """Raise ``SourceDataError`` where the dataset's ``.inter`` file is not there."""
-    path = interaction_file(dataset, data_path)
-    if not path.is_file():
-        raise SourceDataError(
-            f"{path}: no such file. Make it with `recbole-ext convert SOURCE --format FORMAT --name {dataset} --out "
-            f"{data_path}`, or set data_path to where it is."
-        )
-
-
-def dataset_fingerprint(dataset: str, data_path: str) -> str | None:
-    """SHA-256 of the dataset's ``.inter`` file; ``None`` where it is not there yet."""
-    return _sha256(interaction_file(dataset, data_path))
-
-
-def store_fingerprint(store: str | None) -> str | None:
-    """SHA-256 of the store's vectors and item tokens, whatever its form; ``None`` without a store."""
-    if not store:
-        return None
-    path = Path(store).expanduser()
-    if path.is_dir():
-        files = [path / "embeddings.safetensors", path / "items.json"]
-    else:
-        files = [path, path.with_suffix(".items.json"), path.with_suffix(".items.txt")]
-    hashes = [digest for file in files if (digest := _sha256(file))]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else None
-
-
-_HASHES: dict[tuple[str, int, int], str] = {}
-
-
-def _sha256(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-    if key not in _HASHES:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        _HASHES[key] = digest.hexdigest()
-    return _HASHES[key]

