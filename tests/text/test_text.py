@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.text import clean, default_template, read_item_fields, render_texts
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Any text, and text made of the pieces that markup is made of.
 _PIECES = [

@@ -1,0 +1,9 @@
+"""Item text: from the columns of a ``.item`` atomic file to one clean line of text per item."""
+
+from __future__ import annotations
+
+from recbole_ext.text.cleaning import clean
+from recbole_ext.text.item_fields import open_text, read_item_fields
+from recbole_ext.text.template import default_template, render_texts
+
+__all__ = ["clean", "default_template", "open_text", "read_item_fields", "render_texts"]
