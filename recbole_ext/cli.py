@@ -173,19 +173,35 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
+    bench = commands.add_parser(
         "bench",
-        help="seconds and memory against stock RecBole",
+        help="seconds and memory against stock RecBole; 'bench scale': how they grow",
         description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
         "OUT/DATASET-MODEL.json and OUT/table.md.",
     )
-    parser.add_argument("--dataset", action="append", required=True, help="named as in RecBole; repeat for more")
-    parser.add_argument("--model", action="append", required=True, help="RecBole model; repeat for more")
-    parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
-    parser.add_argument("--repeats", type=int, default=3, help="epochs and evaluations per side (default: %(default)s)")
-    parser.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
-    parser.add_argument("--out", type=Path, default=Path("results/performance"), help="default: %(default)s")
-    parser.set_defaults(run=_bench)
+    bench.add_argument("--dataset", action="append", help="named as in RecBole; repeat for more (default: ml-100k)")
+    bench.add_argument("--model", action="append", help="RecBole model; repeat for more (default: SASRec)")
+    bench.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
+    bench.add_argument("--repeats", type=int, default=3, help="epochs and evaluations per side (default: %(default)s)")
+    bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
+    bench.add_argument("--out", type=Path, default=Path("results/performance"), help="default: %(default)s")
+    bench.set_defaults(run=_bench)
+    scale = bench.add_subparsers(metavar="scale").add_parser(
+        "scale",
+        help="cost as users, history length, catalogue and width grow",
+        description="Measure one epoch and one evaluation of each --model on made-up data along four axes, with the "
+        "exponent of the fit, and write OUT/scale-MODEL.json and scale-MODEL.md.",
+    )
+    scale.set_defaults(run=_bench_scale)
+
+
+def _bench_scale(options: argparse.Namespace) -> int:
+    from recbole_ext.bench.scale import run_scale, scale_table
+
+    for model in options.model or ["SASRec"]:
+        result = run_scale(model, options.out / f"scale-{model}.json", options.line)
+        _write_table(options.out / f"scale-{model}.md", scale_table(result), options.line)
+    return 0
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -193,17 +209,20 @@ def _bench(options: argparse.Namespace) -> int:
     from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
 
     results = []
-    for dataset in options.dataset:
+    for dataset in options.dataset or ["ml-100k"]:
         settings = recbole_keys(read_dataset_config(Path("dataset_configs") / f"{dataset}.yaml"))
         settings |= {"data_path": options.data_path, "train_neg_sample_args": None}
-        for model in options.model:
+        for model in options.model or ["SASRec"]:
             contest = Contest(model, dataset, settings, options.repeats, options.reach)
             results.append(run_contest(contest, options.out / f"{dataset}-{model}.json", options.line))
-    lines = table(results)
-    with replacing_file(options.out / "table.md") as temporary:
-        temporary.write_text("\n".join([f"Made by `{options.line}`.", "", *lines, ""]), encoding="utf-8")
-    print("\n".join(lines))
+    _write_table(options.out / "table.md", table(results), options.line)
     return 0
+
+
+def _write_table(target: Path, lines: list[str], command: str) -> None:
+    with replacing_file(target) as temporary:
+        temporary.write_text("\n".join([f"Made by `{command}`.", "", *lines, ""]), encoding="utf-8")
+    print("\n".join(lines))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -42,11 +42,14 @@ def test_a_file_that_is_no_yaml_mapping_is_named(tmp_path: Path, content: bytes)
         load_benchmark(tmp_path / "b.yaml")
 
 
-@pytest.mark.parametrize("preset", [EMBEDDED.name, "amazon.yaml"])
+PRESETS = {EMBEDDED.name: {"SASRec", "BERT4Rec"}, "amazon.yaml": {"SASRec"}, "amazon-bert4rec.yaml": {"BERT4Rec"}}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 def test_presets_load_by_name(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     benchmark = load_benchmark(Path(preset))
-    assert set(benchmark.models) == {"SASRec", "BERT4Rec"}
+    assert set(benchmark.models) == PRESETS[preset]
     assert benchmark.initialisations["none"].is_random
     assert benchmark.initialisations["minilm"].encoder == "minilm"
 
