@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["ItemEmbeddingStore", "attach_item_embedding", "encode", "make_recbole_work", "run_once"]
+__all__ = ["ItemEmbeddingStore", "attach_item_embedding", "make_recbole_work"]
 
 _HOME = {
     "ItemEmbeddingStore": "recbole_ext.store",
     "attach_item_embedding": "recbole_ext.attach",
-    "encode": "recbole_ext.encode",
     "make_recbole_work": "recbole_ext.compat",
-    "run_once": "recbole_ext.run",
 }
 
 
