@@ -12,7 +12,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import ModelType
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.training.evaluation import bounded_batch_size, sort_by_length
+from recbole_ext.training.evaluation import bounded_batch_size
 from recbole_ext.training.exactness import (
     rows_are_exact,
     scores_are_dot_products,
@@ -95,7 +95,7 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
         # Sampled ranking joins a batch user by user, which needs one width for all.
         if isinstance(split, FullSortEvalDataLoader) and trimmed_scores_are_exact(model, split._dataset):
             split._dataset.trim_padding = True
-            sort_by_length(split)
+            split._dataset.sort_by_length()
     return path
 
 

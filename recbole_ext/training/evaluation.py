@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.interaction import Interaction
 from recbole.evaluator.collector import Collector
 from recbole.evaluator.evaluator import Evaluator
 
@@ -73,13 +72,6 @@ class RankKeepingEvaluator(Evaluator):
             hits = dataobject.get("rec.topk").numpy()[:, :-1] > 0
             self.ranks = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
         return super().evaluate(dataobject)
-
-
-def sort_by_length(loader: Any) -> None:
-    """Let ``loader`` evaluate users in the order of their history's length, so that a batch holds little padding."""
-    dataset = loader._dataset
-    order = torch.argsort(dataset.inter_feat[dataset.item_list_length_field], stable=True)
-    dataset.inter_feat = Interaction({name: dataset.inter_feat[name][order] for name in dataset.inter_feat.columns})
 
 
 def ranks_by_user(ranks: np.ndarray, loader: Any) -> np.ndarray:

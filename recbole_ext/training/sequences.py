@@ -44,9 +44,15 @@ class SequenceViewDataset(SequentialDataset):
         target = np.flatnonzero(~is_first)
         start = np.maximum(user_start[target], target - self.max_item_list_len)
         targets = torch.from_numpy(target)
-        self.inter_feat = select(self.history, targets)
-        self.inter_feat[self.item_list_length_field] = torch.from_numpy(target - start)
-        self.inter_feat[self.HISTORY_START] = torch.from_numpy(start)
+        samples = select(self.history, targets)
+        samples[self.item_list_length_field] = torch.from_numpy(target - start)
+        samples[self.HISTORY_START] = torch.from_numpy(start)
+        self.inter_feat = SampleViews(samples, self)
+
+    def copy(self, new_inter_feat: Interaction) -> SequenceViewDataset:
+        copied = super().copy(new_inter_feat)
+        copied.inter_feat = SampleViews(new_inter_feat, copied)
+        return copied
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
         samples = self.inter_feat[index]
@@ -54,12 +60,17 @@ class SequenceViewDataset(SequentialDataset):
             start = torch.as_tensor(samples[self.HISTORY_START])
             length = torch.as_tensor(samples[self.item_list_length_field])
             samples = Interaction({field: samples[field] for field in samples.columns if field != self.HISTORY_START})
-            samples.update(Interaction(self.padded_histories(start, length)))
+            samples.update(Interaction(self.padded_histories(start, length, self.trim_padding)))
         return self.join(samples) if join else samples
 
-    def padded_histories(self, start: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Every list field of the samples, ``[samples, width, ...]``, right-padded with zeros."""
-        width = max(int(length.max()), 1) if self.trim_padding and length.numel() else self.max_item_list_len
+    def padded_histories(
+        self, start: torch.Tensor, length: torch.Tensor, trim: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """Every list field of the samples, ``[samples, width, ...]``, right-padded with zeros.
+
+        The width is ``MAX_ITEM_LIST_LENGTH``, or the longest history's where ``trim`` is set.
+        """
+        width = max(int(length.max()), 1) if trim and length.numel() else self.max_item_list_len
         offset = torch.arange(width)
         inside = offset < length.unsqueeze(-1)
         position = torch.where(inside, start.unsqueeze(-1) + offset, 0)
@@ -99,6 +110,11 @@ class SequenceViewDataset(SequentialDataset):
         self._drop_unused_col()
         return [self.copy(select(self.inter_feat, torch.from_numpy(index))) for index in parts]
 
+    def sort_by_length(self) -> None:
+        """Put the samples in the order of their histories' length, so that batches in order hold little padding."""
+        order = torch.argsort(self.inter_feat[self.item_list_length_field], stable=True)
+        self.inter_feat = SampleViews(select(self.inter_feat, order), self)
+
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """User–item matrix of this split: its targets, and the item each user began with (as in RecBole)."""
         begins = self.inter_feat[self.item_list_length_field] == 1
@@ -107,6 +123,27 @@ class SequenceViewDataset(SequentialDataset):
             {field: torch.cat([self.inter_feat[field], firsts[field]]) for field in self.history.columns}
         )
         return self._create_sparse_matrix(both, self.uid_field, self.iid_field, form, value_field)
+
+
+class SampleViews(Interaction):
+    """The samples of a split, which also answers for the padded lists that it does not hold.
+
+    Some models read all of them at once (FEARec looks for other users with the same target, sample by sample); they
+    get what RecBole would have kept, made when it is first asked for.
+    """
+
+    def __init__(self, samples: Interaction, dataset: SequenceViewDataset) -> None:
+        super().__init__(samples.interaction)
+        self._dataset = dataset
+        self._padded: dict[str, torch.Tensor] = {}
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str) and index not in self.interaction:
+            if index not in self._padded:
+                start, length = self[self._dataset.HISTORY_START], self[self._dataset.item_list_length_field]
+                self._padded[index] = self._dataset.padded_histories(start, length)[index]
+            return self._padded[index]
+        return super().__getitem__(index)
 
 
 def select(interaction: Interaction, index: torch.Tensor) -> Interaction:

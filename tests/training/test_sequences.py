@@ -95,3 +95,12 @@ def test_memory_is_linear_in_interactions_not_in_padded_samples(build: Build) ->
     dataset = build("SASRec").dataset
     held = [*dataset.history.interaction.values(), *dataset.inter_feat.interaction.values()]
     assert sum(tensor.numel() for tensor in held) <= 9 * len(dataset.history)
+
+
+def test_a_model_that_reads_all_padded_lists_at_once_gets_recboles(build: Build) -> None:
+    config = build("SASRec").config
+    ours, theirs = load(config).train._dataset, splits(SequentialDataset(config))[0]
+    for field in ("item_id_list", "timestamp_list"):
+        assert torch.equal(ours.inter_feat[field], theirs.inter_feat[field])
+    with pytest.raises(KeyError):
+        ours.inter_feat["no_such_list"]
