@@ -32,7 +32,12 @@ def test_the_lines_for_someone_who_only_has_recbole_train_and_evaluate_with_the_
     from recbole.utils import get_model, get_trainer
 
     (tmp_path / "keys.yaml").write_text(block("yaml", "item_embedding_mode"), encoding="utf-8")
-    settings = {"epochs": 1, "MAX_ITEM_LIST_LENGTH": 5, "train_neg_sample_args": None, "show_progress": False}
+    settings: dict[str, object] = {
+        "epochs": 1,
+        "MAX_ITEM_LIST_LENGTH": 5,
+        "train_neg_sample_args": None,
+        "show_progress": False,
+    }
     settings |= {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
     config = Config("SASRec", "ml-100k", config_file_list=["keys.yaml"], config_dict=settings)
     train_data, valid_data, test_data = data_preparation(config, create_dataset(config))

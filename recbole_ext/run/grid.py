@@ -6,6 +6,8 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
+import threading
 import traceback
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from recbole_ext.report import LeaderboardReport
 
 log = logging.getLogger(__name__)
+
+_stopping = threading.Event()
 
 
 def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport, list[RunSpec]]:
@@ -81,22 +85,35 @@ def run_all(specs: Iterable[RunSpec], parallel: int, what: str) -> list[RunSpec]
     missing = list({spec.name: spec for spec in specs if not is_done(spec)}.values())
     threads = max(1, (os.cpu_count() or 1) // parallel)
     failed = []
+    _stopping.clear()
     with (
         logging_redirect_tqdm(),
         tqdm(total=len(missing), desc=what, unit="run", disable=not missing) as progress,
         ThreadPoolExecutor(parallel) as executor,
     ):
         started = {executor.submit(run_apart, spec, threads): spec for spec in missing}
-        for finished in as_completed(started):
-            spec, record = started[finished], finished.result()
-            progress.update()
-            if record["status"] == "failed":
-                failed.append(spec)
-                log.error("%s failed: %s", spec.name, record["error"])
-            else:
-                metric = str(record["config"]["valid_metric"]).lower()
-                log.info("%s: test %s %.4f", spec.name, metric, record["test"][metric])
+        try:
+            for finished in as_completed(started):
+                spec, record = started[finished], finished.result()
+                progress.update()
+                if record["status"] == "failed":
+                    failed.append(spec)
+                    log.error("%s failed: %s", spec.name, record["error"])
+                else:
+                    metric = str(record["config"]["valid_metric"]).lower()
+                    log.info("%s: test %s %.4f", spec.name, metric, record["test"][metric])
+        except KeyboardInterrupt:
+            _stop(executor)
+            raise
     return failed
+
+
+def _stop(executor: ThreadPoolExecutor) -> None:
+    """Start no further run and end those that are under way; none of them leaves a record."""
+    _stopping.set()
+    executor.shutdown(wait=False, cancel_futures=True)
+    for child in multiprocessing.active_children():
+        child.terminate()
 
 
 def is_done(spec: RunSpec) -> bool:
@@ -119,9 +136,9 @@ def run_apart(spec: RunSpec, threads: int) -> dict[str, Any]:
     process = context.Process(target=_run_and_record, args=(spec, threads), daemon=True)
     process.start()
     process.join()
-    if process.exitcode != 0:
+    if process.exitcode != 0 and not _stopping.is_set():
         _record_failure(spec, f"the process ended with exit code {process.exitcode} (killed, or out of memory)", "")
-    return json.loads(spec.record_path.read_text(encoding="utf-8"))
+    return {} if _stopping.is_set() else json.loads(spec.record_path.read_text(encoding="utf-8"))
 
 
 def _run_and_record(spec: RunSpec, threads: int) -> None:
@@ -130,6 +147,7 @@ def _run_and_record(spec: RunSpec, threads: int) -> None:
     from recbole_ext.run.single import run_once
     from recbole_ext.run.worker import quiet_recbole
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     torch.set_num_threads(threads)
     quiet_recbole()
     try:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +24,7 @@ from recbole_ext.writing import write_json
 
 ITEMS = [f"i{item}" for item in range(60)]
 COMMAND = "recbole-ext run benchmark.yaml"
+CONFIG = {"train_batch_size": 256, "topk": [1, 5, 10], "use_gpu": False}
 
 
 def kill_itself(spec: RunSpec, threads: int) -> None:
@@ -158,6 +162,28 @@ def test_a_killed_run_is_recorded_as_failed(
     assert "exit code -9 (killed" in record["error"]
     assert json.loads(spec.record_path.read_text()) == record
     assert not grid.is_done(spec)
+
+
+def test_ctrl_c_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
+    described: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = described(tmp_path, seeds=[1, 2, 3], config={**CONFIG, "epochs": 100_000, "stopping_step": 100_000})
+    program = [sys.executable, "-m", "recbole_ext", "run", str(path), "--parallel_runs=2"]
+    process = subprocess.Popen(
+        program, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    checkpoints = tmp_path / "artifacts" / "checkpoints" / "trial"
+    deadline = time.monotonic() + 120
+    while len(list(checkpoints.glob("*.pth"))) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "the next call goes on" in errors and "Traceback" not in errors
+    assert not list((tmp_path / "results" / "trial" / "runs").glob("*.json"))
+    with pytest.raises(ProcessLookupError):
+        time.sleep(2)
+        os.killpg(process.pid, 0)
 
 
 # --- which runs there are, with the runs themselves replaced ---
