@@ -30,9 +30,8 @@ clean:
 	touch $@
 
 .venv/bin/python:
-ifeq ($(strip $(PYTHON)),)
-	@echo "RecBole 1.2.1 needs Python 3.10 or 3.11 (its ray <= 2.6.3 has no wheel for later ones), and neither" \
-	  "python3.11, python3.10 nor python3 is one. Install one and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2
-	@exit 1
-endif
+	@$(or $(strip $(PYTHON)),false) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null || { \
+	  echo "RecBole 1.2.1 needs Python 3.10 or 3.11 (its ray <= 2.6.3 has no wheel for later ones);" \
+	    "$(if $(strip $(PYTHON)),$(PYTHON) is another,neither python3.11, python3.10 nor python3 is one)." \
+	    "Install one and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
