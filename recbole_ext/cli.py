@@ -175,7 +175,7 @@ def _report(options: argparse.Namespace) -> int:
 def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench = commands.add_parser(
         "bench",
-        help="seconds and memory against stock RecBole; 'bench scale': how they grow",
+        help="seconds and memory against stock RecBole; 'bench scale', 'bench encode'",
         description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
         "OUT/DATASET-MODEL.json and OUT/table.md.",
     )
@@ -186,13 +186,35 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
     bench.add_argument("--out", type=Path, default=Path("results/performance"), help="default: %(default)s")
     bench.set_defaults(run=_bench)
-    scale = bench.add_subparsers(metavar="scale").add_parser(
+    kinds = bench.add_subparsers(metavar="scale|encode")
+    encoding = kinds.add_parser(
+        "encode",
+        help="the encode stage against sentence-transformers' own encode",
+        description="Encode the texts of each --dataset with MiniLM both ways, in turns, and write "
+        "OUT/encode-DATASET.json and encode-DATASET.md.",
+    )
+    encoding.set_defaults(run=_bench_encode)
+    scale = kinds.add_parser(
         "scale",
         help="cost as users, history length, catalogue and width grow",
         description="Measure one epoch and one evaluation of each --model on made-up data along four axes, with the "
         "exponent of the fit, and write OUT/scale-MODEL.json and scale-MODEL.md.",
     )
     scale.set_defaults(run=_bench_scale)
+
+
+def _bench_encode(options: argparse.Namespace) -> int:
+    from recbole_ext.bench.encoding import encoding_table, run_encoding_contest
+    from recbole_ext.run.dataset_files import read_dataset_config
+
+    for dataset in options.dataset or ["ml-100k"]:
+        template = read_dataset_config(Path("dataset_configs") / f"{dataset}.yaml").get("item_text")
+        out = options.out / f"encode-{dataset}.json"
+        result = run_encoding_contest(
+            dataset, options.data_path, template, "minilm", options.repeats, out, options.line
+        )
+        _write_table(out.with_suffix(".md"), encoding_table(result), options.line)
+    return 0
 
 
 def _bench_scale(options: argparse.Namespace) -> int:
