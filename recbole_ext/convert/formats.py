@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_ext.convert import csv_tables, lcrec
+from recbole_ext.convert import amazon2014, amazon2018, amazon2023, csv_tables, lcrec
 from recbole_ext.convert.source import SourceData
 
 
@@ -21,4 +21,7 @@ class Format:
 FORMATS: dict[str, Format] = {
     "lcrec": Format(lcrec.read, "a folder with NAME.inter.json and NAME.item.json"),
     "csv": Format(csv_tables.read, "a folder with interactions.csv and items.csv"),
+    "amazon2014": Format(amazon2014.read, f"a folder with {amazon2014.RELEASE.files}"),
+    "amazon2018": Format(amazon2018.read, f"a folder with {amazon2018.RELEASE.files}"),
+    "amazon2023": Format(amazon2023.read, f"a folder with {amazon2023.RELEASE.files}"),
 }

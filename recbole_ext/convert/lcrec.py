@@ -13,11 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_ext.convert.source import SourceData, check_folder, check_token
+from recbole_ext.convert.source import FIELDS, SourceData, check_folder, check_token
 from recbole_ext.errors import SourceDataError
 from recbole_ext.text import open_text
-
-FIELDS = ("title", "brand", "categories", "description")
 
 
 class _Object(list[tuple[str, Any]]):

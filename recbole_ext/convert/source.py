@@ -11,13 +11,17 @@ import pandas as pd
 
 from recbole_ext.errors import SourceDataError
 
+# What shops say about an item, in the order in which it makes a text.
+FIELDS = ("title", "brand", "categories", "description")
+
 
 @dataclass(frozen=True)
 class SourceData:
     """A dataset as its source has it, before cleaning.
 
     ``interactions``: one row each, every user's in the order of time; columns ``user_id`` and ``item_id``
-    (tokens, ``str``), ``timestamp`` and, where the source has one, ``rating`` (numbers).
+    (tokens: ``str``, or categories where there may be many rows), ``timestamp`` and, where the source has one,
+    ``rating`` (numbers; NaN where a rating is missing).
     ``items``: one row per item that the source describes, indexed by item token, columns of raw text.
     ``duplicate_items``: descriptions left out because their item has an earlier one.
     ``dropped``: reason to count of what else the source holds and ``interactions`` doesn't.

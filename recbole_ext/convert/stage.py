@@ -59,12 +59,17 @@ def convert(source: Path, format: str, name: str, out: Path) -> ConversionReport
 
 def _cleaned(items: pd.DataFrame) -> pd.DataFrame:
     columns = tqdm(items.columns, desc="cleaning item text", unit=" fields", delay=3)
-    cleaned = {column: [clean(text) for text in items[column]] for column in columns}
+    cleaned = {column: [_clean(text) for text in items[column]] for column in columns}
     return pd.DataFrame(cleaned, index=items.index, columns=items.columns, dtype=object)
 
 
+def _clean(text: str) -> str:
+    # Text that is clean already, as the larger formats deliver it, isn't held in memory a second time.
+    return text if (cleaned := clean(text)) == text else cleaned
+
+
 def _count(name: str, format: str, data: SourceData, items: pd.DataFrame) -> ConversionReport:
-    interacted = pd.Index(data.interactions["item_id"].unique())
+    interacted = pd.Index(data.interactions["item_id"].unique(), dtype=object)
     with_text = items.index[(items != "").any(axis=1)]
     return ConversionReport(
         name=name,
@@ -109,10 +114,19 @@ def _write(folder: Path, name: str, interactions: pd.DataFrame, items: pd.DataFr
 
 
 def _as_written(column: pd.Series) -> Iterable[str]:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        # Iterating over the column itself would put as many objects into memory as it has rows.
+        return map(column.cat.categories.tolist().__getitem__, column.cat.codes)
     if column.name in ("user_id", "item_id"):
         return column
+    return (_as_number(float(value)) for value in column)
+
+
+def _as_number(value: float) -> str:
+    if value != value:
+        return ""  # how an atomic file says that a number is missing
     # Whole numbers without ".0", and everything else with as many digits as it takes to read it back exactly.
-    return (f"{value:.0f}" if float(value).is_integer() else repr(float(value)) for value in column)
+    return f"{value:.0f}" if value.is_integer() else repr(value)
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
