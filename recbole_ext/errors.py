@@ -25,3 +25,7 @@ class AttachError(RecboleExtError):
 
 class ConfigurationError(RecboleExtError):
     """A benchmark file, a dataset config or a command-line override is wrong."""
+
+
+class TuningError(RecboleExtError):
+    """A behaviour tuning can't begin, go on or end: no usable sequences, another run's folder, too little memory."""

@@ -63,6 +63,12 @@ def render_texts(fields: pd.DataFrame, template: Sequence[str]) -> pd.Series:
     return pd.Series(texts, index=fields.index, name="text", dtype=object)
 
 
+def fields_of(template: Sequence[str]) -> list[str]:
+    """The fields that a template names, in order, each once."""
+    named = [name for part in template for _, name, _, _ in string.Formatter().parse(part) if name]
+    return list(dict.fromkeys(named))
+
+
 def _parse_part(part: str, fields: pd.DataFrame) -> list[tuple[str, str | None]]:
     """Pairs of literal text and the field that follows it (``None`` at the end of the part)."""
     where = f"Template part {part!r}"

@@ -53,11 +53,8 @@ class MaskedRowLoader:
 
     def _read_histories(self) -> None:
         """Each user's training history, and how many rows an epoch draws from it."""
-        start = self._dataset.inter_feat[self._dataset.HISTORY_START].numpy()
-        target = start + self._dataset.inter_feat[self._dataset.item_list_length_field].numpy()
-        begin = self._dataset.user_start[target]
-        self.begin, n_samples = np.unique(begin, return_counts=True)
-        self.length = n_samples + 1
+        self.begin, self.length = self._dataset.training_histories()
+        n_samples = self.length - 1
         window = np.minimum(self.length, self.maximum)
         per_row = self.last_item_ratio + (1 - self.last_item_ratio) * np.maximum(self.mask_ratio * window, 1)
         self.rows_per_epoch = np.maximum(1, np.round(n_samples / per_row)).astype(int)

@@ -110,6 +110,15 @@ class SequenceViewDataset(SequentialDataset):
         self._drop_unused_col()
         return [self.copy(select(self.inter_feat, torch.from_numpy(index))) for index in parts]
 
+    def training_histories(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where in ``history`` each user's items of this training split begin, and how many they are: ``[users]`` each.
+
+        Users whose every sample is held out have none.
+        """
+        target = (self.inter_feat[self.HISTORY_START] + self.inter_feat[self.item_list_length_field]).numpy()
+        begin, n_samples = np.unique(self.user_start[target], return_counts=True)
+        return begin, n_samples + 1
+
     def sort_by_length(self) -> None:
         """Put the samples in the order of their histories' length, so that batches in order hold little padding."""
         order = torch.argsort(self.inter_feat[self.item_list_length_field], stable=True)

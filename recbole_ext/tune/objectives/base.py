@@ -1,0 +1,71 @@
+"""The interface of an objective: a module that the Trainer trains, and the examples it is trained on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from recbole_ext.encode.source import EncoderSource
+from recbole_ext.tune.corpus import Corpus
+from recbole_ext.tune.settings import TuneSettings
+
+
+class Objective(nn.Module, ABC):
+    """An encoder with the loss that tunes it.
+
+    An example is one array of item rows (a user's sequence, or a pair); :meth:`collate` makes a batch of examples into
+    the arguments of ``forward``, which returns ``{"loss": scalar}`` and whatever else is worth logging.
+
+    Attributes:
+        tokens_read: tokens (without padding) that batches have held so far, for the speed in the report.
+    """
+
+    accepts_loss_kwargs = False  # Trainer: the mean over a batch needs no outside count of its items
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens_read = 0
+
+    @classmethod
+    @abstractmethod
+    def build(cls, source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+        """Load the encoder of ``source`` and tokenise the corpus once.
+
+        Args:
+            checkpoint: a RECFORMER state dict to begin from instead of the encoder's own weights.
+
+        Raises:
+            EncoderError: the encoder can't be loaded or lacks what the objective needs.
+        """
+
+    @abstractmethod
+    def examples(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
+        """The training examples of these sequences."""
+
+    @abstractmethod
+    def lengths(self, examples: list[np.ndarray]) -> list[int]:
+        """Tokens of each example; those of similar length go together."""
+
+    @abstractmethod
+    def collate(self, examples: list[np.ndarray]) -> dict[str, Any]:
+        """The arguments of ``forward`` for a batch; random where the objective is."""
+
+    @abstractmethod
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]: ...
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the tuned encoder so that ``from_pretrained`` and the ``encode`` stage load it."""
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations in the backward pass instead of keeping them."""
+        self.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    @property
+    @abstractmethod
+    def base(self) -> Any:
+        """The Hugging Face model inside."""

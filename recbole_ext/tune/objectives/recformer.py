@@ -1,0 +1,122 @@
+"""RECFORMER's pre-training (Li et al., KDD 2023, section 2.3) and its two halves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_ext.encode.source import EncoderSource
+from recbole_ext.errors import EncoderError
+from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
+from recbole_ext.recformer.item_tokens import Batch, ItemTokens
+from recbole_ext.tune.corpus import Corpus
+from recbole_ext.tune.objectives.base import Objective
+from recbole_ext.tune.objectives.contrast import in_batch_contrast
+from recbole_ext.tune.objectives.masking import LanguageModelHead, mask_words
+from recbole_ext.tune.settings import TuneSettings
+
+
+class Recformer(Objective):
+    """Item–item contrast plus masked language modelling over flattened key–value sequences.
+
+    A sequence is cut at a random position of its second half; what stands before is contrasted with the item at the
+    cut (equation 7), and the words of both texts are masked and guessed (weight ``mlm_weight``), in forward passes of
+    their own as in the public code. Differences from it: whole words are masked each with ``mask_probability``
+    instead of a fixed count, other occurrences of a target in the batch are not negatives, the guess is computed at
+    the masked tokens only, and a sequence keeps at least one item before the cut.
+    """
+
+    contrasts: ClassVar[bool] = True
+    masks: ClassVar[bool] = True
+
+    def __init__(self, encoder: BehaviourEncoder, tokenizer: Any, tokens: ItemTokens, settings: TuneSettings) -> None:
+        super().__init__()
+        self.encoder, self.tokenizer, self.tokens, self.settings = encoder, tokenizer, tokens, settings
+        self.mlm_weight = settings.mlm_weight if self.contrasts else 1.0
+        self.lm_head = LanguageModelHead(encoder.base) if self.masks else None
+
+    @classmethod
+    def build(cls, source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+        if settings.pooling == "last":
+            raise EncoderError(f"pooling: {settings.objective} reads whole sequences; choose cls or mean.")
+        encoder, tokenizer, _ = load_behaviour_encoder(source, settings.max_items, settings.pooling)
+        if cls.masks and tokenizer.mask_token_id is None:
+            raise EncoderError(
+                f"encoder {source.name!r} has no mask token, which {settings.objective!r} needs: choose the objective "
+                "contrast or pairs, or another encoder."
+            )
+        if checkpoint is not None:
+            encoder.load_checkpoint(checkpoint)
+        encoder.words.weight.requires_grad_(not settings.freeze_words)
+        longest = min(settings.max_tokens, encoder.longest)
+        tokens = ItemTokens.of(
+            corpus.attributes, tokenizer, settings.attribute_tokens, settings.max_items, longest
+        )
+        return cls(encoder, tokenizer, tokens, settings)
+
+    @property
+    def base(self) -> Any:
+        return self.encoder.base
+
+    def examples(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
+        return [sequence for sequence in sequences if len(sequence) > 1]
+
+    def lengths(self, examples: list[np.ndarray]) -> list[int]:
+        return self.tokens.lengths(examples).tolist()
+
+    def collate(self, examples: list[np.ndarray]) -> dict[str, Any]:
+        """``context`` and ``item`` batches, each with its masked twin, and the rows of the items, ``[B]``."""
+        cuts = [int(torch.randint(max(1, (len(e) - 1) // 2), len(e), ())) for e in examples]
+        contexts = [example[:cut] for example, cut in zip(examples, cuts, strict=True)]
+        targets = [example[cut : cut + 1] for example, cut in zip(examples, cuts, strict=True)]
+        arguments: dict[str, Any] = {"item_rows": torch.from_numpy(np.concatenate(targets))}
+        for name, sequences in (("context", contexts), ("item", targets)):
+            batch = self.tokens.batch(sequences)
+            self.tokens_read += int(batch["attention_mask"].sum())
+            if self.masks:
+                assert self.tokens.mask_id is not None
+                batch["masked_ids"], batch["hidden"] = mask_words(
+                    batch, self.settings.mask_probability, self.tokens.mask_id, len(self.tokenizer)
+                )
+            arguments[name] = batch
+        return arguments
+
+    def forward(self, context: Batch, item: Batch, item_rows: Tensor) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
+        total = torch.zeros((), device=item_rows.device)
+        if self.contrasts:
+            vectors = self.encoder.pool(context), self.encoder.pool(item)
+            losses["contrast"], losses["hits"] = in_batch_contrast(*vectors, item_rows, self.settings.temperature)
+            total = total + losses["contrast"]
+        if self.masks:
+            losses["mlm"] = self._masked_loss(context) + self._masked_loss(item)
+            total = total + self.mlm_weight * losses["mlm"]
+        return {"loss": total, **losses}
+
+    def _masked_loss(self, batch: Batch) -> Tensor:
+        assert self.lm_head is not None
+        hidden = self.encoder({**batch, "input_ids": batch["masked_ids"]})[batch["hidden"]]
+        return self.lm_head(hidden, self.encoder.words.weight, batch["input_ids"][batch["hidden"]])
+
+    def save(self, folder: Path) -> None:
+        settings = self.settings
+        reading = {"attribute_tokens": settings.attribute_tokens, "max_tokens": self.tokens.max_tokens}
+        if settings.attributes:
+            reading["attributes"] = list(settings.attributes)
+        self.encoder.save(folder, self.tokenizer, reading)
+
+
+class Contrast(Recformer):
+    """RECFORMER's item–item contrast alone, the ablation without language modelling."""
+
+    masks = False
+
+
+class MaskedLanguageModel(Recformer):
+    """RECFORMER's masked language modelling alone: domain text without behaviour's contrast."""
+
+    contrasts = False

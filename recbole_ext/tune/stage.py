@@ -1,0 +1,217 @@
+"""The stage: source domains and an encoder in, a folder with the behaviour-tuned encoder out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_ext import __version__
+from recbole_ext.encode.source import resolve_encoder
+from recbole_ext.errors import TuningError
+from recbole_ext.tune.corpus import Corpus, read_corpus, source_fingerprints
+from recbole_ext.tune.settings import TuneSettings
+from recbole_ext.writing import replacing_folder, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+RECORD = "tuning.json"
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """What a call of :func:`tune` did; ``record`` is the content of ``tuning.json`` in ``folder``."""
+
+    folder: Path
+    record: dict[str, Any]
+    up_to_date: bool
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        record = self.record
+        if self.up_to_date:
+            return [f"{self.folder}: up to date, nothing to do"]
+        return [
+            f"{self.folder}: {record['settings']['objective']} on {', '.join(record['sources'])}, "
+            f"{record['examples']} examples, {record['seconds']:.0f} s, {record['tokens_per_second']:.0f} tokens/s",
+            f"held-out loss {record['held_out_loss']}" if record["held_out_loss"] else "no held-out sequences",
+        ]
+
+
+def tune(
+    datasets: Sequence[str],
+    data_path: Path | str,
+    encoder: str,
+    out: Path | str,
+    settings: TuneSettings | None = None,
+    *,
+    dataset_configs: Path | str = "dataset_configs",
+    checkpoint: Path | str | None = None,
+) -> TuneReport:
+    """Tune ``encoder`` on the training splits of ``datasets`` and write it to ``out``.
+
+    ``out`` then holds what ``from_pretrained`` and the ``encode`` stage read, and ``tuning.json``: settings, sources,
+    the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves
+    ``OUT.partial`` and the next one goes on from its last checkpoint.
+
+    Args:
+        datasets: RecBole's names of the source domains; their last two items per user are never seen.
+        checkpoint: a RECFORMER state dict to begin from instead of the encoder's weights.
+
+    Raises:
+        SourceDataError, ConfigurationError, EncoderError: see :func:`read_corpus` and :meth:`Objective.build`.
+        TuningError: no usable sequences, ``out`` or ``OUT.partial`` is something else, or memory runs out.
+    """
+    settings = settings or TuneSettings()
+    out = Path(out).expanduser()
+    if out.exists() and not (out / RECORD).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise TuningError(f"{out} exists and was not written by `tune`: choose another --out.")
+    source = resolve_encoder(encoder)
+    request: dict[str, Any] = {
+        "encoder": source.identity,
+        "checkpoint": _sha256(Path(checkpoint).read_bytes()) if checkpoint else None,
+        "sources": source_fingerprints(datasets, data_path),
+        "settings": settings.model_dump(mode="json"),
+    }
+    identity = _sha256(json.dumps(request, sort_keys=True).encode())
+    if (record := _finished(out)) is not None and record.get("request") == identity:
+        return TuneReport(out, record, up_to_date=True)
+    corpus = read_corpus(datasets, data_path, Path(dataset_configs), settings.attributes)
+    partial = out.with_name(out.name + ".partial")
+    _claim(partial, identity, request)
+
+    from recbole_ext.tune.objectives import OBJECTIVES
+
+    objective = OBJECTIVES[settings.objective].build(
+        source, corpus, settings, Path(checkpoint) if checkpoint else None
+    )
+    if settings.gradient_checkpointing:
+        objective.enable_gradient_checkpointing()
+    training, held_out = split_sequences(corpus, settings)
+    examples = objective.examples(training)
+    if len(examples) < 2:
+        raise TuningError(
+            f"{', '.join(datasets)}: {len(examples)} training examples for {settings.objective}, and contrast needs at "
+            "least two. Use more source sequences (`sequences`, `held_out`) or another domain."
+        )
+    curve, seconds = _train(objective, examples, objective.examples(held_out), settings, partial)
+    record = {
+        "request": identity,
+        "encoder": source.name,
+        "encoder_identity": source.identity,
+        "checkpoint": request["checkpoint"],
+        "sources": list(datasets),
+        "source_fingerprints": request["sources"],
+        "settings": request["settings"],
+        "users": len(corpus.sequences),
+        "users_too_short": corpus.too_short,
+        "items": len(corpus.texts),
+        "examples": len(examples),
+        "seconds": round(seconds, 2),
+        "tokens_per_second": round(objective.tokens_read / seconds, 1),
+        "held_out_loss": [round(entry["eval_loss"], 4) for entry in curve if "eval_loss" in entry],
+        "curve": curve,
+        "version": __version__,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    with replacing_folder(out) as temporary:
+        objective.save(temporary)
+        write_json(temporary / RECORD, record)
+        _draw_losses(curve, temporary / "loss.png")
+    shutil.rmtree(partial, ignore_errors=True)
+    return TuneReport(out, record, up_to_date=False)
+
+
+def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The sequences that are tuned on and those held out, drawn by ``seed``.
+
+    ``sequences`` below 1 keeps a subset, and a smaller fraction's subset is part of a larger one's.
+    """
+    import numpy as np
+
+    order = np.random.default_rng(settings.seed).permutation(len(corpus.sequences))
+    n_held_out = int(len(order) * settings.held_out)
+    pool = order[n_held_out:]
+    kept = pool[: max(2, round(len(pool) * settings.sequences))]
+    return [corpus.sequences[i] for i in kept], [corpus.sequences[i] for i in order[:n_held_out]]
+
+
+def _train(
+    objective: Any, examples: list[np.ndarray], held_out: list[np.ndarray], settings: TuneSettings, partial: Path
+) -> tuple[list[dict[str, float]], float]:
+    """Train to the end, from the last checkpoint in ``partial`` if there is one; the log and the seconds it took."""
+    from transformers.trainer_utils import get_last_checkpoint, set_seed
+
+    from recbole_ext.tune.trainer import build_trainer, or_say_what_to_lower
+
+    set_seed(settings.seed)
+    # transformers sets a variable for tokenizers' threads only when it forks; ours are done before.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    trainer = build_trainer(objective, examples, held_out, settings, partial / "checkpoints", sys.stderr.isatty())
+    last = get_last_checkpoint(str(partial / "checkpoints")) if (partial / "checkpoints").is_dir() else None
+    if last:
+        log.info("going on from %s", last)
+    began = time.perf_counter()
+    or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=last))
+    seconds = time.perf_counter() - began
+    if trainer.is_world_process_zero():
+        objective.to("cpu")
+    keep = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch", "step")
+    return [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history], seconds
+
+
+def _claim(partial: Path, identity: str, request: dict[str, Any]) -> None:
+    """See that ``partial`` is new or holds this very tuning's checkpoints.
+
+    Raises:
+        TuningError: it belongs to another run.
+    """
+    path = partial / "request.json"
+    if path.is_file():
+        other = json.loads(path.read_text(encoding="utf-8"))
+        if other["identity"] != identity:
+            differing = [key for key in request if other["request"].get(key) != request[key]]
+            raise TuningError(
+                f"{partial} holds an unfinished tuning with other {' and '.join(differing)}: finish it with its own "
+                "settings, remove it, or choose another --out."
+            )
+    elif partial.exists() and any(partial.iterdir()):
+        raise TuningError(f"{partial} exists and was not written by `tune`: choose another --out.")
+    write_json(path, {"identity": identity, "request": request})
+
+
+def _finished(out: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _draw_losses(curve: list[dict[str, float]], path: Path) -> None:
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for key, label in (("loss", "training"), ("eval_loss", "held out")):
+        points = [(entry["epoch"], entry[key]) for entry in curve if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else None)
+    axes.set(xlabel="epoch", ylabel="loss")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
