@@ -30,12 +30,12 @@ def atomic_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def build(atomic_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SimpleNamespace]:
     """``build(model, **config)``: config, loaders and a freshly initialised model on ``tiny``."""
-    from recbole_ext.compat import make_recbole_work, without_command_line
+    from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole.config import Config
-    from recbole.utils import get_model, init_seed
+    from recbole.utils import init_seed
 
+    from recbole_ext.models import model_class, recbole_config
     from recbole_ext.run.spec import PROTOCOL
     from recbole_ext.training import load
 
@@ -55,12 +55,11 @@ def build(atomic_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
             "topk": [5, 10],
             "epochs": 2,
         }
-        with without_command_line():
-            config = Config(model=model, dataset="tiny", config_dict={**defaults, **settings})
+        config = recbole_config(model, "tiny", {**defaults, **settings})
         init_seed(config["seed"], True)
         loaders = load(config)
         init_seed(config["seed"], True)
-        built = get_model(model)(config, loaders.train._dataset)
+        built = model_class(model)(config, loaders.train._dataset)
         return SimpleNamespace(
             config=config, loaders=loaders, model=built, dataset=loaders.dataset, checkpoint=checkpoints / "best.pth"
         )

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from recbole_ext.compat import make_recbole_work, without_command_line
+from recbole_ext.compat import make_recbole_work
+from recbole_ext.models import model_class, recbole_config, trainer_class
 from recbole_ext.run.spec import PROTOCOL
 
 SIDES = ("stock", "recbole-ext")
@@ -42,9 +43,8 @@ def enter(side: str, model: str, dataset: str, settings: dict[str, Any], folder:
     stock side here.
     """
     make_recbole_work()
-    from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
-    from recbole.utils import get_model, get_trainer, init_seed
+    from recbole.utils import init_seed
 
     import recbole_ext.training as training
     import recbole_ext.training.trainer as own_trainer
@@ -52,19 +52,18 @@ def enter(side: str, model: str, dataset: str, settings: dict[str, Any], folder:
     own = {} if side == "stock" else {"eval_batch_size": PROTOCOL["eval_batch_size"]}
     stock_batch = {"eval_batch_size": 4096}
     keys = {**PROTOCOL, **stock_batch, **settings, **own, "show_progress": False, "checkpoint_dir": str(folder)}
-    with without_command_line():
-        config = Config(model=model, dataset=dataset, config_dict=keys)
+    config = recbole_config(model, dataset, keys)
     init_seed(config["seed"], config["reproducibility"])
     if side == "stock":
         torch.autograd.set_detect_anomaly(True)
         train, valid, _ = data_preparation(config, create_dataset(config))
-        built = get_model(model)(config, train._dataset).to(config["device"])
+        built = model_class(model)(config, train._dataset).to(config["device"])
         own_trainer.keep_tensorboard_out()
-        trainer = get_trainer(config["MODEL_TYPE"], model)(config, built)
+        trainer = trainer_class(config["MODEL_TYPE"], model)(config, built)
         trainer.eval_collector.data_collect(train)
         return Contestant(side, trainer, train, valid, len(train._dataset), "augmented")
     loaders = training.load(config)
-    built = get_model(model)(config, loaders.train._dataset).to(config["device"])
+    built = model_class(model)(config, loaders.train._dataset).to(config["device"])
     path = training.choose_data_path(config, built, loaders)
     trainer = training.build_trainer(config, built, folder / "best.pth")
     trainer.loss_of_rows = path.loss_of_rows

@@ -67,12 +67,12 @@ def run_scale(model: str, out: Path, command: str, axes: dict[str, tuple[int, ..
 
 def measure(model: str, size: Size) -> dict[str, float]:
     """Cost of preparing, one epoch and one evaluation at ``size``, with this package's default path."""
-    from recbole_ext.compat import make_recbole_work, without_command_line
+    from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole.config import Config
-    from recbole.utils import get_model, init_seed
+    from recbole.utils import init_seed
 
+    from recbole_ext.models import model_class, recbole_config
     from recbole_ext.run.machine import peak_memory_mb
     from recbole_ext.run.spec import PROTOCOL
     from recbole_ext.training import build_trainer, choose_data_path, load
@@ -91,13 +91,12 @@ def measure(model: str, size: Size) -> dict[str, float]:
             "embedding_size": size.width,
             "inner_size": 4 * size.width,
         }
-        with without_command_line():
-            config = Config(model=model, dataset="made-up", config_dict=settings)
+        config = recbole_config(model, "made-up", settings)
         init_seed(config["seed"], config["reproducibility"])
         began = time.perf_counter()
         loaders = load(config)
         prepared = time.perf_counter() - began
-        built = get_model(model)(config, loaders.train._dataset).to(config["device"])
+        built = model_class(model)(config, loaders.train._dataset).to(config["device"])
         path = choose_data_path(config, built, loaders)
         trainer = build_trainer(config, built, folder / "best.pth")
         trainer.loss_of_rows = path.loss_of_rows

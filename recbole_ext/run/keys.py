@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.models import model_names, no_such_model, own_model_defaults, recbole_folder
 
 HOOK_KEYS = (
     "item_embedding",
@@ -48,7 +49,7 @@ def known_keys(models: tuple[str, ...]) -> set[str]:
     """Every key that RecBole's own YAML files or this package give a meaning for these models.
 
     Raises:
-        ConfigurationError: RecBole has no model of that name.
+        ConfigurationError: there is no model of that name.
     """
     folder = recbole_folder() / "properties"
     keys = set(HOOK_KEYS) | set(TRAINING_KEYS) | set(DATASET_KEYS)
@@ -60,34 +61,21 @@ def known_keys(models: tuple[str, ...]) -> set[str]:
 
 
 def model_defaults(model: str) -> Settings:
-    """RecBole's own settings of ``model``.
+    """The default settings of ``model``: RecBole's, and above them this package's.
 
     Raises:
-        ConfigurationError: RecBole has no model of that name; suggests the closest.
+        ConfigurationError: there is no model of that name; suggests the closest.
     """
-    folder = recbole_folder() / "properties" / "model"
-    path = folder / f"{model}.yaml"
-    if not path.is_file():
-        names = sorted(file.stem for file in folder.glob("*.yaml"))
-        close = difflib.get_close_matches(model, names, n=1, cutoff=0.4)
-        hint = f" Did you mean {close[0]}?" if close else f" It has {', '.join(names)}."
-        raise ConfigurationError(f"models: RecBole has no model {model!r}.{hint}")
-    return _read_properties(path)
+    if model not in model_names():
+        raise no_such_model(model)
+    path = recbole_folder() / "properties" / "model" / f"{model}.yaml"
+    recboles = _read_properties(path) if path.is_file() else {}
+    return {**recboles, **(own_model_defaults(model) or {})}
 
 
 @cache
 def _read_properties(path: Path) -> Settings:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml_loader()) or {}
-
-
-def recbole_folder() -> Path:
-    """RecBole's installed package, found without importing it."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("recbole")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("RecBole is not installed: pip install recbole==1.2.1")
-    return Path(spec.origin).parent
 
 
 def read_yaml(path: Path, what: str) -> Settings:

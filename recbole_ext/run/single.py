@@ -11,8 +11,9 @@ from statistics import median
 from typing import Any
 
 from recbole_ext.attach import attach_item_embedding
-from recbole_ext.compat import make_recbole_work, plain_config, without_command_line
+from recbole_ext.compat import make_recbole_work, plain_config
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.models import model_class, recbole_config
 from recbole_ext.run.dataset_files import require_dataset
 from recbole_ext.run.fingerprints import dataset_fingerprint, store_fingerprint
 from recbole_ext.run.machine import device_in_words, git_revision, peak_memory_mb, versions
@@ -33,7 +34,7 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
     """
     make_recbole_work()
     from recbole.data.transform import construct_transform
-    from recbole.utils import get_flops, get_model, init_seed
+    from recbole.utils import get_flops, init_seed
 
     from recbole_ext.training import build_trainer, choose_data_path, load
 
@@ -42,7 +43,7 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
     loaders = load(config)
     statistics = _check_statistics(loaders.dataset, spec)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = get_model(spec.model)(config, loaders.train._dataset).to(config["device"])
+    model = model_class(spec.model)(config, loaders.train._dataset).to(config["device"])
     coverage = attach_item_embedding(model, loaders.dataset, config)
     flops = get_flops(model, loaders.dataset, config["device"], model.logger, construct_transform(config))
 
@@ -107,17 +108,14 @@ def build_config(spec: RunSpec) -> Any:
         SourceDataError: the dataset is not there.
         ConfigurationError: RecBole refuses a value.
     """
-    from recbole.config import Config
-
     require_dataset(spec.dataset, spec.config["data_path"])
     settings = dict(spec.config)
     settings.setdefault("show_progress", sys.stderr.isatty())
     settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
-    with without_command_line():
-        try:
-            return Config(model=spec.model, dataset=spec.dataset, config_dict=settings)
-        except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
-            raise ConfigurationError(f"RecBole refuses the configuration of {spec.name}: {error}") from error
+    try:
+        return recbole_config(spec.model, spec.dataset, settings)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
+        raise ConfigurationError(f"RecBole refuses the configuration of {spec.name}: {error}") from error
 
 
 def _check_statistics(dataset: Any, spec: RunSpec) -> dict[str, int]:

@@ -10,12 +10,12 @@ def try_recbole(folder: Path) -> float:
 
     Raises whatever RecBole raises where it does not work.
     """
-    from recbole_ext.compat import make_recbole_work, without_command_line
+    from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole.config import Config
-    from recbole.utils import get_model, init_seed
+    from recbole.utils import init_seed
 
+    from recbole_ext.models import model_class, recbole_config
     from recbole_ext.run.spec import PROTOCOL
     from recbole_ext.training import build_trainer, load
 
@@ -36,11 +36,10 @@ def try_recbole(folder: Path) -> float:
         "checkpoint_dir": str(folder / "checkpoints"),
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
     }
-    with without_command_line():
-        config = Config(model="SASRec", dataset="trial", config_dict=settings)
+    config = recbole_config("SASRec", "trial", settings)
     init_seed(config["seed"], config["reproducibility"])
     loaders = load(config)
-    model = get_model("SASRec")(config, loaders.train._dataset).to(config["device"])
+    model = model_class("SASRec")(config, loaders.train._dataset).to(config["device"])
     checkpoint = folder / "checkpoints" / "trial.pth"
     trainer = build_trainer(config, model, checkpoint)
     trainer.fit(loaders.train, loaders.valid, verbose=False)

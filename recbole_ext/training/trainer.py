@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import recbole.trainer.trainer as recbole_trainer
 import torch
-from recbole.utils import get_trainer
 from torch.nn.utils import parametrize
 from torch.nn.utils.clip_grad import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_ext.models import trainer_class
 from recbole_ext.training.evaluation import LeaveOneOutCollector, RankKeepingEvaluator, ranks_by_user
 
 
@@ -115,8 +115,8 @@ class BenchmarkTrainer:
 
 
 def build_trainer(config: Any, model: Any, checkpoint: Path) -> Any:
-    """RecBole's trainer class for this model with :class:`BenchmarkTrainer` in front, saving to ``checkpoint``."""
-    recbole_class = get_trainer(config["MODEL_TYPE"], config["model"])
+    """The trainer class of this model with :class:`BenchmarkTrainer` in front, saving to ``checkpoint``."""
+    recbole_class = trainer_class(config["MODEL_TYPE"], config["model"])
     trainer = type(f"Benchmark{recbole_class.__name__}", (BenchmarkTrainer, recbole_class), {})(config, model)
     trainer.saved_model_file = str(checkpoint)
     return trainer
