@@ -65,7 +65,8 @@ def read_atomic_files_without_quoting() -> None:
 
     RecBole issue 2017: the default CSV quoting makes a title that begins with ``"`` a ``ParserError`` and lets
     an unbalanced quote swallow lines. The C parser with round-trip floats reads the same numbers as the Python
-    one that RecBole asks for, in a fraction of its time and memory.
+    one that RecBole asks for, in a fraction of its time and memory; and every distinct token is kept once, not once
+    per row (at 10 million interactions, a gigabyte).
     """
     import types
 
@@ -74,7 +75,12 @@ def read_atomic_files_without_quoting() -> None:
 
     def read_csv(*args: Any, **kwargs: Any) -> Any:
         kwargs |= {"quoting": csv.QUOTE_NONE, "engine": "c", "float_precision": "round_trip"}
-        return pandas.read_csv(*args, **kwargs)
+        types_of = kwargs.pop("dtype", {})
+        tokens = [column for column, kind in types_of.items() if kind is str]
+        table = pandas.read_csv(*args, dtype={**types_of, **dict.fromkeys(tokens, "category")}, **kwargs)
+        for column in tokens:
+            table[column] = table[column].astype(object)
+        return table
 
     quoteless = types.SimpleNamespace(**vars(pandas))
     quoteless.read_csv = read_csv

@@ -9,6 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+
+from recbole_ext.encode.source import resolve_encoder
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +68,54 @@ def build(atomic_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(resolve_encoder("minilm").location, local_files_only=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoders(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> dict[str, Path]:
+    """Folders of a ``bert``, ``roberta``, ``modernbert``, ``longformer`` and ``gpt2``, 2 layers of width 32."""
+    from transformers import (
+        BertConfig,
+        BertModel,
+        GPT2Config,
+        GPT2Model,
+        LongformerConfig,
+        LongformerModel,
+        ModernBertConfig,
+        ModernBertModel,
+        RobertaConfig,
+        RobertaModel,
+    )
+
+    torch.manual_seed(0)
+    common: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "pad_token_id": tokenizer.pad_token_id,
+        "max_position_embeddings": 300,
+    }
+    models = {
+        "bert": BertModel(BertConfig(**common)),
+        "roberta": RobertaModel(RobertaConfig(**common, type_vocab_size=1)),
+        "modernbert": ModernBertModel(ModernBertConfig(**common, cls_token_id=101, sep_token_id=102)),
+        "longformer": LongformerModel(LongformerConfig(**common, attention_window=8, type_vocab_size=1)),
+        "gpt2": GPT2Model(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=300)),
+    }
+    folder = tmp_path_factory.mktemp("encoders")
+    for name, model in models.items():
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() == 1:  # biases and norms: zeros and ones would hide mistakes
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    return {name: folder / name for name in models}

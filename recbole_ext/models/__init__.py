@@ -18,8 +18,13 @@ import yaml
 
 from recbole_ext.errors import ConfigurationError
 
-OWN_MODELS: dict[str, str] = {}
+OWN_MODELS: dict[str, str] = {
+    "RECFORMER": "recbole_ext.recformer.model",
+}
 """Name: module. Nothing is imported before :func:`model_class` asks for it."""
+
+TEXT_MODELS = ("RECFORMER",)
+"""Models that read item text themselves: an initialisation gives them an encoder instead of item vectors."""
 
 PROPERTIES = Path(__file__).parent / "properties"
 

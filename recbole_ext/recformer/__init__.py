@@ -1,6 +1,1 @@
 """RECFORMER (Li et al., KDD 2023, arXiv 2305.13731): items as key–value text, a sequence of items as one text."""
-
-from recbole_ext.recformer.encoder import BehaviourEncoder
-from recbole_ext.recformer.item_tokens import ItemTokens
-
-__all__ = ["BehaviourEncoder", "ItemTokens"]

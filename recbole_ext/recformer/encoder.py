@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from recbole_ext.encode.source import KEY_VALUE_READING
 from recbole_ext.errors import EncoderError
 from recbole_ext.recformer.dense_attention import use_dense_attention
 from recbole_ext.recformer.item_tokens import N_TOKEN_TYPES, Batch, ItemTokens
@@ -23,8 +24,6 @@ log = logging.getLogger(__name__)
 
 POOLINGS = ("cls", "mean")
 ITEM_POSITIONS = "item_position_embeddings"
-CONFIG_KEY = "recformer"
-"""In the ``config.json`` of a saved encoder: how it reads items."""
 
 
 class BehaviourEncoder(nn.Module):
@@ -145,7 +144,7 @@ class BehaviourEncoder(nn.Module):
         Args:
             reading: how items are read (attributes, attribute_tokens, max_tokens), kept in ``config.json``.
         """
-        setattr(self.base.config, CONFIG_KEY, {**reading, "pooling": self.pooling, "max_items": self.max_items})
+        setattr(self.base.config, KEY_VALUE_READING, {**reading, "pooling": self.pooling, "max_items": self.max_items})
         self.base.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -201,7 +200,7 @@ def load_behaviour_encoder(
     try:
         config = AutoConfig.from_pretrained(source.location, **where)
         tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
-        reading = dict(getattr(config, CONFIG_KEY, None) or {})
+        reading = dict(getattr(config, KEY_VALUE_READING, None) or {})
         options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "longformer") else {}
         base = AutoModel.from_pretrained(source.location, config=config, **options, **where)
     except Exception as error:  # foreign files fail in as many ways as there are architectures
@@ -217,14 +216,6 @@ def load_behaviour_encoder(
     if reading:
         encoder.restore_added_embeddings(Path(source.location))
     return encoder, tokenizer, reading
-
-
-def reads_key_values(source: EncoderSource) -> dict[str, Any] | None:
-    """How a folder tuned by RECFORMER's objectives reads items, without loading it; ``None`` for any other encoder."""
-    path = Path(source.location) / "config.json"
-    if not path.is_file():
-        return None
-    return json.loads(path.read_text(encoding="utf-8")).get(CONFIG_KEY)
 
 
 def _published_pooling(source: EncoderSource) -> str:

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from recbole_ext.errors import EncoderError
-from recbole_ext.text import clean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 START, KEY, VALUE, PADDING = range(4)
 """Token types, numbered as in the public RECFORMER checkpoints."""
@@ -63,7 +59,7 @@ class ItemTokens:
         """Tokenise items once.
 
         Args:
-            attributes: per item its ``(key, value)`` pairs in order, ``[items]``; see :func:`key_values`.
+            attributes: per item its ``(key, value)`` pairs in order, ``[items]``; see :func:`recbole_ext.text.key_values`.
             tokenizer: a fast Hugging Face tokenizer.
             attribute_tokens: tokens kept of an attribute, its key's included.
 
@@ -152,15 +148,6 @@ class ItemTokens:
             "word": word,
         }
         return {name: torch.from_numpy(values) for name, values in fields.items()}
-
-
-def key_values(fields: pd.DataFrame, attributes: Sequence[str]) -> list[list[tuple[str, str]]]:
-    """``(key, value)`` pairs of every item in the order of ``fields``; empty values are left out, ``[items]``."""
-    columns = {name: [clean(str(value)) for value in fields[name]] for name in attributes}
-    return [
-        [(name.replace("_", " "), columns[name][row]) for name in attributes if columns[name][row]]
-        for row in range(len(fields))
-    ]
 
 
 def _tokenise(texts: list[str], tokenizer: Any) -> list[tuple[list[int], list[bool]]]:

@@ -12,12 +12,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from recbole_ext.encode.source import resolve_encoder
-from recbole_ext.errors import ConfigurationError
 from recbole_ext.recformer.encoder import load_behaviour_encoder
-from recbole_ext.recformer.item_tokens import ItemTokens, key_values
+from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.recformer.trainer import RECFORMERTrainer
-from recbole_ext.text import default_template, read_item_fields
-from recbole_ext.text.template import fields_of
+from recbole_ext.text import default_template, fields_of, key_values, read_item_fields
 
 
 class RECFORMER(SequentialRecommender):
@@ -101,12 +99,6 @@ def _tokenise_items(
     """The dataset's items in RecBole's order; those without text have no tokens and are read as ``<s>`` alone."""
     fields = read_item_fields(Path(config["data_path"]) / f"{dataset.dataset_name}.item", dataset.iid_field)
     attributes = config["item_attributes"] or reading.get("attributes") or fields_of(default_template(fields))[:3]
-    unknown = [name for name in attributes if name not in fields.columns]
-    if unknown:
-        raise ConfigurationError(
-            f"item_attributes: {dataset.dataset_name} has no item field {unknown[0]!r}; it has "
-            f"{', '.join(fields.columns)}."
-        )
     of_item = dict(zip(fields.index, key_values(fields, attributes), strict=True))
     items = dataset.id2token(dataset.iid_field, np.arange(1, dataset.item_num))
     return ItemTokens.of(

@@ -12,7 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.models import TEXT_MODELS
 from recbole_ext.run.keys import HOOK_KEYS, Settings, check_key, known_keys, read_yaml, yaml_loader
+from recbole_ext.tune.settings import TuneSettings
 
 PRESETS = Path(__file__).parent / "presets"
 EMBEDDED = PRESETS / "embedded.yaml"
@@ -26,11 +28,33 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Tuning(TuneSettings):
+    """A behaviour tuning that the grid does once, before its runs."""
+
+    sources: list[str] | dict[str, list[str]]
+    """The source domains, for all target datasets or by target."""
+    checkpoint: str | None = None
+    """A RECFORMER state dict to begin from."""
+
+    def sources_of(self, dataset: str) -> list[str]:
+        """The source domains of this target."""
+        return self.sources if isinstance(self.sources, list) else self.sources[dataset]
+
+    @property
+    def settings(self) -> TuneSettings:
+        """What of this is the tuning's own."""
+        return TuneSettings(**self.model_dump(include=set(TuneSettings.model_fields)))
+
+
 class Initialisation(_Part):
-    """Where a model's item vectors come from. Without ``encoder`` and ``store``: the model's own random ones."""
+    """Where a model's item vectors come from. Without a source: the model's own random ones."""
 
     encoder: str | None = None
     """``minilm``, a Hugging Face name or a local path; the item texts are encoded with it before the runs."""
+    tune: Tuning | None = None
+    """Tune ``encoder`` on source domains first. For RECFORMER, ``encoder`` (tuned or not) is what it starts from."""
+    finetune: str | None = None
+    """The item matrix of RECFORMER's first stage on the target, begun from the initialisation of this name."""
     store: str | None = None
     """A finished store instead; ``{dataset}`` in the path stands for the dataset's name."""
     mode: str = "full"
@@ -49,14 +73,23 @@ class Initialisation(_Part):
 
     @model_validator(mode="after")
     def _one_source(self) -> Initialisation:
-        if self.encoder and self.store:
-            raise ValueError("give 'encoder' or 'store', not both")
+        if sum(map(bool, (self.encoder, self.store, self.finetune))) > 1:
+            raise ValueError("give one of 'encoder', 'store' and 'finetune'")
+        if self.tune and not self.encoder:
+            raise ValueError("'tune' needs the 'encoder' that it tunes")
         return self
 
     @property
     def is_random(self) -> bool:
         """Whether the model keeps its own random initialisation."""
-        return not (self.encoder or self.store)
+        return not (self.encoder or self.store or self.finetune)
+
+
+class Only(_Part):
+    """The part of the grid for a model that costs more than the others."""
+
+    initialisations: list[str] | None = None
+    seeds: list[int] | None = None
 
 
 class Benchmark(_Part):
@@ -67,6 +100,8 @@ class Benchmark(_Part):
     models: dict[str, Settings]
     """Model name in RecBole: its keys."""
     initialisations: dict[str, Initialisation]
+    only: dict[str, Only] = Field(default_factory=dict)
+    """Model: the part of the grid that it is run on, where this is not all that fits it."""
     seeds: list[int] = [42]
     protocols: dict[str, Settings] = {"full": {}}
     """Name: RecBole keys on top of the protocol's (leave-one-out, full ranking)."""
@@ -114,8 +149,43 @@ class Benchmark(_Part):
             raise ValueError(f"every initialisation needs the same number of search points, got {budgets}")
         return self
 
-    def candidates(self, initialisation: str) -> list[Settings]:
-        """Every point of the search for this initialisation."""
+    @model_validator(mode="after")
+    def _known_names(self) -> Benchmark:
+        for model, part in self.only.items():
+            if model not in self.models:
+                raise ValueError(f"only: {model!r} is not among the models")
+            for name in part.initialisations or []:
+                if name not in self.initialisations:
+                    raise ValueError(f"only: {model}: {name!r} is not among the initialisations")
+            if part.seeds is not None and (self.seeds[0] not in part.seeds or not set(part.seeds) <= set(self.seeds)):
+                raise ValueError(f"only: {model}: its seeds are some of {self.seeds}, the first among them")
+        for name, init in self.initialisations.items():
+            if init.tune and not isinstance(init.tune.sources, list):
+                missing = [dataset for dataset in self.datasets if dataset not in init.tune.sources]
+                if missing:
+                    raise ValueError(f"initialisations.{name}.tune.sources: none for {missing[0]!r}")
+            if init.finetune and init.finetune not in self.of_model("RECFORMER"):
+                raise ValueError(
+                    f"initialisations.{name}.finetune: needs RECFORMER among the models, with an initialisation "
+                    f"{init.finetune!r} that has an encoder"
+                )
+        return self
+
+    def of_model(self, model: str) -> list[str]:
+        """The initialisations that ``model`` is run with: one that reads text itself begins from an encoder."""
+        if model not in self.models:
+            return []
+        names = (self.only[model].initialisations if model in self.only else None) or list(self.initialisations)
+        return [name for name in names if model not in TEXT_MODELS or self.initialisations[name].encoder]
+
+    def seeds_of(self, model: str) -> list[int]:
+        """The seeds that ``model`` is run with."""
+        return (self.only[model].seeds if model in self.only else None) or self.seeds
+
+    def candidates(self, model: str, initialisation: str) -> list[Settings]:
+        """Every point of the search for this model and initialisation; a model that reads text itself has one."""
+        if model in TEXT_MODELS:
+            return [{}]
         own = self.initialisations[initialisation].search
         return [{**shared, **special} for shared, special in product(self.search, own)]
 

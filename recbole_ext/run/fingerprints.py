@@ -1,8 +1,10 @@
-"""What a result was made from, by content: SHA-256 of datasets and stores."""
+"""What a result was made from, by content: SHA-256 of datasets, stores and encoders."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from functools import cache
 from pathlib import Path
 
 from recbole_ext.run.dataset_files import interaction_file
@@ -24,6 +26,21 @@ def store_fingerprint(store: str | None) -> str | None:
         files = [path, path.with_suffix(".items.json"), path.with_suffix(".items.txt")]
     hashes = [digest for file in files if (digest := _sha256(file))]
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else None
+
+
+def encoder_fingerprint(encoder: str) -> str:
+    """What identifies an encoder: of a folder that ``tune`` wrote the request it answers, else its weights' hash."""
+    record = Path(encoder) / "tuning.json"
+    if record.is_file():
+        return str(json.loads(record.read_text(encoding="utf-8"))["request"])
+    return _identity(encoder)
+
+
+@cache
+def _identity(encoder: str) -> str:
+    from recbole_ext.encode.source import resolve_encoder
+
+    return resolve_encoder(encoder).identity
 
 
 _HASHES: dict[tuple[str, int, int], str] = {}

@@ -22,7 +22,8 @@ from recbole_ext.errors import RecboleExtError
 from recbole_ext.report import select_candidates, write_report
 from recbole_ext.run.benchmark import Benchmark
 from recbole_ext.run.dataset_files import require_dataset
-from recbole_ext.run.spec import RunSpec, dataset_settings, expand, store_path
+from recbole_ext.run.spec import RunSpec, dataset_settings, encoder_path, expand, store_path
+from recbole_ext.tune import tune
 from recbole_ext.writing import write_json
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport
     (benchmark.results / benchmark.name / "runs").mkdir(parents=True, exist_ok=True)
     make_stores(benchmark)
     specs = list(expand(benchmark, command))
+    # These make the stores of `finetune`, which the others' records are fingerprinted by.
+    failed = run_all([spec for spec in specs if spec.exports], benchmark.parallel_runs, "fine-tuning")
     search = [spec for spec in specs if spec.seed == benchmark.seeds[0]]
-    searching = len(benchmark.candidates(search[0].init)) > 1
-    failed = run_all(search, benchmark.parallel_runs, "searching" if searching else "running")
+    searching = len({_canonical(spec.candidate) for spec in search}) > 1
+    failed += run_all([spec for spec in search if not (spec.exports and spec in failed)], benchmark.parallel_runs, "searching" if searching else "running")
     chosen = chosen_candidates(search)
     rest = [
         spec
@@ -63,11 +66,13 @@ def make_stores(benchmark: Benchmark) -> None:
         require_dataset(dataset, benchmark.data_path)
         settings = dataset_settings(benchmark, dataset)
         for name, init in benchmark.initialisations.items():
+            if init.tune:
+                tune_once(benchmark, dataset, name)
             if init.encoder:
                 report = encode(
                     dataset,
                     benchmark.data_path,
-                    init.encoder,
+                    encoder_path(benchmark, dataset, name),
                     out=store_path(benchmark, dataset, name),
                     template=init.template or settings.get("item_text"),
                     pooling=init.pooling,
@@ -77,6 +82,23 @@ def make_stores(benchmark: Benchmark) -> None:
                 )
                 for line in report.lines():
                     log.info("%s: %s", dataset, line)
+
+
+def tune_once(benchmark: Benchmark, dataset: str, init: str) -> None:
+    """See that the tuned encoder of this initialisation is there; targets with the same sources share one."""
+    initialisation = benchmark.initialisations[init]
+    assert initialisation.tune is not None
+    tuned = tune(
+        initialisation.tune.sources_of(dataset),
+        benchmark.data_path,
+        str(initialisation.encoder),
+        encoder_path(benchmark, dataset, init),
+        initialisation.tune.settings,
+        dataset_configs=benchmark.dataset_configs,
+        checkpoint=initialisation.tune.checkpoint,
+    )
+    for line in tuned.lines():
+        log.info("%s", line)
 
 
 def run_all(specs: Iterable[RunSpec], parallel: int, what: str) -> list[RunSpec]:
@@ -121,6 +143,8 @@ def is_done(spec: RunSpec) -> bool:
     try:
         record = json.loads(spec.record_path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return False
+    if spec.exports and not spec.exports.exists():
         return False
     return record.get("status") == "done" and record.get("fingerprints", {}).get("run") == spec.fingerprint
 

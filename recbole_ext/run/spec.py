@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.models import TEXT_MODELS
 from recbole_ext.run.benchmark import Benchmark
 from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
-from recbole_ext.run.fingerprints import dataset_fingerprint, store_fingerprint
+from recbole_ext.run.fingerprints import dataset_fingerprint, encoder_fingerprint, store_fingerprint
 from recbole_ext.run.keys import Settings, model_defaults
 
 PROTOCOL: Settings = {
@@ -28,8 +29,8 @@ PROTOCOL: Settings = {
 }
 """The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10."""
 
-WITHOUT_EFFECT = ("data_path", "item_embedding", "show_progress")
-"""Keys that don't decide a result; what the first two point to is fingerprinted by its content."""
+WITHOUT_EFFECT = ("data_path", "item_embedding", "encoder", "export_item_embedding", "show_progress")
+"""Keys that don't decide a result; what the first three point to is fingerprinted by its content."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class RunSpec:
             "dataset": dataset_fingerprint(self.dataset, self.config["data_path"]),
             "store": store_fingerprint(self.config.get("item_embedding")),
         }
+        if "encoder" in self.config:
+            content["encoder"] = encoder_fingerprint(self.config["encoder"])
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -68,6 +71,12 @@ class RunSpec:
         mode = "" if self.mode == "-" else f"-{self.mode}"
         stem = f"{self.dataset}-{self.model}-{self.init}{mode}-{self.protocol}-s{self.seed}"
         return f"{stem}-{self.fingerprint[:8]}"
+
+    @property
+    def exports(self) -> Path | None:
+        """The store that this run makes beside its record."""
+        path = self.config.get("export_item_embedding")
+        return Path(path) if path else None
 
     @property
     def record_path(self) -> Path:
@@ -89,10 +98,10 @@ def expand(benchmark: Benchmark, command: str) -> Iterator[RunSpec]:
     for dataset in benchmark.datasets:
         settings = dataset_settings(benchmark, dataset)
         for model in benchmark.models:
-            for init in benchmark.initialisations:
+            for init in benchmark.of_model(model):
                 for protocol in benchmark.protocols:
-                    for candidate in benchmark.candidates(init):
-                        for seed in benchmark.seeds:
+                    for candidate in benchmark.candidates(model, init):
+                        for seed in benchmark.seeds_of(model):
                             yield _spec(benchmark, dataset, settings, model, init, protocol, candidate, seed, command)
 
 
@@ -116,7 +125,12 @@ def _spec(
         "seed": seed,
         "data_path": benchmark.data_path,
     }
-    if not initialisation.is_random:
+    reads_text = model in TEXT_MODELS
+    if reads_text:
+        config["encoder"] = encoder_path(benchmark, dataset, init)
+        if (export := _exported(benchmark, init)) and seed == benchmark.seeds[0]:
+            config["export_item_embedding"] = str(store_path(benchmark, dataset, export))
+    elif not initialisation.is_random:
         config |= {
             "item_embedding": str(store_path(benchmark, dataset, init)),
             "item_embedding_mode": initialisation.mode,
@@ -135,7 +149,7 @@ def _spec(
         dataset=dataset,
         model=model,
         init=init,
-        mode="-" if initialisation.is_random else str(config["item_embedding_mode"]),
+        mode=_mode(config, reads_text),
         protocol=protocol,
         seed=seed,
         candidate=candidate,
@@ -145,6 +159,25 @@ def _spec(
         artifacts=benchmark.artifacts,
         command=command,
     )
+
+
+def _mode(config: Settings, reads_text: bool) -> str:
+    """The record's mode: ``text`` for a model that reads it, ``-`` for random vectors, else the hook's."""
+    return "text" if reads_text else str(config.get("item_embedding_mode", "-"))
+
+
+def _exported(benchmark: Benchmark, init: str) -> str | None:
+    """The initialisation that is the item matrix of RECFORMER begun from ``init``."""
+    return next((name for name, other in benchmark.initialisations.items() if other.finetune == init), None)
+
+
+def encoder_path(benchmark: Benchmark, dataset: str, init: str) -> str:
+    """What encodes this dataset's items for an initialisation: an encoder by name, or the folder of a tuned one."""
+    initialisation = benchmark.initialisations[init]
+    if initialisation.tune is None:
+        return str(initialisation.encoder)
+    sources = "+".join(initialisation.tune.sources_of(dataset))
+    return str(benchmark.artifacts / "encoders" / f"{benchmark.name}-{init}-{sources}")
 
 
 def dataset_settings(benchmark: Benchmark, dataset: str) -> Settings:
@@ -158,4 +191,5 @@ def store_path(benchmark: Benchmark, dataset: str, init: str) -> Path:
     initialisation = benchmark.initialisations[init]
     if initialisation.store:
         return Path(initialisation.store.format(dataset=dataset))
-    return benchmark.artifacts / "stores" / dataset / init
+    made_here = initialisation.tune or initialisation.finetune
+    return benchmark.artifacts / "stores" / dataset / (f"{benchmark.name}-{init}" if made_here else init)

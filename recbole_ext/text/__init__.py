@@ -1,9 +1,10 @@
-"""Item text: from the columns of a ``.item`` atomic file to one clean line of text per item."""
+"""Item text: from the columns of a ``.item`` atomic file to one clean line of text, or key–value pairs, per item."""
 
 from __future__ import annotations
 
 from recbole_ext.text.cleaning import clean
 from recbole_ext.text.item_fields import open_text, read_item_fields
-from recbole_ext.text.template import default_template, render_texts
+from recbole_ext.text.key_values import key_values
+from recbole_ext.text.template import default_template, fields_of, render_texts
 
-__all__ = ["clean", "default_template", "open_text", "read_item_fields", "render_texts"]
+__all__ = ["clean", "default_template", "fields_of", "key_values", "open_text", "read_item_fields", "render_texts"]

@@ -22,11 +22,15 @@ from recbole_ext.training.exactness import (
 from recbole_ext.training.losses import MAXIMUM_LOGITS
 from recbole_ext.training.masked import MaskedRowLoader, masked_loss
 from recbole_ext.training.objective import TRAINING_LOSSES, LossOfRows, dot_product_loss, row_loss
+from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
 from recbole_ext.training.rows import UserRowLoader
 from recbole_ext.training.sequences import SequenceViewDataset
 from recbole_ext.training.transformer import fuse_kernels
 
 log = logging.getLogger(__name__)
+
+OWN_SAMPLES = "training_samples"
+"""Attribute of a model that reads histories through a trainer of its own: what to call its samples."""
 
 TRAINING_SAMPLES = ("auto", "user", "prefix", "augmented")
 
@@ -63,9 +67,10 @@ def load(config: Any) -> Loaders:
 def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
     """The fastest way of training ``model`` that keeps RecBole's objective, or the one ``training_samples`` names.
 
-    ``user``: one row per user (BERT4Rec: masked rows). ``prefix``: RecBole's samples, padded to the batch's longest
-    only. ``augmented``: RecBole's samples and evaluation to the last bit. ``auto`` takes the first of these that the
-    model proves exact; what ``user`` means for BERT4Rec is said in :mod:`recbole_ext.training.masked`.
+    ``user``: one row per user (BERT4Rec: masked rows). ``prefix``: RecBole's batches of samples (BERT4Rec: with
+    RecBole's masks) without their padding. ``augmented``: RecBole's samples and evaluation to the last bit. ``auto``
+    takes the first of these that the model proves exact; what ``user`` means for BERT4Rec is said in
+    :mod:`recbole_ext.training.masked`.
 
     Raises:
         ConfigurationError: an unknown value, or ``user`` or ``prefix`` for a model that it does not fit.
@@ -75,6 +80,9 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
         raise ConfigurationError(
             f"training_samples: {wanted!r} is unknown; choose one of {', '.join(TRAINING_SAMPLES)}."
         )
+    if own := getattr(model, OWN_SAMPLES, None):
+        _read_by_length(loaders)
+        return DataPath(own, loaders.train)
     stock = DataPath("augmented", loaders.train)
     if wanted == "augmented" or not isinstance(loaders.dataset, SequenceViewDataset):
         return stock
@@ -91,19 +99,26 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
             )
         return stock
     fuse_kernels(model)
+    if type(model).__name__ == "BERT4Rec":
+        # RecBole's transform masks evaluation batches too, which nothing reads.
+        loaders.valid.transform = loaders.test.transform = lambda _, interaction: interaction
+    if trimmed_scores_are_exact(model, loaders.valid._dataset):
+        _read_by_length(loaders)
+    return path
+
+
+def _read_by_length(loaders: Loaders) -> None:
+    """Let full ranking pad its batches to their own longest history only."""
     for split in (loaders.valid, loaders.test):
         # Sampled ranking joins a batch user by user, which needs one width for all.
-        if isinstance(split, FullSortEvalDataLoader) and trimmed_scores_are_exact(model, split._dataset):
+        if isinstance(split, FullSortEvalDataLoader):
             split._dataset.trim_padding = True
             split._dataset.sort_by_length()
-    return path
 
 
 def _rows(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
     dataset, sampler = loaders.train._dataset, loaders.train._sampler
     if type(model).__name__ == "BERT4Rec":
-        # RecBole's transform masks evaluation batches too, which nothing reads.
-        loaders.valid.transform = loaders.test.transform = lambda _, interaction: interaction
         loss = _loss(config, model, masked_loss, lambda: True)
         return DataPath("user", MaskedRowLoader(config, dataset, sampler), loss)
     if config["transform"] is not None:
@@ -132,7 +147,15 @@ def _loss(config: Any, model: Any, own: LossOfRows, is_dot_product: Callable[[],
 
 def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
     dataset = loaders.train._dataset
-    if config["transform"] is not None or not trimmed_loss_is_exact(model, dataset):
+    if type(model).__name__ == "BERT4Rec":
+        loss = _loss(config, model, masked_loss, lambda: True)
+        return DataPath("prefix", MaskedPrefixLoader(loaders.train), loss)
+    if config["transform"] is not None:
+        return None
+    if rows_are_exact(model, UserRowLoader(config, dataset, loaders.train._sampler)):
+        loss = _loss(config, model, row_loss, lambda: scores_are_dot_products(model, loaders.valid._dataset))
+        return DataPath("prefix", PrefixLoader(loaders.train), loss)
+    if not trimmed_loss_is_exact(model, dataset):
         return None
     dataset.trim_padding = True
     return DataPath("prefix", loaders.train)

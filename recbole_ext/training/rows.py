@@ -51,8 +51,9 @@ class UserRows:
             begin = dataset.user_start[target]
             start = begin + -(-(start - begin) // window_stride) * window_stride
             length = target - start
-        order = np.lexsort((length, start))
-        start, length = start[order], length[order]
+        if not _in_order(start, length):
+            order = np.lexsort((length, start))
+            start, length = start[order], length[order]
         self.start, first = np.unique(start, return_index=True)
         self.first_target = np.append(first, len(start))
         self.length = length[self.first_target[1:] - 1]
@@ -65,6 +66,12 @@ class UserRows:
     @property
     def n_targets(self) -> int:
         return len(self.position)
+
+
+def _in_order(start: np.ndarray, length: np.ndarray) -> bool:
+    """Whether samples stand sorted by start, then length, as those of a split by user and time do."""
+    same = start[1:] == start[:-1]
+    return bool((same & (length[1:] >= length[:-1]) | (start[1:] > start[:-1])).all())
 
 
 class UserRowLoader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from recbole_ext.encode.item_file import locate_item_file
-from recbole_ext.errors import ConfigurationError, TuningError
-from recbole_ext.recformer.item_tokens import key_values
+from recbole_ext.errors import TuningError
 from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys, require_dataset
 from recbole_ext.run.fingerprints import dataset_fingerprint
 from recbole_ext.run.spec import PROTOCOL
-from recbole_ext.text import default_template, read_item_fields, render_texts
-from recbole_ext.text.template import fields_of
+from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_texts
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def read_corpus(
         settings = read_dataset_config(dataset_configs / f"{name}.yaml")
         fields = read_item_fields(locate_item_file(name, data_path), settings.get("ITEM_ID_FIELD", "item_id"))
         template = settings.get("item_text") or default_template(fields)
-        pairs = key_values(fields, _known(attributes or fields_of(template), list(fields.columns), name))
+        pairs = key_values(fields, attributes or fields_of(template))
         with_text = {item: row for row, (item, values) in enumerate(zip(fields.index, pairs, strict=True)) if values}
         if len(with_text) < 2:
             raise TuningError(
@@ -86,19 +85,16 @@ def read_corpus(
 
 def training_histories(dataset: str, data_path: Path | str, settings: dict[str, Any]) -> list[np.ndarray]:
     """Every user's training items as tokens, oldest first, under RecBole's filters and leave-one-out split."""
-    from recbole_ext.compat import make_recbole_work, without_command_line
+    from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole.config import Config
-
+    from recbole_ext.models import recbole_config
     from recbole_ext.training import load
 
     require_dataset(dataset, str(data_path))
     keys = {**PROTOCOL, **(recbole_keys(settings) or {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}})}
     keys |= {"data_path": str(data_path), "train_neg_sample_args": None, "show_progress": False}
-    with without_command_line():
-        config = Config(model="SASRec", dataset=dataset, config_dict=keys)
-    train = load(config).train._dataset
+    train = load(recbole_config("SASRec", dataset, keys)).train._dataset
     items = train.history[train.iid_field].numpy()
     return [
         train.id2token(train.iid_field, items[begin : begin + length])
@@ -108,20 +104,9 @@ def training_histories(dataset: str, data_path: Path | str, settings: dict[str, 
 
 def source_fingerprints(datasets: Sequence[str], data_path: Path | str) -> dict[str, str]:
     """What the sequences and texts of each source come from."""
-    import hashlib
-
     return {
         name: dataset_fingerprint(name, str(data_path))
         + ":"
         + hashlib.sha256(locate_item_file(name, data_path).read_bytes()).hexdigest()
         for name in datasets
     }
-
-
-def _known(attributes: Sequence[str], columns: list[str], dataset: str) -> list[str]:
-    for name in attributes:
-        if name not in columns:
-            raise ConfigurationError(f"attributes: {dataset} has no item field {name!r}; it has {', '.join(columns)}.")
-    return list(attributes)
-
-

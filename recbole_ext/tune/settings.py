@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-OBJECTIVES = ("recformer", "contrast", "mlm", "pairs")
-
+from recbole_ext.errors import ConfigurationError
 
 class TuneSettings(BaseModel):
     """One behaviour tuning. Defaults are RECFORMER's pre-training where it has the setting."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     objective: Literal["recformer", "contrast", "mlm", "pairs"] = "recformer"
+    """What is tuned for; see ``recbole_ext.tune.objectives``."""
     attributes: tuple[str, ...] | None = None
     """Item fields that are read, in order; by default those that the dataset config's ``item_text`` names."""
     attribute_tokens: int = Field(default=32, ge=2)
@@ -26,7 +26,9 @@ class TuneSettings(BaseModel):
     pooling: Literal["cls", "mean", "last"] | None = None
     """Default: the encoder's own; ``cls`` where it has none."""
     temperature: float = Field(default=0.05, gt=0)
+    """What cosines are divided by."""
     mask_probability: float = Field(default=0.15, gt=0, lt=1)
+    """Fraction of the words that is masked."""
     mlm_weight: float = Field(default=0.1, ge=0)
     """Weight of masked language modelling beside the contrast (``recformer``)."""
     freeze_words: bool = True
@@ -36,16 +38,36 @@ class TuneSettings(BaseModel):
     held_out: float = Field(default=0.05, ge=0, lt=1)
     """Fraction of the sequences that measures the loss after every epoch instead of being tuned on."""
     epochs: float = Field(default=3, gt=0)
+    """Passes over the examples; a fraction ends within one."""
     batch_size: int = Field(default=64, ge=2)
     """Sequences (``pairs``: pairs) in a step on one device; they are each other's negatives."""
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients make one step."""
     learning_rate: float = Field(default=5e-5, gt=0)
+    """Of AdamW, at its highest."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Of AdamW."""
     warmup: float = Field(default=0.06, ge=0, lt=1)
     """Fraction of the steps in which the learning rate rises."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the forward and backward pass; weights stay float32."""
     gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them."""
     checkpoint_steps: int = Field(default=200, ge=1)
     """Steps between two checkpoints, the most that an interruption costs."""
     seed: int = 42
+    """Of held-out sequences, cuts, masks, order and dropout."""
+
+
+def checked_settings(given: dict[str, Any]) -> TuneSettings:
+    """The settings that ``given`` names, the rest by default.
+
+    Raises:
+        ConfigurationError: an unknown key or a value out of range; names the key.
+    """
+    try:
+        return TuneSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise ConfigurationError(f"{key}: {first['msg']} (got {first['input']!r}).") from error

@@ -1,0 +1,77 @@
+"""``recbole-ext bench options``: do mixed precision, ``torch.compile`` or loader workers help on this machine?"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from recbole_ext.bench.contestants import Contestant, enter
+from recbole_ext.writing import write_json
+
+log = logging.getLogger(__name__)
+
+
+def run_options(dataset: str, model: str, settings: dict[str, Any], repeats: int, out: Path, command: str) -> dict[str, Any]:
+    """Median seconds per epoch of this package's path as it is and with each option, in turns; returns what it wrote.
+
+    ``compile`` compiles the loss (and all below it) for changing shapes, its first epoch is a warm-up that does not
+    count. ``building batches`` is an epoch's batches without any training: what workers could hide at most.
+    """
+    from recbole_ext.run.machine import device_in_words, git_revision, versions
+
+    seconds: dict[str, list[float]] = {}
+    failures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        sides = {
+            name: enter("recbole-ext", model, dataset, {**settings, **keys}, Path(folder))
+            for name, keys in {"as it is": {}, "enable_amp": {"enable_amp": True}, "torch.compile": {}}.items()
+        }
+        _compile(sides["torch.compile"])
+        work: dict[str, Callable[[], None]] = {name: side.train_epoch for name, side in sides.items()}
+        work["building batches"] = lambda: [None for _ in sides["as it is"].train_data].clear()
+        for name in list(work):
+            try:
+                work[name]()
+            except Exception as error:  # a compiler or a dtype that this machine lacks is a finding
+                failures[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+                del work[name]
+        for repeat in range(repeats):
+            for name, run in work.items():
+                began = time.perf_counter()
+                run()
+                seconds.setdefault(name, []).append(time.perf_counter() - began)
+            log.info("repeat %d: %s", repeat + 1, {name: round(values[-1], 2) for name, values in seconds.items()})
+        device = device_in_words(sides["as it is"].trainer.device)
+    result = {
+        "dataset": dataset,
+        "model": model,
+        "command": command,
+        "device": device,
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "seconds": seconds,
+        "medians": {name: median(values) for name, values in seconds.items()},
+        "failures": failures,
+    }
+    write_json(out, result)
+    return result
+
+
+def options_table(result: dict[str, Any]) -> list[str]:
+    """The medians as a Markdown table."""
+    base = result["medians"]["as it is"]
+    lines = [f"| {result['dataset']}, {result['model']} | seconds per epoch | of the epoch as it is |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {value:.2f} | {value / base:.0%} |" for name, value in result["medians"].items()]
+    return lines + [f"| {name} | – | {reason} |" for name, reason in result["failures"].items()]
+
+
+def _compile(contestant: Contestant) -> None:
+    model = contestant.trainer.model
+    model.calculate_loss = torch.compile(model.calculate_loss, dynamic=True)

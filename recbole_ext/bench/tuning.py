@@ -1,0 +1,162 @@
+"""``recbole-ext bench tune``: RECFORMER's pre-training and item encoding, here and the public code's way."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, gelu, linear
+from transformers import LongformerConfig, LongformerModel
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from recbole_ext.encode.source import resolve_encoder
+from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
+from recbole_ext.recformer.item_tokens import Batch, ItemTokens
+from recbole_ext.tune.corpus import read_corpus
+from recbole_ext.tune.objectives.recformer import Recformer
+from recbole_ext.tune.settings import TuneSettings
+from recbole_ext.writing import write_json
+
+log = logging.getLogger(__name__)
+
+SIDES = ("public way", "recbole-ext")
+PUBLIC_BATCH = 16
+ENCODED_ITEMS = 1024
+
+
+class PublicWay(Recformer):
+    """The public code's step: Hugging Face's chunked window attention, the language-model head over every token."""
+
+    def _masked_loss(self, batch: Batch) -> Tensor:
+        assert self.lm_head is not None
+        hidden = self.encoder({**batch, "input_ids": batch["masked_ids"]})
+        guess = self.lm_head.layer_norm(gelu(self.lm_head.dense(hidden)))
+        labels = torch.where(batch["hidden"], batch["input_ids"], -100)
+        logits = linear(guess, self.encoder.words.weight, self.lm_head.bias)
+        return cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def run_tuning_contest(
+    dataset: str, data_path: str, sequences: int, max_tokens: int, repeats: int, out: Path, command: str
+) -> dict[str, Any]:
+    """Tune on ``sequences`` sequences of ``dataset`` and encode its items both ways, in turns; returns what it wrote.
+
+    Both sides train the same randomly initialised Longformer (the size of MiniLM: 6 layers, width 384, window 64) on
+    the same sequences with word embeddings frozen. The public way takes batches of 16 as they come, padded to the
+    batch's longest; this package's takes the same number of sequences a step from batches by length. Tokens are
+    counted without padding.
+
+    Raises:
+        SourceDataError, TuningError: see :func:`recbole_ext.tune.corpus.read_corpus`.
+    """
+    from recbole_ext.run.machine import device_in_words, git_revision, versions
+
+    settings = TuneSettings(max_tokens=max_tokens, batch_size=PUBLIC_BATCH)
+    corpus = read_corpus([dataset], data_path, Path("dataset_configs"), None)
+    chosen = np.random.default_rng(settings.seed).permutation(len(corpus.sequences))[:sequences]
+    examples = [corpus.sequences[index] for index in chosen]
+    sides = {side: _objective(side, corpus.attributes, settings) for side in SIDES}
+    seconds: dict[str, dict[str, list[float]]] = {side: {"tuning": [], "encoding": []} for side in SIDES}
+    tokens: dict[str, int] = {}
+    for repeat in range(repeats):
+        for side, objective in sides.items():
+            before = objective.tokens_read
+            began = time.perf_counter()
+            _tune_once(side, objective, examples)
+            seconds[side]["tuning"].append(time.perf_counter() - began)
+            tokens["tuning"] = objective.tokens_read - before
+            began = time.perf_counter()
+            tokens["encoding"] = _encode_once(side, objective)
+            seconds[side]["encoding"].append(time.perf_counter() - began)
+            log.info("repeat %d, %s: %s", repeat + 1, side, {k: round(v[-1], 2) for k, v in seconds[side].items()})
+    rates = {
+        side: {work: tokens[work] / median(values) for work, values in of_side.items()}
+        for side, of_side in seconds.items()
+    }
+    result = {
+        "dataset": dataset,
+        "sequences": len(examples),
+        "encoded_items": min(ENCODED_ITEMS, sides["recbole-ext"].tokens.n_items),
+        "max_tokens": max_tokens,
+        "command": command,
+        "device": device_in_words(next(sides["recbole-ext"].parameters()).device),
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "seconds": seconds,
+        "tokens_per_second": rates,
+        "ratios": {work: rates["recbole-ext"][work] / rates["public way"][work] for work in ("tuning", "encoding")},
+    }
+    write_json(out, result)
+    return result
+
+
+def tuning_table(result: dict[str, Any]) -> list[str]:
+    """Tokens per second as a Markdown table."""
+    lines = [
+        f"| {result['dataset']}, {result['sequences']:,} sequences of at most {result['max_tokens']:,} tokens "
+        "| public way, tokens/s | recbole-ext, tokens/s | ratio |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for work, ratio in result["ratios"].items():
+        public, own = (result["tokens_per_second"][side][work] for side in SIDES)
+        lines.append(f"| {work} | {public:,.0f} | {own:,.0f} | {ratio:.1f} |")
+    return lines
+
+
+def _objective(side: str, attributes: list[list[tuple[str, str]]], settings: TuneSettings) -> Recformer:
+    torch.manual_seed(settings.seed)
+    _, tokenizer, _ = load_behaviour_encoder(resolve_encoder("minilm"))
+    config = LongformerConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        attention_window=64,
+        max_position_embeddings=settings.max_tokens + 2,
+        pad_token_id=tokenizer.pad_token_id,
+        type_vocab_size=1,
+    )
+    encoder = BehaviourEncoder(LongformerModel(config, add_pooling_layer=False), settings.max_items)
+    if side == "public way":
+        for layer in encoder.base.encoder.layer:
+            del layer.attention.self.forward
+        del encoder.base._pad_to_window_size
+    encoder.words.weight.requires_grad_(False)
+    tokens = ItemTokens.of(attributes, tokenizer, settings.attribute_tokens, settings.max_items, settings.max_tokens)
+    return (PublicWay if side == "public way" else Recformer)(encoder, tokenizer, tokens, settings)
+
+
+def _tune_once(side: str, objective: Recformer, examples: list[np.ndarray]) -> None:
+    """One pass over the examples, a step every ``PUBLIC_BATCH``."""
+    torch.manual_seed(0)
+    if side == "public way":
+        order = list(range(len(examples)))
+    else:
+        order = list(LengthGroupedSampler(PUBLIC_BATCH, lengths=objective.lengths(examples)))
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=5e-5)
+    objective.train()
+    for begin in range(0, len(order), PUBLIC_BATCH):
+        batch = objective.collate([examples[index] for index in order[begin : begin + PUBLIC_BATCH]])
+        optimizer.zero_grad()
+        objective(**batch)["loss"].backward()
+        optimizer.step()
+
+
+def _encode_once(side: str, objective: Recformer) -> int:
+    """Encode items; the number of their tokens."""
+    rows = [np.array([row]) for row in range(1, 1 + min(ENCODED_ITEMS, objective.tokens.n_items))]
+    if side == "public way":
+        objective.eval()
+        with torch.no_grad():
+            for begin in range(0, len(rows), PUBLIC_BATCH):
+                objective.encoder.pool(objective.tokens.batch(rows[begin : begin + PUBLIC_BATCH]))
+    else:
+        objective.encoder.encode_sequences(objective.tokens, rows)
+    return int(objective.tokens.lengths(rows).sum())

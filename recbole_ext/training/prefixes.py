@@ -1,0 +1,84 @@
+"""RecBole's own batches of prefix samples, computed without their padding.
+
+Which samples make a batch, in which order, with which masks and negatives, is RecBole's loader's; the batch then goes
+through the model in parts of similar length, each trimmed to its longest, and the parts' gradients add up. Training
+differs from stock RecBole's in rounding and in which units dropout hits, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_ext.training.rows import POSITIONS_PER_PART, TARGET_POSITION, TARGET_ROW, split_by_sum
+
+
+class PrefixLoader:
+    """RecBole's ``TrainDataLoader`` for a causal model, each sample a row with one target, in parts by length.
+
+    A part holds what :class:`recbole_ext.training.rows.UserRowLoader` gives.
+    """
+
+    def __init__(self, samples: Any) -> None:
+        self.samples, self._dataset, self.dataset = samples, samples._dataset, samples._dataset
+        self._sampler, self.shuffle = samples._sampler, samples.shuffle
+        self.length_field = self._dataset.item_list_length_field
+        self.list_fields = [self._dataset.iid_field + samples.config["LIST_SUFFIX"]]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[list[Interaction]]:
+        for batch in self.samples:
+            lengths = batch[self.length_field].numpy()
+            by_length = np.argsort(lengths, kind="stable")
+            parts = [self.part(batch[order]) for order in split_by_sum(by_length, lengths[by_length], POSITIONS_PER_PART)]
+            yield [part for part in parts if len(part[TARGET_ROW])]
+
+    def part(self, samples: Interaction) -> Interaction:
+        """These samples as rows trimmed to their longest, with one target each: the item after the last."""
+        longest = int(samples[self.length_field].max())
+        fields = {name: samples[name] for name in samples.columns if samples[name].dim() == 1}
+        fields |= {name: samples[name][:, :longest] for name in self.list_fields}
+        fields |= self.targets(samples)
+        return Interaction(fields)
+
+    def targets(self, samples: Interaction) -> dict[str, torch.Tensor]:
+        return {
+            TARGET_ROW: torch.arange(len(samples)),
+            TARGET_POSITION: samples[self.length_field] - 1,
+        }
+
+
+class MaskedPrefixLoader(PrefixLoader):
+    """RecBole's ``TrainDataLoader`` for BERT4Rec with the masks that RecBole's ``mask_itemseq`` drew.
+
+    A part holds what :class:`recbole_ext.training.masked.MaskedRowLoader` gives. As in RecBole, a mask at position 0
+    is not learned from.
+    """
+
+    def __init__(self, samples: Any) -> None:
+        super().__init__(samples)
+        config = samples.config
+        self.masked_list = config["MASK_ITEM_SEQ"]
+        self.masked_index, self.items, self.negatives = (config[key] for key in ("MASK_INDEX", "POS_ITEMS", "NEG_ITEMS"))
+        self.item_list, self.negative_item = self.list_fields[0], config["NEG_PREFIX"] + self._dataset.iid_field
+        self.list_fields = [self.masked_list]
+
+    def part(self, samples: Interaction) -> Interaction:
+        fields = super().part(samples).interaction
+        fields[self.item_list] = fields.pop(self.masked_list)
+        return Interaction(fields)
+
+    def targets(self, samples: Interaction) -> dict[str, torch.Tensor]:
+        row, slot = torch.nonzero(samples[self.masked_index] > 0, as_tuple=True)
+        return {
+            TARGET_ROW: row,
+            TARGET_POSITION: samples[self.masked_index][row, slot],
+            self._dataset.iid_field: samples[self.items][row, slot],
+            self.negative_item: samples[self.negatives][row, slot],
+        }

@@ -1,0 +1,123 @@
+"""RECFORMER as a RecBole model: scores, loss, two stages, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.training import build_trainer, choose_data_path
+
+Build = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def recformer(build: Build, tiny_encoders: dict[str, Path]) -> Callable[..., SimpleNamespace]:
+    def make(name: str = "bert", **settings: Any) -> SimpleNamespace:
+        keys = {"encoder": str(tiny_encoders[name]), "attribute_tokens": 6, "max_tokens": 64, "max_items": 50}
+        return build("RECFORMER", **{**keys, "train_batch_size": 16, "learning_rate": 1e-3, **settings})
+
+    return make
+
+
+def fit(built: SimpleNamespace) -> Any:
+    path = choose_data_path(built.config, built.model, built.loaders)
+    assert path.name == "text"
+    trainer = build_trainer(built.config, built.model, built.checkpoint)
+    trainer.fit(path.train, built.loaders.valid, verbose=False)
+    return trainer
+
+
+def test_scores_are_cosines_between_the_sequences_text_and_the_items(recformer: Any) -> None:
+    built = recformer()
+    model = built.model.eval()
+    batch = built.loaders.valid._dataset[np.arange(5)]
+    with torch.no_grad():
+        scores = model.full_sort_predict(batch)
+        for row in range(5):
+            length = int(batch["item_length"][row])
+            sequence = batch["item_id_list"][row, :length].numpy()
+            user = model.encoder.pool(model.tokens.batch([sequence]))[0]
+            item = model.encoder.pool(model.tokens.batch([np.array([9])]))[0]
+            expected = torch.nn.functional.cosine_similarity(user, item, dim=0)
+            torch.testing.assert_close(scores[row, 9], expected, rtol=1e-4, atol=1e-5)
+        batch["item_id"] = torch.full((5,), 9)
+        torch.testing.assert_close(model.predict(batch), scores[:, 9])
+
+
+def test_a_batch_and_its_order_do_not_change_a_users_scores(recformer: Any) -> None:
+    built = recformer()
+    batch = built.loaders.valid._dataset[np.arange(8)]
+    with torch.no_grad():
+        forward = built.model.eval().full_sort_predict(batch)
+        torch.testing.assert_close(built.model.full_sort_predict(batch[3:5]), forward[3:5], rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_is_the_cross_entropy_of_cosines_over_the_temperature(recformer: Any) -> None:
+    built = recformer(temperature=0.1)
+    model = built.model.eval()
+    batch = built.loaders.train._dataset[np.arange(6)]
+    with torch.no_grad():
+        scores = model.full_sort_predict(batch)[:, 1:] / 0.1
+        expected = torch.nn.functional.cross_entropy(scores, batch["item_id"] - 1)
+        torch.testing.assert_close(model.calculate_loss(batch), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_sampled_negatives_bound_the_loss_from_below(recformer: Any) -> None:
+    full, sampled = recformer(), recformer(negatives=5)
+    batch = full.loaders.train._dataset[np.arange(6)]
+    with torch.no_grad():
+        for built in (full, sampled):
+            built.model.eval().encode_items()
+        assert sampled.model.calculate_loss(batch) < full.model.calculate_loss(batch)
+
+
+def test_two_stages_train_the_plm_and_export_stage_ones_best_matrix(recformer: Any, tmp_path: Path) -> None:
+    built = recformer(stage_one_epochs=2, stage_two_epochs=2, export_item_embedding=str(tmp_path / "store"))
+    before = {name: value.clone() for name, value in built.model.state_dict().items()}
+    trainer = fit(built)
+    assert [entry["epoch"] for entry in trainer.curve] == [0, 1, 2, 3]
+    after = built.model.state_dict()
+    assert not torch.equal(before["bert.encoder.layer.0.output.dense.weight"], after["bert.encoder.layer.0.output.dense.weight"])
+    assert torch.equal(before["bert.embeddings.word_embeddings.weight"], after["bert.embeddings.word_embeddings.weight"])
+    store = ItemEmbeddingStore.load(tmp_path / "store")
+    assert len(store.items) == 60 and store.embeddings.shape == (60, 32)
+    row = built.dataset.token2id("item_id", store.items[4])
+    # Stage two does not touch the matrix, whichever epoch came out best.
+    torch.testing.assert_close(store.embeddings[4], built.model.item_embedding.weight[row])
+
+
+def test_stage_one_ends_when_patience_does(recformer: Any) -> None:
+    built = recformer(learning_rate=0.0, stage_one_epochs=9, stage_one_patience=2, stage_two_epochs=0)
+    assert len(fit(built).curve) == 4  # the first is the best; RecBole stops after more than two without a better one
+
+
+def test_an_epoch_predicts_one_item_of_every_user(recformer: Any) -> None:
+    built = recformer()
+    trainer = build_trainer(built.config, built.model, built.checkpoint)
+    dataset = built.loaders.train._dataset
+    epochs = [[part for parts in trainer._batches(dataset, epoch) for part in parts] for epoch in (0, 1)]
+    for parts in epochs:
+        users = torch.cat([part["user_id"] for part in parts])
+        assert len(users) == len(users.unique()) == len(dataset.inter_feat["user_id"].unique())
+    targets = [torch.cat([part["item_id"] for part in parts]).sort().values for parts in epochs]
+    assert not torch.equal(*targets)
+
+
+def test_parameter_names_are_those_of_the_public_checkpoints(recformer: Any) -> None:
+    names = set(recformer("longformer").model.state_dict())
+    assert "longformer.embeddings.item_position_embeddings.weight" in names
+    assert "item_embedding.weight" in names
+    assert not any(name.startswith("encoder.") for name in names)
+
+
+def test_training_finds_the_next_item_better_than_chance(recformer: Any) -> None:
+    built = recformer(stage_one_epochs=6, stage_two_epochs=0, learning_rate=3e-3)
+    losses = [entry["train_loss"] for entry in fit(built).curve]
+    assert losses[-1] < losses[0]

@@ -1,0 +1,245 @@
+"""The tune stage: folders, resuming, leaks, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_ext.encode import encode
+from recbole_ext.errors import ConfigurationError, EncoderError, TuningError
+from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.tune import TuneSettings, tune
+from recbole_ext.tune.corpus import Corpus, read_corpus, training_histories
+from recbole_ext.tune.settings import checked_settings
+from recbole_ext.tune.stage import split_sequences
+
+FAST: dict[str, Any] = {"epochs": 1, "batch_size": 8, "max_tokens": 48, "attribute_tokens": 8, "max_items": 5}
+
+
+@pytest.fixture
+def bert(tiny_encoders: dict[str, Path]) -> str:
+    return str(tiny_encoders["bert"])
+
+
+def domain(folder: Path, name: str, users: dict[str, list[str]], titles: dict[str, str]) -> Path:
+    (folder / name).mkdir(parents=True)
+    rows = [f"{user}\t{item}\t{time}" for user, items in users.items() for time, item in enumerate(items)]
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (folder / name / f"{name}.inter").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    lines = ["item_id:token\ttitle:token_seq", *(f"{item}\t{title}" for item, title in titles.items())]
+    (folder / name / f"{name}.item").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("objective", ["recformer", "contrast", "mlm", "pairs"])
+def test_a_tuned_folder_is_loaded_by_from_pretrained_and_by_encode(
+    atomic_folder: Path, bert: str, tmp_path: Path, objective: str
+) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    report = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective=objective, **FAST))
+    assert not report.up_to_date and report.record["examples"] > 8
+    assert AutoModel.from_pretrained(tmp_path / "tuned").config.hidden_size == 32
+    assert AutoTokenizer.from_pretrained(tmp_path / "tuned").vocab_size > 1000
+    for encoder, store in ((bert, "before"), (str(tmp_path / "tuned"), "after")):
+        encode("tiny", atomic_folder, encoder, out=tmp_path / store, template=["{title}"])
+    before, after = (ItemEmbeddingStore.load(tmp_path / name) for name in ("before", "after"))
+    assert before.items == after.items and after.embeddings.shape == (60, 32)
+    assert (before.embeddings - after.embeddings).abs().max() > 1e-3
+
+
+def test_encode_gives_the_vectors_that_the_objective_contrasts(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    from recbole_ext.encode.source import resolve_encoder
+    from recbole_ext.recformer.encoder import load_behaviour_encoder
+    from recbole_ext.recformer.item_tokens import ItemTokens
+
+    tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="contrast", **FAST))
+    encode("tiny", atomic_folder, str(tmp_path / "tuned"), out=tmp_path / "store", template=["{title}"])
+    store = ItemEmbeddingStore.load(tmp_path / "store")
+    encoder, tokenizer, reading = load_behaviour_encoder(resolve_encoder(str(tmp_path / "tuned")))
+    assert reading["attribute_tokens"] == 8
+    tokens = ItemTokens.of([[("title", "thing number 7")]], tokenizer, 8)
+    with torch.no_grad():
+        expected = encoder.eval().pool(tokens.batch([np.array([1])]))[0]
+    torch.testing.assert_close(store.embeddings[store.items.index("i7")], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_second_call_does_nothing_and_other_settings_tune_again(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    settings = TuneSettings(objective="pairs", **FAST)
+    first = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    assert tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings).up_to_date
+    other = settings.model_copy(update={"seed": 7})
+    assert not tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", other).up_to_date
+    assert json.loads((tmp_path / "tuned" / "tuning.json").read_text())["request"] != first.record["request"]
+    assert not (tmp_path / "tuned.partial").exists()
+
+
+def test_the_held_out_loss_falls(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    settings = TuneSettings(objective="mlm", held_out=0.2, learning_rate=3e-3, **{**FAST, "epochs": 6})
+    losses = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings).record["held_out_loss"]
+    assert len(losses) == 6 and losses[-1] < losses[0]
+
+
+def test_an_interrupted_tuning_goes_on_and_ends_where_an_undisturbed_one_does(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TuneSettings(objective="contrast", checkpoint_steps=3, held_out=0, **{**FAST, "epochs": 2})
+    tune(["tiny"], atomic_folder, bert, tmp_path / "whole", settings)
+
+    from recbole_ext.tune.objectives.recformer import Recformer
+
+    calls, forward = [0], Recformer.forward
+
+    def dies(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(Recformer, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "broken", settings)
+    assert not (tmp_path / "broken").exists() and (tmp_path / "broken.partial").is_dir()
+    monkeypatch.undo()
+    tune(["tiny"], atomic_folder, bert, tmp_path / "broken", settings)
+    from safetensors.torch import load_file
+
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_another_runs_unfinished_folder_is_refused(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tune.objectives.recformer import Recformer
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recformer, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="contrast", **FAST))
+    with pytest.raises(TuningError, match=r"tuned\.partial.*other settings"):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="mlm", **FAST))
+
+
+def test_a_folder_that_tune_did_not_write_is_never_touched(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(TuningError, match="not written by `tune`"):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "mine", TuneSettings(**FAST))
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_no_tuning_batch_holds_an_item_of_the_validation_or_test_positions(
+    bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A marker stands at every user's last two positions, and nowhere else."""
+    users = {f"u{n}": [f"i{n}", f"i{n + 1}", f"i{n + 2}", f"i{n + 3}", "marker", "marker2"] for n in range(12)}
+    titles = {f"i{n}": f"plain thing {n}" for n in range(16)} | {"marker": "zebra", "marker2": "zebra"}
+    folder = domain(tmp_path / "data", "leaky", users, titles)
+    seen: list[int] = []
+
+    from recbole_ext.tune.objectives.pairs import Pairs
+    from recbole_ext.tune.objectives.recformer import Recformer
+
+    collate, pair_collate = Recformer.collate, Pairs.collate
+
+    def watched(self: Any, examples: Any) -> Any:
+        batch = collate(self, examples)
+        seen.extend(torch.cat([batch["context"]["input_ids"].flatten(), batch["item"]["input_ids"].flatten()]).tolist())
+        return batch
+
+    def watched_pairs(self: Any, examples: Any) -> Any:
+        batch = pair_collate(self, examples)
+        seen.extend(torch.cat([batch[side]["input_ids"].flatten() for side in ("first", "second")]).tolist())
+        return batch
+
+    monkeypatch.setattr(Recformer, "collate", watched)
+    monkeypatch.setattr(Pairs, "collate", watched_pairs)
+    for objective in ("recformer", "pairs"):
+        tune(["leaky"], folder, bert, tmp_path / objective, TuneSettings(objective=objective, **FAST))
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(bert)
+    zebra, plain = tokenizer.convert_tokens_to_ids(["zebra", "plain"])
+    assert plain in seen
+    assert zebra not in seen
+
+
+def test_histories_are_recboles_training_split(atomic_folder: Path) -> None:
+    histories = {tuple(history) for history in training_histories("tiny", atomic_folder, {})}
+    rows = [line.split("\t") for line in (atomic_folder / "tiny" / "tiny.inter").read_text().splitlines()[1:]]
+    users: dict[str, list[str]] = {}
+    for user, item, _ in rows:
+        users.setdefault(user, []).append(item)
+    assert histories == {tuple(items[:-2]) for items in users.values()}
+
+
+def test_items_of_several_domains_are_numbered_apart(bert: str, tmp_path: Path) -> None:
+    users = {"u": ["a", "b", "c", "x", "x"]}
+    for name, word in (("first", "one"), ("second", "two")):
+        domain(tmp_path, name, users, {item: f"{word} {item}" for item in "abcx"})
+    corpus = read_corpus(["first", "second"], tmp_path, tmp_path, None)
+    assert [[corpus.texts[row - 1] for row in sequence] for sequence in corpus.sequences] == [
+        ["one a", "one b", "one c"],
+        ["two a", "two b", "two c"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("users", "titles", "message"),
+    [
+        ({"u": ["a", "b", "c", "a"]}, {"a": "", "b": "", "c": ""}, "0 of its items have text"),
+        ({"u": ["a", "a", "a", "a"]}, {"a": "the only one"}, "1 of its items have text"),
+        ({"u": ["a", "b", "c"], "v": ["b", "c", "a"]}, {"a": "one", "b": "two", "c": "three"}, "holds two items"),
+    ],
+    ids=["without text", "one item", "sequences shorter than two"],
+)
+def test_a_source_domain_that_cannot_be_tuned_on_is_refused(
+    bert: str, tmp_path: Path, users: dict[str, list[str]], titles: dict[str, str], message: str
+) -> None:
+    folder = domain(tmp_path / "data", "poor", users, titles)
+    with pytest.raises(TuningError, match=message):
+        tune(["poor"], folder, bert, tmp_path / "tuned", TuneSettings(**FAST))
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_running_out_of_memory_says_which_settings_bound_it(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tune.objectives.recformer import Recformer
+
+    def too_much(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Recformer, "forward", too_much)
+    with pytest.raises(TuningError, match="lower batch_size"):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(**FAST))
+
+
+def test_a_decoder_under_recformer_and_a_wrong_setting_are_clear_errors(
+    atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(EncoderError, match="pooling"):
+        tune(["tiny"], atomic_folder, str(tiny_encoders["gpt2"]), tmp_path / "t", TuneSettings(pooling="last", **FAST))
+    with pytest.raises(ConfigurationError, match="batch_size"):
+        checked_settings({"batch_size": "many"})
+    with pytest.raises(ConfigurationError, match="objective"):
+        checked_settings({"objective": "magic"})
+
+
+def test_a_smaller_fraction_of_the_sequences_is_part_of_a_larger_one() -> None:
+    corpus = Corpus([], [], [np.array([n, n + 1]) for n in range(200)], 0)
+    parts = [
+        {tuple(s) for s in split_sequences(corpus, TuneSettings(sequences=fraction))[0]} for fraction in (0.01, 0.1, 1)
+    ]
+    assert parts[0] < parts[1] < parts[2] and len(parts[2]) == 190
+    training, held_out = split_sequences(corpus, TuneSettings(held_out=0.1))
+    assert not {tuple(s) for s in training} & {tuple(s) for s in held_out} and len(held_out) == 20
