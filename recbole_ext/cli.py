@@ -185,13 +185,32 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "file: the embedded benchmark on ml-100k. --key=value overrides RecBole's keys and the benchmark's.",
     )
     parser.add_argument("benchmark", nargs="?", type=Path, metavar="BENCHMARK.yaml")
+    parser.add_argument(
+        "--executor",
+        choices=["local", "ray"],
+        help="run in processes of this machine (default), or as tasks of a Ray cluster; see ray_address, cpus_per_run "
+        "and gpus_per_run of the benchmark",
+    )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="run nothing; print every step with its inputs, an estimate of time and memory, and what is missing here",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from recbole_ext.run.benchmark import EMBEDDED, load_benchmark, parse_overrides
 
-    benchmark = load_benchmark(options.benchmark or EMBEDDED, parse_overrides(options.overrides))
+    overrides = parse_overrides(options.overrides)
+    if options.executor:
+        overrides["executor"] = options.executor
+    benchmark = load_benchmark(options.benchmark or EMBEDDED, overrides)
+    if options.plan:
+        from recbole_ext.run.plan import plan, plan_lines
+
+        print("\n".join(plan_lines(plan(benchmark, options.line))))
+        return 0
     from recbole_ext.run.grid import run_benchmark
 
     report, failed = run_benchmark(benchmark, options.line)

@@ -11,6 +11,7 @@ from typing import Any
 from scipy.stats import ttest_ind
 
 from recbole_ext.run.benchmark import Benchmark, Initialisation
+from recbole_ext.run.executors import executor_of
 from recbole_ext.run.grid import run_all
 from recbole_ext.run.spec import RunSpec, expand
 from recbole_ext.writing import write_json
@@ -76,10 +77,12 @@ def run_quality(
             protocols={side: {"training_samples": samples} for side, samples in SIDES.items()},
             seeds=list(range(42, 42 + max(seeds, stock_seeds))),
             results=out.parent,
+            parallel_runs=parallel,
         )
         last = {"stock": 42 + stock_seeds, "recbole-ext": 42 + seeds}
         specs = [spec for spec in expand(benchmark, command) if spec.seed < last[spec.protocol]]
-        failed = run_all(specs, parallel, model)
+        with executor_of(benchmark) as executor:
+            failed = run_all(specs, executor, model)
         comparisons += [_compare([s for s in specs if s.dataset == d and s not in failed], d, model) for d in datasets]
     result = {
         "command": command,

@@ -82,6 +82,25 @@ def resolve_encoder(name_or_path: str) -> EncoderSource:
     return _hub_encoder(name_or_path)
 
 
+def config_here(name_or_path: str) -> Path | None:
+    """The ``config.json`` of an encoder that is on this machine, found without network; ``None`` if it is not here."""
+    if name_or_path == MINILM:
+        package = importlib.util.find_spec(MINILM_PACKAGE)
+        path = Path(package.origin).parent / "model" / "config.json" if package and package.origin else None
+    elif (path := Path(name_or_path).expanduser() / "config.json").is_file():
+        return path
+    else:
+        import huggingface_hub
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            cached = huggingface_hub.try_to_load_from_cache(name_or_path, "config.json")
+        except HFValidationError:
+            return None
+        path = Path(cached) if isinstance(cached, str) else None
+    return path if path and path.is_file() else None
+
+
 def _packaged_minilm() -> EncoderSource:
     package = importlib.util.find_spec(MINILM_PACKAGE)
     if package is None or package.origin is None:

@@ -57,6 +57,8 @@ def write_report(folder: Path) -> LeaderboardReport:
     from recbole_ext.report.figures import draw_figures
     from recbole_ext.report.leaderboard import costs_table, leaderboard_table
     from recbole_ext.report.page import Content, render_markdown, render_page
+    from recbole_ext.report.paper import paper_section
+    from recbole_ext.report.popularity import add_popularity
     from recbole_ext.report.provenance import trace
     from recbole_ext.report.significance import compare_with_none
     from recbole_ext.writing import replacing_file
@@ -83,9 +85,12 @@ def write_report(folder: Path) -> LeaderboardReport:
         notes.append(f"Older than another run of the same row and seed, not in the tables: {', '.join(superseded)}.")
 
     table, costs = leaderboard_table(shown, comparisons), costs_table(shown)
+    table, popularity, more_notes = add_popularity(table, shown, folder)
+    notes += more_notes
+    sections = [section for section in (paper_section(table, runs), popularity) if section]
     provenance = trace(records, shown, choose_candidates(current), notes)
     drawings = draw_figures(table, shown, folder / "figures")
-    content = Content.of(table, costs, runs, provenance, drawings)
+    content = Content.of(table, costs, runs, provenance, drawings, sections)
     with replacing_file(folder / "leaderboard.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     for name, text in (("leaderboard.md", render_markdown(content)), ("index.html", render_page(content))):

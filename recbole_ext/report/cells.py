@@ -79,7 +79,7 @@ def leaderboard_sheet(
     for position, row in enumerate(table.to_dict("records")):
         cells = [text_cell(row[key]) for key in GROUP_KEYS] + [number_cell(row["n_seeds"], 0)]
         cells += [_metric_cell(row[m], row[f"{m}_std"], place[m][position]) for m in metrics]
-        cells += [_percent_cell(row[f"{metric}_improvement_%"]) for metric in improvements]
+        cells += [percent_cell(row[f"{metric}_improvement_%"]) for metric in improvements]
         cells += [_p_cell(row["p_holm"]), _mark_cell(row["mark"])]
         rows.append(Row(cells, _runs_of(row, runs)))
     return Sheet(columns, rows)
@@ -143,10 +143,10 @@ def _metric_cell(mean: float, std: float, place: int) -> Cell:
     return Cell(f"{mean:.4f}", mean, "" if math.isnan(std) else f"± {std:.4f}", place)
 
 
-def _percent_cell(percent: float) -> Cell:
+def percent_cell(percent: float, decimals: int = 1) -> Cell:
     if math.isnan(percent):
         return Cell(NOTHING)
-    shown = f"{percent:+.1f} %".replace("-", "−")  # a true minus sign is as wide as the plus
+    shown = f"{percent:+.{decimals}f} %".replace("-", "−")  # a true minus sign is as wide as the plus
     return Cell(shown, percent, tone="better" if percent > 0 else "worse" if percent < 0 else "")
 
 

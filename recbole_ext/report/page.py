@@ -17,6 +17,7 @@ from recbole_ext.report.figures import DOTS_PER_INCH, Drawing
 from recbole_ext.report.leaderboard import headline_metrics, improvements_of, metrics_of
 from recbole_ext.report.provenance import Provenance
 from recbole_ext.report.records import Group, Record
+from recbole_ext.report.sections import Section
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Content:
     provenance: Provenance
     drawings: list[Drawing]
     marks: Counter[str]
+    sections: list[Section]
 
     @classmethod
     def of(
@@ -38,6 +40,7 @@ class Content:
         runs: Mapping[Group, list[Record]],
         provenance: Provenance,
         drawings: Sequence[Drawing],
+        sections: Sequence[Section] = (),
     ) -> Content:
         """Lay out a leaderboard and its costs; ``runs`` are the records behind each row."""
         headline = [metric for metric in metrics_of(table) if metric in headline_metrics(table)[:2]]
@@ -48,6 +51,7 @@ class Content:
             provenance=provenance,
             drawings=list(drawings),
             marks=Counter(table["mark"].dropna()),
+            sections=list(sections),
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.report.ranks import metric_of_ranks
 from recbole_ext.report.records import Group, Record, grouped
 
 LEVEL = 0.05
@@ -112,8 +113,7 @@ def load_ranks(folder: Path, record: Record) -> NDArray[np.integer]:
 
 def user_ndcg(ranks: NDArray[np.integer]) -> Values:
     """NDCG@10 per user, [n_users], for one relevant item per user at the 1-based ``ranks`` (0 = unranked)."""
-    hit = (ranks >= 1) & (ranks <= CUTOFF)
-    return np.where(hit, 1.0 / np.log2(np.where(hit, ranks, 1) + 1.0), 0.0)
+    return metric_of_ranks(f"ndcg", ranks)
 
 
 def holm(p_values: Iterable[float]) -> list[float]:

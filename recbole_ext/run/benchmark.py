@@ -6,7 +6,7 @@ import difflib
 import re
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -68,6 +68,8 @@ class Initialisation(_Part):
     pooling: str | None = None
     precision: str = "float32"
     max_tokens: int | None = None
+    made_by: str | None = None
+    """The command that makes ``encoder`` or ``store``, with ``{dataset}``; ``--plan`` prints it where they are missing."""
     search: list[Settings] = Field(default_factory=_one_empty_point, min_length=1)
     """Points that the search tries for this initialisation, each a set of keys."""
 
@@ -116,7 +118,16 @@ class Benchmark(_Part):
     artifacts: Path = Path("artifacts")
     """Where stores and checkpoints go."""
     parallel_runs: int = Field(default=1, ge=1)
-    """Runs at the same time on this machine; each gets its share of the cores."""
+    """Runs at the same time on this machine; each gets its share of the cores. (``executor: local``)"""
+    executor: Literal["local", "ray"] = "local"
+    """``local``: processes on this machine. ``ray``: tasks of a Ray cluster, as many as it has room for."""
+    ray_address: str | None = None
+    """As in ``ray.init``: a cluster's address, ``auto``, or ``local`` for a Ray of this command's own. By default the
+    cluster that ``RAY_ADDRESS`` names or that runs on this machine, else one of its own."""
+    cpus_per_run: int = Field(default=1, ge=1)
+    """CPUs of a Ray task, also its number of threads."""
+    gpus_per_run: float = Field(default=0, ge=0)
+    """GPUs of a Ray task; 0.5 lets two runs share one."""
     note: str = ""
     """A sentence printed with the leaderboard."""
 

@@ -37,8 +37,15 @@ def interaction_file(dataset: str, data_path: str) -> Path:
     return folder / f"{dataset}.inter"
 
 
-def require_dataset(dataset: str, data_path: str) -> None:
-    """See that the dataset's files are there; one that RecBole knows by name is downloaded from where RecBole does.
+def download_url(dataset: str, recbole_name: str | None = None) -> str | None:
+    """Where RecBole downloads the dataset from, known to it by this name or by ``recbole_name``; ``None`` if not."""
+    urls = read_yaml(recbole_folder() / "properties" / "dataset" / "url.yaml", "RecBole's list")
+    return urls.get(recbole_name or dataset)
+
+
+def require_dataset(dataset: str, data_path: str, recbole_name: str | None = None) -> None:
+    """See that the dataset's files are there; one that RecBole knows, by this name or by
+    ``recbole_name``, is downloaded from where RecBole does.
 
     (RecBole's own download waits for other processes that a single one does not have, and dies.)
 
@@ -48,7 +55,7 @@ def require_dataset(dataset: str, data_path: str) -> None:
     path = interaction_file(dataset, data_path)
     if path.is_file():
         return
-    url = read_yaml(recbole_folder() / "properties" / "dataset" / "url.yaml", "RecBole's list").get(dataset)
+    url = download_url(dataset, recbole_name)
     way_out = (
         f"Make it with `recbole-ext convert SOURCE --format FORMAT --name {dataset} --out {data_path}`, "
         "or set data_path to where it is."

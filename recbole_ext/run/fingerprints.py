@@ -7,6 +7,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+from recbole_ext.errors import EncoderError
 from recbole_ext.run.dataset_files import interaction_file
 
 
@@ -28,12 +29,18 @@ def store_fingerprint(store: str | None) -> str | None:
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else None
 
 
-def encoder_fingerprint(encoder: str) -> str:
-    """What identifies an encoder: of a folder that ``tune`` wrote the request it answers, else its weights' hash."""
+def encoder_fingerprint(encoder: str) -> str | None:
+    """What identifies an encoder: of a folder that ``tune`` wrote the request it answers, else its weights' hash.
+
+    ``None`` where it is not there yet.
+    """
     record = Path(encoder) / "tuning.json"
     if record.is_file():
         return str(json.loads(record.read_text(encoding="utf-8"))["request"])
-    return _identity(encoder)
+    try:
+        return _identity(encoder)
+    except EncoderError:
+        return None
 
 
 @cache

@@ -28,7 +28,7 @@ PLACES = {
 }
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
 TRAINING_KEYS = ("training_samples", "window_stride", "training_loss", "training_negatives", "ft_ratio")
-DATASET_KEYS = ("item_text", "source", "expected")
+DATASET_KEYS = ("item_text", "source", "expected", "recbole_name")
 
 Settings = dict[str, Any]
 

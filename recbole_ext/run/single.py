@@ -17,6 +17,7 @@ from recbole_ext.models import model_class, recbole_config
 from recbole_ext.run.dataset_files import require_dataset
 from recbole_ext.run.fingerprints import dataset_fingerprint, store_fingerprint
 from recbole_ext.run.machine import device_in_words, git_revision, peak_memory_mb, versions
+from recbole_ext.run.popularity import keep_popularity
 from recbole_ext.run.spec import RunSpec
 from recbole_ext.writing import replacing_file, write_json
 
@@ -69,6 +70,7 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
         "best_epoch": trainer.best_epoch,
         "epochs": len(trainer.curve),
         "coverage": coverage.as_dict() if coverage else None,
+        "popularity": keep_popularity(loaders, spec.dataset, spec.folder),
         "dataset_statistics": statistics,
         "parameters": _count_parameters(model),
         "flops": float(flops),
@@ -111,6 +113,8 @@ def build_config(spec: RunSpec) -> Any:
     require_dataset(spec.dataset, spec.config["data_path"])
     settings = dict(spec.config)
     settings.setdefault("show_progress", sys.stderr.isatty())
+    if "CUDA_VISIBLE_DEVICES" in os.environ:  # who gave this process its GPUs, such as Ray; RecBole would take the first
+        settings.setdefault("gpu_id", os.environ["CUDA_VISIBLE_DEVICES"])
     settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
     try:
         return recbole_config(spec.model, spec.dataset, settings)

@@ -86,6 +86,10 @@ class RunSpec:
     def ranks_path(self) -> Path:
         return self.folder / "runs" / f"{self.name}.ranks.npy"
 
+    @property
+    def claim_path(self) -> Path:
+        return self.folder / "runs" / f".{self.name}.lock"
+
     def identity(self) -> dict[str, Any]:
         """The record's leading keys."""
         own = asdict(self)

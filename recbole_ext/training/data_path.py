@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole.data import create_dataset, data_preparation
-from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 from recbole.utils import ModelType
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training.evaluation import bounded_batch_size
 from recbole_ext.training.exactness import (
+    one_score_at_a_time_is_all_at_once,
     rows_are_exact,
     scores_are_dot_products,
     trimmed_loss_is_exact,
@@ -24,6 +25,7 @@ from recbole_ext.training.masked import MaskedRowLoader, masked_loss
 from recbole_ext.training.objective import TRAINING_LOSSES, LossOfRows, dot_product_loss, row_loss
 from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
 from recbole_ext.training.rows import UserRowLoader
+from recbole_ext.training.sampled_ranking import SampledRankingLoader, has_one_positive_each
 from recbole_ext.training.sequences import SequenceViewDataset
 from recbole_ext.training.transformer import fuse_kernels
 
@@ -81,6 +83,7 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
             f"training_samples: {wanted!r} is unknown; choose one of {', '.join(TRAINING_SAMPLES)}."
         )
     if own := getattr(model, OWN_SAMPLES, None):
+        _sample_rankings_at_once(model, loaders)
         _read_by_length(loaders)
         return DataPath(own, loaders.train)
     stock = DataPath("augmented", loaders.train)
@@ -89,6 +92,7 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
     if not config["single_spec"]:
         log.info("training_samples: several processes train on RecBole's own samples")
         return stock
+    _sample_rankings_at_once(model, loaders)
     path = _rows(config, model, loaders) if wanted in ("auto", "user") else None
     if path is None and wanted in ("auto", "prefix"):
         path = _trimmed_prefixes(config, model, loaders)
@@ -110,10 +114,22 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
 def _read_by_length(loaders: Loaders) -> None:
     """Let full ranking pad its batches to their own longest history only."""
     for split in (loaders.valid, loaders.test):
-        # Sampled ranking joins a batch user by user, which needs one width for all.
+        # RecBole's own sampled ranking joins a batch user by user, which needs one width for all.
         if isinstance(split, FullSortEvalDataLoader):
             split._dataset.trim_padding = True
             split._dataset.sort_by_length()
+
+
+def _sample_rankings_at_once(model: Any, loaders: Loaders) -> None:
+    """Replace RecBole's loaders of sampled ranking by those that read a history once, where scores stay the same."""
+    for name in ("valid", "test"):
+        stock = getattr(loaders, name)
+        if (
+            isinstance(stock, NegSampleEvalDataLoader)
+            and has_one_positive_each(stock)
+            and one_score_at_a_time_is_all_at_once(model, stock._dataset)
+        ):
+            setattr(loaders, name, SampledRankingLoader(stock))
 
 
 def _rows(config: Any, model: Any, loaders: Loaders) -> DataPath | None:

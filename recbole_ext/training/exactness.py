@@ -93,6 +93,18 @@ def scores_are_dot_products(model: Any, dataset: SequenceViewDataset) -> bool:
     return _all_equal(model, compare)
 
 
+def one_score_at_a_time_is_all_at_once(model: Any, dataset: SequenceViewDataset) -> bool:
+    """Does scoring all items of a history give an item the score that it gets alone?"""
+
+    def compare() -> Pairs:
+        samples = dataset[np.linspace(0, len(dataset) - 1, min(PROBED_SAMPLES, len(dataset))).astype(int)]
+        samples = samples.to(model.device)
+        scores = model.full_sort_predict(samples).view(len(samples), -1)
+        return [(model.predict(samples), scores.gather(1, samples[model.ITEM_ID].unsqueeze(1)).squeeze(1))]
+
+    return _all_equal(model, compare)
+
+
 @torch.no_grad()
 def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
     """Whether ``compare`` gives equal pairs; a model that can't compute one of them does not qualify."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +26,6 @@ from recbole_ext.writing import write_json
 ITEMS = [f"i{item}" for item in range(60)]
 COMMAND = "recbole-ext run benchmark.yaml"
 CONFIG = {"train_batch_size": 256, "topk": [1, 5, 10], "use_gpu": False}
-
-
-def kill_itself(spec: RunSpec, threads: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 # --- real runs ---
@@ -121,10 +118,10 @@ def test_the_ranks_beside_a_record_give_its_test_metrics(finished: SimpleNamespa
 def test_a_second_call_runs_nothing_and_reports_the_same(
     finished: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_apart(spec: RunSpec, threads: int) -> dict[str, Any]:
+    def outcome(spec: RunSpec) -> dict[str, Any]:
         raise AssertionError(f"{spec.name} was run again")
 
-    monkeypatch.setattr(grid, "run_apart", run_apart)
+    monkeypatch.setattr(grid, "executor_of", lambda benchmark: Instead(outcome))
     report, failed = grid.run_benchmark(finished.benchmark, "another command")
     assert failed == []
     assert load_records(finished.folder / "results" / "trial") == finished.records
@@ -132,7 +129,7 @@ def test_a_second_call_runs_nothing_and_reports_the_same(
 
 
 def test_runs_leave_nothing_but_results_and_stores(finished: SimpleNamespace) -> None:
-    left = [path for path in finished.folder.rglob("*") if path.suffix in {".pth", ".tmp"}]
+    left = [path for path in finished.folder.rglob("*") if path.suffix in {".pth", ".tmp", ".lock"}]
     assert left == []
 
 
@@ -150,18 +147,6 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(
     assert (record["init"], record["seed"], record["command"]) == ("foreign", 1, COMMAND)
     assert [row["run"] for row in report.failed] == [record["run"]]
     assert list(report.table["init"]) == ["none"]
-
-
-def test_a_killed_run_is_recorded_as_failed(
-    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (spec,) = expand(load_benchmark(described(tmp_path)), COMMAND)
-    monkeypatch.setattr(grid, "_run_and_record", kill_itself)
-    record = grid.run_apart(spec, 1)
-    assert record["status"] == "failed"
-    assert "exit code -9 (killed" in record["error"]
-    assert json.loads(spec.record_path.read_text()) == record
-    assert not grid.is_done(spec)
 
 
 def test_ctrl_c_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
@@ -189,6 +174,29 @@ def test_ctrl_c_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
 # --- which runs there are, with the runs themselves replaced ---
 
 
+class Instead:
+    """An executor that asks ``outcome`` for a record instead of running anything; ``ran`` keeps what it was given."""
+
+    def __init__(self, outcome: Callable[[RunSpec], dict[str, Any]]) -> None:
+        self.outcome = outcome
+        self.ran: list[RunSpec] = []
+
+    def submit(self, spec: RunSpec, wait: bool) -> Future[bool]:
+        self.ran.append(spec)
+        base = {"config": {"valid_metric": "NDCG@10"}, "fingerprints": {"run": spec.fingerprint}}
+        write_json(spec.record_path, {**spec.identity(), "status": "done", **base, **self.outcome(spec)})
+        future: Future[bool] = Future()
+        future.set_result(True)
+        return future
+
+    def stop(self) -> None: ...
+
+    def __enter__(self) -> Instead:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+
 @pytest.fixture
 def recorded(
     described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -196,19 +204,11 @@ def recorded(
     """``recorded(outcome, **keys)``: the specs that the grid ran, in order; ``outcome(spec)`` is record keys."""
 
     def recorded(outcome: Callable[[RunSpec], dict[str, Any]], **keys: Any) -> list[RunSpec]:
-        ran = []
-
-        def run_apart(spec: RunSpec, threads: int) -> dict[str, Any]:
-            ran.append(spec)
-            base = {"config": {"valid_metric": "NDCG@10"}, "fingerprints": {"run": spec.fingerprint}}
-            record = {**spec.identity(), "status": "done", **base, **outcome(spec)}
-            write_json(spec.record_path, record)
-            return record
-
-        monkeypatch.setattr(grid, "run_apart", run_apart)
+        executor = Instead(outcome)
+        monkeypatch.setattr(grid, "executor_of", lambda benchmark: executor)
         monkeypatch.setattr(grid, "write_report", lambda folder: None)
         grid.run_benchmark(load_benchmark(described(tmp_path, **keys)), COMMAND)
-        return ran
+        return executor.ran
 
     return recorded
 

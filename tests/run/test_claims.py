@@ -1,0 +1,93 @@
+"""One process at a time has a claim, and it ends with that process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from recbole_ext.run.claims import claim
+
+HOLD = """
+import sys
+from pathlib import Path
+from recbole_ext.run.claims import claim
+with claim(Path(sys.argv[1]), wait=False) as ours:
+    print(ours, flush=True)
+    sys.stdin.read()
+"""
+
+
+def holding(lock: Path) -> subprocess.Popen[str]:
+    """A process that has the claim until its standard input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "True\n"
+    return process
+
+
+def test_a_claim_is_refused_while_another_process_has_it_and_free_after_it(tmp_path: Path) -> None:
+    lock = tmp_path / "runs" / ".x.lock"
+    process = holding(lock)
+    with claim(lock, wait=False) as ours:
+        assert not ours
+    process.communicate("")
+    with claim(lock, wait=False) as ours:
+        assert ours
+
+
+def test_a_killed_process_keeps_no_claim(tmp_path: Path) -> None:
+    lock = tmp_path / ".x.lock"
+    process = holding(lock)
+    process.kill()
+    process.communicate()
+    assert lock.exists()
+    with claim(lock, wait=False) as ours:
+        assert ours
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_waits_gets_the_claim_when_the_other_is_done(tmp_path: Path) -> None:
+    lock = tmp_path / ".x.lock"
+    process = holding(lock)
+    got: list[bool] = []
+
+    def wait() -> None:
+        with claim(lock, wait=True) as ours:
+            got.append(ours)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive() and got == []
+    process.communicate("")
+    waiting.join(10)
+    assert got == [True]
+
+
+def test_of_many_that_wait_each_has_it_alone(tmp_path: Path) -> None:
+    lock = tmp_path / ".x.lock"
+    inside: list[int] = []
+    most = []
+
+    def work() -> None:
+        for _ in range(20):
+            with claim(lock, wait=True):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(most) == 80 and set(most) == {1}
+
+
+def test_a_claim_leaves_nothing(tmp_path: Path) -> None:
+    with claim(tmp_path / ".x.lock", wait=True):
+        assert (tmp_path / ".x.lock").exists()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,118 @@
+"""The plan: every step in order, what is done, what is missing and how to get it, and estimates that grow as they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_ext.run.benchmark import load_benchmark
+from recbole_ext.run.estimates import DatasetSize, estimate_encoding, estimate_run
+from recbole_ext.run.plan import plan, plan_lines
+from recbole_ext.run.spec import expand
+from recbole_ext.writing import write_json
+
+CONFIG: dict[str, Any] = {
+    "hidden_size": 64,
+    "n_layers": 2,
+    "inner_size": 256,
+    "MAX_ITEM_LIST_LENGTH": 50,
+    "train_batch_size": 512,
+    "eval_batch_size": 512,
+    "epochs": 10,
+}
+SIZE = DatasetSize(8317, 4344, 58492)
+
+
+def test_the_steps_come_in_the_order_of_the_road(described: Callable[..., Path], tmp_path: Path) -> None:
+    inits = {"none": {}, "minilm": {"encoder": "minilm"}}
+    path = described(tmp_path, initialisations=inits, protocols={"full": {}, "uni5": {"eval_args": {"mode": "uni5"}}})
+    assert [step.what for step in plan(load_benchmark(path), "")] == [
+        "data tiny",
+        "store tiny minilm",
+        "run tiny SASRec none full",
+        "run tiny SASRec none uni5",
+        "run tiny SASRec minilm full",
+        "run tiny SASRec minilm uni5",
+        "report",
+    ]
+
+
+def test_runs_to_do_are_the_search_and_the_other_seeds_less_those_done(
+    described: Callable[..., Path], tmp_path: Path
+) -> None:
+    search = [{"hidden_dropout_prob": 0.1}, {"hidden_dropout_prob": 0.5}]
+    benchmark = load_benchmark(described(tmp_path, search=search, seeds=[1, 2, 3]))
+    times = {step.what: step.times for step in plan(benchmark, "")}
+    assert times["data tiny"] == 0
+    assert times["run tiny SASRec none full"] == 2 + 2
+    spec = next(expand(benchmark, ""))
+    write_json(spec.record_path, {"status": "done", "fingerprints": {"run": spec.fingerprint}})
+    assert {step.what: step.times for step in plan(benchmark, "")}["run tiny SASRec none full"] == 3
+
+
+def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Path], tmp_path: Path) -> None:
+    inits = {
+        "hub": {"encoder": "nobody/has-this-model"},
+        "tuned": {"encoder": "artifacts/tuned/x", "made_by": "recbole-ext tune {dataset} --out artifacts/tuned/x"},
+        "given": {"store": "stores/{dataset}/given"},
+    }
+    path = described(tmp_path, datasets=["nowhere", "ml-1m"], initialisations=inits)
+    text = "\n".join(plan_lines(plan(load_benchmark(path), "")))
+    for line in (
+        "nowhere/nowhere.inter: convert its source files",
+        "ml-1m/ml-1m.inter: `run` downloads it from https://",
+        "encoder nobody/has-this-model: needs the network, or a local path",
+        "encoder artifacts/tuned/x: recbole-ext tune nowhere --out artifacts/tuned/x",
+        "stores/ml-1m/given: no such store",
+    ):
+        assert line in text
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_paper_s_table_is_planned_without_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = Path(__file__).resolve().parents[2]
+    for preset, protocol in (("paper.yaml", "full"), ("paper-sampled.yaml", "uni100")):
+        overrides = {"dataset_configs": str(checkout / "dataset_configs"), "results": str(tmp_path)}
+        benchmark = load_benchmark(Path(preset), {**overrides, "data_path": str(tmp_path)})
+        steps = {step.what: step for step in plan(benchmark, "")}
+        for dataset in ("Arts", "Instruments", "Pantry", "Sports", "Movies"):
+            assert steps[f"data {dataset}"].missing
+            for model in ("SASRec", "BERT4Rec"):
+                for init in ("none", "longformer", "pretrain", "finetune"):
+                    step = steps[f"run {dataset} {model} {init} {protocol}"]
+                    assert step.times == 2 and step.estimate is not None and step.estimate.operations > 1e12
+        text = "\n".join(plan_lines(list(steps.values())))
+        assert "recbole-ext tune amazon-automotive-18" in text
+        assert "Amazon_Prime_Pantry.zip" in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "factor"),
+    [({"epochs": 20}, 2.0), ({"hidden_size": 128, "inner_size": 512}, 2.0), ({"n_layers": 4}, 1.05)],
+)
+def test_larger_runs_take_longer(changed: dict[str, Any], factor: float) -> None:
+    small, large = estimate_run(CONFIG, SIZE), estimate_run({**CONFIG, **changed}, SIZE)
+    assert large.operations >= factor * small.operations
+    assert large.memory_mb >= small.memory_mb
+
+
+def test_a_larger_catalogue_takes_more_time_and_memory() -> None:
+    small, large = (estimate_run(CONFIG, DatasetSize(8317, items, 58492)) for items in (4344, 434_400))
+    assert large.operations > 10 * small.operations
+    assert large.memory_mb > small.memory_mb + 16 * 430_000 * 64 / 2**20
+
+
+def test_the_estimate_is_near_what_was_measured() -> None:
+    # 2.5 seconds an epoch on two CPU cores, whose matrix products run at 100 to 200 billion operations a second.
+    epoch = estimate_run({**CONFIG, "epochs": 1}, SIZE).seconds(150e9)
+    assert 0.8 < epoch < 8
+
+
+def test_encoding_grows_with_items_and_tokens() -> None:
+    config = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536, "vocab_size": 30522}
+    base = estimate_encoding(config, 1000, None)
+    assert estimate_encoding(config, 2000, None).operations == 2 * base.operations
+    assert estimate_encoding(config, 1000, 16).operations < base.operations

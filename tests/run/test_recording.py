@@ -1,0 +1,147 @@
+"""Whatever becomes of a run there is a record, and two calls never do the same run twice or over each other."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_ext.errors import StoreError
+from recbole_ext.run.benchmark import load_benchmark
+from recbole_ext.run.claims import claim
+from recbole_ext.run.recording import RunDied, is_done, read_record, record_death, record_run
+from recbole_ext.run.spec import RunSpec, expand
+from recbole_ext.writing import write_json
+
+
+@pytest.fixture
+def spec(described: Callable[..., Path], tmp_path: Path) -> Iterator[RunSpec]:
+    handler = signal.getsignal(signal.SIGINT)
+    yield next(expand(load_benchmark(described(tmp_path)), "a command"))
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[RunSpec], None]], list[RunSpec]]:
+    """``runs(instead)`` puts a function in the place of ``run_once``; returns the list of what it was given."""
+
+    def runs(instead: Callable[[RunSpec], None]) -> list[RunSpec]:
+        ran: list[RunSpec] = []
+
+        def run_once(spec: RunSpec) -> None:
+            ran.append(spec)
+            instead(spec)
+
+        monkeypatch.setattr("recbole_ext.run.single.run_once", run_once)
+        return ran
+
+    return runs
+
+
+def finish(spec: RunSpec, status: str = "done") -> None:
+    write_json(
+        spec.record_path,
+        {**spec.identity(), "status": status, "error": "", "fingerprints": {"run": spec.fingerprint}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (StoreError("s: no store. Make one."), "s: no store. Make one."),
+        (ValueError("odd"), "ValueError: odd"),
+        (MemoryError("too much"), "MemoryError: too much"),
+    ],
+)
+def test_an_exception_is_recorded_with_its_traceback(
+    spec: RunSpec, runs: Callable[..., Any], error: Exception, message: str
+) -> None:
+    def fail(spec: RunSpec) -> None:
+        raise error
+
+    runs(fail)
+    assert record_run(spec, 1, wait=False)
+    record = json.loads(spec.record_path.read_text())
+    assert (record["status"], record["error"], record["command"]) == ("failed", message, "a command")
+    assert "Traceback" in record["traceback"] and "in fail" in record["traceback"]
+    assert not is_done(spec)
+
+
+def test_a_run_that_another_process_is_on_is_left_to_it(spec: RunSpec, runs: Callable[..., Any]) -> None:
+    ran = runs(finish)
+    with claim(spec.claim_path, wait=True):
+        assert not record_run(spec, 1, wait=False)
+    assert ran == []
+    assert read_record(spec) is None
+
+
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_who_waits_for_another_takes_what_it_recorded(spec: RunSpec, runs: Callable[..., Any], status: str) -> None:
+    ran = runs(finish)
+    finish(spec, "failed")
+    # record_run sets a signal handler, so it has to be this thread that waits.
+    held, release = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with claim(spec.claim_path, wait=True):
+            held.set()
+            release.wait(10)
+            finish(spec, status)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait(10)
+    threading.Timer(0.3, release.set).start()
+    assert record_run(spec, 1, wait=True)
+    thread.join(10)
+    record = read_record(spec)
+    assert record is not None and record["status"] == status
+    assert ran == []
+
+
+def test_who_waits_for_another_that_leaves_nothing_runs_it(spec: RunSpec, runs: Callable[..., Any]) -> None:
+    ran = runs(finish)
+    held = threading.Event()
+
+    def other() -> None:
+        with claim(spec.claim_path, wait=True):
+            held.set()
+            threading.Event().wait(0.3)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait(10)
+    assert record_run(spec, 1, wait=True)
+    thread.join(10)
+    assert ran == [spec]
+    assert is_done(spec)
+
+
+def test_a_run_that_is_done_is_not_done_again(spec: RunSpec, runs: Callable[..., Any]) -> None:
+    ran = runs(finish)
+    finish(spec)
+    assert record_run(spec, 1, wait=False)
+    assert ran == []
+
+
+def test_a_death_is_recorded_with_what_is_known_of_it(spec: RunSpec) -> None:
+    assert record_death(spec, RunDied("exit code -9"))
+    record = json.loads(spec.record_path.read_text())
+    assert (record["status"], record["error"]) == ("failed", "exit code -9")
+    assert record_death(spec, OSError("lost a node\nlast seen at noon"))
+    record = json.loads(spec.record_path.read_text())
+    assert (record["error"], record["traceback"]) == ("OSError: lost a node", "lost a node\nlast seen at noon")
+
+
+def test_a_death_is_not_written_over_what_another_process_does(spec: RunSpec) -> None:
+    with claim(spec.claim_path, wait=True):
+        assert not record_death(spec, RunDied("exit code -9"))
+    assert read_record(spec) is None
+    finish(spec)
+    record_death(spec, RunDied("exit code -9"))
+    assert is_done(spec)
