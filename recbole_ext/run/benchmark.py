@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.models import needs_item_vectors
 from recbole_ext.run.keys import HOOK_KEYS, Settings, check_key, known_keys, read_yaml, yaml_loader
 
 PRESETS = Path(__file__).parent / "presets"
@@ -65,7 +66,7 @@ class Benchmark(_Part):
     name: str
     datasets: list[str]
     models: dict[str, Settings]
-    """Model name in RecBole: its keys."""
+    """Name of a model of RecBole or of this package: its keys."""
     initialisations: dict[str, Initialisation]
     seeds: list[int] = [42]
     protocols: dict[str, Settings] = {"full": {}}
@@ -112,7 +113,17 @@ class Benchmark(_Part):
         budgets = {name: len(init.search) for name, init in self.initialisations.items()}
         if len(set(budgets.values())) > 1:
             raise ValueError(f"every initialisation needs the same number of search points, got {budgets}")
+        for model in self.models:
+            if not self.initialisations_of(model):
+                raise ValueError(
+                    f"{model} is made of item vectors; add an initialisation with 'encoder' or 'store'"
+                )
         return self
+
+    def initialisations_of(self, model: str) -> list[str]:
+        """The initialisations that ``model`` can have: a model made of item vectors has no random one."""
+        vectors_alone = needs_item_vectors(model, self.models[model])
+        return [name for name, init in self.initialisations.items() if not (vectors_alone and init.is_random)]
 
     def candidates(self, initialisation: str) -> list[Settings]:
         """Every point of the search for this initialisation."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.models import needs_item_vectors
 from recbole_ext.run.benchmark import Benchmark
 from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
 from recbole_ext.run.fingerprints import dataset_fingerprint, store_fingerprint
@@ -85,11 +86,14 @@ class RunSpec:
 
 
 def expand(benchmark: Benchmark, command: str) -> Iterator[RunSpec]:
-    """Every run of the grid, each candidate with each seed, in reading order."""
+    """Every run of the grid, each candidate with each seed, in reading order.
+
+    A model that is made of item vectors has no run with a random initialisation.
+    """
     for dataset in benchmark.datasets:
         settings = dataset_settings(benchmark, dataset)
         for model in benchmark.models:
-            for init in benchmark.initialisations:
+            for init in benchmark.initialisations_of(model):
                 for protocol in benchmark.protocols:
                     for candidate in benchmark.candidates(init):
                         for seed in benchmark.seeds:
@@ -127,6 +131,7 @@ def _spec(
     # Who sets one part of eval_args, such as the mode, keeps the others: RecBole's own default splits at random.
     layers = (PROTOCOL, settings, benchmark.config, benchmark.models[model], candidate, benchmark.protocols[protocol])
     config["eval_args"] = {part: value for layer in layers for part, value in layer.get("eval_args", {}).items()}
+    takes_no_mode = initialisation.is_random or needs_item_vectors(model, config)
     loss = config.get("loss_type", model_defaults(model).get("loss_type"))
     if loss == "CE" and "train_neg_sample_args" not in config:
         config["train_neg_sample_args"] = None
@@ -135,7 +140,7 @@ def _spec(
         dataset=dataset,
         model=model,
         init=init,
-        mode="-" if initialisation.is_random else str(config["item_embedding_mode"]),
+        mode="-" if takes_no_mode else str(config["item_embedding_mode"]),
         protocol=protocol,
         seed=seed,
         candidate=candidate,
