@@ -122,7 +122,7 @@ class Benchmark(_Part):
 
     def initialisations_of(self, model: str) -> list[str]:
         """The initialisations that ``model`` can have: a model made of item vectors has no random one."""
-        vectors_alone = needs_item_vectors(model, self.models[model])
+        vectors_alone = needs_item_vectors(model, {**self.config, **self.models[model]})
         return [name for name, init in self.initialisations.items() if not (vectors_alone and init.is_random)]
 
     def candidates(self, initialisation: str) -> list[Settings]:

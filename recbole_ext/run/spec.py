@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.models import needs_item_vectors
+from recbole_ext.models import needs_item_vectors, own_model_defaults
 from recbole_ext.run.benchmark import Benchmark
 from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
 from recbole_ext.run.fingerprints import dataset_fingerprint, store_fingerprint
@@ -114,6 +114,7 @@ def _spec(
     initialisation = benchmark.initialisations[init]
     config: Settings = {
         **PROTOCOL,
+        **(own_model_defaults(model) or {}),  # not fixed by a version, as RecBole's are, and so in the fingerprint
         **recbole_keys(settings),
         **benchmark.config,
         **benchmark.models[model],
