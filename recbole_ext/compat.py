@@ -29,7 +29,8 @@ def save_checkpoints_that_load_safely() -> None:
     """Write the config of a checkpoint as a plain dict, so that it loads with ``weights_only=True``.
 
     RecBole issue 2215: ``Trainer._save_checkpoint`` pickles its ``Config`` object, and since torch 2.6
-    ``torch.load`` refuses it, so every ``evaluate(load_best_model=True)`` dies after the training.
+    ``torch.load`` refuses it, so every ``evaluate(load_best_model=True)`` dies after the training. So it does for the
+    modules and scipy matrices that some models hand over as ``other_parameter``.
     """
     from recbole.trainer import Trainer
 
@@ -47,7 +48,7 @@ def save_checkpoints_that_load_safely() -> None:
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            "other_parameter": _learned(self.model.other_parameter()),
             "optimizer": self.optimizer.state_dict(),
         }
         from pathlib import Path
@@ -58,6 +59,18 @@ def save_checkpoints_that_load_safely() -> None:
             self.logger.info(f"Saving current: {target}")
 
     Trainer._save_checkpoint = save_checkpoint
+
+
+def _learned(parameters: dict[str, Any]) -> dict[str, Any]:
+    """What of a model's ``other_parameter`` training changes and the state dict lacks.
+
+    Modules (SASRecF, FDSA, DIN, …) are in the state dict; scipy and numpy matrices (ItemKNN, EASE, …) are made of the
+    data by the constructor and stay what they are.
+    """
+    import torch
+
+    kept = (torch.Tensor, bool, int, float, str, list, tuple, dict, type(None))
+    return {name: value for name, value in parameters.items() if isinstance(value, kept)}
 
 
 def read_atomic_files_without_quoting() -> None:

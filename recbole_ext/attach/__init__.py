@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_ext.attach.hook import MODES, Coverage, attach_item_embedding
+from recbole_ext.attach.hook import MODES, Coverage, attach_item_embedding, item_vectors
 from recbole_ext.attach.transforms import TRANSFORMS, apply_transforms
 
-__all__ = ["MODES", "TRANSFORMS", "Coverage", "apply_transforms", "attach_item_embedding"]
+__all__ = ["MODES", "TRANSFORMS", "Coverage", "apply_transforms", "attach_item_embedding", "item_vectors"]

@@ -48,6 +48,8 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         config: RecBole's ``Config`` or any mapping with ``item_embedding`` (a path or an ``ItemEmbeddingStore``),
             ``item_embedding_transform``, ``item_embedding_mode`` and ``item_embedding_missing``.
 
+    A model that has read the store itself (it says so by an ``item_vector_coverage``) is left alone.
+
     Returns:
         The coverage, or ``None`` where no store is named.
 
@@ -56,12 +58,40 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         ConfigurationError: an unknown mode, policy or transform.
         StoreError: the store can't be read.
     """
+    if not config["item_embedding"]:
+        return None
+    if hasattr(model, "item_vector_coverage"):
+        return model.item_vector_coverage
+    mode = _choice(config, "item_embedding_mode", MODES)
+    embedding = _item_embedding(model)
+    vectors, coverage = item_vectors(dataset, config)
+    log.info("item_embedding: mode %s", mode)
+    _check_width(vectors, embedding, mode)
+    _put(vectors.to(embedding.weight.device), embedding, mode)
+    return coverage
+
+
+def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
+    """The vectors of the store that ``config["item_embedding"]`` names, one for each item of ``dataset``.
+
+    Rows are found by item token, transformed by ``item_embedding_transform`` and, where the store lacks the item,
+    filled as ``item_embedding_missing`` says.
+
+    Returns:
+        float32 ``[n_items - 1, dim]`` in the order of RecBole's internal item ids from 1, and the coverage.
+
+    Raises:
+        AttachError: no store is named; items are missing under ``error``.
+        ConfigurationError: an unknown policy or transform.
+        StoreError: the store can't be read.
+    """
     source = config["item_embedding"]
     if not source:
-        return None
-    mode = _choice(config, "item_embedding_mode", MODES)
+        raise AttachError(
+            f"item_embedding: {config['model']} is made of item vectors and needs a store: name one with this key, in a "
+            "benchmark by an initialisation with `encoder` or `store`."
+        )
     policy = _choice(config, "item_embedding_missing", MISSING)
-    embedding = _item_embedding(model)
     store = source if isinstance(source, ItemEmbeddingStore) else ItemEmbeddingStore.load(Path(source))
     store_name = "given" if isinstance(source, ItemEmbeddingStore) else str(source)
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
@@ -69,18 +99,11 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
     covered = rows >= 0
     coverage = Coverage(len(tokens), int(covered.sum()), int((~covered).sum()))
     log.info(
-        "item_embedding: %d of %d items covered by the store %s, mode %s",
-        coverage.covered,
-        coverage.items,
-        store_name,
-        mode,
+        "item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name
     )
     _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
-    vectors = _fill_missing(vectors, covered, policy, config["seed"])
-    _check_width(vectors, embedding, mode)
-    _put(vectors.to(embedding.weight.device), embedding, mode)
-    return coverage
+    return _fill_missing(vectors, covered, policy, config["seed"]), coverage
 
 
 def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:

@@ -27,7 +27,7 @@ def l2(vectors: Vectors) -> Vectors:
 
 
 def pca(vectors: Vectors, width: Any) -> Vectors:
-    """Project the centred vectors on their first ``width`` principal components."""
+    """Project the centred vectors on their first ``width`` principal components (LLM2BERT4Rec, arXiv 2309.09261)."""
     return center(vectors) @ _principal_axes(vectors, width)[0]
 
 
@@ -41,6 +41,16 @@ def whiten(vectors: Vectors) -> Vectors:
     return (center(vectors) @ axes) * torch.where(alive, variance.clamp_min(1e-300).rsqrt(), 0.0)
 
 
+def select(vectors: Vectors, width: Any) -> Vectors:
+    """Keep the ``width`` columns of the largest variance, in their order (LLMInit-Var, arXiv 2503.01814).
+
+    The paper takes the variance over the most popular fifth of the items; here all items count.
+    """
+    _check_width("select", vectors, width)
+    chosen = vectors.var(dim=0, correction=0).topk(width).indices.sort().values
+    return vectors[:, chosen]
+
+
 def scale(vectors: Vectors, deviation: Any) -> Vectors:
     """Scale all vectors by one factor, so that the standard deviation over all their entries is ``deviation``."""
     if not isinstance(deviation, int | float) or isinstance(deviation, bool) or deviation <= 0:
@@ -51,7 +61,7 @@ def scale(vectors: Vectors, deviation: Any) -> Vectors:
 
 
 PLAIN: dict[str, Callable[[Vectors], Vectors]] = {"center": center, "l2": l2, "whiten": whiten}
-WITH_ARGUMENT: dict[str, Callable[[Vectors, Any], Vectors]] = {"pca": pca, "scale": scale}
+WITH_ARGUMENT: dict[str, Callable[[Vectors, Any], Vectors]] = {"pca": pca, "select": select, "scale": scale}
 TRANSFORMS = [*PLAIN, *WITH_ARGUMENT]
 
 
@@ -84,13 +94,18 @@ def _apply(vectors: Vectors, step: Any) -> Vectors:
     )
 
 
-def _principal_axes(vectors: Vectors, width: Any) -> tuple[Vectors, Vectors]:
-    """The first ``width`` principal axes as columns, ``[dim, width]``, with their variances, ``[width]``."""
+def _check_width(transform: str, vectors: Vectors, width: Any) -> None:
     limit = vectors.shape[1]
     if not isinstance(width, int) or isinstance(width, bool) or not 0 < width <= limit:
         raise ConfigurationError(
-            f"item_embedding_transform: pca needs a width from 1 to {limit}, the width of the vectors; got {width!r}."
+            f"item_embedding_transform: {transform} needs a width from 1 to {limit}, the width of the vectors; "
+            f"got {width!r}."
         )
+
+
+def _principal_axes(vectors: Vectors, width: Any) -> tuple[Vectors, Vectors]:
+    """The first ``width`` principal axes as columns, ``[dim, width]``, with their variances, ``[width]``."""
+    _check_width("pca", vectors, width)
     centred = center(vectors)
     variance, axes = torch.linalg.eigh(centred.T @ centred / max(len(vectors), 1))
     variance, axes = variance.flip(0)[:width].clamp_min(0), axes.flip(1)[:, :width]

@@ -1,13 +1,14 @@
 """Models by name: this package's own beside RecBole's.
 
-An own model is one entry of ``OWN_MODELS``: its name and the module that holds a class of that name. As in RecBole,
-``properties/NAME.yaml`` gives its default hyper-parameters and a class ``NAMETrainer`` in the module, where there is
-one, trains it. A YAML for a name that is RecBole's goes above RecBole's own defaults.
+An own model is one entry of ``OWN_MODELS``. As in RecBole, ``properties/NAME.yaml`` gives its default
+hyper-parameters, and a class ``NAMETrainer`` in its module, where there is one, trains it. An own model may carry the
+name of one of RecBole's and stands in for it then; a YAML of such a name goes above RecBole's.
 """
 
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,13 +19,33 @@ import yaml
 
 from recbole_ext.errors import ConfigurationError
 
-OWN_MODELS: dict[str, str] = {
-    "RECFORMER": "recbole_ext.recformer.model",
-}
-"""Name: module. Nothing is imported before :func:`model_class` asks for it."""
+VECTOR_FEATURE = "item_embedding"
+"""What stands for the vectors of the key ``item_embedding`` among a model's ``selected_features``."""
 
-TEXT_MODELS = ("RECFORMER",)
-"""Models that read item text themselves: an initialisation gives them an encoder instead of item vectors."""
+
+@dataclass(frozen=True)
+class OwnModel:
+    """Where a model of this package is, and what it is made of."""
+
+    module: str
+    """Holds a class of the model's name; imported when the model is first asked for."""
+    needs_item_vectors: bool = False
+    """Whether its items are made of the vectors of ``item_embedding``, so that it has no random initialisation."""
+    reads_text: bool = False
+    """Whether it reads item text itself: an initialisation gives it an encoder instead of item vectors."""
+
+
+OWN_MODELS: dict[str, OwnModel] = {
+    "AlphaFuse": OwnModel("recbole_ext.models.alphafuse", needs_item_vectors=True),
+    "FDSA": OwnModel("recbole_ext.models.item_features"),
+    "RECFORMER": OwnModel("recbole_ext.recformer.model", reads_text=True),
+    "S3Rec": OwnModel("recbole_ext.models.s3rec"),
+    "SASRecF": OwnModel("recbole_ext.models.item_features"),
+    "UniSRec": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
+    "UniSRecID": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
+    "WhitenRec": OwnModel("recbole_ext.models.whitenrec", needs_item_vectors=True),
+    "ZESRec": OwnModel("recbole_ext.models.zesrec", needs_item_vectors=True),
+}
 
 PROPERTIES = Path(__file__).parent / "properties"
 
@@ -36,7 +57,7 @@ def model_class(name: str) -> Any:
         ConfigurationError: there is no such model; suggests the closest.
     """
     if name in OWN_MODELS:
-        return getattr(import_module(OWN_MODELS[name]), name)
+        return getattr(import_module(OWN_MODELS[name].module), name)
     from recbole.utils import get_model
 
     try:
@@ -45,12 +66,26 @@ def model_class(name: str) -> Any:
         raise no_such_model(name) from error
 
 
+def reads_text(name: str) -> bool:
+    """Whether the model called ``name`` reads item text itself and begins from an encoder."""
+    return name in OWN_MODELS and OWN_MODELS[name].reads_text
+
+
 def trainer_class(model_type: Any, name: str) -> Any:
     """The trainer class of the model called ``name``: the one that comes with it, else RecBole's choice."""
     from recbole.utils import get_trainer
 
-    module = import_module(OWN_MODELS[name]) if name in OWN_MODELS else None
+    module = import_module(OWN_MODELS[name].module) if name in OWN_MODELS else None
     return getattr(module, f"{name}Trainer", None) or get_trainer(model_type, name)
+
+
+def needs_item_vectors(name: str, settings: dict[str, Any]) -> bool:
+    """Whether the model called ``name`` with these settings reads the vectors of ``item_embedding`` itself.
+
+    It then has no random initialisation, and ``item_embedding_mode`` says nothing about it.
+    """
+    own = OWN_MODELS.get(name)
+    return own is not None and (own.needs_item_vectors or VECTOR_FEATURE in (settings.get("selected_features") or ()))
 
 
 @cache

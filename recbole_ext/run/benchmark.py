@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.models import TEXT_MODELS
+from recbole_ext.models import needs_item_vectors, reads_text
 from recbole_ext.run.keys import HOOK_KEYS, Settings, check_key, known_keys, read_yaml, yaml_loader
 from recbole_ext.tune.settings import TuneSettings
 
@@ -100,7 +100,7 @@ class Benchmark(_Part):
     name: str
     datasets: list[str]
     models: dict[str, Settings]
-    """Model name in RecBole: its keys."""
+    """Name of a model of RecBole or of this package: its keys."""
     initialisations: dict[str, Initialisation]
     only: dict[str, Only] = Field(default_factory=dict)
     """Model: the part of the grid that it is run on, where this is not all that fits it."""
@@ -158,6 +158,11 @@ class Benchmark(_Part):
         budgets = {name: len(init.search) for name, init in self.initialisations.items()}
         if len(set(budgets.values())) > 1:
             raise ValueError(f"every initialisation needs the same number of search points, got {budgets}")
+        for model in self.models:
+            if not self.initialisations_of(model):
+                raise ValueError(
+                    f"{model} is made of item vectors; add an initialisation with 'encoder' or 'store'"
+                )
         return self
 
     @model_validator(mode="after")
@@ -175,19 +180,25 @@ class Benchmark(_Part):
                 missing = [dataset for dataset in self.datasets if dataset not in init.tune.sources]
                 if missing:
                     raise ValueError(f"initialisations.{name}.tune.sources: none for {missing[0]!r}")
-            if init.finetune and init.finetune not in self.of_model("RECFORMER"):
+            if init.finetune and init.finetune not in self.initialisations_of("RECFORMER"):
                 raise ValueError(
                     f"initialisations.{name}.finetune: needs RECFORMER among the models, with an initialisation "
                     f"{init.finetune!r} that has an encoder"
                 )
         return self
 
-    def of_model(self, model: str) -> list[str]:
-        """The initialisations that ``model`` is run with: one that reads text itself begins from an encoder."""
+    def initialisations_of(self, model: str) -> list[str]:
+        """The initialisations that ``model`` is run with.
+
+        A model made of item vectors has no random one; a model that reads text itself begins from an encoder.
+        """
         if model not in self.models:
             return []
         names = (self.only[model].initialisations if model in self.only else None) or list(self.initialisations)
-        return [name for name in names if model not in TEXT_MODELS or self.initialisations[name].encoder]
+        if reads_text(model):
+            return [name for name in names if self.initialisations[name].encoder]
+        vectors_alone = needs_item_vectors(model, {**self.config, **self.models[model]})
+        return [name for name in names if not (vectors_alone and self.initialisations[name].is_random)]
 
     def seeds_of(self, model: str) -> list[int]:
         """The seeds that ``model`` is run with."""
@@ -195,7 +206,7 @@ class Benchmark(_Part):
 
     def candidates(self, model: str, initialisation: str) -> list[Settings]:
         """Every point of the search for this model and initialisation; a model that reads text itself has one."""
-        if model in TEXT_MODELS:
+        if reads_text(model):
             return [{}]
         own = self.initialisations[initialisation].search
         return [{**shared, **special} for shared, special in product(self.search, own)]

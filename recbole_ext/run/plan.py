@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.models import TEXT_MODELS
+from recbole_ext.models import reads_text
 from recbole_ext.run.benchmark import Benchmark, Initialisation
 from recbole_ext.run.dataset_files import download_url, interaction_file
 from recbole_ext.run.estimates import (
@@ -126,13 +126,13 @@ def _run_steps(benchmark: Benchmark, specs: list[RunSpec], sizes: dict[str, Data
         done = sum(is_done(spec) for spec in runs)
         config = {**overall, **model_defaults(first.model), **first.config}
         size = sizes[first.dataset]
-        source = "encoder" if first.model in TEXT_MODELS else "store"
+        source = "encoder" if reads_text(first.model) else "store"
         inputs = first.dataset + ("" if first.init == "none" else f", {source} {first.init}")
         yield Step(
             f"run {first.dataset} {first.model} {first.init} {first.protocol}",
             inputs,
             max(needed - done, 0),
-            estimate_run(config, size) if size and first.model not in TEXT_MODELS else None,
+            estimate_run(config, size) if size and not reads_text(first.model) else None,
         )
 
 

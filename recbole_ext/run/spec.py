@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.models import TEXT_MODELS
+from recbole_ext.models import needs_item_vectors, own_model_defaults, reads_text
 from recbole_ext.run.benchmark import Benchmark
 from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
 from recbole_ext.run.fingerprints import dataset_fingerprint, encoder_fingerprint, store_fingerprint
@@ -98,11 +98,14 @@ class RunSpec:
 
 
 def expand(benchmark: Benchmark, command: str) -> Iterator[RunSpec]:
-    """Every run of the grid, each candidate with each seed, in reading order."""
+    """Every run of the grid, each candidate with each seed, in reading order.
+
+    A model that is made of item vectors has no run with a random initialisation.
+    """
     for dataset in benchmark.datasets:
         settings = dataset_settings(benchmark, dataset)
         for model in benchmark.models:
-            for init in benchmark.of_model(model):
+            for init in benchmark.initialisations_of(model):
                 for protocol in benchmark.protocols:
                     for candidate in benchmark.candidates(model, init):
                         for seed in benchmark.seeds_of(model):
@@ -123,14 +126,14 @@ def _spec(
     initialisation = benchmark.initialisations[init]
     config: Settings = {
         **PROTOCOL,
+        **(own_model_defaults(model) or {}),  # not fixed by a version, as RecBole's are, and so in the fingerprint
         **recbole_keys(settings),
         **benchmark.config,
         **benchmark.models[model],
         "seed": seed,
         "data_path": benchmark.data_path,
     }
-    reads_text = model in TEXT_MODELS
-    if reads_text:
+    if reads_text(model):
         config["encoder"] = encoder_path(benchmark, dataset, init)
         if (export := _exported(benchmark, init)) and seed == benchmark.seeds[0]:
             config["export_item_embedding"] = str(store_path(benchmark, dataset, export))
@@ -145,6 +148,8 @@ def _spec(
     # Who sets one part of eval_args, such as the mode, keeps the others: RecBole's own default splits at random.
     layers = (PROTOCOL, settings, benchmark.config, benchmark.models[model], candidate, benchmark.protocols[protocol])
     config["eval_args"] = {part: value for layer in layers for part, value in layer.get("eval_args", {}).items()}
+    takes_no_mode = initialisation.is_random or needs_item_vectors(model, config)
+    mode = "text" if reads_text(model) else "-" if takes_no_mode else str(config["item_embedding_mode"])
     loss = config.get("loss_type", model_defaults(model).get("loss_type"))
     if loss == "CE" and "train_neg_sample_args" not in config:
         config["train_neg_sample_args"] = None
@@ -153,7 +158,7 @@ def _spec(
         dataset=dataset,
         model=model,
         init=init,
-        mode=_mode(config, reads_text),
+        mode=mode,
         protocol=protocol,
         seed=seed,
         candidate=candidate,
@@ -163,11 +168,6 @@ def _spec(
         artifacts=benchmark.artifacts,
         command=command,
     )
-
-
-def _mode(config: Settings, reads_text: bool) -> str:
-    """The record's mode: ``text`` for a model that reads it, ``-`` for random vectors, else the hook's."""
-    return "text" if reads_text else str(config.get("item_embedding_mode", "-"))
 
 
 def _exported(benchmark: Benchmark, init: str) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_ext.training.objective import gathering, row_loss
+from recbole_ext.training.objective import gathering, row_loss, scored_items
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, UserRowLoader
 from recbole_ext.training.sequences import SequenceViewDataset
 
@@ -83,12 +83,12 @@ def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
 
 
 def scores_are_dot_products(model: Any, dataset: SequenceViewDataset) -> bool:
-    """Does the model score an item by the dot product of its output with the item's row of ``item_embedding``?"""
+    """Does the model score an item by the dot product of its output with the item's vector?"""
 
     def compare() -> Pairs:
         padded, _ = _padded_and_trimmed(model, dataset)
         outputs = model.forward(padded[model.ITEM_SEQ], padded[model.ITEM_SEQ_LEN])
-        return [(_scores(model, padded), outputs @ model.item_embedding.weight[: model.n_items].T)]
+        return [(_scores(model, padded), outputs @ scored_items(model).T)]
 
     return _all_equal(model, compare)
 

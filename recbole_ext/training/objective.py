@@ -40,7 +40,7 @@ def dot_product_loss(kind: str, sampled: int | None = None) -> LossOfRows:
 
     def loss(model: Any, interaction: Interaction) -> torch.Tensor:
         outputs, target = outputs_at_targets(model, interaction), interaction[model.ITEM_ID]
-        items, bias = model.item_embedding.weight[: model.n_items], getattr(model, "output_bias", None)
+        items, bias = scored_items(model), getattr(model, "output_bias", None)
         if kind == "softmax":
             return softmax_loss(outputs, items, target, bias)
         n_sampled = sampled or DEFAULT_SAMPLED[kind]
@@ -50,6 +50,12 @@ def dot_product_loss(kind: str, sampled: int | None = None) -> LossOfRows:
         return function(outputs, items, target, negatives, bias)
 
     return loss
+
+
+def scored_items(model: Any) -> torch.Tensor:
+    """The matrix with which the model multiplies its outputs, ``[n_items, width]``: by default its item embedding."""
+    own = getattr(model, "scored_items", None)
+    return (own() if own else model.item_embedding.weight)[: model.n_items]
 
 
 def outputs_at_targets(model: Any, interaction: Interaction) -> torch.Tensor:

@@ -61,6 +61,15 @@ def test_pca_at_full_width_keeps_all_distances() -> None:
     assert torch.allclose(torch.pdist(kept), torch.pdist(given_vectors), rtol=1e-4)
 
 
+@given(SEEDS, st.integers(1, 8))
+@settings(max_examples=20, deadline=None)
+def test_select_keeps_the_columns_of_the_largest_variance_in_their_order(seed: int, width: int) -> None:
+    given_vectors = vectors(seed)
+    kept = apply_transforms(given_vectors, [{"select": width}])
+    chosen = sorted(given_vectors.double().var(dim=0).argsort(descending=True)[:width].tolist())
+    assert torch.equal(kept, given_vectors[:, chosen])
+
+
 @given(SEEDS, st.floats(0.001, 10))
 @settings(max_examples=20, deadline=None)
 def test_scale_sets_the_standard_deviation_over_all_entries(seed: int, deviation: float) -> None:
@@ -85,7 +94,7 @@ def test_the_order_of_items_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["centre", {"pca": 0}, {"pca": 9}, {"pca": "8"}, {"pca": True}, {"scale": 0}, {"scale": -1}, {"l2": 3}, 7]
+    "step", ["centre", {"pca": 0}, {"pca": 9}, {"pca": "8"}, {"pca": True}, {"select": 9}, {"select": 0}, {"scale": 0}, {"scale": -1}, {"l2": 3}, 7]
 )
 def test_a_wrong_transform_is_an_error_that_names_the_key(step: object) -> None:
     with pytest.raises(ConfigurationError, match="item_embedding_transform"):
