@@ -13,7 +13,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
     """Add ``bench`` and its kinds to the command line."""
     bench = commands.add_parser(
         "bench",
-        help="seconds and memory against stock RecBole; 'bench scale', 'bench encode', 'bench tune', 'bench quality', 'bench memory', 'bench options'",
+        help="seconds and memory against stock RecBole; 'bench scale', 'bench encode', 'bench tune', 'bench quality', 'bench reach', 'bench memory', 'bench options'",
         description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
         "OUT/DATASET-MODEL.json and OUT/table.md.",
     )
@@ -24,7 +24,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
     bench.add_argument("--out", type=Path, default=Path("results/performance"), help="default: %(default)s")
     bench.set_defaults(run=_bench)
-    kinds = bench.add_subparsers(metavar="scale|encode|tune|quality|memory|options")
+    kinds = bench.add_subparsers(metavar="scale|encode|tune|quality|reach|memory|options")
     encoding = kinds.add_parser(
         "encode",
         help="the encode stage against sentence-transformers' own encode",
@@ -51,6 +51,12 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
     quality.add_argument("--stock-seeds", type=int, default=5, help="default: %(default)s")
     quality.add_argument("--parallel-runs", type=int, default=1, help="default: %(default)s")
     quality.set_defaults(run=_bench_quality)
+    reach = kinds.add_parser(
+        "reach",
+        help="seconds until stock's best validation score, from what `bench quality` found",
+        description="Time both sides' epochs and write OUT/reach-DATASET-MODEL.json and .md.",
+    )
+    reach.set_defaults(run=_bench_reach)
     memory = kinds.add_parser(
         "memory",
         help="what preparing 10 million interactions and a step over 140,000 items take",
@@ -109,10 +115,23 @@ def _bench_quality(options: argparse.Namespace) -> int:
         options.seeds,
         options.stock_seeds,
         options.parallel_runs,
+        options.data_path,
         out,
         options.line,
     )
     _write_table(out.with_suffix(".md"), quality_table(result), options.line)
+    return 0
+
+
+def _bench_reach(options: argparse.Namespace) -> int:
+    from recbole_ext.bench.reach import reach_table, run_reach
+
+    for dataset in options.dataset or ["ml-100k"]:
+        for model in options.model or ["SASRec"]:
+            out, quality = options.out / f"reach-{dataset}-{model}.json", options.out / "quality.json"
+            keys = _bench_keys(options, dataset)
+            result = run_reach(dataset, model, keys, options.repeats, quality, out, options.line)
+            _write_table(out.with_suffix(".md"), reach_table(result), options.line)
     return 0
 
 

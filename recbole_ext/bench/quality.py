@@ -10,6 +10,7 @@ from typing import Any
 
 from scipy.stats import ttest_ind
 
+from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.benchmark import Benchmark, Initialisation
 from recbole_ext.run.executors import executor_of
 from recbole_ext.run.grid import run_all
@@ -58,14 +59,21 @@ class Comparison:
 
 
 def run_quality(
-    datasets: list[str], models: list[str], seeds: int, stock_seeds: int, parallel: int, out: Path, command: str
+    datasets: list[str],
+    models: list[str],
+    seeds: int,
+    stock_seeds: int,
+    parallel: int,
+    data_path: str,
+    out: Path,
+    command: str,
 ) -> dict[str, Any]:
     """Train each model both ways with ``seeds`` and ``stock_seeds`` seeds and write ``out``; returns what it wrote.
 
-    The runs are a grid like any other: one record each below ``out``'s folder, none of them made twice.
+    The runs are a grid like any other: one record each in ``quality/runs`` beside ``out``, none of them made twice.
 
     Raises:
-        RecboleExtError: a run failed; the message names it.
+        ConfigurationError: a run failed; the message names it.
     """
     comparisons = []
     for model in models:
@@ -76,6 +84,7 @@ def run_quality(
             initialisations={"none": Initialisation()},
             protocols={side: {"training_samples": samples} for side, samples in SIDES.items()},
             seeds=list(range(42, 42 + max(seeds, stock_seeds))),
+            data_path=data_path,
             results=out.parent,
             parallel_runs=parallel,
         )
@@ -83,7 +92,9 @@ def run_quality(
         specs = [spec for spec in expand(benchmark, command) if spec.seed < last[spec.protocol]]
         with executor_of(benchmark) as executor:
             failed = run_all(specs, executor, model)
-        comparisons += [_compare([s for s in specs if s.dataset == d and s not in failed], d, model) for d in datasets]
+        if failed:
+            raise ConfigurationError(f"{failed[0].record_path}: the run failed; see there why, mend it and call again.")
+        comparisons += [_compare([s for s in specs if s.dataset == d], d, model) for d in datasets]
     result = {
         "command": command,
         "settings": {model: SETTINGS[model] for model in models},
