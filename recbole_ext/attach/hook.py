@@ -98,9 +98,7 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     rows = store.rows(tokens)
     covered = rows >= 0
     coverage = Coverage(len(tokens), int(covered.sum()), int((~covered).sum()))
-    log.info(
-        "item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name
-    )
+    log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
     _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
     return _fill_missing(vectors, covered, policy, config["seed"]), coverage

@@ -18,7 +18,9 @@ from recbole_ext.writing import write_json
 log = logging.getLogger(__name__)
 
 
-def run_options(dataset: str, model: str, settings: dict[str, Any], repeats: int, out: Path, command: str) -> dict[str, Any]:
+def run_options(
+    dataset: str, model: str, settings: dict[str, Any], repeats: int, out: Path, command: str
+) -> dict[str, Any]:
     """Median seconds per epoch of this package's path as it is and with each option, in turns; returns what it wrote.
 
     ``compile`` compiles the loss (and all below it) for changing shapes, its first epoch is a warm-up that does not
@@ -67,7 +69,10 @@ def run_options(dataset: str, model: str, settings: dict[str, Any], repeats: int
 def options_table(result: dict[str, Any]) -> list[str]:
     """The medians as a Markdown table."""
     base = result["medians"]["as it is"]
-    lines = [f"| {result['dataset']}, {result['model']} | seconds per epoch | of the epoch as it is |", "| --- | ---: | ---: |"]
+    lines = [
+        f"| {result['dataset']}, {result['model']} | seconds per epoch | of the epoch as it is |",
+        "| --- | ---: | ---: |",
+    ]
     lines += [f"| {name} | {value:.2f} | {value / base:.0%} |" for name, value in result["medians"].items()]
     return lines + [f"| {name} | – | {reason} |" for name, reason in result["failures"].items()]
 

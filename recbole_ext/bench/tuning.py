@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu, linear
 from transformers import LongformerConfig, LongformerModel
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
@@ -21,6 +20,7 @@ from recbole_ext.recformer.item_tokens import Batch, ItemTokens
 from recbole_ext.tune.corpus import read_corpus
 from recbole_ext.tune.objectives.recformer import Recformer
 from recbole_ext.tune.settings import TuneSettings
+from recbole_ext.tune.trainer import ByLength
 from recbole_ext.writing import write_json
 
 log = logging.getLogger(__name__)
@@ -139,11 +139,11 @@ def _tune_once(side: str, objective: Recformer, examples: list[np.ndarray]) -> N
     if side == "public way":
         order = list(range(len(examples)))
     else:
-        order = list(LengthGroupedSampler(PUBLIC_BATCH, lengths=objective.lengths(examples)))
+        order = list(ByLength(objective.lengths(examples), PUBLIC_BATCH, seed=0))
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=5e-5)
     objective.train()
     for begin in range(0, len(order), PUBLIC_BATCH):
-        batch = objective.collate([examples[index] for index in order[begin : begin + PUBLIC_BATCH]])
+        batch = objective.collate([(index, examples[index]) for index in order[begin : begin + PUBLIC_BATCH]])
         optimizer.zero_grad()
         objective(**batch)["loss"].backward()
         optimizer.step()

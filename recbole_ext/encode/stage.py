@@ -20,8 +20,8 @@ from recbole_ext.encode.encoder import (
     describe_modules,
     load_encoder,
 )
-from recbole_ext.encode.key_values import load_key_value_encoder, render_key_values
 from recbole_ext.encode.item_file import locate_item_file
+from recbole_ext.encode.key_values import load_key_value_encoder, render_key_values
 from recbole_ext.encode.shards import ShardFolder
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import ConfigurationError, EncoderError, SourceDataError, StoreError

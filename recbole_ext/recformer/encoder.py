@@ -108,14 +108,16 @@ class BehaviourEncoder(nn.Module):
         mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         return (hidden * mask).sum(1) / mask.sum(1)
 
-    def encode_sequences(self, tokens: ItemTokens, sequences: list[np.ndarray], batch_tokens: int = 8192) -> torch.Tensor:
+    def encode_sequences(
+        self, tokens: ItemTokens, sequences: list[np.ndarray], batch_tokens: int = 8192
+    ) -> torch.Tensor:
         """Pooled vectors of many sequences without gradient, ``[sequences, width]``, on the encoder's device.
 
         Sequences of similar length go together, ``batch_tokens`` tokens in a forward pass.
         """
         import numpy as np
 
-        was_training, device = self.training, self.words.weight.device
+        was_training, device = self.base.training, self.words.weight.device
         self.eval()
         lengths = tokens.lengths(sequences)
         order = np.argsort(-lengths, kind="stable")
@@ -211,7 +213,9 @@ def load_behaviour_encoder(
         ) from error
     items = reading.get("max_items", max_items or 50)
     if max_items not in (None, items):
-        raise EncoderError(f"encoder {source.name!r} was tuned on sequences of {items} items: set max_items to {items}.")
+        raise EncoderError(
+            f"encoder {source.name!r} was tuned on sequences of {items} items: set max_items to {items}."
+        )
     encoder = BehaviourEncoder(base, items, pooling or reading.get("pooling") or _published_pooling(source))
     if reading:
         encoder.restore_added_embeddings(Path(source.location))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
@@ -30,6 +31,7 @@ class RECFORMER(SequentialRecommender):
     ``temperature`` (section 2.4). Left out of the public code: the linear schedule of the learning rate.
     """
 
+    input_type = InputType.POINTWISE
     training_samples = "text"
     """It reads users' histories through its own trainer; see :func:`recbole_ext.training.choose_data_path`."""
 

@@ -32,7 +32,9 @@ def paper_section(table: pd.DataFrame, runs: Mapping[Group, list[Record]]) -> Se
     columns = [Column(key, key.capitalize(), numeric=False) for key in GROUP_KEYS]
     columns += [Column("n_seeds", "Seeds"), Column("ours", "Here"), Column("paper", "Paper")]
     columns += [Column("difference", "Difference (points)")]
-    return Section("paper", "Beside the paper", _TEXT, {"NDCG@5 over none, here and in the paper.": Sheet(columns, rows)})
+    return Section(
+        "paper", "Beside the paper", _TEXT, {"NDCG@5 over none, here and in the paper.": Sheet(columns, rows)}
+    )
 
 
 def _row(row: Mapping[str, object], ours: str, runs: Mapping[Group, Sequence[Record]]) -> Row:

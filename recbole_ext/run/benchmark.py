@@ -158,11 +158,6 @@ class Benchmark(_Part):
         budgets = {name: len(init.search) for name, init in self.initialisations.items()}
         if len(set(budgets.values())) > 1:
             raise ValueError(f"every initialisation needs the same number of search points, got {budgets}")
-        for model in self.models:
-            if not self.initialisations_of(model):
-                raise ValueError(
-                    f"{model} is made of item vectors; add an initialisation with 'encoder' or 'store'"
-                )
         return self
 
     @model_validator(mode="after")
@@ -185,6 +180,9 @@ class Benchmark(_Part):
                     f"initialisations.{name}.finetune: needs RECFORMER among the models, with an initialisation "
                     f"{init.finetune!r} that has an encoder"
                 )
+        for model in self.models:
+            if not self.initialisations_of(model):
+                raise ValueError(f"{model} is made of item vectors; add an initialisation with 'encoder' or 'store'")
         return self
 
     def initialisations_of(self, model: str) -> list[str]:
@@ -194,7 +192,8 @@ class Benchmark(_Part):
         """
         if model not in self.models:
             return []
-        names = (self.only[model].initialisations if model in self.only else None) or list(self.initialisations)
+        wanted = (self.only[model].initialisations if model in self.only else None) or self.initialisations
+        names = [name for name in self.initialisations if name in wanted]
         if reads_text(model):
             return [name for name in names if self.initialisations[name].encoder]
         vectors_alone = needs_item_vectors(model, {**self.config, **self.models[model]})

@@ -44,7 +44,9 @@ def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport
     with executor_of(benchmark) as executor:
         # These make the stores of `finetune`, which the others' records are fingerprinted by.
         failed = run_all([spec for spec in search if spec.exports], executor, "fine-tuning")
-        failed += run_all([spec for spec in search if spec not in failed], executor, "searching" if searching else "running")
+        failed += run_all(
+            [spec for spec in search if spec not in failed], executor, "searching" if searching else "running"
+        )
         chosen = chosen_candidates(search)
         rest = [
             spec

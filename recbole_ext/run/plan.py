@@ -100,7 +100,9 @@ def _store_steps(benchmark: Benchmark, dataset: str, size: DatasetSize | None) -
         if init.tune:
             tuned = Path(encoder_path(benchmark, dataset, name))
             done = (tuned / "tuning.json").is_file()
-            yield Step(f"tune {tuned.name}", f"{', '.join(init.tune.sources_of(dataset))}, {init.encoder}", int(not done))
+            yield Step(
+                f"tune {tuned.name}", f"{', '.join(init.tune.sources_of(dataset))}, {init.encoder}", int(not done)
+            )
         store = store_path(benchmark, dataset, name)
         made_by = f": {init.made_by.format(dataset=dataset)}" if init.made_by else ""
         if store.exists():

@@ -36,7 +36,9 @@ class PrefixLoader:
         for batch in self.samples:
             lengths = batch[self.length_field].numpy()
             by_length = np.argsort(lengths, kind="stable")
-            parts = [self.part(batch[order]) for order in split_by_sum(by_length, lengths[by_length], POSITIONS_PER_PART)]
+            parts = [
+                self.part(batch[order]) for order in split_by_sum(by_length, lengths[by_length], POSITIONS_PER_PART)
+            ]
             yield [part for part in parts if len(part[TARGET_ROW])]
 
     def part(self, samples: Interaction) -> Interaction:
@@ -65,7 +67,9 @@ class MaskedPrefixLoader(PrefixLoader):
         super().__init__(samples)
         config = samples.config
         self.masked_list = config["MASK_ITEM_SEQ"]
-        self.masked_index, self.items, self.negatives = (config[key] for key in ("MASK_INDEX", "POS_ITEMS", "NEG_ITEMS"))
+        self.masked_index, self.items, self.negatives = (
+            config[key] for key in ("MASK_INDEX", "POS_ITEMS", "NEG_ITEMS")
+        )
         self.item_list, self.negative_item = self.list_fields[0], config["NEG_PREFIX"] + self._dataset.iid_field
         self.list_fields = [self.masked_list]
 

@@ -65,9 +65,7 @@ def read_corpus(
             )
         histories = training_histories(name, data_path, settings)
         offset = len(all_attributes) + 1
-        found = [
-            np.array([with_text[item] + offset for item in history if item in with_text]) for history in histories
-        ]
+        found = [np.array([with_text[item] + offset for item in history if item in with_text]) for history in histories]
         usable = [sequence for sequence in found if len(sequence) > 1]
         if not usable:
             raise TuningError(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recbole_ext.errors import ConfigurationError
 
+
 class TuneSettings(BaseModel):
     """One behaviour tuning. Defaults are RECFORMER's pre-training where it has the setting."""
 

@@ -94,9 +94,7 @@ def tune(
 
     from recbole_ext.tune.objectives import OBJECTIVES
 
-    objective = OBJECTIVES[settings.objective].build(
-        source, corpus, settings, Path(checkpoint) if checkpoint else None
-    )
+    objective = OBJECTIVES[settings.objective].build(source, corpus, settings, Path(checkpoint) if checkpoint else None)
     if settings.gradient_checkpointing:
         objective.enable_gradient_checkpointing()
     training, held_out = split_sequences(corpus, settings)
@@ -152,6 +150,7 @@ def _train(
     objective: Any, examples: list[np.ndarray], held_out: list[np.ndarray], settings: TuneSettings, partial: Path
 ) -> tuple[list[dict[str, float]], float]:
     """Train to the end, from the last checkpoint in ``partial`` if there is one; the log and the seconds it took."""
+    import torch
     from transformers.trainer_utils import get_last_checkpoint, set_seed
 
     from recbole_ext.tune.trainer import build_trainer, or_say_what_to_lower
@@ -164,7 +163,9 @@ def _train(
     if last:
         log.info("going on from %s", last)
     began = time.perf_counter()
-    or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=last))
+    # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
+    with torch.autograd.set_detect_anomaly(False):
+        or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=last))
     seconds = time.perf_counter() - began
     if trainer.is_world_process_zero():
         objective.to("cpu")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from recbole_ext.errors import TuningError
 from recbole_ext.tune.objectives import Objective
@@ -18,7 +18,11 @@ from recbole_ext.tune.settings import TuneSettings
 
 
 class Examples(Dataset):
-    """Arrays of item rows; what they hold as tokens is put together by the objective's ``collate``."""
+    """Arrays of item rows, each with the number of its draw.
+
+    Number ``n`` is example ``n % len(examples)`` in epoch ``n // len(examples)``: all that ``collate`` draws follows from
+    it, so that a resumed training draws what an undisturbed one does.
+    """
 
     def __init__(self, examples: list[np.ndarray]) -> None:
         self.examples = examples
@@ -26,8 +30,28 @@ class Examples(Dataset):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.examples[index]
+    def __getitem__(self, draw: int) -> tuple[int, np.ndarray]:
+        return draw, self.examples[draw % len(self.examples)]
+
+
+class ByLength(Sampler[int]):
+    """Draws of an epoch in random order, those of similar length in the same batch."""
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + 1000 * self.epoch)
+        first = self.epoch * len(self.lengths)
+        self.epoch += 1
+        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+        return iter([first + index for index in order])
 
 
 class ObjectiveTrainer(Trainer):
@@ -35,11 +59,8 @@ class ObjectiveTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = train_dataset if train_dataset is not None else self.train_dataset
-        lengths = self.data_collator.__self__.lengths(dataset.examples)
-        generator = torch.Generator().manual_seed(self.args.seed)
-        return LengthGroupedSampler(
-            self.args.train_batch_size * self.args.gradient_accumulation_steps, lengths=lengths, generator=generator
-        )
+        objective = self.accelerator.unwrap_model(self.model)
+        return ByLength(objective.lengths(dataset.examples), self.args.train_batch_size, self.args.seed)
 
     def prediction_step(self, model: Any, inputs: Any, *_: Any, **__: Any) -> tuple[Any, None, None]:
         with torch.no_grad(), self.compute_loss_context_manager():

@@ -34,10 +34,17 @@ def test_both_sides_are_trained_and_recorded_once(
     result = run_quality(["tiny"], ["SASRec"], 2, 2, 2, str(atomic_folder), out, "test")
     records = [json.loads(path.read_text()) for path in (tmp_path / "quality" / "runs").glob("*.json")]
     ways = sorted((r["protocol"], r["training_samples"], r["seed"]) for r in records)
-    assert ways == [("recbole-ext", "user", 42), ("recbole-ext", "user", 43), ("stock", "prefix", 42), ("stock", "prefix", 43)]
+    assert ways == [
+        ("recbole-ext", "user", 42),
+        ("recbole-ext", "user", 43),
+        ("stock", "prefix", 42),
+        ("stock", "prefix", 43),
+    ]
     (row,) = result["comparisons"]
     by_side = {side: [r["test"]["ndcg@10"] for r in records if r["protocol"] == side] for side in row["scores"]}
-    assert {side: sorted(values) for side, values in row["scores"].items()} == {k: sorted(v) for k, v in by_side.items()}
+    assert {side: sorted(values) for side, values in row["scores"].items()} == {
+        k: sorted(v) for k, v in by_side.items()
+    }
     assert row["epochs_to_stocks_best_validation"]["stock"] in (1.0, 2.0)
     assert "tiny | SASRec" in quality_table(result)[2]
 

@@ -146,7 +146,9 @@ def test_a_saved_encoder_loads_as_it_was_and_by_from_pretrained(
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
-def test_a_public_checkpoint_loads_without_conversion(longformer: Any, tiny_encoders: Any, tmp_path: Path, suffix: str) -> None:
+def test_a_public_checkpoint_loads_without_conversion(
+    longformer: Any, tiny_encoders: Any, tmp_path: Path, suffix: str
+) -> None:
     encoder, tokenizer = longformer
     state = {**encoder.state_dict(), "item_embedding.weight": torch.zeros(3, 32)}
     state["longformer.embeddings.position_ids"] = torch.arange(300).unsqueeze(0)

@@ -44,9 +44,11 @@ def test_an_attribute_is_cut_and_the_next_one_kept(tokens: ItemTokens, tokenizer
 def test_a_sequence_is_its_newest_items_newest_first_after_a_start_token(tokens: ItemTokens, tokenizer: Any) -> None:
     batch = tokens.batch([np.array([4, 1, 2, 3, 2]), np.array([2])])
     ids = batch["input_ids"][0]
-    expected = [tokenizer.cls_token_id, *tokens.ids[tokens.offset[2] : tokens.offset[3]], *tokens.ids[
-        tokens.offset[2] : tokens.offset[3]
-    ]]
+    expected = [
+        tokenizer.cls_token_id,
+        *tokens.ids[tokens.offset[2] : tokens.offset[3]],
+        *tokens.ids[tokens.offset[2] : tokens.offset[3]],
+    ]
     assert ids.tolist() == expected  # items 2, 3 (no text), 2: the maximum of three
     assert batch["item_position_ids"][0].tolist() == [0, 1, 1, 3, 3]
     assert batch["token_type_ids"][0].tolist() == [START, KEY, VALUE, KEY, VALUE]

@@ -17,8 +17,8 @@ from recbole_ext.tune.settings import TuneSettings
 class Objective(nn.Module, ABC):
     """An encoder with the loss that tunes it.
 
-    An example is one array of item rows (a user's sequence, or a pair); :meth:`collate` makes a batch of examples into
-    the arguments of ``forward``, which returns ``{"loss": scalar}`` and whatever else is worth logging.
+    An example is one array of item rows (a user's sequence, or a pair); :meth:`collate` makes a batch of numbered
+    examples into the arguments of ``forward``, which returns ``{"loss": scalar}`` and whatever else is worth logging.
 
     Attributes:
         tokens_read: tokens (without padding) that batches have held so far, for the speed in the report.
@@ -51,8 +51,8 @@ class Objective(nn.Module, ABC):
         """Tokens of each example; those of similar length go together."""
 
     @abstractmethod
-    def collate(self, examples: list[np.ndarray]) -> dict[str, Any]:
-        """The arguments of ``forward`` for a batch; random where the objective is."""
+    def collate(self, numbered: list[tuple[int, np.ndarray]]) -> dict[str, Any]:
+        """The arguments of ``forward`` for a batch; what is random follows from the seed and the first number."""
 
     @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]: ...

@@ -13,7 +13,9 @@ from recbole_ext.recformer.item_tokens import Batch
 REPLACED, RANDOM = 0.8, 0.1  # the rest of the chosen tokens stay as they are (Devlin et al., 2019)
 
 
-def mask_words(batch: Batch, probability: float, mask_id: int, vocabulary: int) -> tuple[Tensor, Tensor]:
+def mask_words(
+    batch: Batch, probability: float, mask_id: int, vocabulary: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Hide whole words at random: each with ``probability``, at least one in every sequence that has any.
 
     Args:
@@ -27,14 +29,14 @@ def mask_words(batch: Batch, probability: float, mask_id: int, vocabulary: int) 
     n_words = int(word.max()) + 1
     if n_words < 1:
         return ids, torch.zeros_like(ids, dtype=torch.bool)
-    chance = torch.rand(len(word), n_words)
+    chance = torch.rand(len(word), n_words, generator=generator)
     chance[torch.arange(n_words) > word.max(dim=1).values.unsqueeze(-1)] = 1.0
     chance[torch.arange(len(word)), chance.argmin(dim=1)] = 0.0
     hidden = (chance.gather(1, word.clamp_min(0)) < probability) & (word >= 0)
-    fate = torch.rand(ids.shape)
+    fate = torch.rand(ids.shape, generator=generator)
     masked = torch.where(hidden & (fate < REPLACED), mask_id, ids)
     random = hidden & (fate >= REPLACED) & (fate < REPLACED + RANDOM)
-    return torch.where(random, torch.randint(vocabulary, ids.shape), masked), hidden
+    return torch.where(random, torch.randint(vocabulary, ids.shape, generator=generator), masked), hidden
 
 
 class LanguageModelHead(nn.Module):

@@ -38,7 +38,9 @@ class Pairs(Objective):
         limit = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
         ids = model.tokenizer(corpus.texts, truncation=True, max_length=limit)["input_ids"]
         if not hasattr(model[0], "auto_model"):
-            raise EncoderError(f"encoder {source.name!r} begins with {type(model[0]).__name__}, not with a transformer.")
+            raise EncoderError(
+                f"encoder {source.name!r} begins with {type(model[0]).__name__}, not with a transformer."
+            )
         model[0].auto_model.get_input_embeddings().weight.requires_grad_(not settings.freeze_words)
         return cls(model, [[], *ids], settings)
 
@@ -53,9 +55,10 @@ class Pairs(Objective):
     def lengths(self, examples: list[np.ndarray]) -> list[int]:
         return [sum(len(self.token_ids[row]) for row in pair) for pair in examples]
 
-    def collate(self, examples: list[np.ndarray]) -> dict[str, Any]:
-        first, second = np.stack(examples).T
-        return {"first": self._batch(first), "second": self._batch(second), "rows": torch.from_numpy(np.stack(examples))}
+    def collate(self, numbered: list[tuple[int, np.ndarray]]) -> dict[str, Any]:
+        pairs = np.stack([pair for _, pair in numbered])
+        first, second = pairs.T
+        return {"first": self._batch(first), "second": self._batch(second), "rows": torch.from_numpy(pairs)}
 
     def forward(self, first: dict[str, Tensor], second: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
         vectors = [self.model(dict(batch))["sentence_embedding"] for batch in (first, second)]

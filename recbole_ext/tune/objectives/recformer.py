@@ -53,9 +53,7 @@ class Recformer(Objective):
             encoder.load_checkpoint(checkpoint)
         encoder.words.weight.requires_grad_(not settings.freeze_words)
         longest = min(settings.max_tokens, encoder.longest)
-        tokens = ItemTokens.of(
-            corpus.attributes, tokenizer, settings.attribute_tokens, settings.max_items, longest
-        )
+        tokens = ItemTokens.of(corpus.attributes, tokenizer, settings.attribute_tokens, settings.max_items, longest)
         return cls(encoder, tokenizer, tokens, settings)
 
     @property
@@ -68,9 +66,11 @@ class Recformer(Objective):
     def lengths(self, examples: list[np.ndarray]) -> list[int]:
         return self.tokens.lengths(examples).tolist()
 
-    def collate(self, examples: list[np.ndarray]) -> dict[str, Any]:
+    def collate(self, numbered: list[tuple[int, np.ndarray]]) -> dict[str, Any]:
         """``context`` and ``item`` batches, each with its masked twin, and the rows of the items, ``[B]``."""
-        cuts = [int(torch.randint(max(1, (len(e) - 1) // 2), len(e), ())) for e in examples]
+        examples = [example for _, example in numbered]
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + numbered[0][0])
+        cuts = [int(torch.randint(max(1, (len(e) - 1) // 2), len(e), (), generator=generator)) for e in examples]
         contexts = [example[:cut] for example, cut in zip(examples, cuts, strict=True)]
         targets = [example[cut : cut + 1] for example, cut in zip(examples, cuts, strict=True)]
         arguments: dict[str, Any] = {"item_rows": torch.from_numpy(np.concatenate(targets))}
@@ -80,7 +80,7 @@ class Recformer(Objective):
             if self.masks:
                 assert self.tokens.mask_id is not None
                 batch["masked_ids"], batch["hidden"] = mask_words(
-                    batch, self.settings.mask_probability, self.tokens.mask_id, len(self.tokenizer)
+                    batch, self.settings.mask_probability, self.tokens.mask_id, len(self.tokenizer), generator
                 )
             arguments[name] = batch
         return arguments
