@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "SASRec": {"learning_rate": 1e-3, "train_batch_size": 512, "epochs": 100},
-    "BERT4Rec": {"learning_rate": 2e-3, "train_batch_size": 512, "epochs": 30},
+    "BERT4Rec": {"learning_rate": 2e-3, "train_batch_size": 512, "epochs": 15},
 }
 """What differs from RecBole's defaults and this package's protocol: both sides train with it."""
 

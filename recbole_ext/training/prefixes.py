@@ -34,11 +34,7 @@ class PrefixLoader:
 
     def __iter__(self) -> Iterator[list[Interaction]]:
         for batch in self.samples:
-            lengths = batch[self.length_field].numpy()
-            by_length = np.argsort(lengths, kind="stable")
-            parts = [
-                self.part(batch[order]) for order in split_by_sum(by_length, lengths[by_length], POSITIONS_PER_PART)
-            ]
+            parts = [self.part(batch[part]) for part in parts_by_length(batch[self.length_field].numpy())]
             yield [part for part in parts if len(part[TARGET_ROW])]
 
     def part(self, samples: Interaction) -> Interaction:
@@ -54,6 +50,18 @@ class PrefixLoader:
             TARGET_ROW: torch.arange(len(samples)),
             TARGET_POSITION: samples[self.length_field] - 1,
         }
+
+
+def parts_by_length(lengths: np.ndarray) -> list[np.ndarray]:
+    """Samples of a batch in parts, by rising length: none is padded to more than twice its own length.
+
+    Args:
+        lengths: of each sample's history, ``[samples]``.
+    """
+    by_length = np.argsort(lengths, kind="stable")
+    doublings = np.ceil(np.log2(lengths[by_length]))
+    parts = np.split(by_length, np.flatnonzero(np.diff(doublings)) + 1)
+    return [piece for part in parts for piece in split_by_sum(part, lengths[part], POSITIONS_PER_PART)]
 
 
 class MaskedPrefixLoader(PrefixLoader):

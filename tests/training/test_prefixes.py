@@ -6,10 +6,12 @@ import random
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training.prefixes import parts_by_length
 
 Build = Callable[..., SimpleNamespace]
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
@@ -65,14 +67,20 @@ def test_a_whole_training_without_dropout_follows_recboles(build: Build, model: 
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
-def test_parts_hold_samples_of_similar_length_trimmed_to_their_longest(build: Build, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("recbole_ext.training.prefixes.POSITIONS_PER_PART", 100)
+def test_parts_are_trimmed_to_their_longest_and_padded_to_no_more_than_twice(build: Build) -> None:
     built = build("SASRec", MAX_ITEM_LIST_LENGTH=30, train_batch_size=64, training_samples="prefix")
     path = choose_data_path(built.config, built.model, built.loaders)
     parts = next(iter(path.train))
     assert len(parts) > 2
     for part in parts:
-        assert part["item_id_list"].shape[1] == int(part["item_length"].max())
-    longest = [int(part["item_length"].max()) for part in parts]
-    assert longest == sorted(longest)
+        lengths = part["item_length"]
+        assert part["item_id_list"].shape[1] == int(lengths.max()) < 2 * int(lengths.min())
     assert sum(len(part["item_id"]) for part in parts) == 64
+
+
+def test_long_batches_are_cut_so_that_memory_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbole_ext.training.prefixes.POSITIONS_PER_PART", 100)
+    lengths = np.full(40, 10)
+    parts = parts_by_length(lengths)
+    assert len(parts) == 4 and max(map(len, parts)) <= 11
+    assert sorted(np.concatenate(parts)) == list(range(40))
