@@ -88,8 +88,8 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     source = config["item_embedding"]
     if not source:
         raise AttachError(
-            f"item_embedding: {config['model']} is made of item vectors and needs a store: name one with this key, in a "
-            "benchmark by an initialisation with `encoder` or `store`."
+            f"item_embedding: {config['model']} is made of item vectors and needs a store: name one with this key, "
+            "in a benchmark by an initialisation with `encoder` or `store`."
         )
     policy = _choice(config, "item_embedding_missing", MISSING)
     store = source if isinstance(source, ItemEmbeddingStore) else ItemEmbeddingStore.load(Path(source))
@@ -98,9 +98,7 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     rows = store.rows(tokens)
     covered = rows >= 0
     coverage = Coverage(len(tokens), int(covered.sum()), int((~covered).sum()))
-    log.info(
-        "item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name
-    )
+    log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
     _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
     return _fill_missing(vectors, covered, policy, config["seed"]), coverage

@@ -115,9 +115,7 @@ class Benchmark(_Part):
             raise ValueError(f"every initialisation needs the same number of search points, got {budgets}")
         for model in self.models:
             if not self.initialisations_of(model):
-                raise ValueError(
-                    f"{model} is made of item vectors; add an initialisation with 'encoder' or 'store'"
-                )
+                raise ValueError(f"{model} is made of item vectors; add an initialisation with 'encoder' or 'store'")
         return self
 
     def initialisations_of(self, model: str) -> list[str]:

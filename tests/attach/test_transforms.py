@@ -94,7 +94,20 @@ def test_the_order_of_items_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["centre", {"pca": 0}, {"pca": 9}, {"pca": "8"}, {"pca": True}, {"select": 9}, {"select": 0}, {"scale": 0}, {"scale": -1}, {"l2": 3}, 7]
+    "step",
+    [
+        "centre",
+        {"pca": 0},
+        {"pca": 9},
+        {"pca": "8"},
+        {"pca": True},
+        {"select": 9},
+        {"select": 0},
+        {"scale": 0},
+        {"scale": -1},
+        {"l2": 3},
+        7,
+    ],
 )
 def test_a_wrong_transform_is_an_error_that_names_the_key(step: object) -> None:
     with pytest.raises(ConfigurationError, match="item_embedding_transform"):

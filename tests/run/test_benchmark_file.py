@@ -60,7 +60,8 @@ def test_presets_after_papers_go_into_the_same_table_with_the_same_budget(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     own, amazon = load_benchmark(Path(preset)), load_benchmark(Path("amazon.yaml"))
-    assert (own.name, own.datasets, own.seeds, own.config) == (amazon.name, amazon.datasets, amazon.seeds, amazon.config)
+    for key in ("name", "datasets", "seeds", "config"):
+        assert getattr(own, key) == getattr(amazon, key)
     budgets = {len(benchmark.candidates(init)) for benchmark in (own, amazon) for init in benchmark.initialisations}
     assert budgets == {2}
 

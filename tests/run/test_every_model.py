@@ -42,9 +42,7 @@ ON_VECTORS = [name for name, own in OWN_MODELS.items() if own.needs_item_vectors
 
 
 @pytest.fixture
-def runs(
-    described: Callable[..., Path], store_of: Callable[..., Path], tmp_path: Path
-) -> Callable[..., list[RunSpec]]:
+def runs(described: Callable[..., Path], store_of: Callable[..., Path], tmp_path: Path) -> Callable[..., list[RunSpec]]:
     """``runs(model, **keys)``: the runs of one model in a benchmark of a random and a store's initialisation."""
 
     def runs(model: str, **keys: Any) -> list[RunSpec]:
