@@ -88,8 +88,8 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     source = config["item_embedding"]
     if not source:
         raise AttachError(
-            f"item_embedding: {config['model']} is made of item vectors and needs a store: name one with this key, in a "
-            "benchmark by an initialisation with `encoder` or `store`."
+            f"item_embedding: {config['model']} is made of item vectors and needs a store: name one with this key, "
+            "in a benchmark by an initialisation with `encoder` or `store`."
         )
     policy = _choice(config, "item_embedding_missing", MISSING)
     store = source if isinstance(source, ItemEmbeddingStore) else ItemEmbeddingStore.load(Path(source))

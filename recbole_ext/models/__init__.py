@@ -56,14 +56,13 @@ def model_class(name: str) -> Any:
     Raises:
         ConfigurationError: there is no such model; suggests the closest.
     """
+    if name not in model_names():
+        raise no_such_model(name)
     if name in OWN_MODELS:
         return getattr(import_module(OWN_MODELS[name].module), name)
     from recbole.utils import get_model
 
-    try:
-        return get_model(name)
-    except (ValueError, AttributeError) as error:
-        raise no_such_model(name) from error
+    return get_model(name)
 
 
 def reads_text(name: str) -> bool:
@@ -129,5 +128,5 @@ def no_such_model(name: str) -> ConfigurationError:
     """The error for a name that is no model's."""
     names = model_names()
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(names)}."
-    return ConfigurationError(f"models: neither RecBole nor this package has a model {name!r}. {hint}")
+    hint = f"Did you mean {close[0]}?" if close else f"They have {', '.join(names)}."
+    return ConfigurationError(f"models: RecBole and this package have no model {name!r}. {hint}")

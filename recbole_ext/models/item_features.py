@@ -39,7 +39,7 @@ class FeaturesAndVectors(nn.Module):
         self.project = nn.Linear(vectors.shape[1], width)
 
     def forward(self, users: Any, items: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
-        """RecBole's sparse and dense embeddings of ``items``, ``[batch, length]``: ``[batch, length, fields, width]``."""
+        """Sparse and dense embeddings of ``items``, ``[batch, length]``: ``[batch, length, fields, width]`` each."""
         sparse, dense = self.fields(users, items)
         if items.numel() < len(self.vectors):
             projected = self.project(self.vectors[items])

@@ -47,7 +47,7 @@ class FromItemVectors:
         parametrize.register_parametrization(self.item_embedding, "weight", self.item_function(vectors, config))
 
     def item_function(self, vectors: torch.Tensor, config: Any) -> Frozen:
-        """The parametrization that makes item rows, ``[n_items - 1, width]``, of ``vectors``, ``[n_items - 1, dim]``."""
+        """What makes the item rows, ``[n_items - 1, width]``, of ``vectors``, ``[n_items - 1, dim]``."""
         raise NotImplementedError
 
     def scored_items(self) -> torch.Tensor:

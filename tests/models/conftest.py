@@ -30,7 +30,7 @@ def build_on_vectors(
     """``build`` with the key ``item_embedding`` set to the store; adds the vectors in the dataset's order of items."""
 
     def build_on_vectors(model: str, **settings: Any) -> SimpleNamespace:
-        built = build(model, **{"item_embedding": store, **settings})
+        built = build(model, **{"item_embedding": store, "MAX_ITEM_LIST_LENGTH": 12, **settings})
         tokens = [str(token) for token in built.dataset.field2id_token["item_id"][1:]]
         built.vectors = store.embeddings[store.rows(tokens)]
         return built

@@ -54,6 +54,18 @@ def test_presets_load_by_name(preset: str, tmp_path: Path, monkeypatch: pytest.M
     assert benchmark.initialisations["minilm"].encoder == "minilm"
 
 
+@pytest.mark.parametrize("preset", ["amazon-plm.yaml", "amazon-initialisations.yaml"])
+def test_presets_after_papers_go_into_the_same_table_with_the_same_budget(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own, amazon = load_benchmark(Path(preset)), load_benchmark(Path("amazon.yaml"))
+    for key in ("name", "datasets", "seeds", "config"):
+        assert getattr(own, key) == getattr(amazon, key)
+    budgets = {len(benchmark.candidates(init)) for benchmark in (own, amazon) for init in benchmark.initialisations}
+    assert budgets == {2}
+
+
 def test_a_file_of_the_users_own_goes_before_a_preset_of_that_name(
     described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +81,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"initialisations": {"a": {"encodr": "x"}}}, r"initialisations\.a\.encodr: unknown key\. Did you mean 'encoder'"),
     ({"initialisations": {"a": {"encoder": "x", "store": "y"}}}, "initialisations.a: give 'encoder' or 'store'"),
     ({"models": ["SASRek"]}, r"no model 'SASRek'\. Did you mean SASRec\?"),
-    ({"models": ["xyz"]}, r"no model 'xyz'\. It has .*SASRec"),
+    ({"models": ["xyz"]}, r"no model 'xyz'\. They have .*SASRec"),
     ({"models": ["../overall"]}, r"models: '\.\./overall' can't be part of a file name"),
     ({"models": [{"SASRec": {}}]}, "models: Input should be a valid dictionary"),
     ({"config": {"lerning_rate": 1}}, r"config: no key 'lerning_rate'.* Did you mean 'learning_rate'\?"),
