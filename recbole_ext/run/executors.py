@@ -111,9 +111,7 @@ class RayTasks:
         import ray
 
         try:
-            ray.init(
-                address=self._address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
-            )
+            ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigurationError(
                 f"ray_address: no Ray cluster at {self._address or 'RAY_ADDRESS'}: {error}. Start one with "

@@ -114,7 +114,9 @@ def build_config(spec: RunSpec) -> Any:
     require_dataset(spec.dataset, spec.config["data_path"])
     settings = dict(spec.config)
     settings.setdefault("show_progress", sys.stderr.isatty())
-    if "CUDA_VISIBLE_DEVICES" in os.environ:  # who gave this process its GPUs, such as Ray; RecBole would take the first
+    if (
+        "CUDA_VISIBLE_DEVICES" in os.environ
+    ):  # who gave this process its GPUs, such as Ray; RecBole would take the first
         settings.setdefault("gpu_id", os.environ["CUDA_VISIBLE_DEVICES"])
     settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
     with without_command_line():
