@@ -81,7 +81,7 @@ def leaderboard_sheet(
         cells += [_metric_cell(row[m], row[f"{m}_std"], place[m][position]) for m in metrics]
         cells += [percent_cell(row[f"{metric}_improvement_%"]) for metric in improvements]
         cells += [_p_cell(row["p_holm"]), _mark_cell(row["mark"])]
-        rows.append(Row(cells, _runs_of(row, runs)))
+        rows.append(Row(cells, runs_of(row, runs)))
     return Sheet(columns, rows)
 
 
@@ -107,7 +107,7 @@ def costs_sheet(costs: pd.DataFrame, runs: Mapping[Group, list[Record]]) -> Shee
     for row in costs.to_dict("records"):
         cells = [text_cell(row[key]) for key in GROUP_KEYS]
         cells += [number_cell(row[name], decimals) for name, (_, decimals) in formats.items()]
-        rows.append(Row(cells, _runs_of(row, runs)))
+        rows.append(Row(cells, runs_of(row, runs)))
     return Sheet(columns, rows)
 
 
@@ -162,5 +162,5 @@ def _mark_cell(mark: str | None) -> Cell:
     return Cell(f"{MARKS[mark]} {mark}", mark, tone=mark if mark in ("better", "worse") else "")
 
 
-def _runs_of(row: Mapping[Any, Any], runs: Mapping[Group, list[Record]]) -> list[Record]:
+def runs_of(row: Mapping[Any, Any], runs: Mapping[Group, list[Record]]) -> list[Record]:
     return runs.get((row["dataset"], row["model"], row["init"], row["mode"], row["protocol"]), [])

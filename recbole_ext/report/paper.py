@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
-from recbole_ext.report.cells import Column, Row, Sheet, number_cell, percent_cell, text_cell
+from recbole_ext.report.cells import Column, Row, Sheet, number_cell, percent_cell, runs_of, text_cell
 from recbole_ext.report.records import GROUP_KEYS, Group, Record
 from recbole_ext.report.sections import Section
 
@@ -37,10 +38,8 @@ def paper_section(table: pd.DataFrame, runs: Mapping[Group, list[Record]]) -> Se
     )
 
 
-def _row(row: Mapping[str, object], ours: str, runs: Mapping[Group, Sequence[Record]]) -> Row:
-    group = tuple(str(row[key]) for key in GROUP_KEYS)
-    gain, paper = float(str(row[ours])), GAINS[str(row["dataset"])]
-    cells = [text_cell(key) for key in group]
-    cells += [number_cell(float(str(row["n_seeds"])), 0), percent_cell(gain), percent_cell(paper, decimals=2)]
-    cells += [number_cell(gain - paper, 1)]
-    return Row(cells, list(runs.get(group, [])))  # type: ignore[call-overload]
+def _row(row: Mapping[Any, Any], ours: str, runs: Mapping[Group, list[Record]]) -> Row:
+    gain, paper = row[ours], GAINS[row["dataset"]]
+    cells = [text_cell(row[key]) for key in GROUP_KEYS] + [number_cell(row["n_seeds"], 0)]
+    cells += [percent_cell(gain), percent_cell(paper, decimals=2), number_cell(gain - paper, 1)]
+    return Row(cells, runs_of(row, runs))

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.report.cells import Cell, Column, Row, Sheet, metric_title, plain_sheet, text_cell
+from recbole_ext.report.cells import Cell, Column, Row, Sheet, metric_title, plain_sheet, runs_of, text_cell
 from recbole_ext.report.leaderboard import headline_metrics, places
 from recbole_ext.report.ranks import metric_of_ranks
 from recbole_ext.report.records import GROUP_KEYS, Group, Record, grouped
@@ -101,7 +101,8 @@ def add_popularity(
                 continue
             datasets.setdefault(group[0], popularity)
         if by_seed:
-            rows[group] = pd.DataFrame(by_seed).mean(skipna=False).to_dict()
+            means = pd.DataFrame(by_seed).mean(skipna=False)
+            rows[group] = {str(column): float(value) for column, value in means.items()}
     if not rows:
         return table, None, notes
     columns = [f"{metric}_{group}" for metric in metrics for group in GROUPS]
@@ -152,7 +153,7 @@ def _results(table: pd.DataFrame, columns: Sequence[str], runs: Mapping[Group, l
         base = none.get((row["dataset"], row["model"], row["protocol"])) if row["init"] != "none" else None
         cells = [text_cell(row[key]) for key in GROUP_KEYS]
         cells += [_cell(row[c], base[c] if base else math.nan, place[c][position]) for c in columns]
-        rows.append(Row(cells, runs.get(tuple(row[key] for key in GROUP_KEYS), [])))  # type: ignore[call-overload]
+        rows.append(Row(cells, runs_of(row, runs)))
     titles = [Column(key, key.capitalize(), numeric=False) for key in GROUP_KEYS]
     titles += [Column(column, _title(column), spread=True) for column in columns]
     return Sheet(titles, rows)

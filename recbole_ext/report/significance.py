@@ -113,7 +113,7 @@ def load_ranks(folder: Path, record: Record) -> NDArray[np.integer]:
 
 def user_ndcg(ranks: NDArray[np.integer]) -> Values:
     """NDCG@10 per user, [n_users], for one relevant item per user at the 1-based ``ranks`` (0 = unranked)."""
-    return metric_of_ranks("ndcg", ranks)
+    return metric_of_ranks(f"ndcg@{CUTOFF}", ranks)
 
 
 def holm(p_values: Iterable[float]) -> list[float]:

@@ -69,7 +69,7 @@ class Initialisation(_Part):
     precision: str = "float32"
     max_tokens: int | None = None
     made_by: str | None = None
-    """The command that makes ``encoder`` or ``store``, with ``{dataset}``; ``--plan`` prints it where they are missing."""
+    """The command that makes ``encoder`` or ``store``, with ``{dataset}``; ``--plan`` prints it where it is needed."""
     search: list[Settings] = Field(default_factory=_one_empty_point, min_length=1)
     """Points that the search tries for this initialisation, each a set of keys."""
 

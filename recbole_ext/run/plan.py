@@ -77,8 +77,8 @@ def plan_lines(steps: Sequence[Step]) -> list[str]:
         "",
         *(["Missing here:", *(f"  - {line}" for line in missing)] if missing else ["Nothing is missing here."]),
         "",
-        f"Estimates for this machine ({device}, {speed / 1e9:,.0f} billion operations per second in a matrix product, of "
-        f"which training reaches {EFFICIENCY:.0%}), one step after the other: {_duration(total)} in all. Runs are "
+        f"Estimates for this machine ({device}, {speed / 1e9:,.0f} billion operations per second in a matrix product, "
+        f"of which training reaches {EFFICIENCY:.0%}), one step after the other: {_duration(total)} in all. Runs are "
         f"counted with all their epochs, which early stopping cuts short; texts with {TOKENS_OF_A_TEXT} tokens. Where "
         "a dataset is not here and its config states no number of interactions, the least that its filter allows.",
     ]

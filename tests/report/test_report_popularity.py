@@ -73,15 +73,17 @@ def test_what_is_more_popular_than_a_group_holds_as_much_as_its_definition_says(
 
 @pytest.mark.parametrize("metric", ["recall@5", "hit@5", "ndcg@5", "mrr@5", "precision@5"])
 def test_a_metric_of_ranks_is_recboles(metric: str) -> None:
+    from recbole_ext.compat import restore_numpy_aliases
+
+    restore_numpy_aliases()
     from recbole.evaluator import metrics as recboles
 
     ranks = np.array([1, 2, 5, 6, 0, 3, 50])
     name = {"recall": "Recall", "hit": "Hit", "ndcg": "NDCG", "mrr": "MRR", "precision": "Precision"}[metric[:-2]]
     config = {"topk": [5], "metric_decimal_place": 12}
     hits = ranks[:, None] == np.arange(1, 6)
-    result = getattr(recboles, name)(config).metric_info(hits) if name != "Recall" else None
-    if name in ("Recall", "NDCG"):
-        result = getattr(recboles, name)(config).metric_info(hits, np.ones(len(ranks), dtype=int))
+    relevant = [np.ones(len(ranks), dtype=int)] if name in ("Recall", "NDCG") else []
+    result = getattr(recboles, name)(config).metric_info(hits, *relevant)
     assert metric_of_ranks(metric, ranks) == pytest.approx(result[:, 4])
 
 

@@ -1,4 +1,4 @@
-"""Every dataset config says where its data come from, what makes the text, and only what RecBole or this package knows."""
+"""Every dataset config says where its data come from and what makes the text, in keys that somebody understands."""
 
 from __future__ import annotations
 

@@ -94,9 +94,7 @@ def undisturbed(grid_of: Callable[..., Path], tmp_path_factory: pytest.TempPathF
 # --- processes of this machine ---
 
 
-def test_local_processes_are_the_default_and_import_no_ray(
-    described: Callable[..., Path], tmp_path: Path, undisturbed: SimpleNamespace
-) -> None:
+def test_local_processes_are_the_default_and_import_no_ray(described: Callable[..., Path], tmp_path: Path) -> None:
     assert isinstance(executor_of(load_benchmark(described(tmp_path))), LocalProcesses)
     code = "import sys, recbole_ext.run.grid; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)

@@ -1,4 +1,4 @@
-"""The plan: every step in order, what is done, what is missing and how to get it, and estimates that grow as they should."""
+"""The plan: every step in order, what is missing and how to get it, and estimates that grow as they should."""
 
 from __future__ import annotations
 

@@ -71,9 +71,14 @@ def test_each_evaluation_draws_anew_as_recbole_does(build: Build) -> None:
 def test_a_history_is_read_once(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     built = build("SASRec", eval_args={**WHOLE, "mode": "uni10"})
     choose_data_path(built.config, built.model, built.loaders)
-    read = []
+    read: list[int] = []
     forward = built.model.forward
-    monkeypatch.setattr(built.model, "forward", lambda seq, length: read.append(len(seq)) or forward(seq, length))
+
+    def counting(seq: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        read.append(len(seq))
+        return forward(seq, length)
+
+    monkeypatch.setattr(built.model, "forward", counting)
     metrics_and_ranks(built, built.loaders.test)
     assert sum(read) == 40
 
