@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,31 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from recbole_ext.report.cells import Cell, Sheet, costs_sheet, full_leaderboard_sheet, leaderboard_sheet
+from recbole_ext.report.boards import (
+    Board,
+    RunList,
+    compares_with_none,
+    filter_choices,
+    leaderboards,
+    run_lists,
+    run_names,
+)
+from recbole_ext.report.cells import (
+    Cell,
+    Row,
+    Sheet,
+    costs_sheet,
+    full_leaderboard_sheet,
+    leaderboard_sheet,
+    metric_title,
+)
 from recbole_ext.report.figures import DOTS_PER_INCH, Drawing
 from recbole_ext.report.leaderboard import headline_metrics, improvements_of, metrics_of
 from recbole_ext.report.provenance import Provenance
 from recbole_ext.report.records import Group, Record
+from recbole_ext.report.studies import Study
+
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,10 @@ class Content:
     costs: Sheet
     provenance: Provenance
     drawings: list[Drawing]
+    studies: list[Study]
     marks: Counter[str]
+    headline: list[str]
+    runs: Mapping[Group, list[Record]]
 
     @classmethod
     def of(
@@ -38,6 +62,7 @@ class Content:
         runs: Mapping[Group, list[Record]],
         provenance: Provenance,
         drawings: Sequence[Drawing],
+        studies: Sequence[Study] = (),
     ) -> Content:
         """Lay out a leaderboard and its costs; ``runs`` are the records behind each row."""
         headline = [metric for metric in metrics_of(table) if metric in headline_metrics(table)[:2]]
@@ -47,8 +72,41 @@ class Content:
             costs=costs_sheet(costs, runs),
             provenance=provenance,
             drawings=list(drawings),
+            studies=list(studies),
             marks=Counter(table["mark"].dropna()),
+            headline=headline,
+            runs=runs,
         )
+
+
+@dataclass(frozen=True)
+class PageTables:
+    """The tables of the page and the lists that their numbers lead to."""
+
+    leaderboards: list[Board]
+    costs: Board
+    candidates: Board
+    sources: list[Board]
+    filters: dict[str, list[str]]
+    lists: dict[tuple[str, ...], RunList]
+
+    @classmethod
+    def of(cls, content: Content) -> PageTables:
+        boards = leaderboards(content.full, content.main)
+        costs = Board("costs", "What each row costs", content.costs)
+        traced = content.provenance
+        candidates = Board("candidates", "Chosen settings", traced.candidates)
+        sources = [
+            Board("datasets", "Datasets", traced.datasets),
+            Board("vectors", "Item vectors", traced.vectors),
+            Board("versions", "Versions", traced.versions),
+        ]
+        lists = run_lists([*boards, costs, candidates, *sources], content.runs)
+        shown = [board for board in sources if board.sheet.rows]
+        return cls(boards, costs, candidates, shown, filter_choices(boards), lists)
+
+    def list_of(self, row: Row) -> RunList | None:
+        return self.lists.get(run_names(row.runs))
 
 
 def render_markdown(content: Content) -> str:
@@ -56,14 +114,26 @@ def render_markdown(content: Content) -> str:
 
 
 def render_page(content: Content) -> str:
-    return _environment().get_template("index.html.j2").render(content=content)
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            content=content,
+            tables=PageTables.of(content),
+            style=(_TEMPLATES / "page.css").read_text(encoding="utf-8"),
+            script=script,
+            # the browser runs this script and no other, whatever a record or a study holds
+            script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+        )
+    )
 
 
 def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -74,9 +144,11 @@ def _environment() -> Any:
         "markdown_cell": _markdown_cell,
         "markdown_text": _markdown_text,
         "markdown_code": _markdown_code,
+        "metric_title": metric_title,
         "data_uri": _data_uri,
-        "natural_width": _natural_width,
+        "size": _size,
         "record_link": _record_link,
+        "compares_with_none": compares_with_none,
     }
     return environment
 
@@ -101,10 +173,11 @@ def _data_uri(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def _natural_width(path: Path) -> int:
+def _size(path: Path) -> dict[str, int]:
     """In CSS pixels, 96 to the inch, so that text in all figures has the same size on the page."""
-    pixels = int.from_bytes(path.read_bytes()[16:20], "big")  # the width in a PNG's first chunk
-    return round(pixels * 96 / DOTS_PER_INCH)
+    header = path.read_bytes()[16:24]  # a PNG's first chunk: width and height
+    width, height = (int.from_bytes(header[i : i + 4], "big") * 96 / DOTS_PER_INCH for i in (0, 4))
+    return {"width": round(width), "height": round(height)}
 
 
 def _record_link(record: Record) -> str:
