@@ -47,11 +47,14 @@ class Board:
         return {key: named[key] for key in GROUP_KEYS if key in named}
 
     def classes(self, column: Column) -> str:
-        """What the page's styles and script know a column by: number, key (moved beside the row's name), extra."""
+        """What the page's styles and script know a column by: number, extra, key.
+
+        A key column has no place on a narrow screen: it stands beside the row's name, or in the number of its runs.
+        """
         first = column is self.sheet.columns[0]
         kinds = {
             "number": column.numeric,
-            "key": column.name in GROUP_KEYS and not first,
+            "key": column.name in (*GROUP_KEYS, "n_seeds") and not first,
             "extra": column.name in self.extra,
         }
         return " ".join(kind for kind, applies in kinds.items() if applies)

@@ -66,7 +66,7 @@ def _load_study(path: Path) -> Study:
             raise ConfigurationError(f"{path}: key `{key}` is missing or not a text. {way_out}")
     text = path.with_name("text.md")
     return Study(
-        *(content[key] for key in _KEYS),
+        **{key: content[key] for key in _KEYS},
         folder=path.parent,
         figures=sorted(path.parent.glob("*.png")),
         text=text.read_text(encoding="utf-8") if text.exists() else "",

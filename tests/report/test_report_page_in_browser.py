@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,24 +97,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return benchmark.folder
 
 
-@pytest.fixture
-def opened(browser: Any, folder: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
-    """The page at 1280 by 900; parametrise indirectly with a script to run before the page's own."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    if script := getattr(request, "param", None):
+@pytest.fixture(scope="module")
+def contexts(browser: Any) -> Callable[[str], Any]:
+    """A browser context for each script to run before the page's own: pages share it, as opening one takes long."""
+
+    @cache
+    def context(script: str) -> Any:
+        context = browser.new_context()
+        context.set_default_timeout(5000)
         context.add_init_script(script)
-    opened = Opened(context.new_page())
-    opened.page.set_default_timeout(5000)
+        return context
+
+    return context
+
+
+@pytest.fixture
+def opened(contexts: Callable[[str], Any], folder: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
+    """The page at 1280 by 900; parametrise indirectly with a script to run before the page's own."""
+    opened = Opened(contexts(getattr(request, "param", "")).new_page())
+    opened.page.set_viewport_size({"width": 1280, "height": 900})
     opened.page.on("request", lambda request: opened.requests.append(request.url))
     opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.page.on("console", lambda message: opened.errors.append(message.text))
     address = (folder / "index.html").as_uri()
     opened.page.goto(address)
     yield opened
-    requests = [url for url in opened.requests if not url.startswith("data:")]
-    context.close()
+    opened.page.close()
     assert opened.errors == []
-    assert requests == [address]
+    assert [url for url in opened.requests if not url.startswith("data:")] == [address]
 
 
 def test_pictures_are_there_without_a_request(opened: Opened) -> None:

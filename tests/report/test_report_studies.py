@@ -43,7 +43,8 @@ def test_a_damaged_study_is_named_with_the_way_out(tmp_path: Path, content: str,
 
 
 def test_the_text_becomes_html_below_the_studys_heading_with_its_links_resolved(tmp_path: Path) -> None:
-    text = "## Heads\n\n### More\n\nSee [numbers](table.csv) and [paper](https://arxiv.org/abs/2404.08796).\n\n| a |\n| - |\n| 1 |\n"
+    links = "See [numbers](table.csv) and [paper](https://arxiv.org/abs/2404.08796)."
+    text = f"## Heads\n\n### More\n\n{links}\n\n| a |\n| - |\n| 1 |\n"
     add_study(tmp_path / "layers", text=text)
     (study,) = load_studies(tmp_path)
     html = study.text_as_html()
