@@ -50,9 +50,10 @@ class LeaderboardReport:
 def write_report(folder: Path) -> LeaderboardReport:
     """Write leaderboard.csv, leaderboard.md, figures/*.png and index.html from ``folder``/runs/*.json.
 
-    ``folder`` is ``results/BENCHMARK``. Records of candidates that a search did not choose count only for the
-    choice; of several records of one group, candidate and seed the newest counts. Raises ConfigurationError
-    when there is no record, no finished run, or a record is damaged.
+    ``folder`` is ``results/BENCHMARK``; the page also shows the studies in ``results/studies``. Records of
+    candidates that a search did not choose count only for the choice; of several records of one group, candidate
+    and seed the newest counts. Raises ConfigurationError when there is no record, no finished run, or a record or
+    study is damaged.
     """
     from recbole_ext.report.figures import draw_figures
     from recbole_ext.report.leaderboard import costs_table, leaderboard_table
@@ -61,6 +62,7 @@ def write_report(folder: Path) -> LeaderboardReport:
     from recbole_ext.report.popularity import add_popularity
     from recbole_ext.report.provenance import trace
     from recbole_ext.report.significance import compare_with_none
+    from recbole_ext.report.studies import load_studies
     from recbole_ext.writing import replacing_file
 
     folder = Path(folder)
@@ -76,6 +78,7 @@ def write_report(folder: Path) -> LeaderboardReport:
         raise ConfigurationError(
             f"{folder / 'runs'}: all {len(records)} runs failed ({reasons}). Put that right and run again."
         )
+    studies = load_studies(folder.absolute().parent / "studies")
     current = newest_of_each_seed(finished)
     shown = select_candidates(current)
     runs = grouped(shown)
@@ -90,7 +93,7 @@ def write_report(folder: Path) -> LeaderboardReport:
     sections = [section for section in (paper_section(table, runs), popularity) if section]
     provenance = trace(records, shown, choose_candidates(current), notes)
     drawings = draw_figures(table, shown, folder / "figures")
-    content = Content.of(table, costs, runs, provenance, drawings, sections)
+    content = Content.of(table, costs, runs, provenance, drawings, sections, studies)
     with replacing_file(folder / "leaderboard.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     for name, text in (("leaderboard.md", render_markdown(content)), ("index.html", render_page(content))):

@@ -20,7 +20,8 @@ MARKS = {"better": "▲", "worse": "▼", "tie": "≈", "mixed": "◇"}
 class Cell:
     """``text`` and ``spread`` ("± 0.0004") are shown; ``value`` is what the page sorts by (None: at the end).
 
-    ``place`` is 1 for the best, 2 for the second best; ``tone`` better or worse where a sign means that.
+    ``place`` is 1 for the best, 2 for the second best; ``tone`` better or worse where a sign means that;
+    ``deviation`` is the number in ``spread``.
     """
 
     text: str
@@ -28,16 +29,21 @@ class Cell:
     spread: str = ""
     place: int = 0
     tone: str = ""
+    deviation: float | None = None
 
 
 @dataclass(frozen=True)
 class Column:
-    """``name`` as in leaderboard.csv, ``title`` for people; ``spread``: its cells have one."""
+    """``name`` as in leaderboard.csv, ``title`` for people.
+
+    ``spread``: its cells have one; ``change``: they are changes in percent, which the page draws as bars.
+    """
 
     name: str
     title: str
     numeric: bool = True
     spread: bool = False
+    change: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,22 @@ class Row:
 class Sheet:
     columns: list[Column]
     rows: list[Row]
+
+    def cells(self, column: Column) -> list[Cell]:
+        """A column's cells from top to bottom."""
+        position = self.columns.index(column)
+        return [row.cells[position] for row in self.rows]
+
+    def split(self, *names: str) -> dict[tuple[str, ...], Sheet]:
+        """A sheet without these columns for each combination of their texts, in the order of their first rows."""
+        taken = [[column.name for column in self.columns].index(name) for name in names]
+        kept = [position for position in range(len(self.columns)) if position not in taken]
+        sheets: dict[tuple[str, ...], Sheet] = {}
+        for row in self.rows:
+            key = tuple(row.cells[position].text for position in taken)
+            sheet = sheets.setdefault(key, Sheet([self.columns[position] for position in kept], []))
+            sheet.rows.append(Row([row.cells[position] for position in kept], row.runs))
+        return sheets
 
     def lines(self) -> list[str]:
         """The sheet as aligned lines of plain text, a header first."""
@@ -72,7 +94,7 @@ def leaderboard_sheet(
     """The leaderboard with only these metrics and improvements among its columns."""
     columns = [Column(key, key.capitalize(), numeric=False) for key in GROUP_KEYS] + [Column("n_seeds", "Seeds")]
     columns += [Column(metric, metric_title(metric), spread=True) for metric in metrics]
-    columns += [Column(f"{m}_improvement_%", f"{metric_title(m)} vs none") for m in improvements]
+    columns += [Column(f"{m}_improvement_%", f"{metric_title(m)} vs none", change=True) for m in improvements]
     columns += [Column("p_holm", "p (Holm)"), Column("mark", "Mark", numeric=False)]
     place = {metric: places(table, metric) for metric in metrics}
     rows = []
@@ -111,11 +133,21 @@ def costs_sheet(costs: pd.DataFrame, runs: Mapping[Group, list[Record]]) -> Shee
     return Sheet(columns, rows)
 
 
-def plain_sheet(columns: Mapping[str, bool], rows: Iterable[Sequence[Any]]) -> Sheet:
-    """A sheet of titles (true: numbers below it) and values; whole numbers are grouped by thousands."""
+def plain_sheet(
+    columns: Mapping[str, bool],
+    rows: Iterable[tuple[Any, ...]],
+    runs: Mapping[tuple[Any, ...], list[Record]] | None = None,
+) -> Sheet:
+    """A sheet of titles (true: numbers below it) and values; whole numbers are grouped by thousands.
+
+    ``runs``: the records that a row is taken from.
+    """
     return Sheet(
         [Column(title, title, numeric) for title, numeric in columns.items()],
-        [Row([number_cell(v, 0) if isinstance(v, int) else text_cell(v) for v in row]) for row in rows],
+        [
+            Row([number_cell(v, 0) if isinstance(v, int) else text_cell(v) for v in row], (runs or {}).get(row, []))
+            for row in rows
+        ],
     )
 
 
@@ -140,7 +172,9 @@ def number_cell(value: float | None, decimals: int) -> Cell:
 def _metric_cell(mean: float, std: float, place: int) -> Cell:
     if math.isnan(mean):
         return Cell(NOTHING)
-    return Cell(f"{mean:.4f}", mean, "" if math.isnan(std) else f"± {std:.4f}", place)
+    if math.isnan(std):
+        return Cell(f"{mean:.4f}", mean, place=place)
+    return Cell(f"{mean:.4f}", mean, f"± {std:.4f}", place, deviation=std)
 
 
 def percent_cell(percent: float, decimals: int = 1) -> Cell:

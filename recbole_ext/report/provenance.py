@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_ext.report.cells import Sheet, plain_sheet
-from recbole_ext.report.records import Choice, Group, Record, newest_of_each_seed
+from recbole_ext.report.records import Choice, Group, Record, group_of, newest_of_each_seed
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def trace(
         datasets=_datasets(finished),
         versions=_versions(finished),
         vectors=_vectors(shown),
-        candidates=_candidates(choices),
+        candidates=_candidates(choices, shown),
         failed=[record for record in newest_of_each_seed(records) if record["status"] == "failed"],
         finished=len(finished),
         shown=len(shown),
@@ -55,18 +55,16 @@ def trace(
 
 
 def _datasets(records: Iterable[Record]) -> Sheet:
-    rows = []
+    runs: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         statistics = record.get("dataset_statistics") or {}
         users, items, interactions = (statistics.get(key) for key in ("users", "items", "interactions"))
         mean_length = f"{interactions / users:.1f}" if users and interactions is not None else None
         row = (record["dataset"], users, items, interactions, mean_length, _short(record, "dataset"))
-        if row not in rows:
-            rows.append(row)
+        runs.setdefault(row, []).append(record)
     titles = {"dataset": False, "users": True, "items": True, "interactions": True}
-    return plain_sheet(
-        titles | {"interactions per user": True, "fingerprint": False}, sorted(rows, key=lambda row: row[0])
-    )
+    titles |= {"interactions per user": True, "fingerprint": False}
+    return plain_sheet(titles, sorted(runs, key=lambda row: row[0]), runs)
 
 
 def _versions(records: Iterable[Record]) -> Sheet:
@@ -80,30 +78,30 @@ def _versions(records: Iterable[Record]) -> Sheet:
 
 
 def _vectors(records: Iterable[Record]) -> Sheet:
-    rows = []
+    runs: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         if record["init"] == "none":
             continue
         coverage = record.get("coverage") or {}
         covered = f"{coverage['covered']:,} of {coverage['items']:,}" if coverage else None
         row = (record["dataset"], record["init"], _short(record, "store"), covered)
-        if row not in rows:
-            rows.append(row)
+        runs.setdefault(row, []).append(record)
     titles = {"dataset": False, "init": False, "store fingerprint": False, "items with a vector": False}
-    return plain_sheet(titles, sorted(rows, key=lambda row: [str(value) for value in row]))
+    return plain_sheet(titles, sorted(runs, key=lambda row: [str(value) for value in row]), runs)
 
 
-def _candidates(choices: Mapping[Group, Choice]) -> Sheet:
-    rows = []
+def _candidates(choices: Mapping[Group, Choice], shown: Sequence[Record]) -> Sheet:
+    runs: dict[tuple[Any, ...], list[Record]] = {}
     for group, choice in choices.items():
         if choice.tried == 1 and not choice.candidate:
             continue
         settings = ", ".join(f"{key}={value}" for key, value in sorted(choice.candidate.items()))
         validation = None if choice.validation is None else f"{choice.validation:.4f}"
-        rows.append((*group, settings, choice.tried, choice.metric, validation, str(choice.search_seed)))
+        row = (*group, settings, choice.tried, choice.metric, validation, str(choice.search_seed))
+        runs[row] = [r for r in shown if group_of(r) == group and r["seed"] == choice.search_seed]
     titles = dict.fromkeys(("dataset", "model", "init", "mode", "protocol", "chosen"), False)
     titles |= {"of": True, "by validation": False, "value": True, "on seed": True}
-    return plain_sheet(titles, rows)
+    return plain_sheet(titles, runs, runs)
 
 
 def _distinct(records: Iterable[Record], value: Callable[[Record], Any]) -> list[str]:

@@ -124,3 +124,20 @@ class Benchmark:
         path = self.folder / "runs" / f"{record['run']}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def add_study(folder: Path, text: str = "", sentence: str = "Six of twelve layers are enough.") -> None:
+    """Write a study's outputs into ``folder``, results/studies/NAME: study.json, a figure, text.md if there is one."""
+    from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True)
+    content = {
+        "name": folder.name,
+        "title": f"What {folder.name} show",
+        "sentence": sentence,
+        "command": f"recbole-ext study {folder.name} {folder.name}.yaml",
+    }
+    (folder / "study.json").write_text(json.dumps(content), encoding="utf-8")
+    Figure(figsize=(4, 3), dpi=150).savefig(folder / f"{folder.name}.png")
+    if text:
+        (folder / "text.md").write_text(text, encoding="utf-8")

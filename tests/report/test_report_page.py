@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import re
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -80,18 +83,33 @@ def test_figures_are_embedded_with_a_text_for_those_who_do_not_see_them(filled: 
 
 def test_every_link_leads_to_a_file_and_every_run_is_linked(filled: Benchmark) -> None:
     links = {unquote(link["href"]) for link in Page(source_of(filled)).all("a")}
-    assert all((filled.folder / link).exists() for link in links)
-    assert {f"runs/{p.name}" for p in (filled.folder / "runs").glob("*.json")} <= links
+    files = {link for link in links if not link.startswith("#")}
+    assert all((filled.folder / file).exists() for file in files)
+    assert {f"runs/{p.name}" for p in (filled.folder / "runs").glob("*.json")} <= files
+
+
+def test_every_number_of_the_tables_leads_to_its_records(filled: Benchmark) -> None:
+    source = source_of(filled)
+    for board in ("board-1", "costs", "datasets"):
+        table = source.split(f'<table id="{board}"')[1].split("</table>")[0]
+        numbers = re.findall(r'<td class="number[^"]*" data-value="[^"]+"[^>]*>(<\w+)', table)
+        assert numbers
+        assert set(numbers) <= {"<button", "<a"}
 
 
 def test_tables_have_captions_scopes_and_buttons_to_sort_by(filled: Benchmark) -> None:
     page = Page(source_of(filled))
     assert len(page.all("caption")) == len(page.all("table"))
-    assert all(head.get("scope") in ("col", "row") for head in page.all("th"))
+    assert all(head.get("scope") in ("col", "row", "rowgroup") for head in page.all("th"))
+    head = source_of(filled).split('<table id="board-1"')[1].split("</thead>")[0]
+    assert head.count("<button type=") == head.count('<th scope="col"') - 1  # all but the runs
+
+
+def test_only_the_pages_own_script_may_run(filled: Benchmark) -> None:
     source = source_of(filled)
-    main = source.split('<table id="main"')[1].split("</thead>")[0]
-    assert main.count("<button type=") == main.count('<th scope="col"') - 1  # all but the links to records
-    assert "aria-sort" in source
+    script = source.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in source
 
 
 def test_markdown_shows_mean_and_deviation_best_in_bold_and_second_best_underlined(
@@ -120,9 +138,29 @@ def test_markdown_shows_mean_and_deviation_best_in_bold_and_second_best_underlin
 
 
 def test_page_marks_the_best_and_the_second_best(filled: Benchmark) -> None:
-    source = source_of(filled)
-    main = source.split('<table id="main"')[1].split("</table>")[0]
-    assert main.count("<strong>") == main.count("<u>") == 2  # in each of the two metrics of one dataset
+    table = source_of(filled).split('<table id="board-1"')[1].split("</table>")[0]
+    metrics = 15
+    assert table.count("<strong ") == table.count(", best<") == metrics
+    assert table.count("<u ") == table.count(", second best<") == metrics
+
+
+def test_the_page_opens_with_what_was_found(filled: Benchmark) -> None:
+    finding = source_of(filled).split('<p class="finding">')[1].split("</p>")[0]
+    assert "better in 2 of 2 comparisons</strong>." in finding
+
+
+def test_without_a_comparison_the_page_says_so(benchmark: Benchmark) -> None:
+    benchmark.add()
+    write_report(benchmark.folder)
+    assert "No comparison with random initialisation" in source_of(benchmark)
+
+
+def test_the_commands_that_reproduce_it_stand_on_the_page(benchmark: Benchmark) -> None:
+    benchmark.add(init="minilm", command="recbole-ext run a.yaml --x='<1>'")
+    benchmark.add(command="recbole-ext run b.yaml")
+    write_report(benchmark.folder)
+    command = source_of(benchmark).split('<code id="commands">')[1].split("</code>")[0]
+    assert html.unescape(command) == "recbole-ext run a.yaml --x='<1>'\nrecbole-ext run b.yaml"
 
 
 def test_markdown_header_is_that_of_the_contract(filled: Benchmark) -> None:
