@@ -1,8 +1,12 @@
-"""``recbole-ext bench`` and its kinds on the command line; each writes a JSON and a Markdown table and prints the table."""
+"""``recbole-ext bench`` and its kinds on the command line.
+
+Each kind writes a JSON and a Markdown table below ``--out`` and prints the table.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,70 +17,37 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
     """Add ``bench`` and its kinds to the command line."""
     bench = commands.add_parser(
         "bench",
-        help="seconds and memory against stock RecBole; 'bench scale', 'bench encode', 'bench tune', 'bench quality', 'bench reach', 'bench memory', 'bench options'",
+        help=f"seconds and memory against stock RecBole; kinds: {', '.join(KINDS)}",
         description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
         "OUT/DATASET-MODEL.json and OUT/table.md.",
     )
-    bench.add_argument("--dataset", action="append", help="named as in RecBole; repeat for more (default: ml-100k)")
-    bench.add_argument("--model", action="append", help="RecBole model; repeat for more (default: SASRec)")
-    bench.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
-    bench.add_argument("--repeats", type=int, default=3, help="epochs and evaluations per side (default: %(default)s)")
+    _add_shared(bench)
     bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
-    bench.add_argument("--out", type=Path, default=Path("results/performance"), help="default: %(default)s")
-    bench.set_defaults(run=_bench)
-    kinds = bench.add_subparsers(metavar="scale|encode|tune|quality|reach|memory|options")
-    encoding = kinds.add_parser(
-        "encode",
-        help="the encode stage against sentence-transformers' own encode",
-        description="Encode the texts of each --dataset with MiniLM both ways, in turns, and write "
-        "OUT/encode-DATASET.json and encode-DATASET.md.",
+    bench.set_defaults(
+        run=_bench, dataset=None, model=None, data_path="artifacts/data", repeats=3, out=Path("results/performance")
     )
-    encoding.set_defaults(run=_bench_encode)
-    tuning = kinds.add_parser(
-        "tune",
-        help="RECFORMER's pre-training step and item encoding against the public code's way",
-        description="Tune a small Longformer on sequences of each --dataset both ways, in turns, and write "
-        "OUT/tune-DATASET.json and tune-DATASET.md.",
-    )
-    tuning.add_argument("--sequences", type=int, default=256, help="default: %(default)s")
-    tuning.add_argument("--max-tokens", type=int, default=512, help="of a sequence; default: %(default)s")
-    tuning.set_defaults(run=_bench_tune)
-    quality = kinds.add_parser(
-        "quality",
-        help="test NDCG@10 over several seeds, trained here and on stock RecBole's samples",
-        description="Train each --model on each --dataset both ways and write OUT/quality.json, quality.md and a "
-        "record per run.",
-    )
-    quality.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
-    quality.add_argument("--stock-seeds", type=int, default=5, help="default: %(default)s")
-    quality.add_argument("--parallel-runs", type=int, default=1, help="default: %(default)s")
-    quality.set_defaults(run=_bench_quality)
-    reach = kinds.add_parser(
-        "reach",
-        help="seconds until stock's best validation score, from what `bench quality` found",
-        description="Time both sides' epochs and write OUT/reach-DATASET-MODEL.json and .md.",
-    )
-    reach.set_defaults(run=_bench_reach)
-    memory = kinds.add_parser(
-        "memory",
-        help="what preparing 10 million interactions and a step over 140,000 items take",
-        description="Measure both on made-up data and write OUT/memory.json and memory.md.",
-    )
-    memory.set_defaults(run=_bench_memory)
-    switches = kinds.add_parser(
-        "options",
-        help="whether mixed precision, torch.compile or loader workers help here",
-        description="Measure an epoch of each --model on each --dataset with each of them and write "
-        "OUT/options-DATASET-MODEL.json and .md.",
-    )
-    switches.set_defaults(run=_bench_options)
-    scale = kinds.add_parser(
-        "scale",
-        help="cost as users, history length, catalogue and width grow",
-        description="Measure one epoch and one evaluation of each --model on made-up data along four axes, with the "
-        "exponent of the fit, and write OUT/scale-MODEL.json and scale-MODEL.md.",
-    )
-    scale.set_defaults(run=_bench_scale)
+    kinds = bench.add_subparsers(metavar="|".join(KINDS))
+    for name, (help_text, writes, run) in KINDS.items():
+        kind = kinds.add_parser(name, help=help_text, description=f"Measure {help_text}, and write OUT/{writes}.")
+        _add_shared(kind)
+        if name == "tune":
+            kind.add_argument("--sequences", type=int, default=256, help="default: %(default)s")
+            kind.add_argument("--max-tokens", type=int, default=512, help="of a sequence; default: %(default)s")
+        if name == "quality":
+            kind.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
+            kind.add_argument("--stock-seeds", type=int, default=5, help="default: %(default)s")
+            kind.add_argument("--parallel-runs", type=int, default=1, help="default: %(default)s")
+        kind.set_defaults(run=run)
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    """What all kinds understand; without defaults, so that a kind does not undo what was said before its name."""
+    quiet: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parser.add_argument("--dataset", action="append", help="as in RecBole; repeat for more (default: ml-100k)", **quiet)
+    parser.add_argument("--model", action="append", help="repeat for more (default: SASRec)", **quiet)
+    parser.add_argument("--data-path", "--data_path", help="default: artifacts/data", **quiet)
+    parser.add_argument("--repeats", type=int, help="of what is timed, on each side (default: 3)", **quiet)
+    parser.add_argument("--out", type=Path, help="default: results/performance", **quiet)
 
 
 def _bench_encode(options: argparse.Namespace) -> int:
@@ -187,3 +158,45 @@ def _write_table(target: Path, lines: list[str], command: str) -> None:
     with replacing_file(target) as temporary:
         temporary.write_text("\n".join([f"Made by `{command}`.", "", *lines, ""]), encoding="utf-8")
     print("\n".join(lines))
+
+
+Run = Callable[[argparse.Namespace], int]
+
+KINDS: dict[str, tuple[str, str, Run]] = {
+    "encode": (
+        "the encode stage against sentence-transformers' own encode",
+        "encode-DATASET.json and .md",
+        _bench_encode,
+    ),
+    "tune": (
+        "RECFORMER's pre-training step and item encoding against the public code's way",
+        "tune-DATASET.json and .md",
+        _bench_tune,
+    ),
+    "quality": (
+        "test NDCG@10 over several seeds, trained here and on stock RecBole's samples",
+        "quality.json, quality.md and a record per run",
+        _bench_quality,
+    ),
+    "reach": (
+        "seconds until stock's best validation score, from the epochs that `bench quality` found",
+        "reach-DATASET-MODEL.json and .md",
+        _bench_reach,
+    ),
+    "memory": (
+        "what preparing 10 million interactions and a step over 140,000 items take",
+        "memory.json and memory.md",
+        _bench_memory,
+    ),
+    "options": (
+        "whether mixed precision, torch.compile or loader workers help here",
+        "options-DATASET-MODEL.json and .md",
+        _bench_options,
+    ),
+    "scale": (
+        "cost as users, history length, catalogue and width grow, on made-up data, with the exponent of the fit",
+        "scale-MODEL.json and .md",
+        _bench_scale,
+    ),
+}
+"""Name: what is measured, what is written, what does it."""

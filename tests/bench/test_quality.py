@@ -68,3 +68,13 @@ def _keys(folder: Path) -> dict[str, Any]:
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
         "train_neg_sample_args": None,
     }
+
+
+@pytest.mark.parametrize("line", ["bench --dataset d --repeats 2 {kind}", "bench {kind} --dataset d --repeats 2"])
+@pytest.mark.parametrize("kind", ["encode", "tune", "quality", "reach", "memory", "options", "scale"])
+def test_what_all_kinds_understand_may_stand_before_or_behind_the_kinds_name(line: str, kind: str) -> None:
+    from recbole_ext.cli import build_parser
+
+    options = build_parser().parse_args(line.format(kind=kind).split())
+    assert (options.dataset, options.repeats, options.data_path) == (["d"], 2, "artifacts/data")
+    assert options.run.__name__ == f"_bench_{kind}"
