@@ -24,8 +24,8 @@ def run_memory(out: Path, command: str, interactions: tuple[int, ...] = INTERACT
     """Measure each in a process of its own and write ``out``; returns what it wrote.
 
     ``preparation``: peak resident memory of reading, splitting and grouping so many interactions for SASRec, and how
-    much of it the process had before. ``training_step``: peak of whole steps (encoder, softmax over all items, backward,
-    Adam) above the parameters and the optimiser's state; the gradients are part of it.
+    much of it the process had before. ``training_step``: peak of whole steps (encoder, softmax over all items,
+    backward, Adam) above the parameters and the optimiser's state; the gradients are part of it.
     """
     from recbole_ext.run.machine import git_revision, versions
 

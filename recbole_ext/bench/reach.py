@@ -45,9 +45,10 @@ def run_reach(
                 seconds[side].append(time.perf_counter() - began)
                 log.info("%s %s, repeat %d, %s: %.2f s", dataset, model, repeat + 1, side, seconds[side][-1])
         device = device_in_words(sides["stock"].trainer.device)
-    total = {
-        side: None if epochs[side] is None else epochs[side] * median(of_side) for side, of_side in seconds.items()
-    }
+    total: dict[str, float | None] = {}
+    for side, of_side in seconds.items():
+        needed = epochs[side]
+        total[side] = None if needed is None else needed * median(of_side)
     result = {
         "dataset": dataset,
         "model": model,

@@ -51,7 +51,7 @@ class EncoderSource:
 
     @property
     def key_value_reading(self) -> dict[str, Any] | None:
-        """How an encoder tuned by RECFORMER's objectives reads an item's attributes; ``None`` for one that reads text."""
+        """How an encoder tuned by RECFORMER's objectives reads items; ``None`` for one that reads plain text."""
         path = Path(self.location) / "config.json"
         if not path.is_file():
             return None

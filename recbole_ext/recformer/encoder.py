@@ -151,7 +151,7 @@ class BehaviourEncoder(nn.Module):
         tokenizer.save_pretrained(folder)
 
     def restore_added_embeddings(self, folder: Path) -> None:
-        """Read what this class added to the PLM, which ``from_pretrained`` leaves aside, from a folder of :meth:`save`."""
+        """Read what this class added to the PLM, and ``from_pretrained`` leaves aside, from a saved folder."""
         from safetensors import safe_open
 
         parameters = dict(self._embeddings.named_parameters())

@@ -59,7 +59,7 @@ class ItemTokens:
         """Tokenise items once.
 
         Args:
-            attributes: per item its ``(key, value)`` pairs in order, ``[items]``; see :func:`recbole_ext.text.key_values`.
+            attributes: per item its ``(key, value)`` pairs in order, ``[items]``; see ``text.key_values``.
             tokenizer: a fast Hugging Face tokenizer.
             attribute_tokens: tokens kept of an attribute, its key's included.
 

@@ -103,8 +103,7 @@ def training_histories(dataset: str, data_path: Path | str, settings: dict[str, 
 def source_fingerprints(datasets: Sequence[str], data_path: Path | str) -> dict[str, str]:
     """What the sequences and texts of each source come from."""
     return {
-        name: dataset_fingerprint(name, str(data_path))
-        + ":"
-        + hashlib.sha256(locate_item_file(name, data_path).read_bytes()).hexdigest()
+        name: f"{dataset_fingerprint(name, str(data_path))}:"
+        f"{hashlib.sha256(locate_item_file(name, data_path).read_bytes()).hexdigest()}"
         for name in datasets
     }

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer for an :class:`Objective`: batches by length, losses logged, short messages for big problems."""
+"""Hugging Face's Trainer for an :class:`Objective`: batches by length, draws that can be repeated, plain errors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from recbole_ext.tune.settings import TuneSettings
 class Examples(Dataset):
     """Arrays of item rows, each with the number of its draw.
 
-    Number ``n`` is example ``n % len(examples)`` in epoch ``n // len(examples)``: all that ``collate`` draws follows from
-    it, so that a resumed training draws what an undisturbed one does.
+    Number ``n`` is example ``n % len(examples)`` in epoch ``n // len(examples)``: all that ``collate`` draws follows
+    from it, so that a resumed training draws what an undisturbed one does.
     """
 
     def __init__(self, examples: list[np.ndarray]) -> None:

@@ -69,7 +69,7 @@ def test_both_ways_of_tuning_read_the_same_tokens(
             losses.setdefault(side, []).append(float(out["contrast"].detach()))
             return out
 
-        objective.forward = recorded
+        objective.forward = recorded  # type: ignore[method-assign,assignment]
         return objective
 
     monkeypatch.setattr(tuning, "_objective", watched)

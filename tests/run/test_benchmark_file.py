@@ -62,7 +62,12 @@ def test_presets_after_papers_go_into_the_same_table_with_the_same_budget(
     own, amazon = load_benchmark(Path(preset)), load_benchmark(Path("amazon.yaml"))
     for key in ("name", "datasets", "seeds", "config"):
         assert getattr(own, key) == getattr(amazon, key)
-    budgets = {len(benchmark.candidates(init)) for benchmark in (own, amazon) for init in benchmark.initialisations}
+    budgets = {
+        len(benchmark.candidates(model, init))
+        for benchmark in (own, amazon)
+        for model in benchmark.models
+        for init in benchmark.initialisations_of(model)
+    }
     assert budgets == {2}
 
 
@@ -121,7 +126,7 @@ def test_unequal_search_budgets_are_refused(load: Callable[..., Benchmark]) -> N
 def test_candidates_are_the_shared_points_crossed_with_the_initialisations_own(load: Callable[..., Benchmark]) -> None:
     shared = [{"hidden_dropout_prob": 0.1}, {"hidden_dropout_prob": 0.2}]
     own = [{"initializer_range": 0.1}, {"hidden_dropout_prob": 0.9}]
-    assert load(search=shared, initialisations={"a": {"search": own}}).candidates("a") == [
+    assert load(search=shared, initialisations={"a": {"search": own}}).candidates("SASRec", "a") == [
         {"hidden_dropout_prob": 0.1, "initializer_range": 0.1},
         {"hidden_dropout_prob": 0.9},
         {"hidden_dropout_prob": 0.2, "initializer_range": 0.1},

@@ -105,7 +105,7 @@ def test_a_grid_that_cannot_be_is_refused_by_its_key(benchmark_file: Any, change
 
 
 def test_tuning_needs_an_encoder_and_sources_for_every_target(benchmark_file: Any) -> None:
-    bad = {"none": None, "pretrain": {"tune": {"sources": ["tiny"]}}}
+    bad: dict[str, Any] = {"none": None, "pretrain": {"tune": {"sources": ["tiny"]}}}
     with pytest.raises(ConfigurationError, match="'tune' needs the 'encoder'"):
         load_benchmark(benchmark_file(initialisations=bad, only={}, models={"SASRec": SASREC}))
     bad = {"pretrain": {"encoder": "minilm", "tune": {"sources": {"other": ["tiny"]}}}}

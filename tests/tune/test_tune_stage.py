@@ -42,7 +42,8 @@ def test_a_tuned_folder_is_loaded_by_from_pretrained_and_by_encode(
 ) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    report = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective=objective, **FAST))
+    settings = checked_settings({"objective": objective, **FAST})
+    report = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
     assert not report.up_to_date and report.record["examples"] > 8
     assert AutoModel.from_pretrained(tmp_path / "tuned").config.hidden_size == 32
     assert AutoTokenizer.from_pretrained(tmp_path / "tuned").vocab_size > 1000
@@ -166,7 +167,7 @@ def test_no_tuning_batch_holds_an_item_of_the_validation_or_test_positions(
     monkeypatch.setattr(Recformer, "collate", watched)
     monkeypatch.setattr(Pairs, "collate", watched_pairs)
     for objective in ("recformer", "pairs"):
-        tune(["leaky"], folder, bert, tmp_path / objective, TuneSettings(objective=objective, **FAST))
+        tune(["leaky"], folder, bert, tmp_path / objective, checked_settings({"objective": objective, **FAST}))
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(bert)

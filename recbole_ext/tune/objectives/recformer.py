@@ -104,7 +104,7 @@ class Recformer(Objective):
 
     def save(self, folder: Path) -> None:
         settings = self.settings
-        reading = {"attribute_tokens": settings.attribute_tokens, "max_tokens": self.tokens.max_tokens}
+        reading: dict[str, Any] = {"attribute_tokens": settings.attribute_tokens, "max_tokens": self.tokens.max_tokens}
         if settings.attributes:
             reading["attributes"] = list(settings.attributes)
         self.encoder.save(folder, self.tokenizer, reading)
