@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from recbole.model.sequential_recommender.sasrec import SASRec
 from torch import nn
-from torch.nn.functional import softplus
+from torch.nn.functional import linear, softplus
 
 from recbole_ext.attach.parametrizations import Frozen
 from recbole_ext.models.item_vectors import FromItemVectors
@@ -37,7 +37,9 @@ class ParametricWhitening(nn.Module):
         self.project = nn.Linear(dim, width, bias=False)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        return self.project(self.dropout(vectors) - self.shift)
+        # As x W - b W, the shift learns without a gradient for every item's vector.
+        weight = self.project.weight
+        return linear(self.dropout(vectors), weight, -(weight @ self.shift))
 
 
 class MixtureOfExperts(Frozen):
