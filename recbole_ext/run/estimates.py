@@ -8,8 +8,8 @@ from typing import Any
 
 from recbole_ext.run.keys import Settings
 
-EFFICIENCY = 0.25
-"""The part of a matrix product's speed that training reaches: about that on `Scientific` (SASRec, two CPU cores)."""
+EFFICIENCY = 0.4
+"""The part of a matrix product's speed that training reaches: about that on `Scientific`, SASRec, one or two cores."""
 LOADED_MB = 600
 """Resident memory of a process that has torch and RecBole loaded and nothing else."""
 TOKENS_OF_A_TEXT = 64
@@ -62,6 +62,17 @@ def estimate_run(config: Settings, size: DatasetSize) -> Estimate:
     parameters = (size.items + length) * width + weights
     megabytes = (16 * parameters + 8 * logits + 8 * scores + 24 * size.interactions) / 2**20
     return Estimate(int(config["epochs"]) * (training + evaluation), LOADED_MB + megabytes)
+
+
+SHAPES: dict[str, Settings] = {
+    "allenai/longformer-base-4096": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "intermediate_size": 3072,
+        "vocab_size": 50265,
+    },
+}
+"""What the ``config.json`` of encoders of our presets says, for where they are not on this machine."""
 
 
 def estimate_encoding(encoder: dict[str, Any], items: int, max_tokens: int | None) -> Estimate:

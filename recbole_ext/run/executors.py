@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from recbole_ext.compat import job_without_pyarrow, silence_deprecations
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.recording import RunDied, record_run
 from recbole_ext.run.spec import RunSpec
@@ -108,10 +109,17 @@ class RayTasks:
     def _task(self) -> Any:
         # Set before the import, which reads it. A benchmark reports to nobody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        silence_deprecations()
         import ray
 
         try:
-            ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+            ray.init(
+                address=self._address,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                job_config=job_without_pyarrow(),
+            )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigurationError(
                 f"ray_address: no Ray cluster at {self._address or 'RAY_ADDRESS'}: {error}. Start one with "

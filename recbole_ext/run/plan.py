@@ -9,11 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.encode.source import config_here
 from recbole_ext.models import reads_text
 from recbole_ext.run.benchmark import Benchmark, Initialisation
 from recbole_ext.run.dataset_files import download_url, interaction_file
 from recbole_ext.run.estimates import (
     EFFICIENCY,
+    SHAPES,
     TOKENS_OF_A_TEXT,
     DatasetSize,
     Estimate,
@@ -90,7 +92,7 @@ def _data_step(benchmark: Benchmark, dataset: str, settings: Settings) -> Step:
         return Step(f"data {dataset}", str(path), 0)
     url = download_url(dataset, settings.get("recbole_name"))
     way = f"`run` downloads it from {url}" if url else str(settings.get("source") or "convert its source files").strip()
-    return Step(f"data {dataset}", url or "source files", 1, None, [f"{path}: {way}"])
+    return Step(f"data {dataset}", Path(url).name if url else "source files", 1, None, [f"{path}: {way}"])
 
 
 def _store_steps(benchmark: Benchmark, dataset: str, size: DatasetSize | None) -> Iterator[Step]:
@@ -114,7 +116,11 @@ def _store_steps(benchmark: Benchmark, dataset: str, size: DatasetSize | None) -
         else:
             config = _encoder_config(init)
             estimate = estimate_encoding(config, size.items, init.max_tokens) if config and size else None
-            missing = [] if config else [f"encoder {init.encoder}{made_by or ': needs the network, or a local path'}"]
+            missing = (
+                []
+                if config_here(str(init.encoder))
+                else [f"encoder {init.encoder}{made_by or ': needs the network, or a local path'}"]
+            )
             yield Step(f"store {dataset} {name}", f"item texts, {init.encoder}", 1, estimate, missing)
 
 
@@ -169,11 +175,12 @@ def _counted(path: Path) -> DatasetSize:
 
 
 def _encoder_config(init: Initialisation) -> dict[str, Any] | None:
-    """The encoder's ``config.json`` if the encoder is on this machine."""
-    from recbole_ext.encode.source import config_here
-
+    """The encoder's ``config.json``, where it is on this machine or known anyway."""
     path = config_here(str(init.encoder))
-    return json.loads(path.read_text(encoding="utf-8")) if path else None
+    if path:
+        return json.loads(path.read_text(encoding="utf-8"))
+    # What is tuned has the shape of what it was tuned from.
+    return next((shape for name, shape in SHAPES.items() if name in f"{init.encoder} {init.made_by}"), None)
 
 
 def _costs(step: Step, speed: float) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,11 +61,12 @@ def kill_a_run(process: subprocess.Popen[str], folder: Path, is_run: Callable[[p
     checkpoints = folder / "artifacts" / "checkpoints" / "trial"
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
-        if list(checkpoints.glob("*.pth")):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                if is_run(child):
-                    child.kill()
-                    return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if list(checkpoints.glob("*.pth")):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    if is_run(child):
+                        child.kill()
+                        return
         time.sleep(0.05)
     raise AssertionError("no run was seen training: " + "".join(finish(process)[1]))
 
@@ -137,6 +139,7 @@ def test_a_grid_whose_run_was_killed_ends_after_a_second_call_as_one_that_nobody
     assert {run: again[run] for run in done} == done
 
 
+@pytest.mark.slow
 def test_a_grid_that_was_killed_itself_goes_on_where_it_was(
     grid_of: Callable[..., Path], undisturbed: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_grid_that_was_killed_itself_goes_on_where_it_was(
     assert tables(tmp_path) == undisturbed.table
 
 
+@pytest.mark.slow
 def test_two_calls_on_the_same_results_share_the_runs(
     grid_of: Callable[..., Path], undisturbed: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -214,6 +218,7 @@ def test_ctrl_c_ends_ray_tasks_and_leaves_neither_record_nor_process(
     deadline = time.monotonic() + 200
     while len(list(checkpoints.glob("*.pth"))) < 1 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
+    assert process.poll() is None, finish(process)
     below = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     code, said = finish(process)

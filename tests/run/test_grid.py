@@ -298,3 +298,30 @@ def test_stores_are_encoded_with_what_benchmark_and_dataset_config_say(
         {"encoder": "minilm", "out": stores / "a", "template": ["{title}"], **defaults},
         {**inits["b"], "out": stores / "b", "item_field": "asin"},
     ]
+
+
+def test_full_and_sampled_ranking_of_both_models_keep_ranks_and_popularity(
+    described: Callable[..., Path], tmp_path: Path
+) -> None:
+    small = {"hidden_size": 16, "inner_size": 32, "n_layers": 1}
+    path = described(
+        tmp_path,
+        models={"SASRec": small, "BERT4Rec": small},
+        protocols={"full": {}, "uni20": {"eval_args": {"mode": "uni20"}}},
+        parallel_runs=2,
+    )
+    report, failed = grid.run_benchmark(load_benchmark(path), COMMAND)
+    assert failed == []
+    results = tmp_path / "results" / "trial"
+    records = {(record["model"], record["protocol"]): record for record in load_records(results)}
+    assert len(records) == 4
+    for (model, protocol), record in records.items():
+        ranks = np.load(results / "runs" / f"{record['run']}.ranks.npy")
+        assert (ranks > 0).mean() == pytest.approx(record["test"]["recall@10"])
+        assert record["training_samples"] == "user"
+        # Of 21 candidates a model finds one in the top ten about half the time, of 60 items about a sixth.
+        other = records[model, "full" if protocol != "full" else "uni20"]
+        assert (record["test"]["recall@10"] > other["test"]["recall@10"]) is (protocol == "uni20")
+    (shared,) = {record["popularity"]["file"] for record in records.values()}
+    assert [path.name for path in (results / "popularity").iterdir()] == [Path(shared).name]
+    assert report.table[["ndcg@10_head", "ndcg@10_middle", "ndcg@10_tail"]].notna().all(axis=None)

@@ -106,9 +106,9 @@ def test_a_larger_catalogue_takes_more_time_and_memory() -> None:
 
 
 def test_the_estimate_is_near_what_was_measured() -> None:
-    # 2.5 seconds an epoch on two CPU cores, whose matrix products run at 100 to 200 billion operations a second.
-    epoch = estimate_run({**CONFIG, "epochs": 1}, SIZE).seconds(150e9)
-    assert 0.8 < epoch < 8
+    # 2.5 seconds an epoch on two CPU cores, whose matrix products ran at some 80 billion operations a second.
+    epoch = estimate_run({**CONFIG, "epochs": 1}, SIZE).seconds(80e9)
+    assert 1 < epoch < 6
 
 
 def test_encoding_grows_with_items_and_tokens() -> None:
