@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-# Logits that exist at any moment, [targets of a chunk, items], stay below this many numbers (256 MiB in float32).
-MAXIMUM_LOGITS = 2**26
+# Logits that exist at any moment, [targets of a chunk, items], stay below this many numbers (128 MiB in float32).
+MAXIMUM_LOGITS = 2**25
 
 
 def softmax_loss(

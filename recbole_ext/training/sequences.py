@@ -88,27 +88,47 @@ class SequenceViewDataset(SequentialDataset):
     def leave_one_out(self, group_by: str, leave_one_mode: str) -> list[SequenceViewDataset]:
         """RecBole's split in RecBole's order, without its Python lists of every index."""
         held_out = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
-        if group_by is None or leave_one_mode not in held_out:
+        if group_by != self.uid_field or leave_one_mode not in held_out:
             return super().leave_one_out(group_by, leave_one_mode)
-        _, first, group, size = np.unique(
-            self.inter_feat[group_by].numpy(), return_index=True, return_inverse=True, return_counts=True
-        )
-        by_appearance = np.argsort(np.argsort(first))
-        order = np.argsort(by_appearance[group], kind="stable")
-        size = size[group][order]
-        begins = np.flatnonzero(np.diff(group[order], prepend=-1))
-        position = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
-        held = np.minimum(held_out[leave_one_mode], size - 1)
-        part = np.maximum(position - (size - held) + 1, 0) + (held_out[leave_one_mode] - held) * (
-            position >= size - held
-        )
-        parts = [order[part == number] for number in range(held_out[leave_one_mode] + 1)]
+        order, size = self._by_user()
+        last = size.cumsum() - 1
+        # The first sample of a user always trains.
+        held = [(last - back)[size > back + 1] for back in reversed(range(held_out[leave_one_mode]))]
+        trains = np.ones(len(order), dtype=bool)
+        for position in held:
+            trains[position] = False
+        parts = [order[trains], *(order[position] for position in held)]
         if leave_one_mode == "valid_only":
-            parts.append(order[:0])
+            parts.append(parts[0][:0])
         elif leave_one_mode == "test_only":
-            parts.insert(1, order[:0])
+            parts.insert(1, parts[0][:0])
         self._drop_unused_col()
         return [self.copy(select(self.inter_feat, torch.from_numpy(index))) for index in parts]
+
+    def build(self) -> list[SequenceViewDataset]:
+        """RecBole's splits. This dataset keeps the training samples alone: all of them would live as long as it does."""
+        splits = super().build()
+        self.inter_feat = splits[0].inter_feat
+        return splits
+
+    def _by_user(self) -> tuple[np.ndarray, np.ndarray]:
+        """The samples' order with each user's together, users as they first appear, ``[samples]``; and each one's number.
+
+        Counting instead of sorting ids, in 32 bits where it can be: at ten million samples every array counts.
+        """
+        users = self.inter_feat[self.uid_field].numpy()
+        size = np.bincount(users)
+        first = np.full(len(size), len(users), dtype=np.int32)
+        first[users[::-1]] = np.arange(len(users) - 1, -1, -1, dtype=np.int32)
+        appearing = np.argsort(first, kind="stable")[: np.count_nonzero(size)]
+        rank = np.empty(len(size), dtype=np.int32)
+        rank[appearing] = np.arange(len(appearing), dtype=np.int32)
+        return np.argsort(rank[users], kind="stable"), size[appearing]
+
+    def sort_by_length(self) -> None:
+        """Put the samples in the order of their histories' length, so that batches in order hold little padding."""
+        order = torch.argsort(self.inter_feat[self.item_list_length_field], stable=True)
+        self.inter_feat = SampleViews(select(self.inter_feat, order), self)
 
     def training_histories(self) -> tuple[np.ndarray, np.ndarray]:
         """Where in ``history`` each user's items of this training split begin, and how many they are: ``[users]`` each.
@@ -118,11 +138,6 @@ class SequenceViewDataset(SequentialDataset):
         target = (self.inter_feat[self.HISTORY_START] + self.inter_feat[self.item_list_length_field]).numpy()
         begin, n_samples = np.unique(self.user_start[target], return_counts=True)
         return begin, n_samples + 1
-
-    def sort_by_length(self) -> None:
-        """Put the samples in the order of their histories' length, so that batches in order hold little padding."""
-        order = torch.argsort(self.inter_feat[self.item_list_length_field], stable=True)
-        self.inter_feat = SampleViews(select(self.inter_feat, order), self)
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """User–item matrix of this split: its targets, and the item each user began with (as in RecBole)."""

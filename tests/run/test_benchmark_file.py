@@ -31,7 +31,9 @@ def first_config(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def test_a_missing_file_is_named_with_what_there_is_instead(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"nothing\.yaml: no such benchmark file.*amazon\.yaml, behaviour-tuned.*embedded"):
+    with pytest.raises(
+        ConfigurationError, match=r"nothing\.yaml: no such benchmark file.*amazon\.yaml, behaviour-tuned.*embedded"
+    ):
         load_benchmark(tmp_path / "nothing.yaml")
 
 

@@ -65,8 +65,7 @@ def test_every_way_of_leaving_out_gives_recboles_rows_in_recboles_order(
 
 def test_one_sample_reads_like_one_of_recboles(build: Build) -> None:
     config = build("SASRec").config
-    ours, theirs = load(config).dataset, SequentialDataset(config)
-    theirs.build()
+    ours, theirs = SequenceViewDataset(config).build()[0], SequentialDataset(config).build()[0]
     for index in (torch.tensor([1]), np.array([0, 5]), slice(2, 4)):
         found, expected = ours[index], theirs[index]
         assert all(torch.equal(found[field], expected[field]) for field in expected.columns)
