@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = build_parser()
     options, overrides = parser.parse_known_args(arguments)
-    if overrides and options.command != "run":
+    if overrides and options.command not in ("run", "study"):
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     options.overrides = overrides
     options.line = shlex.join(["recbole-ext", *arguments])
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tune(commands)
     _add_run(commands)
     _add_report(commands)
+    _add_study(commands)
     add_bench(commands)
     doctor = commands.add_parser("doctor", help="versions, device, what works and what does not")
     doctor.set_defaults(run=_doctor)
@@ -233,6 +234,30 @@ def _report(options: argparse.Namespace) -> int:
     from recbole_ext.report import write_report
 
     print("\n".join(write_report(options.folder).lines()))
+    return 0
+
+
+def _add_study(commands: argparse._SubParsersAction) -> None:
+    from recbole_ext.study import STUDIES
+
+    parser = commands.add_parser(
+        "study",
+        help="one of the paper's analyses",
+        description="Run a study and write OUT/NAME: study.json, figures, a short text. Settings come from STUDY.yaml "
+        "or the study's preset; --key=value goes above them.",
+    )
+    parser.add_argument("name", choices=sorted(STUDIES), metavar="NAME", help=", ".join(STUDIES))
+    parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml")
+    parser.add_argument("--out", type=Path, default=Path("results/studies"), help="default: %(default)s")
+    parser.set_defaults(run=_study)
+
+
+def _study(options: argparse.Namespace) -> int:
+    from recbole_ext.run.benchmark import parse_overrides
+    from recbole_ext.study import run_study
+
+    folder = run_study(options.name, options.file, parse_overrides(options.overrides), options.out, options.line)
+    print(f"{folder}: study.json, figures, text.md")
     return 0
 
 

@@ -57,6 +57,23 @@ class _DenseAttention:
         return (torch.cat([of_first, local[:, :, 1:]], dim=2).transpose(1, 2).flatten(-2),)
 
 
+def attention_of(layer: Any, hidden_states: torch.Tensor, is_index_masked: torch.Tensor) -> torch.Tensor:
+    """The attention maps that :func:`use_dense_attention` applies, ``[B, heads, L, L]``, for a layer's input."""
+
+    def heads(projected: torch.Tensor) -> torch.Tensor:
+        return projected.unflatten(-1, (layer.num_heads, layer.head_dim)).transpose(1, 2)
+
+    def maps(queries: torch.Tensor, keys: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        scores = queries @ keys.transpose(-1, -2) / layer.head_dim**0.5
+        return scores.masked_fill(~seen, float("-inf")).softmax(-1)
+
+    seen = ~is_index_masked[:, None, None, :]
+    window = _window(hidden_states.shape[1], layer.one_sided_attn_window_size, seen.device)
+    local = maps(heads(layer.query(hidden_states)), heads(layer.key(hidden_states)), seen & window)
+    first = maps(heads(layer.query_global(hidden_states[:, :1])), heads(layer.key_global(hidden_states)), seen)
+    return torch.cat([first, local[:, :, 1:]], dim=2)
+
+
 def _window(length: int, one_sided: int, device: torch.device) -> torch.Tensor:
     """Which keys a token sees beside the padding mask, ``[length, length]``: its window and the first token."""
     position = torch.arange(length, device=device)

@@ -89,6 +89,10 @@ class BehaviourEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Last hidden states, ``[sequences, longest, width]``, of a batch from :meth:`ItemTokens.batch`."""
+        return self.outputs(batch).last_hidden_state
+
+    def outputs(self, batch: Batch, **wanted: bool) -> Any:
+        """What the PLM returns for a batch; ``wanted`` are its own flags (``output_attentions``, …)."""
         embeddings = self._embeddings
         inputs = self.words(batch["input_ids"]) + getattr(embeddings, ITEM_POSITIONS)(batch["item_position_ids"])
         arguments: dict[str, Any] = {"attention_mask": batch["attention_mask"]}
@@ -98,7 +102,7 @@ class BehaviourEncoder(nn.Module):
             inputs = inputs + embeddings.token_type_embeddings(batch["token_type_ids"])
         if self.base.config.model_type == "longformer":
             arguments["global_attention_mask"] = (batch["word"] < 0).long() * batch["attention_mask"]
-        return self.base(inputs_embeds=inputs, **arguments).last_hidden_state
+        return self.base(inputs_embeds=inputs, **arguments, **wanted)
 
     def pool(self, batch: Batch) -> torch.Tensor:
         """One vector per sequence, ``[sequences, width]``."""

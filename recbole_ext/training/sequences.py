@@ -106,13 +106,13 @@ class SequenceViewDataset(SequentialDataset):
         return [self.copy(select(self.inter_feat, torch.from_numpy(index))) for index in parts]
 
     def build(self) -> list[SequenceViewDataset]:
-        """RecBole's splits. This dataset keeps the training samples alone: all of them would live as long as it does."""
+        """RecBole's splits. This dataset keeps only the training samples: all would live as long as it does."""
         splits = super().build()
         self.inter_feat = splits[0].inter_feat
         return splits
 
     def _by_user(self) -> tuple[np.ndarray, np.ndarray]:
-        """The samples' order with each user's together, users as they first appear, ``[samples]``; and each one's number.
+        """The order that puts each user's samples together, users as they first appear, and how many each has.
 
         Counting instead of sorting ids, in 32 bits where it can be: at ten million samples every array counts.
         """
