@@ -230,12 +230,21 @@ def load_benchmark(path: Path, overrides: Settings | None = None) -> Benchmark:
         )
     content = read_yaml(path, "a benchmark")
     own = {key: value for key, value in (overrides or {}).items() if key in Benchmark.model_fields}
-    try:
-        benchmark = Benchmark(**{**content, **own})
-    except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_in_words(error)}") from error
+    benchmark = checked_benchmark({**content, **own}, str(path))
     recbole_keys = {key: value for key, value in (overrides or {}).items() if key not in own}
     return _with_overrides(benchmark, recbole_keys, path)
+
+
+def checked_benchmark(content: Settings, where: str) -> Benchmark:
+    """The benchmark that a mapping describes.
+
+    Raises:
+        ConfigurationError: it says something that is not known; names ``where`` and the key.
+    """
+    try:
+        return Benchmark(**content)
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {_in_words(error)}") from error
 
 
 def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Benchmark:

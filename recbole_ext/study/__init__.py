@@ -9,6 +9,10 @@ from typing import Any
 STUDIES = {
     "attention": "recbole_ext.study.attention",
     "redundancy": "recbole_ext.study.redundancy",
+    "freezing": "recbole_ext.study.grid",
+    "objectives": "recbole_ext.study.grid",
+    "data-amount": "recbole_ext.study.grid",
+    "long-sequences": "recbole_ext.study.grid",
 }
 """Name: module, which has a ``Settings`` model and ``run(settings) -> Findings``."""
 

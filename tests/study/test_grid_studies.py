@@ -1,0 +1,97 @@
+"""Studies that are grids of runs: what is compared with what, and that a study runs from its YAML to its figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.run.benchmark import checked_benchmark
+from recbole_ext.study import STUDIES, run_study
+from recbole_ext.study.grid import Settings, compare
+from recbole_ext.study.settings import PRESETS, read_settings
+
+
+def record(init: str, seed: int, score: float) -> dict[str, Any]:
+    return {
+        "status": "done",
+        "run": f"{init}-{seed}",
+        "dataset": "d",
+        "model": "SASRec",
+        "init": init,
+        "mode": "-",
+        "protocol": "full",
+        "seed": seed,
+        "candidate": {},
+        "config": {"valid_metric": "NDCG@10"},
+        "validation": {"ndcg@10": score},
+        "test": {"ndcg@10": score},
+        "best_epoch": seed,
+        "seconds": {"training": 2.0},
+        "parameters": {"trainable": 7},
+    }
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(
+        title="t", question="q?", by="init", reference="a", benchmark={"initialisations": {"b": {}, "a": {}}}
+    )
+
+
+def test_means_and_changes_are_those_of_the_seeds_against_the_reference(settings: Settings) -> None:
+    table = compare([record("a", 1, 0.1), record("a", 3, 0.3), record("b", 1, 0.25)], settings)
+    assert table["value"].tolist() == ["b", "a"]  # the benchmark's order
+    assert table["mean"].tolist() == pytest.approx([0.25, 0.2])
+    assert table["change_%"].tolist() == pytest.approx([25, 0])
+    assert table["n_seeds"].tolist() == [1, 2] and table["best_epoch"].tolist() == [1, 2]
+
+
+def test_a_reference_that_no_run_has_is_named(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="reference: no run has init 'a'"):
+        compare([record("b", 1, 0.2)], settings)
+
+
+@pytest.mark.parametrize("name", [name for name, module in STUDIES.items() if module.endswith("grid")])
+def test_every_preset_describes_a_benchmark_and_holds_its_reference(name: str) -> None:
+    settings = read_settings(Settings, name, None, {})
+    benchmark = checked_benchmark(settings.benchmark, name)
+    values = {
+        "init": list(benchmark.initialisations),
+        "mode": [init.mode for init in benchmark.initialisations.values()],
+        "protocol": list(benchmark.protocols),
+    }[settings.by]
+    assert settings.reference in values and len(set(values)) > 2
+    assert (PRESETS / f"{name}.yaml").is_file()
+
+
+def test_a_grid_study_runs_from_its_yaml_to_its_figure(
+    atomic_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = {
+        "title": "How much history",
+        "question": "Does it help?",
+        "by": "protocol",
+        "reference": "short",
+        "benchmark": {
+            "name": "study-tiny",
+            "datasets": ["tiny"],
+            "models": {"SASRec": {"hidden_size": 16, "inner_size": 32, "epochs": 1}},
+            "initialisations": {"none": {}},
+            "protocols": {"short": {"MAX_ITEM_LIST_LENGTH": 5}, "long": {"MAX_ITEM_LIST_LENGTH": 20}},
+            "data_path": str(atomic_folder),
+        },
+    }
+    Path("study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    folder = run_study("long-sequences", Path("study.yaml"), {}, Path("results/studies"), "test")
+    written = json.loads((folder / "study.json").read_text())
+    records = [json.loads(path.read_text()) for path in Path("results/study-tiny/runs").glob("*.json")]
+    means = {row["value"]: row["mean"] for row in written["numbers"]["rows"]}
+    assert means == pytest.approx({r["protocol"]: r["test"]["ndcg@10"] for r in records})
+    assert written["sentence"].startswith("Does it help? Test NDCG@10: tiny, SASRec: best is")
+    assert (folder / "study-tiny.png").is_file() and "| tiny | SASRec | long |" in (folder / "text.md").read_text()
