@@ -22,6 +22,7 @@ def load_encoder(
     precision: str = "float32",
     device: str | None = None,
     max_tokens: int | None = None,
+    layers: int | None = None,
 ) -> SentenceTransformer:
     """Load an encoder for inference.
 
@@ -34,10 +35,12 @@ def load_encoder(
         precision: ``float32``, ``float16`` or ``bfloat16``: dtype of weights and vectors.
         device: a torch device; None picks an accelerator if there is one.
         max_tokens: cuts texts shorter than the encoder itself would.
+        layers: keeps the first so many of the transformer's layers.
 
     Raises:
         EncoderError: the encoder can't be loaded, or its pooling can't be replaced.
-        ConfigurationError: an unknown pooling or precision, or more tokens than the encoder can read.
+        ConfigurationError: an unknown pooling or precision, more tokens than the encoder can read, or more layers than
+            it has.
     """
     check_choice("pooling", pooling, [None, *POOLINGS])
     check_choice("precision", precision, PRECISIONS)
@@ -62,6 +65,8 @@ def load_encoder(
         ) from error
     if pooling is not None:
         model = _with_pooling(model, pooling, source, device)
+    if layers is not None:
+        keep_layers(model[0].auto_model, layers)
     tokenizer = model.tokenizer
     if getattr(tokenizer, "pad_token", "") is None:
         # Decoders ship without one. Padded positions are masked, so any token serves.
@@ -74,6 +79,27 @@ def load_encoder(
             )
         model.max_seq_length = max_tokens
     return model
+
+
+def keep_layers(transformer: Any, layers: int) -> None:
+    """Cut a Hugging Face transformer to its first ``layers`` layers, whatever its architecture calls them.
+
+    Raises:
+        ConfigurationError: it has not so many.
+        EncoderError: it has no list of layers.
+    """
+    import torch
+
+    depth = getattr(transformer.config, "num_hidden_layers", None)
+    for parent in transformer.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, torch.nn.ModuleList) and len(child) == depth:
+                if not 1 <= layers <= depth:
+                    raise ConfigurationError(f"layers: {layers} is out of range; the encoder has 1 to {depth}.")
+                setattr(parent, name, torch.nn.ModuleList(list(child)[:layers]))
+                transformer.config.num_hidden_layers = layers
+                return
+    raise EncoderError(f"layers: {type(transformer).__name__} has no list of {depth} layers to cut.")
 
 
 def describe_modules(model: SentenceTransformer) -> tuple[list[str], str | None]:

@@ -68,6 +68,8 @@ class Initialisation(_Part):
     pooling: str | None = None
     precision: str = "float32"
     max_tokens: int | None = None
+    layers: int | None = None
+    """Keep the first so many layers of ``encoder``."""
     made_by: str | None = None
     """The command that makes ``encoder`` or ``store``, with ``{dataset}``; ``--plan`` prints it where it is needed."""
     search: list[Settings] = Field(default_factory=_one_empty_point, min_length=1)

@@ -78,6 +78,7 @@ def make_stores(benchmark: Benchmark) -> None:
                     pooling=init.pooling,
                     precision=init.precision,
                     max_tokens=init.max_tokens,
+                    layers=init.layers,
                     item_field=settings.get("ITEM_ID_FIELD", "item_id"),
                 )
             for line in report.lines():

@@ -9,6 +9,7 @@ from typing import Any
 STUDIES = {
     "attention": "recbole_ext.study.attention",
     "redundancy": "recbole_ext.study.redundancy",
+    "layers": "recbole_ext.study.grid",
     "freezing": "recbole_ext.study.grid",
     "objectives": "recbole_ext.study.grid",
     "data-amount": "recbole_ext.study.grid",

@@ -1,7 +1,7 @@
 """Studies that are grids of runs: one thing varies, everything else is a benchmark like any other.
 
-``freezing`` (what may move), ``objectives`` (what a PLM was tuned for), ``data-amount`` (on how much),
-``long-sequences`` (how much history is read): each is a preset of this module.
+``layers`` (how deep a PLM is), ``freezing`` (what may move), ``objectives`` (what a PLM was tuned for),
+``data-amount`` (on how much), ``long-sequences`` (how much history is read): each is a preset of this module.
 """
 
 from __future__ import annotations
