@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from scipy.stats import ttest_ind
@@ -33,7 +35,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Comparison:
-    """Test NDCG@10 of one model on one dataset, per seed and side, and where stock's best validation was reached."""
+    """Test NDCG@10 of one model on one dataset, per seed and side, and when stock's best validation was reached."""
 
     dataset: str
     model: str
@@ -124,14 +126,29 @@ def quality_table(result: dict[str, Any]) -> list[str]:
 
 def _compare(specs: list[RunSpec], dataset: str, model: str) -> Comparison:
     records = {side: [_record(spec) for spec in specs if spec.protocol == side] for side in SIDES}
-    curves = {side: [entry["valid"] for entry in of_side[0]["curve"]] for side, of_side in records.items()}
-    best = max(curves["stock"])
-    reached = {
-        side: next((float(epoch + 1) for epoch, value in enumerate(curve) if value >= best), None)
-        for side, curve in curves.items()
-    }
+    curves = {side: [[e["valid"] for e in r["curve"]] for r in of_side] for side, of_side in records.items()}
     scores = {side: [record["test"][METRIC] for record in of_side] for side, of_side in records.items()}
-    return Comparison(dataset, model, scores, reached, int(records["stock"][0]["config"]["epochs"]))
+    return Comparison(
+        dataset, model, scores, epochs_to_stocks_best(curves), int(records["stock"][0]["config"]["epochs"])
+    )
+
+
+def epochs_to_stocks_best(curves: dict[str, list[list[float]]]) -> dict[str, float | None]:
+    """Epochs until the best validation score that stock reached with every seed, the median over a side's seeds.
+
+    Args:
+        curves: validation score by epoch, for every seed of a side.
+
+    Returns:
+        Epochs by side; ``None`` where half of a side's seeds or more never reach it.
+    """
+    goal = min(max(curve) for curve in curves["stock"])
+
+    def reached(curve: list[float]) -> float:
+        return next((float(epoch) for epoch, value in enumerate(curve, start=1) if value >= goal), inf)
+
+    needed = {side: median(reached(curve) for curve in of_side) for side, of_side in curves.items()}
+    return {side: epochs if epochs < inf else None for side, epochs in needed.items()}
 
 
 def _record(spec: RunSpec) -> dict[str, Any]:

@@ -23,9 +23,9 @@ def run_reach(
 ) -> dict[str, Any]:
     """Time epochs of both sides in turns and multiply with the epochs that ``bench quality`` needed; write ``out``.
 
-    How many epochs a side takes until the best validation NDCG@10 of stock's training (the first seed's) is a property
-    of its training, which ``quality.json`` holds; what an epoch and its evaluation cost is measured here with the same
-    settings, so that hours of stock training need not be repeated on a machine kept quiet.
+    How many epochs a side takes until the best validation NDCG@10 that stock reached with every seed is a property of
+    its training, which ``quality.json`` holds (median over seeds); what an epoch and its evaluation cost is measured
+    here with the same settings, so that hours of stock training need not be repeated on a machine kept quiet.
 
     Raises:
         SourceDataError: ``quality`` is not there or lacks this dataset and model.

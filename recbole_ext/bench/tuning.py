@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 SIDES = ("public way", "recbole-ext")
 PUBLIC_BATCH = 16
+WINDOW = 64
 ENCODED_ITEMS = 1024
 
 
@@ -118,8 +119,8 @@ def _objective(side: str, attributes: list[list[tuple[str, str]]], settings: Tun
         num_hidden_layers=6,
         num_attention_heads=12,
         intermediate_size=1536,
-        attention_window=64,
-        max_position_embeddings=settings.max_tokens + 2,
+        attention_window=WINDOW,
+        max_position_embeddings=-(-settings.max_tokens // WINDOW) * WINDOW + 2,  # chunked attention pads to it
         pad_token_id=tokenizer.pad_token_id,
         type_vocab_size=1,
     )

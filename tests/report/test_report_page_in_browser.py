@@ -104,7 +104,7 @@ def contexts(browser: Any) -> Callable[[str], Any]:
     @cache
     def context(script: str) -> Any:
         context = browser.new_context()
-        context.set_default_timeout(5000)
+        context.set_default_timeout(30_000)
         context.add_init_script(script)
         return context
 

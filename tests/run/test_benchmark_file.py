@@ -86,7 +86,7 @@ def test_a_file_of_the_users_own_goes_before_a_preset_of_that_name(
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"dataset": ["tiny"]}, r"dataset: unknown key\. Did you mean 'datasets'\?"),
     ({"initialisations": {"a": {"encodr": "x"}}}, r"initialisations\.a\.encodr: unknown key\. Did you mean 'encoder'"),
-    ({"initialisations": {"a": {"encoder": "x", "store": "y"}}}, "initialisations.a: give 'encoder' or 'store'"),
+    ({"initialisations": {"a": {"encoder": "x", "store": "y"}}}, "initialisations.a: give one of 'encoder', 'store'"),
     ({"models": ["SASRek"]}, r"no model 'SASRek'\. Did you mean SASRec\?"),
     ({"models": ["xyz"]}, r"no model 'xyz'\. They have .*SASRec"),
     ({"models": ["../overall"]}, r"models: '\.\./overall' can't be part of a file name"),

@@ -289,11 +289,18 @@ def test_stores_are_encoded_with_what_benchmark_and_dataset_config_say(
         "none": {},
         "given": {"store": "x"},
         "a": {"encoder": "minilm"},
-        "b": {"encoder": "e", "template": ["{title}!"], "pooling": "cls", "precision": "float16", "max_tokens": 8},
+        "b": {
+            "encoder": "e",
+            "template": ["{title}!"],
+            "pooling": "cls",
+            "precision": "float16",
+            "max_tokens": 8,
+            "layers": 1,
+        },
     }
     grid.make_stores(load_benchmark(described(tmp_path, initialisations=inits)))
     stores = tmp_path / "artifacts" / "stores" / "tiny"
-    defaults = {"pooling": None, "precision": "float32", "max_tokens": None, "item_field": "asin"}
+    defaults = {"pooling": None, "precision": "float32", "max_tokens": None, "layers": None, "item_field": "asin"}
     assert calls == [
         {"encoder": "minilm", "out": stores / "a", "template": ["{title}"], **defaults},
         {**inits["b"], "out": stores / "b", "item_field": "asin"},
