@@ -58,3 +58,11 @@ def test_the_benchmark_in_the_readme_is_one_that_runs_would_accept(tmp_path: Pat
     runs = list(expand(load_benchmark(tmp_path / "mine.yaml"), "test"))
     assert len(runs) == 2 * 2 * 2 * 3
     assert yaml.safe_load(block("yaml", "name: mine"))["seeds"] == [42, 43, 44]
+
+
+def test_every_table_of_the_performance_section_is_a_file_of_results_performance() -> None:
+    section = README.read_text(encoding="utf-8").partition("## Performance\n")[2].partition("\n## ")[0]
+    shown = [line for line in section.splitlines() if line.startswith("|")]
+    files = (README.parent / "results" / "performance").glob("*.md")
+    made = {line for path in files for line in path.read_text(encoding="utf-8").splitlines()}
+    assert len(shown) > 20 and set(shown) <= made
