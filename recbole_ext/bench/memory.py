@@ -83,10 +83,12 @@ def training_step(items: int, width: int, targets: int) -> dict[str, float]:
 
     from recbole_ext.run.machine import peak_memory_mb
     from recbole_ext.training.losses import softmax_loss
+    from recbole_ext.training.transformer import fuse_kernels
 
     torch.manual_seed(0)
     embedding = torch.nn.Embedding(items, width)
     encoder = TransformerEncoder(2, 1, width, width, 0.5, 0.5, "gelu", 1e-12)
+    fuse_kernels(encoder)  # as this package trains it
     parameters = [*embedding.parameters(), *encoder.parameters()]
     # Foreach would hold a copy of every gradient at once, which no number of items needs.
     optimizer = torch.optim.Adam(parameters, foreach=False)
