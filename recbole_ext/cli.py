@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.line = shlex.join(["recbole-ext", *arguments])
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("recbole_ext").setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    if threading.current_thread() is threading.main_thread():
+        # `kill` ends a command as Ctrl-C does: its runs end with it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return options.run(options)
     except RecboleExtError as error:

@@ -149,8 +149,13 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(
     assert list(report.table["init"]) == ["none"]
 
 
-def test_ctrl_c_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
-    described: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize(
+    "stop",
+    [lambda pid: os.killpg(pid, signal.SIGINT), lambda pid: os.kill(pid, signal.SIGTERM)],
+    ids=["Ctrl-C", "kill"],
+)
+def test_a_stopped_grid_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
+    described: Callable[..., Path], tmp_path: Path, send: Callable[[int, int], None], by: int
 ) -> None:
     path = described(tmp_path, seeds=[1, 2, 3], config={**CONFIG, "epochs": 100_000, "stopping_step": 100_000})
     program = [sys.executable, "-m", "recbole_ext", "run", str(path), "--parallel_runs=2"]
@@ -161,7 +166,7 @@ def test_ctrl_c_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
     deadline = time.monotonic() + 120
     while len(list(checkpoints.glob("*.pth"))) < 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, by)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "the next call goes on" in errors and "Traceback" not in errors
