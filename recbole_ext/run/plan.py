@@ -135,7 +135,8 @@ def _run_steps(benchmark: Benchmark, specs: list[RunSpec], sizes: dict[str, Data
         config = {**overall, **model_defaults(first.model), **first.config}
         size = sizes[first.dataset]
         source = "encoder" if reads_text(first.model) else "store"
-        inputs = first.dataset + ("" if first.init == "none" else f", {source} {first.init}")
+        random = benchmark.initialisations[first.init].is_random
+        inputs = first.dataset + ("" if random else f", {source} {first.init}")
         yield Step(
             f"run {first.dataset} {first.model} {first.init} {first.protocol}",
             inputs,
