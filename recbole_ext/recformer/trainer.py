@@ -27,8 +27,9 @@ class RECFORMERTrainer(Trainer):
 
     Each stage ends after its ``_epochs``, or after its ``_patience`` epochs without a better validation score, and the
     best epoch of both is the result. An epoch predicts one random item of each user's training sequence, as in the
-    public code. With ``export_item_embedding`` the matrix of stage one's best epoch becomes a store: the paper's
-    ``finetune`` vectors.
+    public code. With ``export_item_embedding`` the PLM of stage one's best epoch encodes all items into a store: the
+    paper's ``finetune`` vectors. (That epoch's own matrix is older: it was encoded before the epoch's training, and
+    after one epoch would be no more than ``pretrain``'s.)
     """
 
     encodes_items = True
@@ -108,6 +109,6 @@ class RECFORMERTrainer(Trainer):
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": __version__,
         }
-        matrix = self.model.item_embedding.weight.detach()[1:].cpu().float()
+        matrix = self.model.encoder.encode_items(self.model.tokens)[1:].cpu().float()
         ItemEmbeddingStore(matrix, [str(item) for item in items], meta).save(path)
-        log.info("%s: item matrix of stage one's best epoch", path)
+        log.info("%s: items encoded by stage one's best epoch", path)
