@@ -46,7 +46,8 @@ class RECFORMER(SequentialRecommender):
         self.add_module(encoder.prefix, encoder.base)
         encoder.words.weight.requires_grad_(not config["freeze_words"])
         self.temperature, self.negatives = float(config["temperature"]), int(config["negatives"] or 0)
-        self.tokens = _tokenise_items(config, dataset, tokenizer, reading, encoder.longest, encoder.max_items)
+        self.tokens, reading = _tokenise_items(config, dataset, tokenizer, reading, encoder.longest, encoder.max_items)
+        self.tokenizer, self.reading = tokenizer, reading
         self.item_embedding = nn.Embedding(self.n_items, encoder.width, padding_idx=0)
         self.item_embedding.weight.requires_grad_(False)
         self.items_are_current = False
@@ -55,6 +56,10 @@ class RECFORMER(SequentialRecommender):
         """Set the item matrix to what the PLM makes of every item's text now."""
         self.item_embedding.weight.copy_(self.encoder.encode_items(self.tokens))
         self.items_are_current = True
+
+    def save_encoder(self, folder: Path) -> None:
+        """Write the PLM as ``tune`` does: ``encode``, ``study`` and this model load the folder."""
+        self.encoder.save(folder, self.tokenizer, self.reading)
 
     def forward(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
         """Pooled vectors of the sequences, ``[B, width]``."""
@@ -97,19 +102,21 @@ class RECFORMER(SequentialRecommender):
 
 def _tokenise_items(
     config: Any, dataset: Any, tokenizer: Any, reading: dict[str, Any], longest: int, max_items: int
-) -> ItemTokens:
-    """The dataset's items in RecBole's order; those without text have no tokens and are read as ``<s>`` alone."""
+) -> tuple[ItemTokens, dict[str, Any]]:
+    """The dataset's items in RecBole's order, and how they are read.
+
+    Items without text have no tokens and are read as ``<s>`` alone.
+    """
     fields = read_item_fields(Path(config["data_path"]) / f"{dataset.dataset_name}.item", dataset.iid_field)
     attributes = config["item_attributes"] or reading.get("attributes") or fields_of(default_template(fields))[:3]
     of_item = dict(zip(fields.index, key_values(fields, attributes), strict=True))
     items = dataset.id2token(dataset.iid_field, np.arange(1, dataset.item_num))
-    return ItemTokens.of(
-        [of_item.get(str(item), []) for item in items],
-        tokenizer,
-        config["attribute_tokens"] or reading.get("attribute_tokens", 32),
-        max_items,
-        min(config["max_tokens"] or reading.get("max_tokens", 1024), longest),
+    attribute_tokens = config["attribute_tokens"] or reading.get("attribute_tokens", 32)
+    max_tokens = min(config["max_tokens"] or reading.get("max_tokens", 1024), longest)
+    tokens = ItemTokens.of(
+        [of_item.get(str(item), []) for item in items], tokenizer, attribute_tokens, max_items, max_tokens
     )
+    return tokens, {"attributes": list(attributes), "attribute_tokens": attribute_tokens, "max_tokens": max_tokens}
 
 
 __all__ = ["RECFORMER", "RECFORMERTrainer"]

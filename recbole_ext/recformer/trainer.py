@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from recbole_ext import __version__
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.writing import replacing_folder
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ class RECFORMERTrainer(Trainer):
     Each stage ends after its ``_epochs``, or after its ``_patience`` epochs without a better validation score, and the
     best epoch of both is the result. An epoch predicts one random item of each user's training sequence, as in the
     public code. With ``export_item_embedding`` the PLM of stage one's best epoch encodes all items into a store: the
-    paper's ``finetune`` vectors. (That epoch's own matrix is older: it was encoded before the epoch's training, and
-    after one epoch would be no more than ``pretrain``'s.)
+    paper's ``finetune`` vectors; with ``export_encoder`` that PLM becomes a folder. (That epoch's own matrix is older:
+    it was encoded before the epoch's training, and after one epoch would be no more than ``pretrain``'s.)
     """
 
     encodes_items = True
@@ -50,8 +51,8 @@ class RECFORMERTrainer(Trainer):
             first_of_stage = self.epochs_done
             if valid_data is not None:
                 self._load_best()
-            if stage == "one" and config["export_item_embedding"]:
-                self._export(train_data._dataset, Path(config["export_item_embedding"]))
+            if stage == "one":
+                self._export(train_data._dataset, config["export_item_embedding"], config["export_encoder"])
         return result
 
     def _train_epoch(
@@ -99,7 +100,14 @@ class RECFORMERTrainer(Trainer):
         self.model.load_state_dict(checkpoint["state_dict"])
         self.model.items_are_current = True
 
-    def _export(self, dataset: Any, path: Path) -> None:
+    def _export(self, dataset: Any, store: str | None, encoder: str | None) -> None:
+        """Write what stage one's best epoch made: its PLM, and all items as that PLM encodes them."""
+        if encoder:
+            with replacing_folder(Path(encoder)) as folder:
+                self.model.save_encoder(folder)
+            log.info("%s: the PLM of stage one's best epoch", encoder)
+        if not store:
+            return
         items = dataset.id2token(dataset.iid_field, np.arange(1, dataset.item_num))
         meta = {
             "encoder": str(self.config["encoder"]),
@@ -110,5 +118,5 @@ class RECFORMERTrainer(Trainer):
             "version": __version__,
         }
         matrix = self.model.encoder.encode_items(self.model.tokens)[1:].cpu().float()
-        ItemEmbeddingStore(matrix, [str(item) for item in items], meta).save(path)
-        log.info("%s: items encoded by stage one's best epoch", path)
+        ItemEmbeddingStore(matrix, [str(item) for item in items], meta).save(Path(store))
+        log.info("%s: items encoded by stage one's best epoch", store)

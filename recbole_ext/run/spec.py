@@ -29,7 +29,7 @@ PROTOCOL: Settings = {
 }
 """The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10."""
 
-WITHOUT_EFFECT = ("data_path", "item_embedding", "encoder", "export_item_embedding", "show_progress")
+WITHOUT_EFFECT = ("data_path", "item_embedding", "encoder", "export_item_embedding", "export_encoder", "show_progress")
 """Keys that don't decide a result; what the first three point to is fingerprinted by its content."""
 
 
@@ -137,6 +137,7 @@ def _spec(
         config["encoder"] = encoder_path(benchmark, dataset, init)
         if (export := _exported(benchmark, init)) and seed == benchmark.seeds[0]:
             config["export_item_embedding"] = str(store_path(benchmark, dataset, export))
+            config["export_encoder"] = str(benchmark.artifacts / "encoders" / f"{benchmark.name}-{export}-{dataset}")
     elif not initialisation.is_random:
         config |= {
             "item_embedding": str(store_path(benchmark, dataset, init)),

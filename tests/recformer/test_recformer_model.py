@@ -95,7 +95,12 @@ def test_two_stages_train_the_plm(recformer: Any) -> None:
 def test_the_exported_store_is_what_the_plm_of_stage_ones_best_epoch_makes_of_the_items(
     recformer: Any, tmp_path: Path
 ) -> None:
-    built = recformer(stage_one_epochs=1, stage_two_epochs=0, export_item_embedding=str(tmp_path / "store"))
+    built = recformer(
+        stage_one_epochs=1,
+        stage_two_epochs=0,
+        export_item_embedding=str(tmp_path / "store"),
+        export_encoder=str(tmp_path / "plm"),
+    )
     fit(built)
     model = built.model
     store = ItemEmbeddingStore.load(tmp_path / "store")
@@ -104,6 +109,9 @@ def test_the_exported_store_is_what_the_plm_of_stage_ones_best_epoch_makes_of_th
     torch.testing.assert_close(store.embeddings, model.encoder.encode_items(model.tokens)[rows])
     # The matrix that the epoch trained against was encoded before it.
     assert (store.embeddings - model.item_embedding.weight[rows]).abs().max() > 1e-4
+    # The exported PLM makes the same of the items.
+    again = recformer(encoder=str(tmp_path / "plm")).model
+    torch.testing.assert_close(again.encoder.encode_items(again.tokens), model.encoder.encode_items(model.tokens))
 
 
 def test_stage_one_ends_when_patience_does(recformer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
