@@ -82,11 +82,11 @@ def _cells(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _named(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The run groups of a cell, each with its bins, and what to call them."""
-    several = table["results"].nunique() > 1
+    """The run groups of a cell, each with its bins, and what to call them: by their benchmark too after the first."""
+    usual = table["results"].iloc[0]
     groups = table.groupby(["results", "model", "init", "mode"], sort=False)
     return [
-        (spoken(str(model), str(init), str(mode)) + (f", {results}" if several else ""), group)
+        (spoken(str(model), str(init), str(mode)) + ("" if results == usual else f", {results}"), group)
         for (results, model, init, mode), group in groups
     ]
 
@@ -104,7 +104,7 @@ def _sentence(table: pd.DataFrame, settings: Settings) -> str:
         told = []
         if len(unseen):
             n_users = sum(cell.groupby("bin")["n_users"].first())
-            told.append(f"{unseen['n_users'].iloc[0]:,} of {n_users:,} test items were never seen in training")
+            told.append(f"{unseen['n_users'].iloc[0]:,} of {n_users:,} test users have an item never seen in training")
             kinds = {
                 "scored from the store alone": unseen[unseen["from_store"]],
                 "with vectors that training moved": unseen[~unseen["from_store"] & (unseen["init"] != "none")],
@@ -117,9 +117,7 @@ def _sentence(table: pd.DataFrame, settings: Settings) -> str:
             if not math.isnan(unseen[f"{metric}_random"].iloc[0]):
                 told.append(f"random order {unseen[f'{metric}_random'].iloc[0]:.4f}")
         else:
-            told.append(
-                "every test item was seen in training" if "0" in bin_names(settings.edges) else "no bin of unseen items"
-            )
+            told.append("every test item was seen in training" if settings.edges[0] == 0 else "no bin of unseen items")
         gains = cell[(cell["bin"] != "0") & cell[f"{metric}_change_%"].notna()]
         if len(gains):
             who, row = best(gains, f"{metric}_change_%")
@@ -166,7 +164,8 @@ def _figure(table: pd.DataFrame, settings: Settings) -> Any:
 
     metric, cells = settings.metrics[0], _cells(table)
     names = list(dict.fromkeys(name for _, cell in cells for name, _ in _named(cell)))
-    looks = dict(zip(names, matplotlib.color_sequences["tab20"] * len(names), strict=False))
+    colours = [*matplotlib.color_sequences["tab20"], *matplotlib.color_sequences["tab20b"]]
+    looks = dict(zip(names, colours * len(names), strict=False))
     place = np.arange(len(bin_names(settings.edges)))
     figure = Figure(figsize=(10, 1 + 3.4 * len(cells)), layout="constrained")
     axes = figure.subplots(len(cells), 1, squeeze=False)[:, 0]

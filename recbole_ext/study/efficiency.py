@@ -132,8 +132,9 @@ def _markdown(table: pd.DataFrame, settings: Settings, devices: Sequence[str]) -
     lines = [
         "Means over seeds of the search's chosen candidate. Seconds to the best epoch are those of training and "
         "validation; encoding the items and tuning the language model come before and are not in them. A millisecond "
-        "per user is one evaluation by its users. FLOPs are RecBole's count for one score of one user. Times are of "
-        f"the runs' own machines ({'; '.join(devices)}) and vary from run to run; costs that are equal to "
+        "per user is one evaluation divided by its users. FLOPs are RecBole's count for a fresh model's first score of "
+        "one user and item; RECFORMER encodes all items for it. Times are of the runs' own machines "
+        f"({'; '.join(devices)}) and vary from run to run; costs that are equal to "
         f"{settings.significant_digits} significant digits count as equal for the front.",
         "",
         f"| dataset | model | init | mode | protocol | seeds | {metric_title(settings.metric)} | "
@@ -170,6 +171,8 @@ def _figure(table: pd.DataFrame, settings: Settings) -> Any:
             colour = colours[row["init"]]
             axis.errorbar(x, y, yerr=spread, color=colour, elinewidth=0.7, zorder=2)
             edge = "black" if row["front"] else "none"
+            if row["front"]:
+                axis.annotate(row["init"], (x, y), (5, 5), textcoords="offset points", fontsize="small")
             axis.plot(x, y, markers[row["model"]], color=colour, markeredgecolor=edge, markersize=8, zorder=3)
         axis.set(title=name, xscale="log", xlabel=COSTS[settings.cost][0])
         for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.report.records import Record, load_records, newest_of_each_seed, select_candidates
+from recbole_ext.report.records import Record, grouped, load_records, newest_of_each_seed, select_candidates
 from recbole_ext.study import STUDIES
 
 
 def finished_records(folder: Path) -> list[Record]:
-    """The finished runs of ``results/NAME`` that its leaderboard stands on.
+    """The finished runs of ``results/NAME`` that its leaderboard stands on, in its order.
 
     Raises:
         ConfigurationError: there is none, or a record is damaged; says which command makes them.
@@ -20,7 +20,8 @@ def finished_records(folder: Path) -> list[Record]:
         study = folder.name.removeprefix("study-")
         made_by = f"study {study}" if study != folder.name and study in STUDIES else f"run {folder.name}.yaml"
         raise ConfigurationError(f"{folder / 'runs'}: no record of a finished run. Make them: `recbole-ext {made_by}`.")
-    return select_candidates(newest_of_each_seed(finished))
+    chosen = select_candidates(newest_of_each_seed(finished))
+    return [record for members in grouped(chosen).values() for record in members]
 
 
 def spoken(model: str, init: str, mode: str) -> str:

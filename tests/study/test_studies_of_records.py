@@ -216,7 +216,7 @@ def test_the_study_of_cold_start_says_how_unseen_items_rank(bench: Path, tmp_pat
     folder = run_study("cold-start", None, overrides, tmp_path / "studies", "test")
     written = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     assert (
-        "2 of 8 test items were never seen in training; scored from the store alone they reach 1.0000 at best "
+        "2 of 8 test users have an item never seen in training; scored from the store alone they reach 1.0000 at best "
         "(SASRec minilm (frozen)); with vectors that training moved they reach 0.5000 at best (SASRec minilm); with "
         "random vectors they reach 0.0000 at best (SASRec none)"
     ) in written["sentence"]
