@@ -45,8 +45,9 @@ def costs_table(records: Sequence[Record]) -> pd.DataFrame:
     """What each row of the leaderboard costs, means over its seeds; NaN where the records don't say.
 
     Columns: the group's five, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of
-    parameters), ``seconds_per_epoch``, ``best_epoch``, ``seconds_training``, ``ms_per_user`` (one evaluation
-    divided by the dataset's users), ``peak_memory_mb``.
+    parameters), ``flops`` (RecBole's count), ``seconds_per_epoch``, ``best_epoch``, ``seconds_to_best`` (training and
+    validating up to it), ``seconds_training``, ``ms_per_user`` (one evaluation divided by the dataset's users),
+    ``peak_memory_mb``.
     """
     rows = []
     for group, members in grouped(records).items():
@@ -100,12 +101,22 @@ def _costs(record: Record) -> dict[str, float | None]:
         "parameters": parameters.get("total"),
         "trainable": parameters.get("trainable"),
         "item_embedding": parameters.get("item_embedding"),
+        "flops": record.get("flops"),
         "seconds_per_epoch": seconds.get("per_epoch"),
         "best_epoch": record.get("best_epoch"),
+        "seconds_to_best": _seconds_to_best(record),
         "seconds_training": seconds.get("training"),
         "ms_per_user": 1000.0 * per_evaluation / users if users and per_evaluation is not None else None,
         "peak_memory_mb": record.get("peak_memory_mb"),
     }
+
+
+def _seconds_to_best(record: Record) -> float | None:
+    best, curve = record.get("best_epoch"), record.get("curve")
+    if best is None or not curve:
+        return None
+    seconds = ("train_seconds", "valid_seconds")
+    return sum(point.get(key, 0.0) for point in curve if point["epoch"] <= best for key in seconds)
 
 
 def _metrics_in_order(metrics: set[str]) -> list[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -56,8 +56,15 @@ class Popularity:
         )
 
 
-def load_popularity(folder: Path, record: Record) -> Popularity | None:
-    """The popularity that a record names; ``None`` where it names none.
+class Interactions(NamedTuple):
+    """Training interactions of each item ``[items]`` and of each user's test item ``[users]``."""
+
+    item_interactions: NDArray[np.int32]
+    test_interactions: NDArray[np.int32]
+
+
+def load_interactions(folder: Path, record: Record) -> Interactions | None:
+    """The training interactions that a record names; ``None`` where it names none.
 
     Raises:
         ConfigurationError: the file can't be read or is not the one that the record was made with.
@@ -68,12 +75,38 @@ def load_popularity(folder: Path, record: Record) -> Popularity | None:
     path = folder / named["file"]
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("item_interactions", "test_interactions")}
+            interactions = Interactions(*(file[name] for name in Interactions._fields))
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ConfigurationError(f"{named['file']} can't be read ({error}).") from error
-    if fingerprint(**arrays) != named["sha256"]:
+    if fingerprint(*interactions) != named["sha256"]:
         raise ConfigurationError(f"{named['file']} is not the file that {record['run']} was made with.")
-    return Popularity.of(**arrays)
+    return interactions
+
+
+def load_popularity(folder: Path, record: Record) -> Popularity | None:
+    """The popularity that a record names; see :func:`load_interactions`."""
+    interactions = load_interactions(folder, record)
+    return None if interactions is None else Popularity.of(*interactions)
+
+
+def means_of_groups(
+    ranks: NDArray[np.integer], of_user: NDArray[np.integer], n_groups: int, metrics: Sequence[str]
+) -> dict[str, list[float]]:
+    """Per metric the mean over each group's users, NaN for a group without any.
+
+    ``ranks`` ``[users]`` are 1-based, 0 = beyond the largest K; ``of_user`` ``[users]``: group numbers.
+
+    Raises:
+        ConfigurationError: they are not of the same users, or a rank does not decide a metric.
+    """
+    if len(ranks) != len(of_user):
+        raise ConfigurationError(f"{len(ranks)} ranks, but {len(of_user)} test users in the popularity.")
+    values = {metric: metric_of_ranks(metric, ranks) for metric in metrics}
+    groups = [of_user == number for number in range(n_groups)]
+    return {
+        metric: [float(of_all[group].mean()) if group.any() else math.nan for group in groups]
+        for metric, of_all in values.items()
+    }
 
 
 def add_popularity(
@@ -134,15 +167,12 @@ def _groups(item_interactions: NDArray[np.integer], interactions: NDArray[np.int
 
 
 def _means(ranks: NDArray[np.integer], popularity: Popularity, metrics: Sequence[str]) -> dict[str, float]:
-    if len(ranks) != len(popularity.of_user):
-        raise ConfigurationError(f"{len(ranks)} ranks, but {len(popularity.of_user)} test users in the popularity.")
-    means = {}
-    for metric in metrics:
-        values = metric_of_ranks(metric, ranks)
-        for number, group in enumerate(GROUPS):
-            of_group = values[popularity.of_user == number]
-            means[f"{metric}_{group}"] = float(of_group.mean()) if len(of_group) else math.nan
-    return means
+    means = means_of_groups(ranks, popularity.of_user, len(GROUPS), metrics)
+    return {
+        f"{metric}_{group}": mean
+        for metric, of_groups in means.items()
+        for group, mean in zip(GROUPS, of_groups, strict=True)
+    }
 
 
 def _results(table: pd.DataFrame, columns: Sequence[str], runs: Mapping[Group, list[Record]]) -> Sheet:

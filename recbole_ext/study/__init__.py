@@ -14,6 +14,8 @@ STUDIES = {
     "objectives": "recbole_ext.study.grid",
     "data-amount": "recbole_ext.study.grid",
     "long-sequences": "recbole_ext.study.grid",
+    "efficiency": "recbole_ext.study.efficiency",
+    "cold-start": "recbole_ext.study.cold_start",
 }
 """Name: module, which has a ``Settings`` model and ``run(settings) -> Findings``."""
 

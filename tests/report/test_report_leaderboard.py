@@ -134,8 +134,11 @@ def test_costs_are_means_over_seeds_and_milliseconds_are_per_user(benchmark: Ben
     assert row["ms_per_user"] == pytest.approx(1.5)  # 0.45 s for 300 users
     assert (row["parameters"], row["trainable"], row["item_embedding"]) == (350_000, 350_000, 154_880)
     assert row["peak_memory_mb"] == 812
+    assert row["seconds_to_best"] == pytest.approx(12.5 * (1.3 + 0.2))  # 11 and 14 epochs
 
 
 def test_costs_that_a_record_does_not_hold_are_blank(benchmark: Benchmark) -> None:
-    benchmark.add(seconds=None, parameters={}, dataset_statistics=None, peak_memory_mb=None, best_epoch=None)
+    benchmark.add(
+        seconds=None, parameters={}, dataset_statistics=None, peak_memory_mb=None, best_epoch=None, flops=None
+    )
     assert costs_table(load_records(benchmark.folder)).iloc[0, 5:].isna().all()

@@ -1,0 +1,185 @@
+"""``study efficiency``: what accuracy costs, per model and initialisation, and its Pareto front."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.report.cells import metric_title
+from recbole_ext.report.leaderboard import costs_table, leaderboard_table, metrics_of
+from recbole_ext.report.records import GROUP_KEYS, Record
+from recbole_ext.study.records import finished_records, spoken
+from recbole_ext.study.written import Findings
+
+COSTS = {
+    "ms_per_user": ("ms per user", ".3f"),
+    "seconds_to_best": ("training s to best epoch", ".0f"),
+    "parameters": ("parameters", ",.0f"),
+    "trainable": ("trainable parameters", ",.0f"),
+    "flops": ("FLOPs", ",.0f"),
+    "peak_memory_mb": ("peak memory, MB", ",.0f"),
+}
+"""Column of the costs table: what it is called, and how its numbers are written."""
+
+
+class Settings(BaseModel):
+    """Which benchmark, and the two axes of the plane."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    results: Path
+    """A benchmark's ``results/NAME``, whose run records are read."""
+    metric: str = "ndcg@10"
+    """Test metric: the vertical axis."""
+    cost: Literal["ms_per_user", "seconds_to_best", "parameters", "trainable", "flops", "peak_memory_mb"] = (
+        "ms_per_user"
+    )
+    """The horizontal axis; the table holds the others too."""
+    significant_digits: int = Field(default=2, ge=1)
+    """To which costs are rounded before the front is drawn, so that the noise of timing puts nobody on it."""
+
+
+def run(settings: Settings) -> Findings:
+    """Read the records and set accuracy against cost.
+
+    Raises:
+        ConfigurationError: no finished run, or none that holds the metric or the cost.
+    """
+    records = finished_records(settings.results)
+    table = plane(records, settings)
+    return Findings(
+        title="What accuracy costs",
+        sentence=_sentence(table, settings),
+        numbers={"rows": json.loads(table.to_json(orient="records"))},
+        text=_markdown(table, settings, sorted({str(record.get("device", "unknown")) for record in records})),
+        figures={"efficiency": _figure(table, settings)},
+    )
+
+
+def plane(records: Sequence[Record], settings: Settings) -> pd.DataFrame:
+    """One row per dataset, model, init, mode and protocol: the metric, all costs, and whether it is on the front.
+
+    Columns: the group's five, ``n_seeds``, the metric and its ``METRIC_std``, those of the costs table (means over
+    seeds), ``front``. A front is one dataset's under one protocol.
+
+    Raises:
+        ConfigurationError: no run holds the metric, or the cost.
+    """
+    quality = leaderboard_table(records, {})
+    if settings.metric not in metrics_of(quality):
+        raise ConfigurationError(
+            f"metric: no run reports {settings.metric}; they have {', '.join(metrics_of(quality))}."
+        )
+    columns = [*GROUP_KEYS, "n_seeds", settings.metric, f"{settings.metric}_std"]
+    table = quality[columns].merge(costs_table(records), on=list(GROUP_KEYS))
+    if table[settings.cost].isna().all():
+        raise ConfigurationError(f"cost: no run in {settings.results} records {settings.cost}; choose another.")
+    table["front"] = False
+    for _, cell in table.groupby(["dataset", "protocol"]):
+        rounded = [float(f"{cost:.{settings.significant_digits - 1}e}") for cost in cell[settings.cost]]
+        table.loc[cell.index, "front"] = pareto_front(rounded, cell[settings.metric])
+    return table
+
+
+def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:
+    """Which points ``[n]`` no other point dominates: none is as cheap and as good, and better in one of the two.
+
+    Equal points are on the front together; a point whose cost or quality is NaN is not on it.
+    """
+    cost, quality = np.asarray(cost, dtype=float), np.asarray(quality, dtype=float)
+    as_good = (cost[:, None] <= cost) & (quality[:, None] >= quality)
+    better = (cost[:, None] < cost) | (quality[:, None] > quality)
+    known = ~(np.isnan(cost) | np.isnan(quality))
+    return known & ~(as_good & better).any(axis=0)
+
+
+def _cells(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows that compete with each other, and what to call them."""
+    several = table["protocol"].nunique() > 1
+    groups = table.groupby(["dataset", "protocol"], sort=False)
+    return [(f"{dataset}, {protocol}" if several else str(dataset), cell) for (dataset, protocol), cell in groups]
+
+
+def _sentence(table: pd.DataFrame, settings: Settings) -> str:
+    title, style = COSTS[settings.cost]
+
+    def point(row: Any) -> str:
+        name = spoken(row["model"], row["init"], row["mode"])
+        return f"{name} ({row[settings.metric]:.4f} at {row[settings.cost]:{style}})"
+
+    parts = []
+    for name, cell in _cells(table.dropna(subset=[settings.cost, settings.metric])):
+        front = cell[cell["front"]].sort_values(settings.cost)
+        cheapest, dearest = front.iloc[0], cell.loc[cell[settings.cost].idxmax()]
+        part = f"{name}: on the front {', '.join(point(row) for _, row in front.iterrows())}"
+        if dearest[settings.cost] > cheapest[settings.cost]:
+            times = dearest[settings.cost] / cheapest[settings.cost]
+            part += f"; the dearest, {point(dearest)}, costs {times:.3g} times the cheapest there"
+            part += " and is on it too" if dearest["front"] else " and is not on it"
+        parts.append(part)
+    return f"Test {metric_title(settings.metric)} against {title}. {'. '.join(parts)}."
+
+
+def _markdown(table: pd.DataFrame, settings: Settings, devices: Sequence[str]) -> str:
+    lines = [
+        "Means over seeds of the search's chosen candidate. Seconds to the best epoch are those of training and "
+        "validation; encoding the items and tuning the language model come before and are not in them. A millisecond "
+        "per user is one evaluation divided by its users. FLOPs are RecBole's count for a fresh model's first score of "
+        "one user and item; RECFORMER encodes all items for it. Times are of the runs' own machines "
+        f"({'; '.join(devices)}) and vary from run to run; costs that are equal to "
+        f"{settings.significant_digits} significant digits count as equal for the front.",
+        "",
+        f"| dataset | model | init | mode | protocol | seeds | {metric_title(settings.metric)} | "
+        + " | ".join(title for title, _ in COSTS.values())
+        + " | on the front |",
+        "| --- | --- | --- | --- | --- | ---: | ---: |" + " ---: |" * len(COSTS) + " :---: |",
+    ]
+    for row in table.sort_values(["dataset", "protocol", settings.cost], kind="stable").to_dict("records"):
+        spread = row[f"{settings.metric}_std"]
+        cells = [str(row[key]) for key in (*GROUP_KEYS, "n_seeds")]
+        cells.append(f"{row[settings.metric]:.4f}" + ("" if np.isnan(spread) else f" ± {spread:.4f}"))
+        cells += ["–" if np.isnan(row[cost]) else f"{row[cost]:{style}}" for cost, (_, style) in COSTS.items()]
+        lines.append("| " + " | ".join([*cells, "●" if row["front"] else ""]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _figure(table: pd.DataFrame, settings: Settings) -> Any:
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogFormatter
+
+    cells = _cells(table)
+    models, inits = sorted(table["model"].unique()), sorted(table["init"].unique())
+    markers = dict(zip(models, "os^Dv*PXph8<>d" * len(models), strict=False))
+    colours = dict(zip(inits, matplotlib.color_sequences["tab10"] * len(inits), strict=False))
+    figure = Figure(figsize=(max(5.5 * len(cells), 7), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(cells), squeeze=False)[0]
+    for axis, (name, cell) in zip(axes, cells, strict=True):
+        front = cell[cell["front"]].sort_values(settings.cost)
+        axis.step(front[settings.cost], front[settings.metric], where="post", color="grey", linewidth=1, zorder=1)
+        for row in cell.to_dict("records"):
+            x, y, spread = row[settings.cost], row[settings.metric], np.nan_to_num(row[f"{settings.metric}_std"])
+            colour = colours[row["init"]]
+            axis.errorbar(x, y, yerr=spread, color=colour, elinewidth=0.7, zorder=2)
+            edge = "black" if row["front"] else "none"
+            if row["front"]:
+                axis.annotate(row["init"], (x, y), (5, 5), textcoords="offset points", fontsize="small")
+            axis.plot(x, y, markers[row["model"]], color=colour, markeredgecolor=edge, markersize=8, zorder=3)
+        axis.set(title=name, xscale="log", xlabel=COSTS[settings.cost][0])
+        for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            ticks(LogFormatter(minor_thresholds=(1, 0.5)))
+    axes[0].set_ylabel(f"test {metric_title(settings.metric)}")
+    shapes = [Line2D([], [], color="grey", marker=m, linestyle="none", label=name) for name, m in markers.items()]
+    shades = [Line2D([], [], color=c, marker="s", linestyle="none", label=name) for name, c in colours.items()]
+    front_line = Line2D([], [], color="grey", markeredgecolor="black", marker="o", label="Pareto front")
+    figure.legend(handles=[*shapes, *shades, front_line], loc="outside lower center", ncols=6, fontsize="small")
+    return figure
