@@ -37,7 +37,7 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
     from recbole.data.transform import construct_transform
     from recbole.utils import get_flops, init_seed
 
-    from recbole_ext.training import build_trainer, choose_data_path, load
+    from recbole_ext.training import build_trainer, choose_data_path, freeze_blocks, load
 
     config = build_config(spec)
     init_seed(config["seed"], config["reproducibility"])
@@ -46,6 +46,7 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = model_class(spec.model)(config, loaders.train._dataset).to(config["device"])
     coverage = attach_item_embedding(model, loaders.dataset, config)
+    freeze_blocks(model, config)
     flops = get_flops(model, loaders.dataset, config["device"], model.logger, construct_transform(config))
 
     path = choose_data_path(config, model, loaders)

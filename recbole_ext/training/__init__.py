@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recbole_ext.training.data_path import TRAINING_SAMPLES, DataPath, Loaders, choose_data_path, load
+from recbole_ext.training.freezing import freeze_blocks
 from recbole_ext.training.trainer import BenchmarkTrainer, build_trainer
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "Loaders",
     "build_trainer",
     "choose_data_path",
+    "freeze_blocks",
     "load",
 ]

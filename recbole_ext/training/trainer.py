@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from recbole_ext.models import trainer_class
 from recbole_ext.training.evaluation import LeaveOneOutCollector, RankKeepingEvaluator, ranks_by_user
+from recbole_ext.training.freezing import frozen_epochs
 
 
 class NoTensorboard:
@@ -48,9 +49,12 @@ class BenchmarkTrainer:
         self.eval_collector = LeaveOneOutCollector(config)
         self.evaluator = RankKeepingEvaluator(config)
         self.curve: list[dict[str, float]] = []
+        self.frozen_epochs = frozen_epochs(model, config)
 
-    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
+    def _train_epoch(self: Any, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         began = time.perf_counter()
+        if self.frozen_epochs:
+            self.model.item_embedding.requires_grad_(epoch_idx >= self.frozen_epochs)
         # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
         with torch.autograd.set_detect_anomaly(False):
             if self.loss_of_rows is None:
