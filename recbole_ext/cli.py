@@ -111,6 +111,9 @@ def _add_encode(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--max-tokens", type=int, help="cut texts after so many tokens; default: the model's limit")
     parser.add_argument("--layers", type=int, help="keep the encoder's first so many layers; default: all")
+    parser.add_argument(
+        "--drop", action="append", default=[], metavar="L[.H]", help="leave out layer L, or its head H; repeat for more"
+    )
     parser.add_argument("--precision", default="float32", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--device", action="append", help="torch device; repeat for several. Default: the best one")
     parser.set_defaults(run=_encode)
@@ -133,6 +136,7 @@ def _encode(options: argparse.Namespace) -> int:
         devices=options.device,
         max_tokens=options.max_tokens,
         layers=options.layers,
+        drop=options.drop,
         item_field=settings.get("ITEM_ID_FIELD", "item_id"),
     )
     print("\n".join(report.lines()))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.encode.pruning import drop_parts, keep_layers
 from recbole_ext.encode.source import EncoderSource
 from recbole_ext.errors import ConfigurationError, EncoderError
 
@@ -23,6 +24,7 @@ def load_encoder(
     device: str | None = None,
     max_tokens: int | None = None,
     layers: int | None = None,
+    drop: Sequence[str] = (),
 ) -> SentenceTransformer:
     """Load an encoder for inference.
 
@@ -36,11 +38,12 @@ def load_encoder(
         device: a torch device; None picks an accelerator if there is one.
         max_tokens: cuts texts shorter than the encoder itself would.
         layers: keeps the first so many of the transformer's layers.
+        drop: leaves out single layers and heads; see :func:`recbole_ext.encode.pruning.drop_parts`.
 
     Raises:
         EncoderError: the encoder can't be loaded, or its pooling can't be replaced.
-        ConfigurationError: an unknown pooling or precision, more tokens than the encoder can read, or more layers than
-            it has.
+        ConfigurationError: an unknown pooling or precision, more tokens than the encoder can read, or layers and heads
+            that it does not have.
     """
     check_choice("pooling", pooling, [None, *POOLINGS])
     check_choice("precision", precision, PRECISIONS)
@@ -65,6 +68,8 @@ def load_encoder(
         ) from error
     if pooling is not None:
         model = _with_pooling(model, pooling, source, device)
+    if drop:
+        drop_parts(model[0].auto_model, drop)
     if layers is not None:
         keep_layers(model[0].auto_model, layers)
     tokenizer = model.tokenizer
@@ -79,27 +84,6 @@ def load_encoder(
             )
         model.max_seq_length = max_tokens
     return model
-
-
-def keep_layers(transformer: Any, layers: int) -> None:
-    """Cut a Hugging Face transformer to its first ``layers`` layers, whatever its architecture calls them.
-
-    Raises:
-        ConfigurationError: it has not so many.
-        EncoderError: it has no list of layers.
-    """
-    import torch
-
-    depth = getattr(transformer.config, "num_hidden_layers", None)
-    for parent in transformer.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, torch.nn.ModuleList) and len(child) == depth:
-                if not 1 <= layers <= depth:
-                    raise ConfigurationError(f"layers: {layers} is out of range; the encoder has 1 to {depth}.")
-                setattr(parent, name, torch.nn.ModuleList(list(child)[:layers]))
-                transformer.config.num_hidden_layers = layers
-                return
-    raise EncoderError(f"layers: {type(transformer).__name__} has no list of {depth} layers to cut.")
 
 
 def describe_modules(model: SentenceTransformer) -> tuple[list[str], str | None]:

@@ -88,6 +88,7 @@ def encode(
     shard_size: int = 1024,
     max_tokens: int | None = None,
     layers: int | None = None,
+    drop: Sequence[str] = (),
     item_field: str = "item_id",
 ) -> EncodeReport:
     """Encode the text of every item of ``dataset`` into the store ``out``.
@@ -111,6 +112,7 @@ def encode(
         shard_size: texts between two writes, the most that an interruption costs.
         max_tokens: cuts texts shorter than the encoder itself would.
         layers: keeps the first so many of the encoder's layers; for encoders that read plain text.
+        drop: leaves out layers ``"L"`` and heads ``"L.H"``, counted from 1; for encoders that read plain text.
         item_field: the item column of the ``.item`` file.
 
     Raises:
@@ -143,8 +145,8 @@ def encode(
             "of its .item file."
         )
     texts_hash = _sha256(list(texts.items()))
-    depth = [] if layers is None else [layers]
-    request = _sha256([source.identity, pooling, precision, max_tokens, template, texts_hash, *depth])
+    pruning = ([] if layers is None else [layers]) + ([sorted(map(str, drop))] if drop else [])
+    request = _sha256([source.identity, pooling, precision, max_tokens, template, texts_hash, *pruning])
     # Longest first, as sentence-transformers sorts within a call: a batch pads little, and what doesn't fit
     # in memory fails at once rather than at the end. The order is the same in every call, so shards can be
     # reused.
@@ -165,9 +167,11 @@ def encode(
     device = None if devices is None else "cpu" if several else devices[0]
     model: Any
     if reading is None:
-        model = load_encoder(source, pooling, precision, device, max_tokens, layers)
-    elif layers is not None:
-        raise ConfigurationError(f"layers: encoder {source.name!r} reads key–value text and is used whole.")
+        model = load_encoder(source, pooling, precision, device, max_tokens, layers, drop)
+    elif pruning:
+        raise ConfigurationError(
+            f"{'drop' if drop else 'layers'}: encoder {source.name!r} reads key–value text and is used whole."
+        )
     elif several:
         raise ConfigurationError(f"devices: encoder {source.name!r} reads key–value text, on one device at a time.")
     else:
@@ -187,6 +191,7 @@ def encode(
         "pooling": effective_pooling,
         "max_tokens": model.max_seq_length,
         "layers": layers,
+        "drop": list(drop),
         "template": template,
         "texts_hash": texts_hash,
         "request": request,

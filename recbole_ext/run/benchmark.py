@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import needs_item_vectors, reads_text
@@ -70,6 +79,8 @@ class Initialisation(_Part):
     max_tokens: int | None = None
     layers: int | None = None
     """Keep the first so many layers of ``encoder``."""
+    drop: list[StrictInt | StrictStr] = Field(default_factory=list)
+    """Leave out layers ``L`` and heads ``"L.H"`` of ``encoder``, counted from 1. Quoted, for 2.10 is no number."""
     made_by: str | None = None
     """The command that makes ``encoder`` or ``store``, with ``{dataset}``; ``--plan`` prints it where it is needed."""
     search: list[Settings] = Field(default_factory=_one_empty_point, min_length=1)

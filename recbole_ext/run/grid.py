@@ -79,6 +79,7 @@ def make_stores(benchmark: Benchmark) -> None:
                     precision=init.precision,
                     max_tokens=init.max_tokens,
                     layers=init.layers,
+                    drop=[str(part) for part in init.drop],
                     item_field=settings.get("ITEM_ID_FIELD", "item_id"),
                 )
             for line in report.lines():

@@ -26,6 +26,8 @@ class TuneSettings(BaseModel):
     """Tokens of a sequence (``pairs``: of an item)."""
     pooling: Literal["cls", "mean", "last"] | None = None
     """Default: the encoder's own; ``cls`` where it has none."""
+    layers: int | None = Field(default=None, ge=1)
+    """Tune the first so many layers of the encoder; the rest is cut off before."""
     temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by."""
     mask_probability: float = Field(default=0.15, gt=0, lt=1)

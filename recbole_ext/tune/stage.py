@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext import __version__
+from recbole_ext.encode.pruning import keep_layers
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import TuningError
 from recbole_ext.tune.corpus import Corpus, read_corpus, source_fingerprints
@@ -83,7 +84,8 @@ def tune(
         "encoder": source.identity,
         "checkpoint": _sha256(Path(checkpoint).read_bytes()) if checkpoint else None,
         "sources": source_fingerprints(datasets, data_path),
-        "settings": settings.model_dump(mode="json"),
+        # Without the key unless it says something: folders tuned before there was one still answer.
+        "settings": settings.model_dump(mode="json", exclude=None if settings.layers else {"layers"}),
     }
     identity = _sha256(json.dumps(request, sort_keys=True).encode())
     if (record := _finished(out)) is not None and record.get("request") == identity:
@@ -95,6 +97,8 @@ def tune(
     from recbole_ext.tune.objectives import OBJECTIVES
 
     objective = OBJECTIVES[settings.objective].build(source, corpus, settings, Path(checkpoint) if checkpoint else None)
+    if settings.layers:
+        keep_layers(objective.base, settings.layers)
     if settings.gradient_checkpointing:
         objective.enable_gradient_checkpointing()
     training, held_out = split_sequences(corpus, settings)

@@ -14,7 +14,7 @@ import torch
 from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 
 from recbole_ext.encode import load_encoder, resolve_encoder
-from recbole_ext.encode.encoder import describe_modules, keep_layers
+from recbole_ext.encode.encoder import describe_modules
 from recbole_ext.encode.source import MINILM_SHA256
 from recbole_ext.errors import ConfigurationError, EncoderError
 
@@ -235,30 +235,3 @@ def test_without_a_network_and_cache_the_embedded_encoder_is_offered(hub: dict[s
 def test_an_unknown_option_lists_the_known_ones(key: str, value: str, tiny_bert: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"{key}: '{value}' is unknown; choose one of"):
         load_encoder(resolve_encoder(str(tiny_bert)), device="cpu", **{key: value})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("name", ["bert", "modernbert", "gpt2"])
-def test_the_first_layers_alone_give_what_they_give_in_the_whole_encoder(
-    tiny_encoders: dict[str, Path], name: str
-) -> None:
-    from transformers import AutoModel
-
-    model = AutoModel.from_pretrained(tiny_encoders[name]).eval()
-    ids = torch.tensor([[101, 2000, 2001, 102]])
-    seen: list[torch.Tensor] = []
-    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == 2)
-    layers[0].register_forward_hook(
-        lambda _, __, output: seen.append(output[0] if isinstance(output, tuple) else output)
-    )
-    with torch.no_grad():
-        whole = model(ids).last_hidden_state
-        keep_layers(model, 1)
-        cut = model(ids).last_hidden_state
-    torch.testing.assert_close(seen[0], seen[1])
-    assert model.config.num_hidden_layers == 1
-    assert not torch.allclose(whole, cut)
-
-
-def test_more_layers_than_there_are_is_an_error_that_says_how_many(tiny_encoders: dict[str, Path]) -> None:
-    with pytest.raises(ConfigurationError, match="1 to 2"):
-        load_encoder(resolve_encoder(str(tiny_encoders["bert"])), "mean", layers=3)

@@ -82,6 +82,19 @@ def test_a_second_call_does_nothing_and_other_settings_tune_again(
     assert not (tmp_path / "tuned.partial").exists()
 
 
+@pytest.mark.parametrize("objective", ["recformer", "pairs"])
+def test_a_cut_encoder_is_tuned_and_saved_cut(atomic_folder: Path, bert: str, tmp_path: Path, objective: str) -> None:
+    from transformers import AutoModel
+
+    settings = checked_settings({"objective": objective, "layers": 1, **FAST})
+    tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    assert AutoModel.from_pretrained(tmp_path / "tuned").config.num_hidden_layers == 1
+    encode("tiny", atomic_folder, str(tmp_path / "tuned"), out=tmp_path / "store", template=["{title}"])
+    assert ItemEmbeddingStore.load(tmp_path / "store").embeddings.isfinite().all()
+    with pytest.raises(ConfigurationError, match="1 to 2"):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "deeper", settings.model_copy(update={"layers": 3}))
+
+
 def test_the_held_out_loss_falls(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
     settings = TuneSettings(objective="mlm", held_out=0.2, learning_rate=3e-3, **{**FAST, "epochs": 6})
     losses = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings).record["held_out_loss"]
