@@ -42,11 +42,14 @@ def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport
     search = [spec for spec in specs if spec.seed == benchmark.seeds[0]]
     searching = len({_canonical(spec.candidate) for spec in search}) > 1
     with executor_of(benchmark) as executor:
-        # These make the stores of `finetune`, which the others' records are fingerprinted by.
-        failed = run_all([spec for spec in search if spec.exports], executor, "fine-tuning")
-        failed += run_all(
-            [spec for spec in search if spec not in failed], executor, "searching" if searching else "running"
-        )
+        # Runs that make the stores of `finetune` come first, for they take longest; those that start from such a store
+        # wait for it, because their records are fingerprinted by it.
+        search.sort(key=lambda spec: spec.exports is None)
+        made_here = {spec.exports for spec in search if spec.exports}
+        waiting = [spec for spec in search if spec.store in made_here]
+        doing = "searching" if searching else "running"
+        failed = run_all([spec for spec in search if spec.store not in made_here], executor, doing)
+        failed += run_all(waiting, executor, doing)
         chosen = chosen_candidates(search)
         rest = [
             spec

@@ -79,6 +79,12 @@ class RunSpec:
         return Path(path) if path else None
 
     @property
+    def store(self) -> Path | None:
+        """The store that this run starts from."""
+        path = self.config.get("item_embedding")
+        return Path(path) if path else None
+
+    @property
     def record_path(self) -> Path:
         return self.folder / "runs" / f"{self.name}.json"
 

@@ -150,9 +150,7 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(
 
 
 @pytest.mark.parametrize(
-    "stop",
-    [lambda pid: os.killpg(pid, signal.SIGINT), lambda pid: os.kill(pid, signal.SIGTERM)],
-    ids=["Ctrl-C", "kill"],
+    ("send", "by"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)], ids=["Ctrl-C", "kill"]
 )
 def test_a_stopped_grid_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
     described: Callable[..., Path], tmp_path: Path, send: Callable[[int, int], None], by: int
@@ -241,6 +239,31 @@ def test_the_search_goes_by_validation_on_the_first_seed_alone(recorded: Callabl
     assert dropouts(ran, seed=2) == dropouts(ran, seed=3) == [0.3]
 
 
+def test_what_makes_a_store_runs_first_and_only_what_starts_from_that_store_waits_for_it(
+    recorded: Callable[..., list[RunSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: list[int] = []
+    run_all = grid.run_all
+
+    def counted(specs: list[RunSpec], *others: Any) -> list[RunSpec]:
+        together.append(len(specs))
+        return run_all(specs, *others)
+
+    monkeypatch.setattr(grid, "run_all", counted)
+    monkeypatch.setattr(grid, "make_stores", lambda benchmark: None)
+    monkeypatch.setattr("recbole_ext.run.spec.store_fingerprint", str)
+    ran = recorded(
+        by_dropout({0.1: 0.2}),
+        models={"SASRec": {}, "RECFORMER": {}},
+        initialisations={"finetune": {"finetune": "pretrain"}, "none": {}, "pretrain": {"encoder": "minilm"}},
+        only={"RECFORMER": {"initialisations": ["pretrain"]}},
+        search=SEARCH[:1],
+    )
+    runs = [(spec.model, spec.init) for spec in ran]
+    assert runs == [("RECFORMER", "pretrain"), ("SASRec", "none"), ("SASRec", "pretrain"), ("SASRec", "finetune")]
+    assert together == [3, 1, 0]
+
+
 def test_a_failed_candidate_is_not_chosen(recorded: Callable[..., list[RunSpec]]) -> None:
     outcome = by_dropout({0.1: 0.2, 0.3: 0.4, 0.5: 0.3})
 
@@ -305,7 +328,14 @@ def test_stores_are_encoded_with_what_benchmark_and_dataset_config_say(
     }
     grid.make_stores(load_benchmark(described(tmp_path, initialisations=inits)))
     stores = tmp_path / "artifacts" / "stores" / "tiny"
-    defaults = {"pooling": None, "precision": "float32", "max_tokens": None, "layers": None, "item_field": "asin"}
+    defaults = {
+        "pooling": None,
+        "precision": "float32",
+        "max_tokens": None,
+        "layers": None,
+        "drop": [],
+        "item_field": "asin",
+    }
     assert calls == [
         {"encoder": "minilm", "out": stores / "a", "template": ["{title}"], **defaults},
         {**inits["b"], "out": stores / "b", "item_field": "asin"},
