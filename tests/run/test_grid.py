@@ -253,11 +253,10 @@ def test_what_makes_a_store_runs_first_and_only_what_starts_from_that_store_wait
     monkeypatch.setattr(grid, "make_stores", lambda benchmark: None)
     monkeypatch.setattr("recbole_ext.run.spec.store_fingerprint", str)
     ran = recorded(
-        by_dropout({0.1: 0.2}),
+        lambda spec: {"validation": {"ndcg@10": 0.2}, "test": {"ndcg@10": 0.2}},
         models={"SASRec": {}, "RECFORMER": {}},
         initialisations={"finetune": {"finetune": "pretrain"}, "none": {}, "pretrain": {"encoder": "minilm"}},
         only={"RECFORMER": {"initialisations": ["pretrain"]}},
-        search=SEARCH[:1],
     )
     runs = [(spec.model, spec.init) for spec in ran]
     assert runs == [("RECFORMER", "pretrain"), ("SASRec", "none"), ("SASRec", "pretrain"), ("SASRec", "finetune")]
@@ -324,11 +323,12 @@ def test_stores_are_encoded_with_what_benchmark_and_dataset_config_say(
             "precision": "float16",
             "max_tokens": 8,
             "layers": 1,
+            "drop": ["2.1"],
         },
     }
     grid.make_stores(load_benchmark(described(tmp_path, initialisations=inits)))
     stores = tmp_path / "artifacts" / "stores" / "tiny"
-    defaults = {
+    defaults: dict[str, Any] = {
         "pooling": None,
         "precision": "float32",
         "max_tokens": None,
