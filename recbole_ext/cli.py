@@ -120,8 +120,8 @@ def _add_encode(commands: argparse._SubParsersAction) -> None:
 
 
 def _encode(options: argparse.Namespace) -> int:
+    from recbole_ext.data.files import read_dataset_config
     from recbole_ext.encode import encode
-    from recbole_ext.run.dataset_files import read_dataset_config
 
     settings = read_dataset_config(options.dataset_configs / f"{options.dataset}.yaml")
     report = encode(

@@ -41,8 +41,8 @@ def build(atomic_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     make_recbole_work()
     from recbole.utils import init_seed
 
+    from recbole_ext.data.protocol import PROTOCOL
     from recbole_ext.models import model_class, recbole_config
-    from recbole_ext.run.spec import PROTOCOL
     from recbole_ext.training import load
 
     checkpoints = tmp_path_factory.mktemp("checkpoints")

@@ -52,7 +52,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 def _bench_encode(options: argparse.Namespace) -> int:
     from recbole_ext.bench.encoding import encoding_table, run_encoding_contest
-    from recbole_ext.run.dataset_files import read_dataset_config
+    from recbole_ext.data.files import read_dataset_config
 
     for dataset in options.dataset or ["ml-100k"]:
         template = read_dataset_config(Path("dataset_configs") / f"{dataset}.yaml").get("item_text")
@@ -126,7 +126,7 @@ def _bench_options(options: argparse.Namespace) -> int:
 
 
 def _bench_keys(options: argparse.Namespace, dataset: str) -> dict[str, Any]:
-    from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
+    from recbole_ext.data.files import read_dataset_config, recbole_keys
 
     settings = recbole_keys(read_dataset_config(Path("dataset_configs") / f"{dataset}.yaml"))
     return settings | {"data_path": options.data_path, "train_neg_sample_args": None}

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.run.dataset_files import require_dataset
+from recbole_ext.data.files import require_dataset
 from recbole_ext.writing import write_json
 
 if TYPE_CHECKING:

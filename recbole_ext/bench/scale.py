@@ -72,9 +72,9 @@ def measure(model: str, size: Size) -> dict[str, float]:
     make_recbole_work()
     from recbole.utils import init_seed
 
+    from recbole_ext.data.protocol import PROTOCOL
     from recbole_ext.models import model_class, recbole_config
     from recbole_ext.run.machine import peak_memory_mb
-    from recbole_ext.run.spec import PROTOCOL
     from recbole_ext.training import build_trainer, choose_data_path, load
 
     with tempfile.TemporaryDirectory() as name:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recbole_ext.data.fingerprints import popularity_fingerprint
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.report.cells import Cell, Column, Row, Sheet, metric_title, plain_sheet, runs_of, text_cell
 from recbole_ext.report.leaderboard import headline_metrics, places
@@ -19,7 +20,6 @@ from recbole_ext.report.ranks import metric_of_ranks
 from recbole_ext.report.records import GROUP_KEYS, Group, Record, grouped
 from recbole_ext.report.sections import Section
 from recbole_ext.report.significance import load_ranks
-from recbole_ext.run.popularity import fingerprint
 
 GROUPS = ("head", "middle", "tail", "unseen")
 
@@ -78,7 +78,7 @@ def load_interactions(folder: Path, record: Record) -> Interactions | None:
             interactions = Interactions(*(file[name] for name in Interactions._fields))
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ConfigurationError(f"{named['file']} can't be read ({error}).") from error
-    if fingerprint(*interactions) != named["sha256"]:
+    if popularity_fingerprint(*interactions) != named["sha256"]:
         raise ConfigurationError(f"{named['file']} is not the file that {record['run']} was made with.")
     return interactions
 

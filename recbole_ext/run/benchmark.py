@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from recbole_ext.data.keys import HOOK_KEYS, Settings, check_key, known_keys, read_yaml, yaml_loader
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import needs_item_vectors, reads_text
-from recbole_ext.run.keys import HOOK_KEYS, Settings, check_key, known_keys, read_yaml, yaml_loader
 from recbole_ext.tune.settings import TuneSettings
 
 PRESETS = Path(__file__).parent / "presets"

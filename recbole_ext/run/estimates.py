@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_ext.run.keys import Settings
+from recbole_ext.data.keys import Settings
 
 EFFICIENCY = 0.4
 """The part of a matrix product's speed that training reaches: about that on `Scientific`, SASRec, one or two cores."""

@@ -9,10 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.data.files import download_url, interaction_file
+from recbole_ext.data.keys import Settings, model_defaults, read_yaml, recbole_folder
 from recbole_ext.encode.source import config_here
 from recbole_ext.models import reads_text
 from recbole_ext.run.benchmark import Benchmark, Initialisation
-from recbole_ext.run.dataset_files import download_url, interaction_file
 from recbole_ext.run.estimates import (
     EFFICIENCY,
     SHAPES,
@@ -23,7 +24,6 @@ from recbole_ext.run.estimates import (
     estimate_run,
     measured_speed,
 )
-from recbole_ext.run.keys import Settings, model_defaults, read_yaml, recbole_folder
 from recbole_ext.run.recording import is_done
 from recbole_ext.run.spec import RunSpec, dataset_settings, encoder_path, expand, store_path
 

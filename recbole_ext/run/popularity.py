@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recbole_ext.data.fingerprints import popularity_fingerprint
 from recbole_ext.writing import replacing_file
 
 
@@ -31,17 +30,9 @@ def keep_popularity(loaders: Any, dataset: str, folder: Path) -> dict[str, str] 
         "item_interactions": interactions[1:],  # without the padding item
         "test_interactions": interactions[items[np.argsort(users, kind="stable")]],
     }
-    digest = fingerprint(**arrays)
+    digest = popularity_fingerprint(**arrays)
     path = folder / "popularity" / f"{dataset}-{digest[:8]}.npz"
     if not path.is_file():
         with replacing_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
     return {"file": path.relative_to(folder).as_posix(), "sha256": digest}
-
-
-def fingerprint(item_interactions: NDArray[np.int32], test_interactions: NDArray[np.int32]) -> str:
-    """SHA-256 over both arrays."""
-    digest = hashlib.sha256(str(len(item_interactions)).encode())
-    for values in (item_interactions, test_interactions):
-        digest.update(np.ascontiguousarray(values, dtype="<i4").tobytes())
-    return digest.hexdigest()

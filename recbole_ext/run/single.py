@@ -12,10 +12,10 @@ from typing import Any
 
 from recbole_ext.attach import attach_item_embedding
 from recbole_ext.compat import make_recbole_work, plain_config
+from recbole_ext.data.files import require_dataset
+from recbole_ext.data.fingerprints import dataset_fingerprint, store_fingerprint
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_class, recbole_config
-from recbole_ext.run.dataset_files import require_dataset
-from recbole_ext.run.fingerprints import dataset_fingerprint, store_fingerprint
 from recbole_ext.run.machine import device_in_words, git_revision, peak_memory_mb, versions
 from recbole_ext.run.popularity import keep_popularity
 from recbole_ext.run.spec import RunSpec

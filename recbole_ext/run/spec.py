@@ -9,25 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.data.files import read_dataset_config, recbole_keys
+from recbole_ext.data.fingerprints import dataset_fingerprint, encoder_fingerprint, store_fingerprint
+from recbole_ext.data.keys import Settings, model_defaults
+from recbole_ext.data.protocol import PROTOCOL
 from recbole_ext.models import needs_item_vectors, own_model_defaults, reads_text
 from recbole_ext.run.benchmark import Benchmark
-from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys
-from recbole_ext.run.fingerprints import dataset_fingerprint, encoder_fingerprint, store_fingerprint
-from recbole_ext.run.keys import Settings, model_defaults
-
-PROTOCOL: Settings = {
-    "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
-    "repeatable": True,
-    "metrics": ["Recall", "NDCG", "MRR"],
-    "topk": [1, 5, 10, 20, 50],
-    "valid_metric": "NDCG@10",
-    "stopping_step": 10,
-    "epochs": 300,
-    "metric_decimal_place": 8,
-    "eval_batch_size": 512,
-    "MAX_ITEM_LIST_LENGTH": 50,
-}
-"""The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10."""
 
 WITHOUT_EFFECT = ("data_path", "item_embedding", "encoder", "export_item_embedding", "export_encoder", "show_progress")
 """Keys that don't decide a result; what the first three point to is fingerprinted by its content."""

@@ -15,8 +15,8 @@ def try_recbole(folder: Path) -> float:
     make_recbole_work()
     from recbole.utils import init_seed
 
+    from recbole_ext.data.protocol import PROTOCOL
     from recbole_ext.models import model_class, recbole_config
-    from recbole_ext.run.spec import PROTOCOL
     from recbole_ext.training import build_trainer, load
 
     dataset = folder / "trial"

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from recbole_ext.data.keys import read_yaml
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run.keys import read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from recbole_ext.data.files import read_dataset_config, recbole_keys, require_dataset
+from recbole_ext.data.fingerprints import dataset_fingerprint
+from recbole_ext.data.protocol import PROTOCOL
 from recbole_ext.encode.item_file import locate_item_file
 from recbole_ext.errors import TuningError
-from recbole_ext.run.dataset_files import read_dataset_config, recbole_keys, require_dataset
-from recbole_ext.run.fingerprints import dataset_fingerprint
-from recbole_ext.run.spec import PROTOCOL
 from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_texts
 
 log = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_runs import Benchmark
 
+from recbole_ext.data.fingerprints import popularity_fingerprint
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.report import write_report
 from recbole_ext.report.popularity import GROUPS, Popularity, load_popularity
 from recbole_ext.report.ranks import metric_of_ranks
-from recbole_ext.run.popularity import fingerprint
 
 ITEMS = np.array([9, 3, 3, 3, 2, 2, 2, 1, 1, 1, 0, 0], dtype=np.int32)  # 27 training interactions
 
@@ -26,7 +26,7 @@ def with_popularity(benchmark: Benchmark, interactions: Any = None) -> dict[str,
     if interactions is None:
         interactions = np.random.default_rng(3).choice(ITEMS, benchmark.users)
     arrays = {"item_interactions": ITEMS, "test_interactions": np.asarray(interactions, dtype=np.int32)}
-    digest = fingerprint(**arrays)
+    digest = popularity_fingerprint(**arrays)
     path = benchmark.folder / "popularity" / f"Office-{digest[:8]}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:

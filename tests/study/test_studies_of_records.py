@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from recbole_ext.data.fingerprints import popularity_fingerprint
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run.popularity import fingerprint
 from recbole_ext.study import cold_start, efficiency, run_study
 from recbole_ext.study.efficiency import pareto_front, plane
 from recbole_ext.study.interaction_bins import bin_names, bin_of, by_interactions
@@ -65,7 +65,7 @@ def add(
     }
     arrays = {"item_interactions": ITEM_INTERACTIONS, "test_interactions": TEST_INTERACTIONS}
     if popularity:
-        record["popularity"] = {"file": "popularity/Office.npz", "sha256": fingerprint(**arrays)}
+        record["popularity"] = {"file": "popularity/Office.npz", "sha256": popularity_fingerprint(**arrays)}
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     (folder / "popularity").mkdir(exist_ok=True)
     np.savez(folder / "popularity" / "Office.npz", **arrays)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from recbole_ext.data.keys import DATASET_KEYS, Settings, read_yaml
 from recbole_ext.errors import SourceDataError
 from recbole_ext.models import recbole_folder
-from recbole_ext.run.keys import DATASET_KEYS, Settings, read_yaml
 from recbole_ext.writing import replacing_folder
 
 log = logging.getLogger(__name__)
