@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from recbole.evaluator.collector import Collector
 from recbole.evaluator.evaluator import Evaluator
+from torch.nn.functional import pad
 
 # Scores of one evaluation batch, [users, items], stay below this many numbers (1 GiB in float32).
 MAXIMUM_SCORES = 2**28
@@ -56,8 +57,9 @@ def positive_hits(scores: torch.Tensor, positive: torch.Tensor, k: int) -> torch
     hits = (rank.unsqueeze(1) == torch.arange(k, device=scores.device)).int()
     tied = ((scores == own).sum(dim=1) != 1) & (rank < k)
     if tied.any():
-        top = torch.topk(scores[tied], k, dim=-1).indices
-        hits[tied] = (top == positive[tied].unsqueeze(1)).int()
+        reach = min(k, scores.shape[1])  # RecBole's own collector fails where there are fewer items than k
+        top = torch.topk(scores[tied], reach, dim=-1).indices
+        hits[tied] = pad((top == positive[tied].unsqueeze(1)).int(), (0, k - reach))
     return hits
 
 

@@ -33,6 +33,13 @@ def test_hits_equal_those_of_topk_also_where_scores_tie(seed: int, k: int, disti
     assert torch.equal(found[~untied], tied_alone.int())
 
 
+def test_fewer_items_than_the_largest_k_leave_the_places_behind_them_empty() -> None:
+    scores = torch.tensor([[-torch.inf, 2.0, 1.0, 1.0], [-torch.inf, 3.0, 2.0, 1.0]])
+    hits = positive_hits(scores, torch.tensor([3, 3]), 50)
+    assert hits.shape == (2, 50) and hits.sum(dim=1).tolist() == [1, 1]
+    assert hits.argmax(dim=1).tolist()[1] == 2 and hits.argmax(dim=1).tolist()[0] in (1, 2)
+
+
 def test_the_collector_gives_recboles_struct(build: Build) -> None:
     config = build("SASRec").config
     scores = torch.randn(20, 61)
