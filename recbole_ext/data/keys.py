@@ -27,7 +27,15 @@ PLACES = {
     **{f"item_embedding_{part}": f"initialisations.NAME.{part}" for part in ("transform", "mode", "missing")},
 }
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
-TRAINING_KEYS = ("training_samples", "window_stride", "training_loss", "training_negatives", "ft_ratio")
+TRAINING_KEYS = (
+    "training_samples",
+    "window_stride",
+    "training_loss",
+    "training_negatives",
+    "ft_ratio",
+    "item_embedding_frozen_epochs",
+    "frozen_blocks",
+)
 DATASET_KEYS = ("item_text", "source", "expected", "recbole_name")
 
 Settings = dict[str, Any]

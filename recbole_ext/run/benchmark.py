@@ -255,13 +255,19 @@ def checked_benchmark(content: Settings, where: str) -> Benchmark:
         ConfigurationError: it says something that is not known; names ``where`` and the key.
     """
     try:
-        return Benchmark(**content)
+        benchmark = Benchmark(**content)
     except ValidationError as error:
         raise ConfigurationError(f"{where}: {_in_words(error)}") from error
+    known = known_keys(tuple(benchmark.models))
+    for layer, settings in _recbole_layers(benchmark).items():
+        for key, value in (pair for keys in settings for pair in keys.items()):
+            check_key(f"{where}: {layer}", key, value, known)
+    return benchmark
 
 
-def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Benchmark:
-    layers: dict[str, list[Settings]] = {
+def _recbole_layers(benchmark: Benchmark) -> dict[str, list[Settings]]:
+    """Where a benchmark sets keys of RecBole or the hook."""
+    return {
         "config": [benchmark.config],
         **{f"models.{name}": [keys] for name, keys in benchmark.models.items()},
         **{f"protocols.{name}": [keys] for name, keys in benchmark.protocols.items()},
@@ -270,11 +276,13 @@ def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Be
             *(point for i in benchmark.initialisations.values() for point in i.search),
         ],
     }
+
+
+def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Benchmark:
     known = known_keys(tuple(benchmark.models))
-    for layer, settings in {**layers, "--override": [overrides]}.items():
-        for key, value in (pair for keys in settings for pair in keys.items()):
-            check_key(f"{path}: {layer}", key, value, known)
-    for keys in (part for parts in layers.values() for part in parts):
+    for key, value in overrides.items():
+        check_key(f"{path}: --override", key, value, known)
+    for keys in (part for parts in _recbole_layers(benchmark).values() for part in parts):
         for key in overrides.keys() & keys.keys():
             keys[key] = {**keys[key], **overrides[key]} if key == "eval_args" else overrides[key]
     for key, value in overrides.items():

@@ -185,6 +185,13 @@ def test_an_override_of_an_unknown_key_is_refused_with_a_suggestion(load: Callab
         load("--epoch=3")
 
 
+def test_what_is_frozen_can_be_said_wherever_a_recbole_key_can(load: Callable[..., Benchmark]) -> None:
+    waiting = {"encoder": "minilm", "search": [{"item_embedding_frozen_epochs": 3}]}
+    benchmark = load("--frozen_blocks=1", initialisations={"waiting": waiting})
+    config = first_config(benchmark)
+    assert (config["item_embedding_frozen_epochs"], config["frozen_blocks"]) == (3, 1)
+
+
 def test_an_override_of_a_benchmark_key_replaces_it(load: Callable[..., Benchmark]) -> None:
     benchmark = load("--seeds=[5, 6]", "--models=[GRU4Rec]", "--results=elsewhere")
     assert (benchmark.seeds, benchmark.models, benchmark.results) == ([5, 6], {"GRU4Rec": {}}, Path("elsewhere"))

@@ -12,7 +12,7 @@ import yaml
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.benchmark import checked_benchmark
 from recbole_ext.study import STUDIES, run_study
-from recbole_ext.study.grid import Settings, compare
+from recbole_ext.study.grid import Settings, compare, run
 from recbole_ext.study.settings import PRESETS, read_settings
 
 
@@ -67,6 +67,12 @@ def test_every_preset_describes_a_benchmark_and_holds_its_reference(name: str) -
     }[settings.by]
     assert settings.reference in values and len(set(values)) > 2
     assert (PRESETS / f"{name}.yaml").is_file()
+
+
+def test_a_key_that_nothing_reads_is_refused_in_a_study_too(settings: Settings) -> None:
+    content = {"name": "s", "datasets": ["d"], "models": {"SASRec": {"frozen_block": 1}}, "initialisations": {"a": {}}}
+    with pytest.raises(ConfigurationError, match="benchmark: models.SASRec: no key 'frozen_block'.*'frozen_blocks'"):
+        run(settings.model_copy(update={"benchmark": content}))
 
 
 def test_a_grid_study_runs_from_its_yaml_to_its_figure(
