@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.study.written import Findings
@@ -30,8 +30,16 @@ class Settings(BaseModel):
     reference: str
     """The value of ``by`` that the others are compared with."""
     metric: str = "ndcg@10"
+    encoder_costs: bool = False
+    """Set the metric against each initialisation's encoder too: its parameters, and the time of an item, taken here."""
     benchmark: dict[str, Any]
     """As in a benchmark's YAML; its runs and leaderboard go to ``results/NAME``."""
+
+    @model_validator(mode="after")
+    def _costs_of_initialisations(self) -> Settings:
+        if self.encoder_costs and self.by != "init":
+            raise ValueError("encoder_costs: an encoder is an initialisation's; set `by: init`")
+        return self
 
 
 def run(settings: Settings) -> Findings:
@@ -49,12 +57,18 @@ def run(settings: Settings) -> Findings:
         raise ConfigurationError(f"{failed[0].record_path}: the run failed; see there why, mend it and call again.")
     paths = sorted((benchmark.results / benchmark.name / "runs").glob("*.json"))
     table = compare([json.loads(path.read_text(encoding="utf-8")) for path in paths], settings)
+    figures = {benchmark.name: _figure(table, settings)}
+    if settings.encoder_costs:
+        from recbole_ext.study.encoder_costs import encoder_costs
+
+        table = table.merge(encoder_costs(benchmark), on=["dataset", "value"], how="left")
+        figures[f"{benchmark.name}-costs"] = _figure_of_costs(table, settings)
     return Findings(
         title=settings.title,
         sentence=_sentence(table, settings),
         numbers={"rows": json.loads(table.to_json(orient="records"))},
         text=_markdown(table, settings),
-        figures={benchmark.name: _figure(table, settings)},
+        figures=figures,
     )
 
 
@@ -117,20 +131,53 @@ def _sentence(table: pd.DataFrame, settings: Settings) -> str:
     return f"{settings.question} Test {settings.metric.upper()}: {'; '.join(parts)}."
 
 
+COSTS = {"encoder_parameters": ("encoder's parameters", ",.0f"), "ms_per_item": ("encoding, ms per item", ".2f")}
+"""Column of :func:`~recbole_ext.study.encoder_costs.encoder_costs`: what it is called, how its numbers are written."""
+
+
 def _markdown(table: pd.DataFrame, settings: Settings) -> str:
+    costs = {column: titled for column, titled in COSTS.items() if column in table}
     lines = [
         f"| dataset | model | {settings.by} | seeds | {settings.metric.upper()} | to {settings.reference} | best epoch "
-        "| training, s | trainable parameters |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| training, s | trainable parameters |" + "".join(f" {title} |" for title, _ in costs.values()),
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |" + " ---: |" * len(costs),
     ]
     for row in table.to_dict("records"):
         spread = "" if np.isnan(row["std"]) else f" ± {row['std']:.4f}"
+        own = ["–" if np.isnan(row[cost]) else f"{row[cost]:{style}}" for cost, (_, style) in costs.items()]
         lines.append(
             f"| {row['dataset']} | {row['model']} | {row['value']} | {row['n_seeds']} | {row['mean']:.4f}{spread} "
             f"| {row['change_%']:+.1f} % | {row['best_epoch']:.0f} | {row['training_seconds']:.0f} "
-            f"| {row['trainable']:,} |"
+            f"| {row['trainable']:,} |" + "".join(f" {cost} |" for cost in own)
         )
+    if costs:
+        lines += ["", f"An item's time is that of its text alone, {', '.join(table['timed_on'].dropna().unique())}."]
     return "\n".join(lines) + "\n"
+
+
+def _figure_of_costs(table: pd.DataFrame, settings: Settings) -> Any:
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import EngFormatter
+
+    known = table.dropna(subset=list(COSTS))
+    values = list(known["value"].unique())
+    colours = dict(zip(values, matplotlib.color_sequences["tab20"] * len(values), strict=False))
+    markers = dict(zip(values, "os^Dv*PX" * len(values), strict=False))
+    cells = list(known.groupby(["dataset", "model"], sort=False))
+    figure = Figure(figsize=(10, 4 * len(cells) + 0.6), layout="constrained")
+    for axes, ((dataset, model), cell) in zip(figure.subplots(len(cells), 2, squeeze=False), cells, strict=True):
+        for axis, (cost, (title, _)) in zip(axes, COSTS.items(), strict=True):
+            for row in cell.to_dict("records"):
+                look = {"color": colours[row["value"]], "marker": markers[row["value"]]}
+                axis.errorbar(row[cost], row["mean"], yerr=np.nan_to_num(row["std"]), elinewidth=0.7, **look)
+            axis.set(title=f"{dataset}, {model}", xlabel=title)
+        axes[0].xaxis.set_major_formatter(EngFormatter())
+        axes[0].set_ylabel(settings.metric.upper())
+    shapes = [Line2D([], [], color=colours[v], marker=markers[v], linestyle="none", label=v) for v in values]
+    figure.legend(handles=shapes, loc="outside lower center", ncols=5, fontsize="small")
+    return figure
 
 
 def _figure(table: pd.DataFrame, settings: Settings) -> Any:

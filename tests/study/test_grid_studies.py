@@ -12,6 +12,7 @@ import yaml
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.benchmark import checked_benchmark
 from recbole_ext.study import STUDIES, run_study
+from recbole_ext.study.encoder_costs import encoder_costs
 from recbole_ext.study.grid import Settings, compare, run
 from recbole_ext.study.settings import PRESETS, read_settings
 
@@ -101,3 +102,37 @@ def test_a_grid_study_runs_from_its_yaml_to_its_figure(
     assert means == pytest.approx({r["protocol"]: r["test"]["ndcg@10"] for r in records})
     assert written["sentence"].startswith("Does it help? Test NDCG@10: tiny, SASRec: best is")
     assert (folder / "study-tiny.png").is_file() and "| tiny | SASRec | long |" in (folder / "text.md").read_text()
+
+
+def test_depth_is_set_against_parameters_and_time(
+    atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A BERT of width 32 with a feed-forward of 64: 4 · 32² + 4 · 32 + 2 · 32 · 64 + 96 + 4 · 32 a layer."""
+    monkeypatch.chdir(tmp_path)
+    encoder = {"encoder": str(tiny_encoders["bert"]), "pooling": "mean", "transform": [{"pca": 16}]}
+    benchmark = {
+        "name": "study-tiny",
+        "datasets": ["tiny"],
+        "models": {"SASRec": {"hidden_size": 16, "inner_size": 32, "epochs": 1}},
+        "initialisations": {
+            "none": {},
+            "one": {**encoder, "layers": 1},
+            "two": encoder,
+            "deaf": {**encoder, "drop": ["1.1"]},
+        },
+        "data_path": str(atomic_folder),
+    }
+    content: dict[str, Any] = {"title": "t", "question": "q?", "by": "init", "reference": "two", "encoder_costs": True}
+    found = run(Settings(**content, benchmark=benchmark))
+    rows = {row["value"]: row for row in found.numbers["rows"]}
+    parameters = {name: row["encoder_parameters"] for name, row in rows.items()}
+    assert parameters["two"] - parameters["one"] == 4 * 32**2 + 4 * 32 + 2 * 32 * 64 + 96 + 4 * 32
+    assert parameters["deaf"] == parameters["two"] and parameters["none"] is None
+    assert all(rows[name]["ms_per_item"] > 0 for name in ("one", "two", "deaf"))
+    assert set(found.figures) == {"study-tiny", "study-tiny-costs"}
+    assert "| encoding, ms per item |" in found.text and found.text.count("| – |") == 1
+    without = {**benchmark, "initialisations": {"two": {}}}
+    with pytest.raises(ConfigurationError, match="encoder_costs: no initialisation has an encoder"):
+        encoder_costs(checked_benchmark(without, "without"))
+    with pytest.raises(ValueError, match="encoder_costs: an encoder is an initialisation's"):
+        Settings(**{**content, "by": "mode"}, benchmark=benchmark)
