@@ -155,10 +155,17 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(
 def test_a_stopped_grid_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
     described: Callable[..., Path], tmp_path: Path, send: Callable[[int, int], None], by: int
 ) -> None:
-    path = described(tmp_path, seeds=[1, 2, 3], config={**CONFIG, "epochs": 100_000, "stopping_step": 100_000})
+    endless = {**CONFIG, "epochs": 100_000, "stopping_step": 100_000}
+    path = described(tmp_path, search=SEARCH, config=endless)  # three points: two run, one waits
     program = [sys.executable, "-m", "recbole_ext", "run", str(path), "--parallel_runs=2"]
     process = subprocess.Popen(
-        program, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        program,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell starts background jobs with Ctrl-C ignored, and so the tests where they are one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     checkpoints = tmp_path / "artifacts" / "checkpoints" / "trial"
     deadline = time.monotonic() + 120
