@@ -49,7 +49,8 @@ def description(release: str, item: str, **text: Any) -> str:
 
 def compressed(lines: Iterable[str | bytes]) -> bytes:
     content = b"".join((line if isinstance(line, bytes) else line.encode("utf-8")) + b"\n" for line in lines)
-    return gzip.compress(content, compresslevel=1)
+    # No time stamp: xdist's workers name parametrized tests by these bytes and must name them alike.
+    return gzip.compress(content, compresslevel=1, mtime=0)
 
 
 def folder(
