@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -120,6 +120,7 @@ def costs_sheet(costs: pd.DataFrame, runs: Mapping[Group, list[Record]]) -> Shee
         "item_embedding": ("Item embedding", 0),
         "seconds_per_epoch": ("Seconds per epoch", 2),
         "best_epoch": ("Best epoch", 1),
+        "epochs_to_none": ("Epochs to none's best", 1),
         "seconds_training": ("Seconds training", 1),
         "ms_per_user": ("ms / evaluated user", 3),
         "peak_memory_mb": ("Peak memory (MB)", 0),
@@ -129,7 +130,11 @@ def costs_sheet(costs: pd.DataFrame, runs: Mapping[Group, list[Record]]) -> Shee
     for row in costs.to_dict("records"):
         cells = [text_cell(row[key]) for key in GROUP_KEYS]
         cells += [number_cell(row[name], decimals) for name, (_, decimals) in formats.items()]
-        rows.append(Row(cells, runs_of(row, runs)))
+        records = runs_of(row, runs)
+        if 0 < row["seeds_to_none"] < len(records):
+            at = [column.name for column in columns].index("epochs_to_none")
+            cells[at] = replace(cells[at], spread=f"({row['seeds_to_none']} of {len(records)} seeds)")
+        rows.append(Row(cells, records))
     return Sheet(columns, rows)
 
 

@@ -45,14 +45,27 @@ def costs_table(records: Sequence[Record]) -> pd.DataFrame:
     """What each row of the leaderboard costs, means over its seeds; NaN where the records don't say.
 
     Columns: the group's five, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of
-    parameters), ``flops`` (RecBole's count), ``seconds_per_epoch``, ``best_epoch``, ``seconds_to_best`` (training and
-    validating up to it), ``seconds_training``, ``ms_per_user`` (one evaluation divided by the dataset's users),
+    parameters), ``flops`` (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (counted from 0), ``epochs_to_none``
+    (until the best validation score that `none` reached with the same seed, over the ``seeds_to_none`` seeds that got
+    there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
+    evaluation divided by the dataset's users),
     ``peak_memory_mb``.
     """
+    best_of_none = {
+        (record["dataset"], record["model"], record["protocol"], record["seed"]): max(_validations(record))
+        for record in records
+        if record["init"] == "none" and _validations(record)
+    }
     rows = []
     for group, members in grouped(records).items():
-        costs = pd.DataFrame([_costs(record) for record in members]).astype(float).mean()
-        rows.append(dict(zip(GROUP_KEYS, group, strict=True)) | costs.to_dict())
+        costs = pd.DataFrame([_costs(record) for record in members]).astype(float).mean().to_dict()
+        epochs = [
+            _epochs_to(best_of_none.get((r["dataset"], r["model"], r["protocol"], r["seed"])), r) for r in members
+        ]
+        reached = [count for count in epochs if count is not None]
+        costs["epochs_to_none"] = sum(reached) / len(reached) if reached else math.nan
+        costs["seeds_to_none"] = len(reached)
+        rows.append(dict(zip(GROUP_KEYS, group, strict=True)) | costs)
     return pd.DataFrame(rows)
 
 
@@ -109,6 +122,17 @@ def _costs(record: Record) -> dict[str, float | None]:
         "ms_per_user": 1000.0 * per_evaluation / users if users and per_evaluation is not None else None,
         "peak_memory_mb": record.get("peak_memory_mb"),
     }
+
+
+def _validations(record: Record) -> list[float]:
+    return [point["valid"] for point in record.get("curve") or [] if point.get("valid") is not None]
+
+
+def _epochs_to(score: float | None, record: Record) -> int | None:
+    """The number of epochs after which validation was at ``score`` or above; None if it never was."""
+    if score is None:
+        return None
+    return next((epoch for epoch, valid in enumerate(_validations(record), 1) if valid >= score), None)
 
 
 def _seconds_to_best(record: Record) -> float | None:

@@ -212,6 +212,12 @@ class Benchmark(_Part):
         vectors_alone = needs_item_vectors(model, {**self.config, **self.models[model]})
         return [name for name in names if not (vectors_alone and self.initialisations[name].is_random)]
 
+    @property
+    def initialisations_in_use(self) -> dict[str, Initialisation]:
+        """Those that some model is run with: no other's store is made."""
+        in_use = {name for model in self.models for name in self.initialisations_of(model)}
+        return {name: init for name, init in self.initialisations.items() if name in in_use}
+
     def seeds_of(self, model: str) -> list[int]:
         """The seeds that ``model`` is run with."""
         return (self.only[model].seeds if model in self.only else None) or self.seeds
@@ -227,8 +233,9 @@ class Benchmark(_Part):
 def load_benchmark(path: Path, overrides: Settings | None = None) -> Benchmark:
     """Read a benchmark YAML, or a preset of this package by its name; ``overrides`` are ``--key=value`` pairs.
 
-    An override of a key of the benchmark (``seeds``, ``results``, …) replaces it; any other is a RecBole key and
-    goes above all that the file says.
+    An override of a key of the benchmark (``seeds``, ``results``, …) replaces it, but a list of names for ``models``,
+    ``initialisations`` or ``protocols`` keeps those of the file (``--models=[SASRec]``); any other is a RecBole key
+    and goes above all that the file says.
 
     Raises:
         ConfigurationError: the file is missing, not YAML, or says something that is not known; names the key.
@@ -243,7 +250,11 @@ def load_benchmark(path: Path, overrides: Settings | None = None) -> Benchmark:
         )
     content = read_yaml(path, "a benchmark")
     own = {key: value for key, value in (overrides or {}).items() if key in Benchmark.model_fields}
-    benchmark = checked_benchmark({**content, **own}, str(path))
+    parts = _chosen_parts(content, own, path)
+    replaced = {key: value for key, value in own.items() if key not in parts}
+    benchmark = checked_benchmark({**content, **replaced}, str(path))
+    if parts:
+        benchmark = _part_of(benchmark, parts, str(path))
     recbole_keys = {key: value for key, value in (overrides or {}).items() if key not in own}
     return _with_overrides(benchmark, recbole_keys, path)
 
@@ -276,6 +287,39 @@ def _recbole_layers(benchmark: Benchmark) -> dict[str, list[Settings]]:
             *(point for i in benchmark.initialisations.values() for point in i.search),
         ],
     }
+
+
+def _chosen_parts(content: Settings, own: Settings, path: Path) -> dict[str, list[str]]:
+    """What the overrides that are lists of names keep of the file's models, initialisations and protocols."""
+    parts = {}
+    for key in ("models", "initialisations", "protocols"):
+        names, entries = own.get(key), content.get(key)
+        if not (isinstance(names, list) and isinstance(entries, dict)):
+            continue
+        unknown = [str(name) for name in names if name not in entries]
+        if not unknown:
+            parts[key] = names
+        elif key != "models":  # RecBole knows more models than the file
+            raise ConfigurationError(f"--{key}: {path} has no {unknown[0]!r}, but {', '.join(map(str, entries))}.")
+    return parts
+
+
+def _part_of(benchmark: Benchmark, parts: dict[str, list[str]], where: str) -> Benchmark:
+    """The benchmark without what ``parts`` leaves out, and without models of which nothing is left."""
+    content = benchmark.model_dump()
+    for key, names in parts.items():
+        content[key] = {name: content[key][name] for name in names}
+    for model, only in benchmark.only.items():
+        left = [
+            name for name in only.initialisations or content["initialisations"] if name in content["initialisations"]
+        ]
+        if not left:
+            content["models"].pop(model, None)
+        if model not in content["models"]:
+            del content["only"][model]
+        elif only.initialisations:
+            content["only"][model]["initialisations"] = left
+    return checked_benchmark(content, where)
 
 
 def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Benchmark:

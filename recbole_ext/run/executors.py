@@ -8,7 +8,9 @@ import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recbole_ext.compat import job_without_pyarrow, silence_deprecations
@@ -53,14 +55,19 @@ class LocalProcesses:
     def __init__(self, parallel: int) -> None:
         self._threads = max(1, (os.cpu_count() or 1) // parallel)
         self._pool = ThreadPoolExecutor(parallel)
+        self._processes: list[BaseProcess] = []
+        self._stopped = False
+        self._starting = Lock()
 
     def submit(self, spec: RunSpec, wait: bool) -> Future[bool]:
         return self._pool.submit(self._run, spec, wait)
 
     def stop(self) -> None:
+        with self._starting:  # A run that a thread is about to start would outlive the others.
+            self._stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
+        for process in self._processes:
+            process.terminate()
 
     def _run(self, spec: RunSpec, wait: bool) -> bool:
         # Forked from a process that has torch and RecBole loaded: each run has its own memory, to be measured and to
@@ -68,7 +75,11 @@ class LocalProcesses:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["recbole_ext.run.worker"])
         process = context.Process(target=_in_process, args=(spec, self._threads, wait), daemon=True)
-        process.start()
+        with self._starting:
+            if self._stopped:
+                raise RunDied("stopped before it began")
+            process.start()
+            self._processes.append(process)
         process.join()
         if process.exitcode not in (0, _CLAIMED):
             raise RunDied(f"the process ended with exit code {process.exitcode} (killed, or out of memory)")

@@ -65,7 +65,7 @@ def make_stores(benchmark: Benchmark) -> None:
     for dataset in benchmark.datasets:
         settings = dataset_settings(benchmark, dataset)
         require_dataset(dataset, benchmark.data_path, settings.get("recbole_name"))
-        for name, init in benchmark.initialisations.items():
+        for name, init in benchmark.initialisations_in_use.items():
             if init.tune:
                 tune_once(benchmark, dataset, name)
             if not init.encoder:

@@ -96,7 +96,7 @@ def _data_step(benchmark: Benchmark, dataset: str, settings: Settings) -> Step:
 
 
 def _store_steps(benchmark: Benchmark, dataset: str, size: DatasetSize | None) -> Iterator[Step]:
-    for name, init in benchmark.initialisations.items():
+    for name, init in benchmark.initialisations_in_use.items():
         if init.is_random:
             continue
         if init.tune:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import traceback
 from datetime import datetime, timezone
 from typing import Any
@@ -73,7 +72,6 @@ def _run(spec: RunSpec, threads: int) -> None:
     from recbole_ext.run.single import run_once
     from recbole_ext.run.worker import quiet_recbole
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the one who started us decides
     torch.set_num_threads(threads)
     quiet_recbole()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 
 import recbole.data  # noqa: F401  (loaded once, so that each run starts in milliseconds)
 import recbole.trainer  # noqa: F401
@@ -12,6 +13,8 @@ import recbole_ext.training  # noqa: F401
 from recbole_ext.run.machine import git_revision
 
 git_revision()
+# Ctrl-C reaches the whole group, runs that are just being forked included; the one who started them decides.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def quiet_recbole() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import LongTensor, Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ItemEmbeddingStore:
     """Item vectors keyed by item token.
 
@@ -57,6 +57,9 @@ class ItemEmbeddingStore:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"ItemEmbeddingStore({len(self)} items, {self.dim} dimensions, {self.meta.get('encoder', 'no encoder')})"
 
     def rows(self, tokens: Sequence[str]) -> LongTensor:
         """Row of each token, ``[len(tokens)]``; -1 where the store has no vector for it."""

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from synthetic_runs import Benchmark
 
+from recbole_ext.report import write_report
 from recbole_ext.report.leaderboard import costs_table, headline_metrics, leaderboard_table, places
-from recbole_ext.report.records import load_records
+from recbole_ext.report.records import GROUP_KEYS, load_records
 from recbole_ext.report.significance import Comparison
 
 
@@ -141,4 +142,25 @@ def test_costs_that_a_record_does_not_hold_are_blank(benchmark: Benchmark) -> No
     benchmark.add(
         seconds=None, parameters={}, dataset_statistics=None, peak_memory_mb=None, best_epoch=None, flops=None
     )
-    assert costs_table(load_records(benchmark.folder)).iloc[0, 5:].isna().all()
+    (row,) = rows_of(costs_table(load_records(benchmark.folder)))
+    assert row.pop("seeds_to_none") == 1  # its own best
+    del row["epochs_to_none"]
+    assert all(math.isnan(value) for name, value in row.items() if name not in GROUP_KEYS)
+
+
+def test_epochs_to_none_count_until_the_best_validation_score_of_the_same_seed(benchmark: Benchmark) -> None:
+    def curve(*scores: float) -> list[dict[str, float]]:
+        return [{"epoch": epoch, "valid": valid} for epoch, valid in enumerate(scores)]
+
+    benchmark.add(seed=42, curve=curve(0.1, 0.2, 0.4, 0.3))
+    benchmark.add(seed=43, curve=curve(0.1, 0.5, 0.4))
+    benchmark.add(init="vanilla", seed=42, curve=curve(0.3, 0.4))  # equal is enough
+    benchmark.add(init="vanilla", seed=43, curve=curve(0.6))
+    benchmark.add(init="vanilla", seed=44, curve=curve(0.9))  # no run with `none` to compare with
+    benchmark.add(init="weak", seed=42, curve=curve(0.1, 0.1))
+    rows = rows_of(costs_table(load_records(benchmark.folder)))
+    found = {row["init"]: (row["epochs_to_none"], row["seeds_to_none"]) for row in rows}
+    assert (found["none"], found["vanilla"]) == ((2.5, 2), (1.5, 2))
+    assert math.isnan(found["weak"][0]) and found["weak"][1] == 0
+    report = write_report(benchmark.folder)
+    assert "1.5 (2 of 3 seeds)" in (report.folder / "leaderboard.md").read_text(encoding="utf-8")

@@ -197,6 +197,43 @@ def test_an_override_of_a_benchmark_key_replaces_it(load: Callable[..., Benchmar
     assert (benchmark.seeds, benchmark.models, benchmark.results) == ([5, 6], {"GRU4Rec": {}}, Path("elsewhere"))
 
 
+PARTS: dict[str, Any] = {
+    "models": {"SASRec": {"n_layers": 1}, "RECFORMER": {"stage_one_epochs": 1}},
+    "initialisations": {
+        "none": {},
+        "vanilla": {"encoder": "minilm"},
+        "pretrain": {"encoder": "minilm", "mode": "frozen"},
+    },
+    "only": {"RECFORMER": {"initialisations": ["pretrain"]}},
+    "protocols": {"full": {}, "sampled": {"eval_args": {"mode": "uni5"}}},
+}
+
+
+def test_a_list_of_names_keeps_those_of_the_file_as_they_are(load: Callable[..., Benchmark]) -> None:
+    benchmark = load("--models=[SASRec]", "--initialisations=[pretrain]", "--protocols=[sampled]", **PARTS)
+    assert benchmark.models == {"SASRec": PARTS["models"]["SASRec"]}
+    assert (benchmark.only, list(benchmark.protocols)) == ({}, ["sampled"])
+    (spec,) = expand(benchmark, "")
+    assert (spec.init, spec.mode, spec.config["n_layers"]) == ("pretrain", "frozen", 1)
+    assert spec.config["eval_args"]["mode"] == "uni5"
+
+
+def test_a_model_of_which_no_initialisation_is_kept_is_left_out(load: Callable[..., Benchmark]) -> None:
+    benchmark = load("--initialisations=[none, vanilla]", **PARTS)
+    assert (list(benchmark.models), benchmark.only) == (["SASRec"], {})
+    assert list(load("--initialisations=[none, pretrain]", **PARTS).models) == ["SASRec", "RECFORMER"]
+
+
+def test_a_name_to_keep_that_the_file_lacks_is_an_error_with_those_it_has(load: Callable[..., Benchmark]) -> None:
+    with pytest.raises(ConfigurationError, match="--initialisations: .*has no 'vanila', but none, vanilla, pretrain"):
+        load("--initialisations=[vanila]", **PARTS)
+
+
+def test_only_stores_that_some_run_starts_from_are_in_use(load: Callable[..., Benchmark]) -> None:
+    everywhere = {**PARTS, "only": {"SASRec": {"initialisations": ["none"]}, **PARTS["only"]}}
+    assert list(load(**everywhere).initialisations_in_use) == ["none", "pretrain"]
+
+
 @pytest.mark.parametrize(
     "layer",
     [
