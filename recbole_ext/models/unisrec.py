@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn.functional import linear, softplus
 
 from recbole_ext.attach.parametrizations import Frozen
+from recbole_ext.models.dropout import CheapDropout
 from recbole_ext.models.item_vectors import FromItemVectors
 
 
@@ -32,7 +33,7 @@ class ParametricWhitening(nn.Module):
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = CheapDropout(dropout)  # half of an epoch with torch's
         self.shift = nn.Parameter(torch.zeros(dim))
         self.project = nn.Linear(dim, width, bias=False)
 
