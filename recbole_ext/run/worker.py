@@ -6,7 +6,9 @@ import logging
 import signal
 
 import recbole.data  # noqa: F401  (loaded once, so that each run starts in milliseconds)
+import recbole.model.general_recommender  # noqa: F401
 import recbole.trainer  # noqa: F401
+import torch._dynamo  # noqa: F401  (which the first optimizer would load, in two seconds)
 
 import recbole_ext.run.single
 import recbole_ext.training  # noqa: F401

@@ -351,6 +351,12 @@ def test_no_width_makes_the_page_scroll_sideways(opened: Opened, width: int) -> 
     assert box["x"] + box["width"] <= width
 
 
+def test_a_laptop_shows_every_column_of_a_leaderboard(opened: Opened) -> None:
+    opened.page.set_viewport_size({"width": 1280, "height": 844})
+    board = opened.page.locator(FIRST)
+    assert board.evaluate("board => board.scrollWidth <= board.closest('.scroll').clientWidth")
+
+
 def test_on_a_phone_the_rows_name_takes_in_what_its_columns_said(opened: Opened) -> None:
     opened.page.set_viewport_size({"width": 390, "height": 844})
     assert "Init" not in opened.heads()
