@@ -111,7 +111,7 @@ class ItemEmbeddingStore:
         Raises:
             StoreError: missing, incomplete, damaged, unsafe or contradictory files.
         """
-        from recbole_ext.store.preload_weight import import_preload_weight
+        from recbole_ext.store.preload_weight_file import read_preload_weight_file
         from recbole_ext.store.tensor_file import TENSOR_FORMATS, read_tensor_file
 
         path = Path(path).expanduser()
@@ -119,10 +119,8 @@ class ItemEmbeddingStore:
             return _load_folder(path)
         if not path.exists():
             raise StoreError(f"{path}: no such item embedding store. Make it with `recbole-ext encode`.")
-        if path.suffix in TENSOR_FORMATS:
-            embeddings, items = read_tensor_file(path)
-            return _build(path, embeddings, items, {"source": path.name})
-        return import_preload_weight(path)
+        read = read_tensor_file if path.suffix in TENSOR_FORMATS else read_preload_weight_file
+        return _build(path, *read(path), {"source": path.name})
 
 
 def _load_folder(path: Path) -> ItemEmbeddingStore:

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from recbole_ext.errors import StoreError
-from recbole_ext.store import ItemEmbeddingStore, export_preload_weight, import_preload_weight
+from recbole_ext.store import ItemEmbeddingStore, export_preload_weight
 
 INTERACTIONS = """user_id:token\titem_id:token\ttimestamp:float
 u1\tA\t1
@@ -74,7 +74,7 @@ def test_the_config_is_written_beside_the_file(store: ItemEmbeddingStore, tmp_pa
 
 def test_export_and_import_give_back_the_same_store(store: ItemEmbeddingStore, tmp_path: Path) -> None:
     export_preload_weight(store, tmp_path, "tiny")
-    assert import_preload_weight(tmp_path / "tiny.itememb").fingerprint() == store.fingerprint()
+    assert ItemEmbeddingStore.load(tmp_path / "tiny.itememb").fingerprint() == store.fingerprint()
     assert ItemEmbeddingStore.load(tmp_path / "tiny.itememb").fingerprint() == store.fingerprint()
 
 
@@ -83,12 +83,12 @@ def test_float32_survives_the_text_form_at_any_scale(scale: float, tmp_path: Pat
     vectors = torch.randn(20, 8, generator=torch.Generator().manual_seed(1)) * scale
     store = ItemEmbeddingStore(vectors, [str(row) for row in range(20)])
     export_preload_weight(store, tmp_path, "tiny")
-    assert torch.equal(import_preload_weight(tmp_path / "tiny.itememb").embeddings, vectors)
+    assert torch.equal(ItemEmbeddingStore.load(tmp_path / "tiny.itememb").embeddings, vectors)
 
 
 def test_only_the_items_asked_for_are_written(store: ItemEmbeddingStore, tmp_path: Path) -> None:
     export_preload_weight(store, tmp_path, "tiny", only=["A", "C", "unknown"])
-    assert import_preload_weight(tmp_path / "tiny.itememb").items == ["C", "A"]
+    assert ItemEmbeddingStore.load(tmp_path / "tiny.itememb").items == ["C", "A"]
 
 
 def test_other_columns_and_other_names_are_understood(tmp_path: Path) -> None:
