@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import tempfile
 from collections.abc import Callable
@@ -74,10 +73,12 @@ def _packages() -> list[Finding]:
 def _device() -> str:
     import torch
 
+    from recbole_ext.run.machine import cores
+
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         return f"{len(names)} GPU: {', '.join(names)}"
-    return f"no GPU; {torch.get_num_threads()} CPU threads of {os.cpu_count()} cores"
+    return f"no GPU; {torch.get_num_threads()} CPU threads of {cores()} cores"
 
 
 def _recbole() -> str:

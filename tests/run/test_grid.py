@@ -155,7 +155,11 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(
 def test_a_stopped_grid_ends_the_runs_under_way_and_leaves_neither_record_nor_process(
     described: Callable[..., Path], tmp_path: Path, send: Callable[[int, int], None], by: int
 ) -> None:
-    path = described(tmp_path, seeds=[1, 2, 3], config={**CONFIG, "epochs": 100_000, "stopping_step": 100_000})
+    path = described(
+        tmp_path,
+        search=[{"hidden_dropout_prob": 0.1}, {"hidden_dropout_prob": 0.2}, {"hidden_dropout_prob": 0.3}],
+        config={**CONFIG, "epochs": 100_000, "stopping_step": 100_000},
+    )
     program = [sys.executable, "-m", "recbole_ext", "run", str(path), "--parallel_runs=2"]
     process = subprocess.Popen(
         program,
@@ -168,7 +172,7 @@ def test_a_stopped_grid_ends_the_runs_under_way_and_leaves_neither_record_nor_pr
     )
     checkpoints = tmp_path / "artifacts" / "checkpoints" / "trial"
     deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("*.pth")) and time.monotonic() < deadline and process.poll() is None:
+    while len(list(checkpoints.glob("*.pth"))) < 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
     send(process.pid, by)
     _, errors = process.communicate(timeout=60)

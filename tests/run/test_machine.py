@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
-from recbole_ext.run.machine import peak_memory_mb
+import pytest
+
+from recbole_ext.run.machine import cores, peak_memory_mb
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
@@ -12,3 +15,11 @@ def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert len(ballast) / 2**20 < peak_memory_mb()
     assert 1 < float(done.stdout) < 300
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't bind a process to a core")
+def test_cores_are_those_that_the_process_is_bound_to() -> None:
+    bound = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    program = bound + "from recbole_ext.run.machine import cores; print(cores())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 1 <= cores()
