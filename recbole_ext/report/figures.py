@@ -28,7 +28,7 @@ _NONE_COLOUR = "#8c8c8c"
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _HATCHES = ("", "///", "...", "xxx")
-_BAR_INCHES = 0.46  # wide enough for a number above it
+_BAR_INCHES = 0.21  # thick enough for a number beside it
 _INK = "#24292f"
 _STYLE: dict[str, Any] = {
     "font.size": 9.5,
@@ -110,52 +110,47 @@ class _Looks:
 def _draw_bars(table: pd.DataFrame, looks: _Looks, folder: Path) -> Drawing:
     metric = headline_metrics(table)[0]
     families = [family for _, family in table.groupby(["dataset", "protocol"])]
-    most_models = max(family["model"].nunique() for family in families)
-    width = min(max(3.4, 1.0 + most_models * len(looks.order) * _BAR_INCHES / 0.8), 11.0)
+    height = 1.1 + _BAR_INCHES * max(len(family) for family in families)
     title = f"Test {metric_title(metric)} by model and initialisation"
     path = folder / f"{metric.replace('@', '_at_')}.png"
-    columns = max(1, int(13 // width))
-    with _figure(path, title, len(families), (width, 3.3), columns) as (figure, axes):
+    with _figure(path, title, len(families), (5.6, height), 2) as (figure, axes):
         for ax, family in zip(axes, families, strict=True):
-            _bars(ax, family, metric, looks)
+            _bars(ax, family.sort_values(metric, ascending=False, kind="stable"), metric, looks)
             dataset, protocol = family[["dataset", "protocol"]].iloc[0]
             ax.set_title(dataset if table["protocol"].nunique() == 1 else f"{dataset}, {protocol} ranking")
-            ax.set_ylabel(f"test {metric_title(metric)}")
-            ax.set_xlabel("model")
+            ax.set_xlabel(f"test {metric_title(metric)}")
+            ax.set_ylabel("model, initialisation")
         _legend(figure, axes, "bar: mean over seeds    whisker: ± one standard deviation")
     datasets = ", ".join(dict.fromkeys(table["dataset"]))
-    return Drawing(path, title, f"Bars with error bars for {datasets}; the leaderboard holds the numbers.")
+    shown = f"Bars with error bars for {datasets}, the best on top; the leaderboard holds the numbers."
+    return Drawing(path, title, shown)
 
 
 def _bars(ax: Axes, family: pd.DataFrame, metric: str, looks: _Looks) -> None:
-    models = sorted(family["model"].unique())
+    """One bar for every row, from top to bottom."""
     labels = [looks.label(init, mode) for init, mode in family[["init", "mode"]].itertuples(index=False)]
-    family = family.assign(label=labels, x=[models.index(model) for model in family["model"]])
-    present = [label for label in looks.order if label in set(labels)]
-    width = min(0.8 / len(present), 0.4)
-    for position, label in enumerate(present):
+    family = family.assign(label=labels, place=range(len(family)))
+    for label in [label for label in looks.order if label in labels]:
         bars = family[family["label"] == label]
-        offset = (position - (len(present) - 1) / 2) * width
-        drawn = ax.bar(
-            bars["x"] + offset,
+        drawn = ax.barh(
+            bars["place"],
             bars[metric],
-            width * 0.92,
-            yerr=bars[f"{metric}_std"],
+            0.78,
+            xerr=bars[f"{metric}_std"],
             label=label,
             color=looks.colour(label),
             hatch=looks.hatch(label),
             edgecolor="white",
             linewidth=0,
-            error_kw={"ecolor": _INK, "elinewidth": 1.0, "capsize": 3, "capthick": 1.0},
+            error_kw={"ecolor": _INK, "elinewidth": 1.0, "capsize": 2, "capthick": 1.0},
         )
-        if len(models) * len(present) * _BAR_INCHES <= 10.0 * 0.8:
-            ax.bar_label(drawn, fmt="%.4f", padding=3, fontsize=7.5)
-    slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
-    ax.set_xticks(range(len(models)), models, **(slanted if max(map(len, models)) > 12 else {}))
-    ax.set_xlim(-0.6, len(models) - 0.4)
-    ax.margins(y=0.12)
-    ax.grid(visible=False, axis="x")
-    ax.tick_params(axis="x", length=0)
+        ax.bar_label(drawn, fmt="%.4f", padding=4, fontsize=7.5)
+    names = [f"{model}, {label}" for model, label in zip(family["model"], labels, strict=True)]
+    ax.set_yticks(range(len(family)), names, fontsize=8)
+    ax.set_ylim(len(family) - 0.4, -0.6)
+    ax.set_xlim(0, 1.18 * float((family[metric] + family[f"{metric}_std"].fillna(0.0)).max()) or 1.0)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
 
 
 def _draw_curves(records: Sequence[Record], looks: _Looks, folder: Path) -> Drawing:

@@ -56,7 +56,7 @@ def test_the_same_records_give_the_same_bytes(benchmark: Benchmark) -> None:
         assert first.path.read_bytes() == second.path.read_bytes()
 
 
-def test_bars_are_as_high_as_the_means_with_whiskers_of_one_standard_deviation(
+def test_bars_are_as_long_as_the_means_best_first_with_whiskers_of_one_standard_deviation(
     benchmark: Benchmark, drawn: dict[str, Any]
 ) -> None:
     for seed, (none, minilm) in enumerate([(0.10, 0.20), (0.14, 0.26)]):
@@ -64,8 +64,10 @@ def test_bars_are_as_high_as_the_means_with_whiskers_of_one_standard_deviation(
         benchmark.add(seed=seed, init="minilm", test={"ndcg@10": minilm})
     draw(benchmark)
     (ax,) = drawn["ndcg_at_10"].axes
-    assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.12, 0.23])
-    whiskers = [path.vertices[:, 1].tolist() for lines in ax.collections for path in lines.get_paths()]
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.12, 0.23])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["SASRec, minilm", "SASRec, none"]
+    assert [round(bar.get_y() + bar.get_height() / 2) for bar in ax.patches] == [1, 0]
+    whiskers = [path.vertices[:, 0].tolist() for lines in ax.collections for path in lines.get_paths()]
     assert whiskers == [
         pytest.approx([0.12 - 0.0282843, 0.12 + 0.0282843]),
         pytest.approx([0.1875736, 0.2724264]),
