@@ -211,7 +211,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from recbole_ext.run.benchmark import EMBEDDED, load_benchmark, parse_overrides
+    from recbole_ext.run.benchmark_file import EMBEDDED, load_benchmark, parse_overrides
 
     overrides = parse_overrides(options.overrides)
     if options.executor:
@@ -264,7 +264,7 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
 
 
 def _study(options: argparse.Namespace) -> int:
-    from recbole_ext.run.benchmark import parse_overrides
+    from recbole_ext.run.benchmark_file import parse_overrides
     from recbole_ext.study import run_study
 
     folder = run_study(options.name, options.file, parse_overrides(options.overrides), options.out, options.line)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.run.benchmark import EMBEDDED, Benchmark, Initialisation, load_benchmark
+from recbole_ext.run.benchmark import Benchmark, Initialisation
+from recbole_ext.run.benchmark_file import EMBEDDED, load_benchmark
 
 if TYPE_CHECKING:
     from recbole_ext.run.spec import RunSpec

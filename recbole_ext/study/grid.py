@@ -48,7 +48,7 @@ def run(settings: Settings) -> Findings:
     Raises:
         ConfigurationError: the benchmark is wrong, a run failed, or ``reference`` is none of the values.
     """
-    from recbole_ext.run.benchmark import checked_benchmark
+    from recbole_ext.run.benchmark_file import checked_benchmark
     from recbole_ext.run.grid import run_benchmark
 
     benchmark = checked_benchmark(settings.benchmark, "benchmark")

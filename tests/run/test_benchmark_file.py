@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run.benchmark import EMBEDDED, Benchmark, load_benchmark, parse_overrides
+from recbole_ext.run.benchmark import Benchmark
+from recbole_ext.run.benchmark_file import EMBEDDED, load_benchmark, parse_overrides
 from recbole_ext.run.spec import expand
 
 

@@ -19,7 +19,7 @@ import pytest
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.report import load_records
 from recbole_ext.run import executors
-from recbole_ext.run.benchmark import load_benchmark
+from recbole_ext.run.benchmark_file import load_benchmark
 from recbole_ext.run.executors import LocalProcesses, RayTasks, executor_of
 from recbole_ext.run.recording import RunDied, is_done
 from recbole_ext.run.spec import RunSpec, expand

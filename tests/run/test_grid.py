@@ -19,7 +19,7 @@ import pytest
 
 from recbole_ext.report import load_records
 from recbole_ext.run import grid
-from recbole_ext.run.benchmark import load_benchmark
+from recbole_ext.run.benchmark_file import load_benchmark
 from recbole_ext.run.spec import RunSpec
 from recbole_ext.writing import write_json
 

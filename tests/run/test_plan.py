@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recbole_ext.run.benchmark import load_benchmark
+from recbole_ext.run.benchmark_file import load_benchmark
 from recbole_ext.run.estimates import DatasetSize, estimate_encoding, estimate_run
 from recbole_ext.run.plan import plan, plan_lines
 from recbole_ext.run.spec import expand

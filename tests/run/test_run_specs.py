@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run.benchmark import load_benchmark, parse_overrides
+from recbole_ext.run.benchmark_file import load_benchmark, parse_overrides
 from recbole_ext.run.spec import RunSpec, expand
 
 ITEMS = [f"i{item}" for item in range(60)]
