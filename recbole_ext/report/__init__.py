@@ -55,6 +55,7 @@ def write_report(folder: Path) -> LeaderboardReport:
     and seed the newest counts. Raises ConfigurationError when there is no record, no finished run, or a record or
     study is damaged.
     """
+    from recbole_ext.report.best import best_section
     from recbole_ext.report.figures import draw_figures
     from recbole_ext.report.leaderboard import costs_table, leaderboard_table
     from recbole_ext.report.page import Content, render_markdown, render_page
@@ -90,7 +91,9 @@ def write_report(folder: Path) -> LeaderboardReport:
     table, costs = leaderboard_table(shown, comparisons), costs_table(shown)
     table, popularity, more_notes = add_popularity(table, shown, folder)
     notes += more_notes
-    sections = [section for section in (paper_section(table, runs), popularity) if section]
+    best, still_more_notes = best_section(table, shown, folder, runs)
+    notes += [note for note in still_more_notes if note not in notes]
+    sections = [section for section in (best, paper_section(table, runs), popularity) if section]
     provenance = trace(records, shown, choose_candidates(current), notes)
     drawings = draw_figures(table, shown, folder / "figures")
     content = Content.of(table, costs, runs, provenance, drawings, sections, studies)

@@ -102,7 +102,7 @@ def leaderboard_sheet(
         cells = [text_cell(row[key]) for key in GROUP_KEYS] + [number_cell(row["n_seeds"], 0)]
         cells += [_metric_cell(row[m], row[f"{m}_std"], place[m][position]) for m in metrics]
         cells += [percent_cell(row[f"{metric}_improvement_%"]) for metric in improvements]
-        cells += [_p_cell(row["p_holm"]), _mark_cell(row["mark"])]
+        cells += [p_cell(row["p_holm"]), mark_cell(row["mark"])]
         rows.append(Row(cells, runs_of(row, runs)))
     return Sheet(columns, rows)
 
@@ -189,13 +189,13 @@ def percent_cell(percent: float, decimals: int = 1) -> Cell:
     return Cell(shown, percent, tone="better" if percent > 0 else "worse" if percent < 0 else "")
 
 
-def _p_cell(p: float) -> Cell:
-    if math.isnan(p):
+def p_cell(p: float | None) -> Cell:
+    if p is None or math.isnan(p):
         return Cell(NOTHING)
     return Cell("<0.001" if p < 0.001 else f"{p:.3f}", p)
 
 
-def _mark_cell(mark: str | None) -> Cell:
+def mark_cell(mark: str | None) -> Cell:
     if not mark:
         return Cell(NOTHING)
     return Cell(f"{MARKS[mark]} {mark}", mark, tone=mark if mark in ("better", "worse") else "")

@@ -1,8 +1,8 @@
-"""Is an initialisation really better than `none`? A paired test over users."""
+"""Is an initialisation really better than `none`, and the best row than the others? A paired test over users."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,17 @@ Values = NDArray[np.float64]
 BySeed = dict[tuple[int, str | None], Values]
 
 
+# modes of models that are made of item vectors, and of those that read text
+_WITHOUT_NONE = ("-", "text")
+
+
 class _NotComparable(Exception):
     """Why two groups can't be paired, in words."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One group against `none`, on the users' differences in NDCG@10.
+    """One group against another, on the users' differences in NDCG@10.
 
     ``difference`` is their mean; ``rank_sum`` what Wilcoxon's test looks at, their signed ranks' sum: it can
     point the other way when few users gain much and many lose a little.
@@ -40,7 +44,7 @@ class Comparison:
 
     @property
     def mark(self) -> str:
-        """``better`` or ``worse`` than `none` at the 5 % level; ``tie``: no difference was shown.
+        """``better`` or ``worse`` than the other at the 5 % level; ``tie``: no difference was shown.
 
         ``mixed``: a difference was shown, but its mean and its ranks point different ways.
         """
@@ -57,26 +61,42 @@ def compare_with_none(records: Sequence[Record], folder: Path) -> tuple[dict[Gro
     A user's value is NDCG@10 averaged over the seeds that both groups share. The test is Wilcoxon's
     signed-rank test; its p-values are Holm-corrected over all comparisons of a dataset and protocol.
     Groups that can't be compared (no partner, no shared seed, no usable ranks) have no entry; the second
-    result says in words why.
+    result says in words why, but for models that are made of item vectors and so have no `none`.
     """
-    ndcg, notes = _ndcg_by_seed(records, folder)
     groups = grouped(records)
     partners = {(g[0], g[1], g[4]): g for g in reversed(groups) if g[2] == "none"}
-    families: dict[tuple[str, str], dict[Group, Values]] = {}
+    pairs, alone = {}, []
     for group in groups:
-        dataset, model, init, _, protocol = group
-        if init == "none":
-            continue
+        dataset, model, init, mode, protocol = group
         partner = partners.get((dataset, model, protocol))
-        if partner is None:
-            notes.append(f"{_spoken(group)}: no run with `none` to compare with.")
-            continue
+        if init != "none" and partner is not None:
+            pairs[group] = partner
+        elif init != "none" and mode not in _WITHOUT_NONE:
+            alone.append(f"{_spoken(group)}: no run with `none` to compare with.")
+    comparisons, notes = _compare(pairs, records, folder)
+    return comparisons, notes + alone
+
+
+def compare_with_best(
+    records: Sequence[Record], folder: Path, best: Mapping[tuple[str, str], Group]
+) -> tuple[dict[Group, Comparison], list[str]]:
+    """Compare each group with the ``best`` one of its dataset and protocol; see :func:`compare_with_none`."""
+    pairs = {group: best[group[0], group[4]] for group in grouped(records)}
+    return _compare({group: partner for group, partner in pairs.items() if group != partner}, records, folder)
+
+
+def _compare(
+    pairs: Mapping[Group, Group], records: Sequence[Record], folder: Path
+) -> tuple[dict[Group, Comparison], list[str]]:
+    ndcg, notes = _ndcg_by_seed(records, folder)
+    families: dict[tuple[str, str], dict[Group, Values]] = {}
+    for group, partner in pairs.items():
         try:
             differences = _differences(ndcg.get(group, {}), ndcg.get(partner, {}))
         except _NotComparable as reason:
-            notes.append(f"{_spoken(group)}: no significance test, {reason}.")
+            notes.append(f"{_spoken(group)}: no significance test against {_spoken_beside(partner, group)}, {reason}.")
         else:
-            families.setdefault((dataset, protocol), {})[group] = differences
+            families.setdefault((group[0], group[4]), {})[group] = differences
     comparisons = {}
     for family in families.values():
         tests = [_wilcoxon(differences) for differences in family.values()]
@@ -147,16 +167,16 @@ def _ndcg_by_seed(records: Sequence[Record], folder: Path) -> tuple[dict[Group, 
     return ndcg, notes
 
 
-def _differences(ours: BySeed, none: BySeed) -> Values:
-    """NDCG@10 less that of `none`, per user [n_users], averaged over the seeds that both have."""
-    shared = sorted(ours.keys() & none.keys(), key=lambda key: key[0])
+def _differences(ours: BySeed, others: BySeed) -> Values:
+    """NDCG@10 less the other group's, per user [n_users], averaged over the seeds that both have."""
+    shared = sorted(ours.keys() & others.keys(), key=lambda key: key[0])
     if not shared:
-        if {seed for seed, _ in ours} & {seed for seed, _ in none}:
-            raise _NotComparable("its dataset fingerprint is not that of `none`")
-        raise _NotComparable("no seed for which both it and `none` have ranks")
-    if any(len(ours[key]) != len(none[key]) for key in shared):
-        raise _NotComparable("its ranks and those of `none` are not of the same users")
-    return np.mean([ours[key] - none[key] for key in shared], axis=0)
+        if {seed for seed, _ in ours} & {seed for seed, _ in others}:
+            raise _NotComparable("their dataset fingerprints differ")
+        raise _NotComparable("no seed for which both have ranks")
+    if any(len(ours[key]) != len(others[key]) for key in shared):
+        raise _NotComparable("their ranks are not of the same users")
+    return np.mean([ours[key] - others[key] for key in shared], axis=0)
 
 
 def _wilcoxon(differences: Values) -> tuple[float, float]:
@@ -170,6 +190,12 @@ def _wilcoxon(differences: Values) -> tuple[float, float]:
         return 0.0, 1.0
     rank_sum = (np.sign(differences) * rankdata(np.abs(differences))).sum()
     return float(rank_sum), float(wilcoxon(differences).pvalue)
+
+
+def _spoken_beside(group: Group, other: Group) -> str:
+    """What tells ``group`` from ``other``, of the same dataset and protocol."""
+    _, model, init, mode, _ = group
+    return f"`{init}`" if model == other[1] else f"{model}, {init}" + ("" if mode == "-" else f" ({mode})")
 
 
 def _spoken(group: Group) -> str:

@@ -125,6 +125,7 @@ def test_without_a_none_partner_there_is_no_test_and_a_note_says_so(benchmark: B
     benchmark.add(model="GRU4Rec")
     benchmark.add(dataset="Arts")
     benchmark.add(protocol="uni100")
+    benchmark.add(model="UniSRec", init="minilm", mode="-")  # has no `none`, so nothing is missing
     comparisons, notes = compare(benchmark)
     assert comparisons == {}
     assert notes == ["Office, SASRec, minilm (full), full: no run with `none` to compare with."]
