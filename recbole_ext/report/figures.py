@@ -14,7 +14,7 @@ import pandas as pd
 
 from recbole_ext.report.cells import metric_title
 from recbole_ext.report.leaderboard import headline_metrics
-from recbole_ext.report.records import GROUP_KEYS, Record, grouped, validation_metric
+from recbole_ext.report.records import GROUP_KEYS, WITHOUT_NONE, Record, grouped, validation_metric
 from recbole_ext.writing import replacing_file
 
 if TYPE_CHECKING:
@@ -79,17 +79,17 @@ def draw_figures(table: pd.DataFrame, records: Sequence[Record], folder: Path) -
 
 
 class _Looks:
-    """Every initialisation keeps its colour, marker and hatch in all figures."""
+    """Every initialisation keeps its colour, marker and hatch in all figures, whatever a model makes of it."""
 
     def __init__(self, table: pd.DataFrame) -> None:
-        kinds = table[["init", "mode"]].drop_duplicates()
-        several_modes = kinds["init"].value_counts() > 1
+        kinds = table[["init", "mode"]].drop_duplicates().sort_values(["init", "mode"])
+        several_modes = kinds[~kinds["mode"].isin(WITHOUT_NONE)]["init"].value_counts() > 1
         self._labels = {
-            (init, mode): f"{init} ({mode})" if several_modes[init] else init
-            for init, mode in kinds.sort_values(["init", "mode"]).itertuples(index=False)
+            (init, mode): f"{init} ({mode})" if several_modes.get(init) and mode not in WITHOUT_NONE else init
+            for init, mode in kinds.itertuples(index=False)
         }
-        learnt = [label for (init, _), label in self._labels.items() if init != "none"]
-        none = [label for (init, _), label in self._labels.items() if init == "none"]
+        learnt = list(dict.fromkeys(label for (init, _), label in self._labels.items() if init != "none"))
+        none = list(dict.fromkeys(label for (init, _), label in self._labels.items() if init == "none"))
         self.order = none + learnt
         self._position = {label: i for i, label in enumerate(learnt)}
 
@@ -110,12 +110,13 @@ class _Looks:
 def _draw_bars(table: pd.DataFrame, looks: _Looks, folder: Path) -> Drawing:
     metric = headline_metrics(table)[0]
     families = [family for _, family in table.groupby(["dataset", "protocol"])]
-    height = 1.1 + _BAR_INCHES * max(len(family) for family in families)
+    most = max(len(family) for family in families)
     title = f"Test {metric_title(metric)} by model and initialisation"
     path = folder / f"{metric.replace('@', '_at_')}.png"
-    with _figure(path, title, len(families), (5.6, height), 2) as (figure, axes):
+    with _figure(path, title, len(families), (5.6, 1.1 + _BAR_INCHES * most), 2) as (figure, axes):
         for ax, family in zip(axes, families, strict=True):
             _bars(ax, family.sort_values(metric, ascending=False, kind="stable"), metric, looks)
+            ax.set_ylim(most - 0.4, -0.6)  # bars are as thick in all panels
             dataset, protocol = family[["dataset", "protocol"]].iloc[0]
             ax.set_title(dataset if table["protocol"].nunique() == 1 else f"{dataset}, {protocol} ranking")
             ax.set_xlabel(f"test {metric_title(metric)}")
@@ -147,7 +148,6 @@ def _bars(ax: Axes, family: pd.DataFrame, metric: str, looks: _Looks) -> None:
         ax.bar_label(drawn, fmt="%.4f", padding=4, fontsize=7.5)
     names = [f"{model}, {label}" for model, label in zip(family["model"], labels, strict=True)]
     ax.set_yticks(range(len(family)), names, fontsize=8)
-    ax.set_ylim(len(family) - 0.4, -0.6)
     ax.set_xlim(0, 1.18 * float((family[metric] + family[f"{metric}_std"].fillna(0.0)).max()) or 1.0)
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)

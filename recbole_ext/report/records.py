@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 Record = dict[str, Any]
 Group = tuple[str, str, str, str, str]
 GROUP_KEYS = ("dataset", "model", "init", "mode", "protocol")
+WITHOUT_NONE = ("-", "text")
+"""The modes of models that are made of item vectors, and of those that read text."""
 
 _NEEDED: dict[str, type] = {
     **dict.fromkeys(("run", "benchmark", *GROUP_KEYS, "status"), str),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.report.ranks import metric_of_ranks
-from recbole_ext.report.records import Group, Record, grouped
+from recbole_ext.report.records import WITHOUT_NONE, Group, Record, grouped
 
 LEVEL = 0.05
 CUTOFF = 10
@@ -19,10 +19,6 @@ CUTOFF = 10
 Values = NDArray[np.float64]
 # by seed and dataset fingerprint: only equal data can be paired
 BySeed = dict[tuple[int, str | None], Values]
-
-
-# modes of models that are made of item vectors, and of those that read text
-_WITHOUT_NONE = ("-", "text")
 
 
 class _NotComparable(Exception):
@@ -71,7 +67,7 @@ def compare_with_none(records: Sequence[Record], folder: Path) -> tuple[dict[Gro
         partner = partners.get((dataset, model, protocol))
         if init != "none" and partner is not None:
             pairs[group] = partner
-        elif init != "none" and mode not in _WITHOUT_NONE:
+        elif init != "none" and mode not in WITHOUT_NONE:
             alone.append(f"{_spoken(group)}: no run with `none` to compare with.")
     comparisons, notes = _compare(pairs, records, folder)
     return comparisons, notes + alone
