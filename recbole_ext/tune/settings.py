@@ -48,6 +48,8 @@ class TuneSettings(BaseModel):
     """Batches whose gradients make one step."""
     learning_rate: float = Field(default=5e-5, gt=0)
     """Of AdamW, at its highest."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Of the encoder in tuning and, through its folder, in what is trained from it. Default: the encoder's own."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Of AdamW."""
     warmup: float = Field(default=0.06, ge=0, lt=1)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext import __version__
+from recbole_ext.allocator import keep_freed_memory
 from recbole_ext.encode.pruning import keep_layers
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import TuningError
@@ -84,8 +85,10 @@ def tune(
         "encoder": source.identity,
         "checkpoint": _sha256(Path(checkpoint).read_bytes()) if checkpoint else None,
         "sources": source_fingerprints(datasets, data_path),
-        # Without the key unless it says something: folders tuned before there was one still answer.
-        "settings": settings.model_dump(mode="json", exclude=None if settings.layers else {"layers"}),
+        # Without these keys unless they say something: folders tuned before there were any still answer.
+        "settings": settings.model_dump(
+            mode="json", exclude={key for key in ("layers", "dropout") if getattr(settings, key) is None}
+        ),
     }
     identity = _sha256(json.dumps(request, sort_keys=True).encode())
     if (record := _finished(out)) is not None and record.get("request") == identity:
@@ -94,11 +97,14 @@ def tune(
     partial = out.with_name(out.name + ".partial")
     _claim(partial, identity, request)
 
+    from recbole_ext.tune.dropout import set_dropout
     from recbole_ext.tune.objectives import OBJECTIVES
 
     objective = OBJECTIVES[settings.objective].build(source, corpus, settings, Path(checkpoint) if checkpoint else None)
     if settings.layers:
         keep_layers(objective.base, settings.layers)
+    if settings.dropout is not None:
+        set_dropout(objective.base, settings.dropout)
     if settings.gradient_checkpointing:
         objective.enable_gradient_checkpointing()
     training, held_out = split_sequences(corpus, settings)
@@ -160,6 +166,7 @@ def _train(
     from recbole_ext.tune.trainer import build_trainer, or_say_what_to_lower
 
     set_seed(settings.seed)
+    keep_freed_memory()
     # transformers sets a variable for tokenizers' threads only when it forks; ours are done before.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     trainer = build_trainer(objective, examples, held_out, settings, partial / "checkpoints", sys.stderr.isatty())

@@ -90,6 +90,7 @@ def build_trainer(
         lr_scheduler_type="linear",
         bf16=settings.precision == "bfloat16",
         fp16=settings.precision == "float16",
+        use_cpu=not torch.accelerator.is_available(),  # or Trainer refuses bfloat16, which processors have too
         seed=settings.seed,
         logging_steps=max(1, min(50, steps // 5)),
         logging_first_step=True,

@@ -401,7 +401,7 @@ def test_text_stands_out_from_its_ground(opened: Opened, scheme: str) -> None:
 def test_a_screen_reader_finds_names_for_everything(opened: Opened) -> None:
     page = opened.page
     for name in ("Office, full ranking", "What each row costs", "Versions"):
-        assert page.get_by_role("table", name=name).count() == 1
+        assert page.get_by_role("table", name=name, exact=True).count() == 1
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
     pointed = page.evaluate(

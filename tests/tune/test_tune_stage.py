@@ -259,3 +259,20 @@ def test_a_smaller_fraction_of_the_sequences_is_part_of_a_larger_one() -> None:
     assert parts[0] < parts[1] < parts[2] and len(parts[2]) == 190
     training, held_out = split_sequences(corpus, TuneSettings(held_out=0.1))
     assert not {tuple(s) for s in training} & {tuple(s) for s in held_out} and len(held_out) == 20
+
+
+def test_bfloat16_tunes_on_a_cpu_and_dropout_goes_into_the_folder(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig
+
+    report = tune(
+        ["tiny"],
+        atomic_folder,
+        bert,
+        tmp_path / "out",
+        checked_settings({"precision": "bfloat16", "dropout": 0, **FAST}),
+    )
+    assert report.record["settings"]["dropout"] == 0 and np.isfinite(report.record["curve"][0]["loss"])
+    config = AutoConfig.from_pretrained(tmp_path / "out")
+    assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0
