@@ -65,14 +65,14 @@ class Drawing:
 def draw_figures(table: pd.DataFrame, records: Sequence[Record], folder: Path) -> list[Drawing]:
     """Write the figures of a leaderboard table and of the records behind it as PNG files into ``folder``.
 
-    One of bars for the whole benchmark, one of validation curves per dataset and protocol. The same
-    input gives the same bytes.
+    One of bars for the whole benchmark, one of validation curves per dataset and protocol, of the models that train
+    for more than one epoch. The same input gives the same bytes.
     """
     looks = _Looks(table)
     drawings = [_draw_bars(table, looks, folder)]
     curves: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        if any(point.get("valid") is not None for point in record.get("curve") or []):
+        if len(_curve(record)) > 1:
             curves.setdefault((record["dataset"], record["protocol"]), []).append(record)
     drawings += [_draw_curves(curves[key], looks, folder) for key in sorted(curves)]
     return drawings
@@ -189,7 +189,7 @@ def _curves(ax: Axes, records: Sequence[Record], label: str, looks: _Looks) -> N
 
 
 def _curve(record: Record) -> pd.Series:
-    points = {p["epoch"]: p["valid"] for p in record["curve"] if p.get("valid") is not None}
+    points = {p["epoch"]: p["valid"] for p in record.get("curve") or [] if p.get("valid") is not None}
     return pd.Series(points, dtype=float).sort_index()
 
 

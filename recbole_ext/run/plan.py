@@ -21,7 +21,9 @@ from recbole_ext.run.estimates import (
     DatasetSize,
     Estimate,
     estimate_encoding,
+    estimate_recformer,
     estimate_run,
+    estimate_tuning,
     measured_speed,
 )
 from recbole_ext.run.recording import is_done
@@ -102,15 +104,15 @@ def _store_steps(benchmark: Benchmark, dataset: str, size: DatasetSize | None) -
         if init.tune:
             tuned = Path(encoder_path(benchmark, dataset, name))
             done = (tuned / "tuning.json").is_file()
-            yield Step(
-                f"tune {tuned.name}", f"{', '.join(init.tune.sources_of(dataset))}, {init.encoder}", int(not done)
-            )
+            sources = init.tune.sources_of(dataset)
+            estimate = _tuning_estimate(benchmark, init, sources)
+            yield Step(f"tune {tuned.name}", f"{', '.join(sources)}, {init.encoder}", int(not done), estimate)
         store = store_path(benchmark, dataset, name)
         made_by = f": {init.made_by.format(dataset=dataset)}" if init.made_by else ""
         if store.exists():
             yield Step(f"store {dataset} {name}", str(store), 0)
         elif init.finetune:
-            yield Step(f"store {dataset} {name}", f"run {dataset} RECFORMER {init.finetune}", 1)
+            yield Step(f"store {dataset} {name}", f"run {dataset} RECFORMER {init.finetune}", 1, Estimate(0.0, 0.0))
         elif init.store:
             yield Step(f"store {dataset} {name}", str(store), 1, None, [f"{store}{made_by or ': no such store'}"])
         else:
@@ -141,8 +143,26 @@ def _run_steps(benchmark: Benchmark, specs: list[RunSpec], sizes: dict[str, Data
             f"run {first.dataset} {first.model} {first.init} {first.protocol}",
             inputs,
             max(needed - done, 0),
-            estimate_run(config, size) if size and not reads_text(first.model) else None,
+            _run_estimate(benchmark.initialisations[first.init], first.model, config, size),
         )
+
+
+def _tuning_estimate(benchmark: Benchmark, init: Initialisation, sources: list[str]) -> Estimate | None:
+    config = _encoder_config(init)
+    sizes = [_size(benchmark, source, dataset_settings(benchmark, source)) for source in sources]
+    known = [size for size in sizes if size]
+    if config is None or init.tune is None or len(known) < len(sizes):
+        return None
+    return estimate_tuning(config, known, init.tune)
+
+
+def _run_estimate(init: Initialisation, model: str, config: Settings, size: DatasetSize | None) -> Estimate | None:
+    if size is None:
+        return None
+    if not reads_text(model):
+        return estimate_run(config, size)
+    encoder = _encoder_config(init)
+    return estimate_recformer(encoder, size, config, init.tune) if encoder else None
 
 
 def _size(benchmark: Benchmark, dataset: str, settings: Settings) -> DatasetSize | None:
@@ -176,12 +196,16 @@ def _counted(path: Path) -> DatasetSize:
 
 
 def _encoder_config(init: Initialisation) -> dict[str, Any] | None:
-    """The encoder's ``config.json``, where it is on this machine or known anyway."""
+    """The encoder's ``config.json``, where it is on this machine or known anyway, less what ``init`` leaves out."""
     path = config_here(str(init.encoder))
-    if path:
-        return json.loads(path.read_text(encoding="utf-8"))
     # What is tuned has the shape of what it was tuned from.
-    return next((shape for name, shape in SHAPES.items() if name in f"{init.encoder} {init.made_by}"), None)
+    known = (shape for name, shape in SHAPES.items() if name in f"{init.encoder} {init.made_by}")
+    config = json.loads(path.read_text(encoding="utf-8")) if path else next(known, None)
+    layers = init.layers or (init.tune.layers if init.tune else None)
+    if config and (layers or init.drop):
+        kept = (layers or int(config["num_hidden_layers"])) - sum(isinstance(part, int) for part in init.drop)
+        return {**config, "num_hidden_layers": kept}
+    return config
 
 
 def _costs(step: Step, speed: float) -> tuple[str, str]:

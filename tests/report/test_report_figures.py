@@ -87,6 +87,14 @@ def test_every_panel_has_a_title_and_labelled_axes(benchmark: Benchmark, drawn: 
     assert drawn["validation_Arts_full"].axes[0].get_ylabel() == "validation MRR@10"
 
 
+def test_a_model_of_one_epoch_has_a_bar_and_no_curve(benchmark: Benchmark, drawn: dict[str, Any]) -> None:
+    benchmark.add()
+    benchmark.add(model="Pop", curve=[{"epoch": 0, "valid": 0.1, "train_seconds": 0.1, "valid_seconds": 0.1}])
+    draw(benchmark)
+    assert [ax.get_title(loc="left") for ax in drawn["validation_Office_full"].axes] == ["SASRec"]
+    assert {label.get_text() for label in drawn["ndcg_at_10"].axes[0].get_yticklabels()} >= {"Pop, none"}
+
+
 def test_an_initialisation_keeps_its_colour_in_all_figures_and_none_is_grey(
     benchmark: Benchmark, drawn: dict[str, Any]
 ) -> None:
