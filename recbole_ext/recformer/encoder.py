@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,13 +210,21 @@ def load_behaviour_encoder(
         tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
         reading = dict(getattr(config, KEY_VALUE_READING, None) or {})
         options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "longformer") else {}
-        base = AutoModel.from_pretrained(source.location, config=config, **options, **where)
+        with _without_its_report():
+            base, loaded = AutoModel.from_pretrained(
+                source.location, config=config, output_loading_info=True, **options, **where
+            )
     except Exception as error:  # foreign files fail in as many ways as there are architectures
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EncoderError(
             f"encoder {source.name!r} can't be loaded from {source.location}: {reason}. Give a folder or a Hugging "
             "Face name that AutoModel and AutoTokenizer load."
         ) from error
+    if loaded["missing_keys"]:
+        raise EncoderError(
+            f"encoder {source.name!r}: {source.location} holds the weights of another architecture than its "
+            f"config.json ({config.model_type}). {_listed('Missing', sorted(loaded['missing_keys']))}."
+        )
     items = reading.get("max_items", max_items or 50)
     if max_items not in (None, items):
         raise EncoderError(
@@ -224,6 +234,19 @@ def load_behaviour_encoder(
     if reading:
         encoder.restore_added_embeddings(Path(source.location))
     return encoder, tokenizer, reading
+
+
+@contextmanager
+def _without_its_report() -> Iterator[None]:
+    """What a PLM's head or our own embeddings leave over is expected; missing weights are an error of our own."""
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def _published_pooling(source: EncoderSource) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +198,16 @@ def test_many_sequences_are_encoded_as_one_by_one(tiny_encoders: dict[str, Path]
 def test_pooling_comes_from_the_published_model_unless_said(tiny_encoders: dict[str, Path]) -> None:
     assert load_behaviour_encoder(resolve_encoder("minilm"))[0].pooling == "mean"
     assert load(tiny_encoders["bert"])[0].pooling == "cls"
+
+
+def test_weights_that_the_config_does_not_describe_are_an_error_and_what_is_left_over_makes_no_noise(
+    tiny_encoders: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_encoders["bert"], tmp_path / "deeper")
+    config = json.loads((tmp_path / "deeper" / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "deeper" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}), encoding="utf-8")
+    with pytest.raises(EncoderError, match=r"another architecture.*Missing: encoder\.layer\.2"):
+        load_behaviour_encoder(resolve_encoder(str(tmp_path / "deeper")))
+    capfd.readouterr()
+    load_behaviour_encoder(resolve_encoder("minilm"))
+    assert "UNEXPECTED" not in "".join(capfd.readouterr())
