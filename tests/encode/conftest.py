@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from encode_runs import Encoded
 from tiny_models import save_tiny_bert, write_items
 
 
@@ -16,3 +17,8 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data_path(tmp_path: Path) -> Path:
     return write_items(tmp_path / "data")
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> Encoded:
+    return Encoded(monkeypatch)

@@ -1,0 +1,223 @@
+"""Later calls and interrupted ones: nothing encoded twice, nothing half-written."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from encode_runs import TEXTS, Encoded, reference, run
+from safetensors.torch import save_file
+from tiny_models import ITEM_ROWS, save_tiny_bert, write_items
+
+from recbole_ext.encode.shards import ShardFolder
+from recbole_ext.errors import StoreError
+from recbole_ext.store import ItemEmbeddingStore
+
+
+def test_identical_texts_are_encoded_once_and_longest_first(
+    data_path: Path, tiny_bert: Path, tmp_path: Path, encoded: Encoded
+) -> None:
+    run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=3)
+    assert sorted(encoded.texts) == sorted(set(TEXTS.values()))
+    assert encoded.texts == sorted(encoded.texts, key=len, reverse=True)
+
+
+def test_a_second_call_does_nothing(data_path: Path, tiny_bert: Path, tmp_path: Path, encoded: Encoded) -> None:
+    first = run(data_path, tiny_bert, tmp_path / "store")
+    encoded.texts.clear()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()}
+    second = run(data_path, tiny_bert, tmp_path / "store", batch_size=1, shard_size=2)
+    assert encoded.texts == []
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()} == before
+    assert (second.up_to_date, second.encoded_texts) == (True, 0)
+    assert (second.items, second.dim, second.unique_texts) == (first.items, first.dim, first.unique_texts)
+    assert "nothing to do" in second.lines()[0]
+
+
+def test_a_second_call_imports_neither_torch_nor_transformers(data_path: Path, tmp_path: Path) -> None:
+    run(data_path, "minilm", tmp_path / "store")
+    code = (
+        "import sys; from recbole_ext.encode import encode; "
+        "report = encode('tiny', sys.argv[1], out=sys.argv[2], template=['{title}', '{brand}'], "
+        "devices=['cpu']); assert report.up_to_date; assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(data_path), str(tmp_path / "store")], check=True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"pooling": "cls"}, {"precision": "bfloat16"}, {"template": ["{title}"]}, {"max_tokens": 8}]
+)
+def test_another_option_encodes_anew(
+    change: dict[str, Any], data_path: Path, tiny_bert: Path, tmp_path: Path, encoded: Encoded
+) -> None:
+    run(data_path, tiny_bert, tmp_path / "store")
+    first = ItemEmbeddingStore.load(tmp_path / "store").fingerprint()
+    assert not run(data_path, tiny_bert, tmp_path / "store", **change).up_to_date
+    assert ItemEmbeddingStore.load(tmp_path / "store").fingerprint() != first
+
+
+def test_another_text_another_token_or_other_weights_encode_anew(
+    data_path: Path, tmp_path: Path, encoded: Encoded
+) -> None:
+    encoder = save_tiny_bert(tmp_path / "encoder", seed=0)
+    run(data_path, encoder, tmp_path / "store")
+    write_items(data_path, [("a", "red bus", "acme"), *ITEM_ROWS[1:]])
+    assert not run(data_path, encoder, tmp_path / "store").up_to_date
+    write_items(data_path, [("A", "red bus", "acme"), *ITEM_ROWS[1:]])
+    assert not run(data_path, encoder, tmp_path / "store").up_to_date
+    assert ItemEmbeddingStore.load(tmp_path / "store").items[0] == "A"
+    save_tiny_bert(encoder, seed=1)
+    assert not run(data_path, encoder, tmp_path / "store").up_to_date
+
+
+@pytest.mark.parametrize("damage", ["truncated vectors", "other shape", "broken meta"])
+def test_a_damaged_store_is_not_taken_for_finished(
+    damage: str, data_path: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    run(data_path, tiny_bert, store)
+    vectors = store / "embeddings.safetensors"
+    if damage == "truncated vectors":
+        vectors.write_bytes(vectors.read_bytes()[:-1])
+    elif damage == "other shape":
+        save_file({"item_embeddings": torch.ones(2, 32)}, vectors)
+    else:
+        (store / "meta.json").write_text("{")
+    assert not run(data_path, tiny_bert, store).up_to_date
+    assert ItemEmbeddingStore.load(store).items == list(TEXTS)
+
+
+# --- interruptions ---
+
+
+MANY = [(f"item{number}", "word " * (number + 1), "brand") for number in range(20)]
+
+
+def test_an_interrupted_call_goes_on_and_repeats_at_most_one_shard(
+    tmp_path: Path, tiny_bert: Path, encoded: Encoded
+) -> None:
+    data_path = write_items(tmp_path / "data", MANY)
+    encoded.fail_after = 14
+    with pytest.raises(KeyboardInterrupt):
+        run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=4)
+    assert not (tmp_path / "store").exists()
+    first, encoded.texts, encoded.fail_after = encoded.texts, [], None
+
+    report = run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=4)
+    repeated = set(first) & set(encoded.texts)
+    assert len(first) == 14
+    assert len(repeated) == 2 <= 4
+    assert set(first) | set(encoded.texts) == {f"{('word ' * n).strip()}. brand" for n in range(1, 21)}
+    assert report.encoded_texts == len(encoded.texts) == 8
+    store = ItemEmbeddingStore.load(tmp_path / "store")
+    expected = reference(tiny_bert, [f"{title.strip()}. {brand}" for _, title, brand in MANY])
+    torch.testing.assert_close(store.embeddings, expected, atol=1e-5, rtol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "store"]
+
+
+def test_a_resumed_call_keeps_the_shards_of_another_shard_size(
+    tmp_path: Path, tiny_bert: Path, encoded: Encoded
+) -> None:
+    data_path = write_items(tmp_path / "data", MANY)
+    encoded.fail_after = 12
+    with pytest.raises(KeyboardInterrupt):
+        run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=4)
+    encoded.fail_after = None
+    assert run(data_path, tiny_bert, tmp_path / "store", shard_size=7).encoded_texts == 8
+
+
+def test_shards_of_another_request_are_not_reused(tmp_path: Path, tiny_bert: Path, encoded: Encoded) -> None:
+    data_path = write_items(tmp_path / "data", MANY)
+    encoded.fail_after = 12
+    with pytest.raises(KeyboardInterrupt):
+        run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=4)
+    encoded.fail_after = None
+    report = run(data_path, tiny_bert, tmp_path / "store", pooling="cls", shard_size=4)
+    assert report.encoded_texts == 20
+
+
+@pytest.mark.parametrize("damage", ["truncated", "too few rows", "other tensor"])
+def test_a_damaged_shard_is_encoded_again(damage: str, tmp_path: Path, tiny_bert: Path, encoded: Encoded) -> None:
+    data_path = write_items(tmp_path / "data", MANY)
+    encoded.fail_after = 12
+    with pytest.raises(KeyboardInterrupt):
+        run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=4)
+    shard = sorted((tmp_path / "store.partial").glob("*.safetensors"))[1]
+    if damage == "truncated":
+        shard.write_bytes(shard.read_bytes()[:-3])
+    else:
+        name = "text_embeddings" if damage == "too few rows" else "other"
+        save_file({name: torch.zeros(3, 32)}, shard)
+    encoded.fail_after = None
+    assert run(data_path, tiny_bert, tmp_path / "store").encoded_texts == 12
+    expected = reference(tiny_bert, [f"{title.strip()}. {brand}" for _, title, brand in MANY])
+    vectors = ItemEmbeddingStore.load(tmp_path / "store").embeddings
+    torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_full_disk_keeps_the_shards_and_the_next_call_goes_on(
+    tmp_path: Path, tiny_bert: Path, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    data_path = write_items(tmp_path / "data", MANY)
+    save, written = safetensors.torch.save_file, 0
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_up(*arguments: Any) -> None:
+        nonlocal written
+        written += 1
+        if written == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        save(*arguments)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fill_up)
+    try:
+        with pytest.raises(StoreError, match="shard-00002.* can't be written.*goes on from there"):
+            run(data_path, tiny_bert, tmp_path / "store", shard_size=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "store").exists()
+    assert sorted(path.name for path in (tmp_path / "store.partial").iterdir()) == [
+        "request.json",
+        "shard-00000.safetensors",
+        "shard-00001.safetensors",
+    ]
+    assert run(data_path, tiny_bert, tmp_path / "store", shard_size=4).encoded_texts == 12
+
+
+@pytest.mark.parametrize("victim", ["store.partial/shard-00001.safetensors", "store/embeddings.safetensors"])
+def test_a_kill_in_the_middle_of_a_write_leaves_no_half_written_file(victim: str, tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+import torch, safetensors.torch
+from recbole_ext.encode.shards import ShardFolder
+from recbole_ext.store import ItemEmbeddingStore
+folder, killed_at, writes, save = Path(sys.argv[1]), int(sys.argv[2]), 0, safetensors.torch.save_file
+def save_half(tensors, path):
+    global writes
+    writes += 1
+    save(tensors, path)
+    if writes == killed_at:
+        os.truncate(path, 100)
+        os.kill(os.getpid(), signal.SIGKILL)
+safetensors.torch.save_file = save_half
+shards = ShardFolder(folder / "store.partial", "request", texts=6, shard_size=3)
+for shard in range(2):
+    shards.write(shard, torch.ones(3, 50))
+ItemEmbeddingStore(torch.ones(6, 50), list("abcdef")).save(folder / "store")
+"""
+    killed_at = 2 if "shard" in victim else 3
+    process = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(killed_at)])
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / victim).exists()
+    shards = ShardFolder(tmp_path / "store.partial", "request", texts=6, shard_size=3)
+    whole = [shard for shard in range(2) if shards.read(shard) is not None]
+    assert whole == list(range(killed_at - 1))
