@@ -46,12 +46,23 @@ def peak_memory_mb() -> float:
 
 
 def device_in_words(device: Any) -> str:
-    """The device a run used, such as ``cpu (2 threads, x86_64)`` or the GPU's name."""
+    """The device a run used, such as ``cpu (AMD EPYC 9354, 2 threads)`` or the GPU's name."""
     import torch
 
     if str(device).startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    return f"cpu ({torch.get_num_threads()} threads, {platform.machine()})"
+    return f"cpu ({_processor()}, {torch.get_num_threads()} threads)"
+
+
+@cache
+def _processor() -> str:
+    """Its model where Linux says it, else its architecture."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def versions() -> dict[str, str]:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import torch
 
-from recbole_ext.run.machine import cores, peak_memory_mb
+from recbole_ext.run.machine import cores, device_in_words, peak_memory_mb
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
@@ -23,3 +25,13 @@ def test_cores_are_those_that_the_process_is_bound_to() -> None:
     program = bound + "from recbole_ext.run.machine import cores; print(cores())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) == 1 <= cores()
+
+
+def test_the_device_says_which_processor_and_how_many_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        words = device_in_words(torch.device("cpu"))
+    finally:
+        torch.set_num_threads(before)
+    assert re.fullmatch(r"cpu \(\S.*, 1 threads\)", words)
