@@ -51,15 +51,19 @@ def checked_benchmark(content: Settings, where: str) -> Benchmark:
     Raises:
         ConfigurationError: it says something that is not known; names ``where`` and the key.
     """
-    try:
-        benchmark = Benchmark(**content)
-    except ValidationError as error:
-        raise ConfigurationError(f"{where}: {_in_words(error)}") from error
+    benchmark = _validated(content, where)
     known = known_keys(tuple(benchmark.models))
     for layer, settings in _recbole_layers(benchmark).items():
         for key, value in (pair for keys in settings for pair in keys.items()):
             check_key(f"{where}: {layer}", key, value, known)
     return benchmark
+
+
+def _validated(content: Settings, where: str) -> Benchmark:
+    try:
+        return Benchmark(**content)
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {_in_words(error)}") from error
 
 
 def _recbole_layers(benchmark: Benchmark) -> dict[str, list[Settings]]:
@@ -91,7 +95,10 @@ def _chosen_parts(content: Settings, own: Settings, path: Path) -> dict[str, lis
 
 
 def _part_of(benchmark: Benchmark, parts: dict[str, list[str]], where: str) -> Benchmark:
-    """The benchmark without what ``parts`` leaves out, and without models of which nothing is left."""
+    """The benchmark without what ``parts`` leaves out, and without models of which nothing is left.
+
+    RecBole keys were checked in the whole: a search may name those of a model that is left out.
+    """
     content = benchmark.model_dump()
     for key, names in parts.items():
         content[key] = {name: content[key][name] for name in names}
@@ -105,7 +112,7 @@ def _part_of(benchmark: Benchmark, parts: dict[str, list[str]], where: str) -> B
             del content["only"][model]
         elif only.initialisations:
             content["only"][model]["initialisations"] = left
-    return checked_benchmark(content, where)
+    return _validated(content, where)
 
 
 def _with_overrides(benchmark: Benchmark, overrides: Settings, path: Path) -> Benchmark:

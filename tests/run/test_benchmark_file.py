@@ -225,6 +225,13 @@ def test_a_model_of_which_no_initialisation_is_kept_is_left_out(load: Callable[.
     assert list(load("--initialisations=[none, pretrain]", **PARTS).models) == ["SASRec", "RECFORMER"]
 
 
+def test_a_part_keeps_a_search_that_names_keys_of_models_left_out(load: Callable[..., Benchmark]) -> None:
+    search = [{"hidden_dropout_prob": 0.5, "dropout_prob": 0.5}, {"hidden_dropout_prob": 0.2, "dropout_prob": 0.2}]
+    for model in ("SASRec", "GRU4Rec"):
+        benchmark = load(f"--models=[{model}]", models={"SASRec": {}, "GRU4Rec": {}}, search=search)
+        assert list(benchmark.models) == [model] and benchmark.search == search
+
+
 def test_a_name_to_keep_that_the_file_lacks_is_an_error_with_those_it_has(load: Callable[..., Benchmark]) -> None:
     with pytest.raises(ConfigurationError, match="--initialisations: .*has no 'vanila', but none, vanilla, pretrain"):
         load("--initialisations=[vanila]", **PARTS)
