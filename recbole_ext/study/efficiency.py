@@ -28,6 +28,8 @@ COSTS = {
     "peak_memory_mb": ("peak memory, MB", ",.0f"),
 }
 """Column of the costs table: what it is called, and how its numbers are written."""
+COLUMNS = 3
+"""Planes side by side in the figure."""
 
 
 class Settings(BaseModel):
@@ -155,15 +157,18 @@ def _figure(table: pd.DataFrame, settings: Settings) -> Any:
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import LogFormatter
 
     cells = _cells(table)
     models, inits = sorted(table["model"].unique()), sorted(table["init"].unique())
     markers = dict(zip(models, "os^Dv*PXph8<>d" * len(models), strict=False))
     colours = dict(zip(inits, matplotlib.color_sequences["tab10"] * len(inits), strict=False))
-    figure = Figure(figsize=(max(5.5 * len(cells), 7), 4.6), layout="constrained")
-    axes = figure.subplots(1, len(cells), squeeze=False)[0]
-    for axis, (name, cell) in zip(axes, cells, strict=True):
+    columns = min(len(cells), COLUMNS)
+    rows = -(-len(cells) // columns)
+    figure = Figure(figsize=(max(5 * columns, 7), 4 * rows + 0.8), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat[len(cells) :]:
+        axis.remove()
+    for axis, (name, cell) in zip(axes.flat, cells, strict=False):
         front = cell[cell["front"]].sort_values(settings.cost)
         axis.step(front[settings.cost], front[settings.metric], where="post", color="grey", linewidth=1, zorder=1)
         for row in cell.to_dict("records"):
@@ -171,13 +176,13 @@ def _figure(table: pd.DataFrame, settings: Settings) -> Any:
             colour = colours[row["init"]]
             axis.errorbar(x, y, yerr=spread, color=colour, elinewidth=0.7, zorder=2)
             edge = "black" if row["front"] else "none"
-            if row["front"]:
-                axis.annotate(row["init"], (x, y), (5, 5), textcoords="offset points", fontsize="small")
             axis.plot(x, y, markers[row["model"]], color=colour, markeredgecolor=edge, markersize=8, zorder=3)
-        axis.set(title=name, xscale="log", xlabel=COSTS[settings.cost][0])
-        for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-            ticks(LogFormatter(minor_thresholds=(1, 0.5)))
-    axes[0].set_ylabel(f"test {metric_title(settings.metric)}")
+        axis.set(title=name, xlabel=COSTS[settings.cost][0])
+        if cell[settings.cost].max() > 10 * cell[settings.cost].min():
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter("{x:g}")
+    for axis in axes[:, 0]:
+        axis.set_ylabel(f"test {metric_title(settings.metric)}")
     shapes = [Line2D([], [], color="grey", marker=m, linestyle="none", label=name) for name, m in markers.items()]
     shades = [Line2D([], [], color=c, marker="s", linestyle="none", label=name) for name, c in colours.items()]
     front_line = Line2D([], [], color="grey", markeredgecolor="black", marker="o", label="Pareto front")
