@@ -179,3 +179,10 @@ def test_every_step_that_tunes_or_reads_text_has_an_estimate(atomic_folder: Path
     assert all(estimate is not None for what, estimate in steps.items() if not what.startswith("data"))
     deep, shallow = (steps[f"tune tuned-{name}-tiny"] for name in ("pretrain", "shallow"))
     assert deep and shallow and 2 < deep.operations / shallow.operations < 3.1
+
+
+def test_the_plan_counts_the_parts_that_recformers_trainer_makes() -> None:
+    from recbole_ext.recformer.trainer import TOKENS_PER_PART
+    from recbole_ext.run.estimates import TOKENS_OF_A_STEP
+
+    assert TOKENS_OF_A_STEP == TOKENS_PER_PART
