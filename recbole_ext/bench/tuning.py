@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -10,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, linear
 from transformers import LongformerConfig, LongformerModel
 
+from recbole_ext.allocator import keep_freed_memory
 from recbole_ext.encode.source import resolve_encoder
+from recbole_ext.models.dropout import CheapDropout
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
 from recbole_ext.tune.corpus import read_corpus
@@ -29,6 +32,21 @@ SIDES = ("public way", "recbole-ext")
 PUBLIC_BATCH = 16
 WINDOW = 64
 ENCODED_ITEMS = 1024
+
+
+class WholeBatches(BehaviourEncoder):
+    """An encoder that reads a batch at once, padded to its longest sequence, with torch's dropout."""
+
+    tokens_per_pass = sys.maxsize
+
+    def __init__(self, base: LongformerModel, max_items: int) -> None:
+        super().__init__(base, max_items)
+        for layer in base.encoder.layer:
+            del layer.attention.self.forward
+        del base._pad_to_window_size
+        for module in base.modules():
+            if type(module) is CheapDropout:
+                module.__class__ = nn.Dropout
 
 
 class PublicWay(Recformer):
@@ -49,9 +67,8 @@ def run_tuning_contest(
     """Tune on ``sequences`` sequences of ``dataset`` and encode its items both ways, in turns; returns what it wrote.
 
     Both sides train the same randomly initialised Longformer (the size of MiniLM: 6 layers, width 384, window 64) on
-    the same sequences with word embeddings frozen. The public way takes batches of 16 as they come, padded to the
-    batch's longest; this package's takes the same number of sequences a step from batches by length. Tokens are
-    counted without padding.
+    the same sequences with word embeddings frozen, in as many steps of 16 sequences, drawn from an epoch's: the public
+    way's batches as they come, padded to the longest; this package's by length. Tokens are counted without padding.
 
     Raises:
         SourceDataError, TuningError: see :func:`recbole_ext.tune.corpus.read_corpus`.
@@ -59,9 +76,8 @@ def run_tuning_contest(
     from recbole_ext.run.machine import device_in_words, git_revision, versions
 
     settings = TuneSettings(max_tokens=max_tokens, batch_size=PUBLIC_BATCH)
+    keep_freed_memory()  # as `tune` does; it serves both sides
     corpus = read_corpus([dataset], data_path, Path("dataset_configs"), None)
-    chosen = np.random.default_rng(settings.seed).permutation(len(corpus.sequences))[:sequences]
-    examples = [corpus.sequences[index] for index in chosen]
     sides = {side: _objective(side, corpus.attributes, settings) for side in SIDES}
     seconds: dict[str, dict[str, list[float]]] = {side: {"tuning": [], "encoding": []} for side in SIDES}
     tokens: dict[str, int] = {}
@@ -71,7 +87,7 @@ def run_tuning_contest(
             began = time.perf_counter()
             # RecBole, which read the corpus, has switched anomaly detection on for the whole process.
             with torch.autograd.set_detect_anomaly(False):
-                _tune_once(side, objective, examples)
+                _tune_once(objective, _batches(side, objective, corpus.sequences, sequences), corpus.sequences)
             seconds[side]["tuning"].append(time.perf_counter() - began)
             tokens["tuning"] = objective.tokens_read - before
             began = time.perf_counter()
@@ -84,7 +100,7 @@ def run_tuning_contest(
     }
     result = {
         "dataset": dataset,
-        "sequences": len(examples),
+        "sequences": sequences,
         "encoded_items": min(ENCODED_ITEMS, sides["recbole-ext"].tokens.n_items),
         "max_tokens": max_tokens,
         "command": command,
@@ -126,29 +142,33 @@ def _objective(side: str, attributes: list[list[tuple[str, str]]], settings: Tun
         pad_token_id=tokenizer.pad_token_id,
         type_vocab_size=1,
     )
-    encoder = BehaviourEncoder(LongformerModel(config, add_pooling_layer=False), settings.max_items)
-    if side == "public way":
-        for layer in encoder.base.encoder.layer:
-            del layer.attention.self.forward
-        del encoder.base._pad_to_window_size
+    base = LongformerModel(config, add_pooling_layer=False)
+    encoder = (WholeBatches if side == "public way" else BehaviourEncoder)(base, settings.max_items)
     encoder.words.weight.requires_grad_(False)
     tokens = ItemTokens.of(attributes, tokenizer, settings.attribute_tokens, settings.max_items, settings.max_tokens)
     return (PublicWay if side == "public way" else Recformer)(encoder, tokenizer, tokens, settings)
 
 
-def _tune_once(side: str, objective: Recformer, examples: list[np.ndarray]) -> None:
-    """One pass over the examples, a step every ``PUBLIC_BATCH``."""
-    torch.manual_seed(0)
+def _batches(side: str, objective: Recformer, examples: list[np.ndarray], sequences: int) -> list[list[int]]:
+    """As many of an epoch's batches, drawn at random, as have ``sequences`` sequences."""
+    draw = np.random.default_rng(objective.settings.seed)
     if side == "public way":
-        order = list(range(len(examples)))
+        order = draw.permutation(len(examples)).tolist()
     else:
         order = list(ByLength(objective.lengths(examples), PUBLIC_BATCH, seed=0))
+    batches = [order[begin : begin + PUBLIC_BATCH] for begin in range(0, len(order), PUBLIC_BATCH)]
+    chosen = draw.permutation(len(batches))[: -(-sequences // PUBLIC_BATCH)]
+    return [batches[index] for index in chosen]
+
+
+def _tune_once(objective: Recformer, batches: list[list[int]], examples: list[np.ndarray]) -> None:
+    """A step for each batch."""
+    torch.manual_seed(0)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=5e-5)
     objective.train()
-    for begin in range(0, len(order), PUBLIC_BATCH):
-        batch = objective.collate([(index, examples[index]) for index in order[begin : begin + PUBLIC_BATCH]])
+    for batch in batches:
         optimizer.zero_grad()
-        objective(**batch)["loss"].backward()
+        objective(**objective.collate([(index, examples[index]) for index in batch]))["loss"].backward()
         optimizer.step()
 
 

@@ -14,8 +14,10 @@ from torch import nn
 
 from recbole_ext.encode.source import KEY_VALUE_READING
 from recbole_ext.errors import EncoderError
-from recbole_ext.recformer.dense_attention import use_dense_attention
+from recbole_ext.models.dropout import draw_cheaply
+from recbole_ext.recformer.by_length import parts_by_length
 from recbole_ext.recformer.item_tokens import N_TOKEN_TYPES, Batch, ItemTokens
+from recbole_ext.recformer.window_attention import use_fast_attention
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 POOLINGS = ("cls", "mean")
 ITEM_POSITIONS = "item_position_embeddings"
+PASS_TOKENS, PASS_TOKENS_OF_AN_ACCELERATOR = 512, 16384
 
 
 class BehaviourEncoder(nn.Module):
@@ -58,7 +61,8 @@ class BehaviourEncoder(nn.Module):
             embeddings.token_type_embeddings = _widened(types)
         base.config.type_vocab_size = N_TOKEN_TYPES
         if base.config.model_type == "longformer":
-            use_dense_attention(base)
+            use_fast_attention(base)
+        draw_cheaply(base)
 
     @property
     def base(self) -> Any:
@@ -108,10 +112,21 @@ class BehaviourEncoder(nn.Module):
 
     def pool(self, batch: Batch) -> torch.Tensor:
         """One vector per sequence, ``[sequences, width]``."""
-        hidden = self(batch)
+        rows, vectors = [], []
+        for part_rows, part in parts_by_length(batch, self.tokens_per_pass):
+            rows.append(part_rows)
+            vectors.append(self._pooled(self(part), part["attention_mask"]))
+        return torch.cat(vectors)[torch.cat(rows).argsort()]
+
+    @property
+    def tokens_per_pass(self) -> int:
+        """Tokens that are worth a forward pass of their own on the encoder's device; see :func:`parts_by_length`."""
+        return PASS_TOKENS if self.words.weight.device.type == "cpu" else PASS_TOKENS_OF_AN_ACCELERATOR
+
+    def _pooled(self, hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         if self.pooling == "cls":
             return hidden[:, 0]
-        mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * mask).sum(1) / mask.sum(1)
 
     def encode_sequences(

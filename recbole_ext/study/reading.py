@@ -11,9 +11,9 @@ import torch
 from tqdm import tqdm
 
 from recbole_ext.encode.source import resolve_encoder
-from recbole_ext.recformer.dense_attention import attention_of
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
+from recbole_ext.recformer.window_attention import attention_of
 from recbole_ext.study.settings import StudySettings
 from recbole_ext.tune.corpus import Corpus, read_corpus
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from recbole_ext.models.dropout import CheapDropout
+from recbole_ext.models.dropout import CheapDropout, draw_cheaply
 
 
 @pytest.mark.parametrize("p", [0.1, 0.2, 0.5, 0.9])
@@ -43,3 +43,19 @@ def test_any_shape_and_probability_scales_what_it_keeps_and_its_gradient_alike(
 def test_outside_training_it_is_the_identity() -> None:
     vectors = torch.rand(3, 4)
     assert torch.equal(nn.Sequential(CheapDropout(0.5)).eval()(vectors), vectors)
+
+
+def test_a_models_dropouts_draw_cheaply_and_stay_what_they_are() -> None:
+    model = nn.Sequential(nn.Dropout(0.3), nn.Sequential(nn.Dropout1d(0.3), nn.Dropout(0.1)))
+    draw_cheaply(model)
+    assert [type(module) for module in (model[0], model[1][0], model[1][1])] == [
+        CheapDropout,
+        nn.Dropout1d,
+        CheapDropout,
+    ]
+    assert [model[0].p, model[1][1].p] == [0.3, 0.1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_what_is_dropped_keeps_its_type(dtype: torch.dtype) -> None:
+    assert CheapDropout(0.1)(torch.ones(8, dtype=dtype)).dtype == dtype

@@ -1,4 +1,4 @@
-"""The behaviour encoder: names, embeddings, dense attention, saving, checkpoints."""
+"""The behaviour encoder: names, embeddings, saving, checkpoints."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def by_hugging_face(encoder: BehaviourEncoder, batch: dict[str, torch.Tensor], w
 
 
 @pytest.mark.parametrize("window", [8, 256])  # narrower and wider than the sequences
-def test_dense_attention_equals_hugging_faces_windowed_longformer(longformer: Any, window: int) -> None:
+def test_a_longformer_reads_sequences_as_hugging_faces_does_its_embeddings_summed(longformer: Any, window: int) -> None:
     encoder, tokenizer = longformer
     for layer in encoder.base.encoder.layer:
         layer.attention.self.one_sided_attn_window_size = window // 2
@@ -92,17 +92,6 @@ def test_dense_attention_equals_hugging_faces_windowed_longformer(longformer: An
         found, expected = encoder(batch), by_hugging_face(encoder, batch, window)
     assert found.shape == (3, batch["input_ids"].shape[1], 32)
     torch.testing.assert_close(found[inside], expected[inside], rtol=1e-4, atol=1e-4)
-
-
-def test_dense_attention_has_the_gradients_of_the_windowed(longformer: Any) -> None:
-    encoder, tokenizer = longformer
-    for layer in encoder.base.encoder.layer:
-        layer.attention.self.one_sided_attn_window_size = 4
-    batch = ItemTokens.of(ATTRIBUTES, tokenizer).batch(SEQUENCES)
-    encoder.pool(batch).pow(2).sum().backward()
-    weight = encoder.base.encoder.layer[0].attention.self
-    for projection in (weight.query, weight.key_global, weight.value):
-        assert projection.weight.grad is not None and projection.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "modernbert", "longformer"])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_ext.encode.source import EncoderSource
 from recbole_ext.errors import EncoderError
+from recbole_ext.recformer.by_length import parts_by_length
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
 from recbole_ext.tune.corpus import Corpus
@@ -99,8 +100,11 @@ class Recformer(Objective):
 
     def _masked_loss(self, batch: Batch) -> Tensor:
         assert self.lm_head is not None
-        hidden = self.encoder({**batch, "input_ids": batch["masked_ids"]})[batch["hidden"]]
-        return self.lm_head(hidden, self.encoder.words.weight, batch["input_ids"][batch["hidden"]])
+        hidden, ids = [], []
+        for _, part in parts_by_length(batch, self.encoder.tokens_per_pass):
+            hidden.append(self.encoder({**part, "input_ids": part["masked_ids"]})[part["hidden"]])
+            ids.append(part["input_ids"][part["hidden"]])
+        return self.lm_head(torch.cat(hidden), self.encoder.words.weight, torch.cat(ids))
 
     def save(self, folder: Path) -> None:
         settings = self.settings

@@ -1,0 +1,31 @@
+"""A batch whose sequences differ in length, as parts that hardly pad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from recbole_ext.recformer.item_tokens import Batch
+
+SIMILAR = 0.8  # of the longest sequence of a part
+
+
+def parts_by_length(batch: Batch, least_tokens: int) -> Iterator[tuple[torch.Tensor, Batch]]:
+    """The rows of each part and the part, longest first, cut to its longest sequence.
+
+    A part ends before a sequence shorter than ``SIMILAR`` of its longest, once it has ``least_tokens`` tokens with
+    padding: fewer are not worth a forward pass of their own. Every row is in one part.
+
+    Args:
+        batch: from :meth:`ItemTokens.batch`, with any further fields of the same shape.
+    """
+    lengths, order = batch["attention_mask"].sum(1).sort(descending=True, stable=True)
+    lengths_list, begin = lengths.tolist(), 0
+    for end in range(1, len(order) + 1):
+        longest = lengths_list[begin]
+        is_last = end == len(order)
+        if is_last or ((end - begin) * longest >= least_tokens and lengths_list[end] < SIMILAR * longest):
+            rows = order[begin:end]
+            yield rows, {name: field[rows, :longest] for name, field in batch.items()}
+            begin = end
