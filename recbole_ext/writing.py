@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -9,7 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @contextmanager
@@ -48,6 +52,19 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_png(target: Path, figure: Figure, dpi: int) -> None:
+    """Write a figure to ``target``, whole or not at all, with a palette: a third of the bytes of true colour."""
+    from PIL import Image
+
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi, facecolor="white")
+    with replacing_file(target) as temporary:
+        colours = Image.open(drawn).convert("RGB")
+        # Of Pillow's methods the one that leaves no colour far from its own, however rare (a thin line, a small mark).
+        palette = colours.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        palette.save(temporary, format="png", optimize=True)
 
 
 def write_json(target: Path, content: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recbole_ext.writing import replacing_file, replacing_folder, write_json
+from recbole_ext.writing import replacing_file, replacing_folder, write_json, write_png
 
 Replacing = Callable[[Path], AbstractContextManager[Path]]
 
@@ -102,3 +102,22 @@ def test_what_is_no_json_leaves_the_old_file(tmp_path: Path, value: Any) -> None
         write_json(tmp_path / "x.json", {"loss": value})
     assert json.loads((tmp_path / "x.json").read_text()) == "old"
     assert list(tmp_path.iterdir()) == [tmp_path / "x.json"]
+
+
+def test_a_figure_is_written_with_a_palette_on_white_and_looks_the_same(tmp_path: Path) -> None:
+    import matplotlib
+    import numpy as np
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(3, 2))
+    axes = figure.subplots()
+    for colour in ("C0", "C1", "C2"):
+        axes.plot([0, 1], [0, int(colour[1])], colour)
+    figure.savefig(tmp_path / "true.png", dpi=80)
+    with matplotlib.rc_context({"savefig.facecolor": "none"}):  # whatever the user's own style is
+        write_png(tmp_path / "palette.png", figure, dpi=80)
+    drawn, true = (Image.open(tmp_path / name) for name in ("palette.png", "true.png"))
+    assert (drawn.mode, drawn.size) == ("P", true.size)
+    assert np.abs(np.asarray(drawn.convert("RGB"), int) - np.asarray(true.convert("RGB"), int)).max() <= 16
+    assert (tmp_path / "palette.png").stat().st_size < 0.6 * (tmp_path / "true.png").stat().st_size

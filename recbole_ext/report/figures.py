@@ -15,7 +15,7 @@ import pandas as pd
 from recbole_ext.report.cells import metric_title
 from recbole_ext.report.leaderboard import headline_metrics
 from recbole_ext.report.records import GROUP_KEYS, WITHOUT_NONE, Record, grouped, validation_metric
-from recbole_ext.writing import replacing_file
+from recbole_ext.writing import write_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,8 +214,7 @@ def _figure(
         for ax in axes[panels:]:
             ax.set_axis_off()
         yield figure, axes[:panels]
-        with replacing_file(path) as temporary:
-            figure.savefig(temporary, format="png", metadata={"Software": None})
+        write_png(path, figure, DOTS_PER_INCH)
 
 
 def _legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from recbole_ext.writing import replacing_folder, write_json
+from recbole_ext.writing import replacing_folder, write_json, write_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def write_findings(findings: Findings, name: str, settings: BaseModel, out: Path
     with replacing_folder(out) as folder:
         write_json(folder / "study.json", content)
         for stem, figure in findings.figures.items():
-            figure.savefig(folder / f"{stem}.png", dpi=110)
+            write_png(folder / f"{stem}.png", figure, dpi=110)
         if findings.text:
             (folder / "text.md").write_text(findings.text, encoding="utf-8")
     return out

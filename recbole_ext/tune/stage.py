@@ -22,7 +22,7 @@ from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import TuningError
 from recbole_ext.tune.corpus import Corpus, read_corpus, source_fingerprints
 from recbole_ext.tune.settings import TuneSettings
-from recbole_ext.writing import replacing_folder, write_json
+from recbole_ext.writing import replacing_folder, write_json, write_png
 
 if TYPE_CHECKING:
     import numpy as np
@@ -222,7 +222,7 @@ def _draw_losses(curve: list[dict[str, float]], path: Path) -> None:
             axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else None)
     axes.set(xlabel="epoch", ylabel="loss")
     axes.legend()
-    figure.savefig(path, dpi=120)
+    write_png(path, figure, dpi=120)
 
 
 def _sha256(content: bytes) -> str:

@@ -12,19 +12,19 @@ from recbole_ext.report import figures
 from recbole_ext.report.figures import draw_figures
 from recbole_ext.report.leaderboard import leaderboard_table
 from recbole_ext.report.records import load_records
+from recbole_ext.writing import write_png
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Every figure drawn in a test, by file name, to look at what is in it."""
     saved: dict[str, Any] = {}
-    original = Figure.savefig
 
-    def keep(self: Figure, path: Path, **options: Any) -> None:
-        saved[Path(path).name.split(".png")[0].lstrip(".")] = self
-        original(self, path, **options)
+    def keep(path: Path, figure: Figure, dpi: int) -> None:
+        saved[path.stem] = figure
+        write_png(path, figure, dpi)
 
-    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(figures, "write_png", keep)
     return saved
 
 
