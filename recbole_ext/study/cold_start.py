@@ -93,46 +93,60 @@ def _named(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _sentence(table: pd.DataFrame, settings: Settings) -> str:
     metric = settings.metrics[0]
-
-    def best(rows: pd.DataFrame, column: str = metric) -> tuple[str, dict[Any, Any]]:
-        row = max(rows.to_dict("records"), key=lambda row: row[column])
-        return spoken(row["model"], row["init"], row["mode"]), row
-
     parts = []
     for name, cell in _cells(table):
-        unseen = cell[(cell["bin"] == "0") & (cell["n_users"] > 0)]
-        told = []
-        if len(unseen):
-            n_users = sum(cell.groupby("bin")["n_users"].first())
-            told.append(f"{unseen['n_users'].iloc[0]:,} of {n_users:,} test users have an item never seen in training")
-            kinds = {
-                "scored from the store alone": unseen[unseen["from_store"]],
-                "with vectors that training moved": unseen[~unseen["from_store"] & (unseen["init"] != "none")],
-                "with random vectors": unseen[unseen["init"] == "none"],
-            }
-            for kind, rows in kinds.items():
-                if len(rows):
-                    who, row = best(rows)
-                    told.append(f"{kind} they reach {row[metric]:.4f} at best ({who})")
-            if not math.isnan(unseen[f"{metric}_random"].iloc[0]):
-                told.append(f"random order {unseen[f'{metric}_random'].iloc[0]:.4f}")
-        else:
-            told.append("every test item was seen in training" if settings.edges[0] == 0 else "no bin of unseen items")
-        gains = cell[(cell["bin"] != "0") & cell[f"{metric}_change_%"].notna()]
-        if len(gains):
-            who, row = best(gains, f"{metric}_change_%")
-            told.append(
-                f"among seen ones the largest change over none is {row[f'{metric}_change_%']:+.1f} %, of {who} at "
-                f"{row['bin']} interactions"
-            )
-        parts.append(f"{name}: {'; '.join(told)}")
-    return f"Test {metric_title(metric)} by training interactions of the test item. {'. '.join(parts)}."
+        unseen = _unseen(cell)
+        from_store, others = unseen[unseen["from_store"]], unseen[~unseen["from_store"]]
+        if len(from_store):
+            told = f"{name} ({unseen['n_users'].iloc[0]:,} users): {_best(from_store, metric)} from the store alone"
+            told += f", {_best(others, metric)} otherwise" if len(others) else ""
+            random = unseen[f"{metric}_random"].iloc[0]
+            parts.append(told + ("" if math.isnan(random) else f", {random:.4f} in random order"))
+    title = f"Test {metric_title(metric)} of items never seen in training, at best"
+    return f"{title}. {'. '.join(parts)}." if parts else f"{title}: no run here scores any from its store alone."
+
+
+def _unseen(cell: pd.DataFrame) -> pd.DataFrame:
+    return cell[(cell["bin"] == "0") & (cell["n_users"] > 0)]
+
+
+def _best(rows: pd.DataFrame, metric: str) -> str:
+    row = max(rows.to_dict("records"), key=lambda row: row[metric])
+    return f"{row[metric]:.4f} ({spoken(row['model'], row['init'], row['mode'])})"
+
+
+def _told(cell: pd.DataFrame, settings: Settings) -> str:
+    """What a table's bins say, in words."""
+    metric, unseen = settings.metrics[0], _unseen(cell)
+    told = []
+    if len(unseen):
+        n_users = sum(cell.groupby("bin")["n_users"].first())
+        told.append(f"{unseen['n_users'].iloc[0]:,} of {n_users:,} test users have an item never seen in training")
+        kinds = {
+            "scored from the store alone": unseen[unseen["from_store"]],
+            "with vectors that training moved": unseen[~unseen["from_store"] & (unseen["init"] != "none")],
+            "with random vectors": unseen[unseen["init"] == "none"],
+        }
+        told += [f"{kind} they reach {_best(rows, metric)} at best" for kind, rows in kinds.items() if len(rows)]
+        if not math.isnan(unseen[f"{metric}_random"].iloc[0]):
+            told.append(f"random order {unseen[f'{metric}_random'].iloc[0]:.4f}")
+    else:
+        told.append("every test item was seen in training" if settings.edges[0] == 0 else "no bin of unseen items")
+    gains = cell[(cell["bin"] != "0") & cell[f"{metric}_change_%"].notna()]
+    if len(gains):
+        row = max(gains.to_dict("records"), key=lambda row: row[f"{metric}_change_%"])
+        told.append(
+            f"among seen ones the largest change over none is {row[f'{metric}_change_%']:+.1f} %, of "
+            f"{spoken(row['model'], row['init'], row['mode'])} at {row['bin']} interactions"
+        )
+    return "; ".join(told)
 
 
 def _markdown(table: pd.DataFrame, settings: Settings, notes: Sequence[str]) -> str:
     lines = [_TEXT, *(f"\nNote: {note}" for note in notes)]
     for name, cell in _cells(table):
         n_users = cell.groupby("bin")["n_users"].first()
+        lines.append(f"\n{name}: {_told(cell, settings)}.")
         for metric in settings.metrics:
             lines += [
                 f"\n{name}, test {metric_title(metric)}:\n",

@@ -150,9 +150,10 @@ def test_the_study_of_efficiency_runs_from_its_preset_to_its_files(
     written = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     front = [(row["model"], row["init"]) for row in written["numbers"]["rows"] if row["front"]]
     assert front == [("BERT4Rec", "none"), ("SASRec", "none")]
-    assert "on the front BERT4Rec none (0.5000 at 5.000), SASRec none (1.0000 at 10.000)" in written["sentence"]
-    assert "costs 4 times the cheapest there and is not on it" in written["sentence"]
+    assert "best is SASRec none (1.0000 at 10.000); the dearest, " in written["sentence"]
+    assert "costs 2 times that" in written["sentence"]
     text = (folder / "text.md").read_text(encoding="utf-8")
+    assert "on the front: BERT4Rec none (0.5000 at 5.000), SASRec none (1.0000 at 10.000)\n" in text
     assert text.count("| ● |") == 2 and "| Office | SASRec | minilm | full | full | 1 | 0.6309 |" in text
     assert (folder / "efficiency.png").is_file()
 
@@ -215,15 +216,19 @@ def test_the_study_of_cold_start_says_how_unseen_items_rank(bench: Path, tmp_pat
     overrides = {"results": [str(bench), str(bench.with_name("study-freezing"))]}
     folder = run_study("cold-start", None, overrides, tmp_path / "studies", "test")
     written = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    assert (
-        "2 of 8 test users have an item never seen in training; scored from the store alone they reach 1.0000 at best "
-        "(SASRec minilm (frozen)); with vectors that training moved they reach 0.5000 at best (SASRec minilm); with "
-        "random vectors they reach 0.0000 at best (SASRec none)"
-    ) in written["sentence"]
-    assert "+100.0 %, of SASRec minilm (frozen) at 1–5 interactions" in written["sentence"]
+    assert written["sentence"].endswith(
+        "Office (2 users): 1.0000 (SASRec minilm (frozen)) from the store alone, 0.5000 (SASRec minilm) otherwise, "
+        "0.4544 in random order."
+    )
     (note,) = written["numbers"]["notes"]
     assert "recbole-ext study freezing" in note
     text = (folder / "text.md").read_text(encoding="utf-8")
+    assert (
+        "2 of 8 test users have an item never seen in training; scored from the store alone they reach 1.0000 (SASRec "
+        "minilm (frozen)) at best; with vectors that training moved they reach 0.5000 (SASRec minilm) at best; with "
+        "random vectors they reach 0.0000 (SASRec none) at best"
+    ) in text
+    assert "+100.0 %, of SASRec minilm (frozen) at 1–5 interactions" in text
     assert "| SASRec minilm (frozen) | ● | 1 | 1.0000 | 1.0000 (+100.0 %) | 0.5000 (-50.0 %) |" in text
     assert (folder / "cold-start.png").is_file()
 
