@@ -48,13 +48,7 @@ class _WindowAttention:
         else:
             window = _window(hidden_states.shape[1], one_sided, seen.device)
             local = _attend(queries, keys, values, seen[:, None, None, :] & window, dropout)
-        of_first = _attend(
-            heads(layer.query_global(hidden_states[:, :1])),
-            heads(layer.key_global(hidden_states)),
-            heads(layer.value_global(hidden_states)),
-            seen[:, None, None, :],
-            dropout,
-        )
+        of_first = _of_first(layer, hidden_states, seen, dropout)
         return (torch.cat([of_first, local[:, :, 1:]], dim=2).transpose(1, 2).flatten(-2),)
 
 
@@ -69,6 +63,27 @@ def attention_of(layer: Any, hidden_states: Tensor, is_index_masked: Tensor) -> 
     local = _maps(heads(layer.query(hidden_states)), heads(layer.key(hidden_states)), seen & window)
     first = _maps(heads(layer.query_global(hidden_states[:, :1])), heads(layer.key_global(hidden_states)), seen)
     return torch.cat([first, local[:, :, 1:]], dim=2)
+
+
+def _of_first(layer: Any, hidden: Tensor, seen: Tensor, dropout: float) -> Tensor:
+    """Global attention of the first token, ``[B, heads, 1, head]``, without projecting every token for one query.
+
+    With the projections of keys W and values V, ``q · (W h + w) = (Wᵀ q) · h + q · w``, and the weighted sum of
+    ``V h + v`` is V times the weighted sum of ``h``, plus ``v`` times the weights' sum.
+    """
+
+    def per_head(rows: Tensor) -> Tensor:
+        return rows.unflatten(0, (layer.num_heads, layer.head_dim))
+
+    query = layer.query_global(hidden[:, 0]).unflatten(-1, (layer.num_heads, 1, layer.head_dim))
+    query = query * layer.head_dim**-0.5
+    towards = (query @ per_head(layer.key_global.weight)).squeeze(2)
+    scores = towards @ hidden.transpose(-1, -2) + (query.squeeze(2) * per_head(layer.key_global.bias)).sum(-1, True)
+    weights = scores.masked_fill(~seen[:, None], float("-inf")).softmax(-1)
+    weights = cheap_dropout(weights, dropout) if dropout else weights
+    read = (weights @ hidden).unsqueeze(2)
+    offset = weights.sum(-1, True) * per_head(layer.value_global.bias)
+    return read @ per_head(layer.value_global.weight).transpose(-1, -2) + offset.unsqueeze(2)
 
 
 def _in_blocks(queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor, one_sided: int, dropout: float) -> Tensor:
