@@ -127,8 +127,11 @@ def _sentence(table: pd.DataFrame, settings: Settings) -> str:
         reference = cell[cell["value"] == settings.reference]
         against = "" if best["value"] == settings.reference else f", {best['change_%']:+.1f} % to {settings.reference}"
         known = f" ({reference['mean'].iloc[0]:.4f})" if len(reference) and against else ""
-        parts.append(f"{dataset}, {model}: best is {best['value']} with {best['mean']:.4f}{against}{known}")
-    return f"{settings.question} Test {settings.metric.upper()}: {'; '.join(parts)}."
+        reach = cell["std"].fillna(0).clip(lower=best["std"] if best["n_seeds"] > 1 else 0)
+        close = cell.loc[(best["mean"] - cell["mean"] <= reach) & (cell.index != best.name), "value"]
+        level = f"; no further from it than a standard deviation over seeds: {', '.join(close)}" if len(close) else ""
+        parts.append(f"{dataset}, {model}: best is {best['value']} with {best['mean']:.4f}{against}{known}{level}")
+    return f"{settings.question} Test {settings.metric.upper()}: {'. '.join(parts)}."
 
 
 COSTS = {"encoder_parameters": ("encoder's parameters", ",.0f"), "ms_per_item": ("encoding, ms per item", ".2f")}
@@ -184,7 +187,8 @@ def _figure(table: pd.DataFrame, settings: Settings) -> Any:
     from matplotlib.figure import Figure
 
     cells = list(table.groupby(["dataset", "model"], sort=False))
-    figure = Figure(figsize=(min(4 * len(cells), 12), 3.2), layout="constrained")
+    width = max(4.0, 1 + 0.45 * table["value"].nunique())  # so that the names under the points do not overlap
+    figure = Figure(figsize=(width * len(cells), 3.2), layout="constrained")
     axes = figure.subplots(1, len(cells), squeeze=False)[0]
     for axis, ((dataset, model), cell) in zip(axes, cells, strict=True):
         place = np.arange(len(cell))

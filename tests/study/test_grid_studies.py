@@ -13,7 +13,7 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.benchmark_file import checked_benchmark
 from recbole_ext.study import STUDIES, run_study
 from recbole_ext.study.encoder_costs import encoder_costs
-from recbole_ext.study.grid import Settings, compare, run
+from recbole_ext.study.grid import Settings, _sentence, compare, run
 from recbole_ext.study.settings import PRESETS, read_settings
 
 
@@ -50,6 +50,15 @@ def test_means_and_changes_are_those_of_the_seeds_against_the_reference(settings
     assert table["mean"].tolist() == pytest.approx([0.25, 0.2])
     assert table["change_%"].tolist() == pytest.approx([25, 0])
     assert table["n_seeds"].tolist() == [1, 2] and table["best_epoch"].tolist() == [1, 2]
+
+
+def test_the_sentence_names_what_the_spread_over_seeds_cannot_tell_from_the_best(settings: Settings) -> None:
+    scores = {"a": (0.38, 0.40), "b": (0.41, 0.43), "near": (0.36, 0.46), "far": (0.30, 0.32)}
+    records = [record(init, seed, score) for init, both in scores.items() for seed, score in enumerate(both)]
+    sentence = _sentence(compare(records, settings), settings)
+    assert sentence.endswith(
+        "best is b with 0.4200, +7.7 % to a (0.3900); no further from it than a standard deviation over seeds: near."
+    )
 
 
 def test_a_reference_that_no_run_has_is_named(settings: Settings) -> None:
