@@ -40,6 +40,8 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
     from recbole_ext.training import build_trainer, choose_data_path, freeze_blocks, load
 
     config = build_config(spec)
+    # RecBole looks for it and then makes it: of two runs that start at once, one would fail.
+    Path(config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)
     init_seed(config["seed"], config["reproducibility"])
     loaders = load(config)
     statistics = _check_statistics(loaders.dataset, spec)

@@ -145,3 +145,18 @@ def test_a_death_is_not_written_over_what_another_process_does(spec: RunSpec) ->
     finish(spec)
     record_death(spec, RunDied("exit code -9"))
     assert is_done(spec)
+
+
+def test_recbole_never_makes_a_folder_that_another_run_may_be_making(
+    spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import recbole.data.utils
+    import recbole.trainer.trainer
+
+    was_there: list[bool] = []
+    for module in (recbole.trainer.trainer, recbole.data.utils):
+        monkeypatch.setattr(module, "ensure_dir", lambda folder: was_there.append(Path(folder).is_dir()))
+    record_run(spec, threads=1, wait=False)
+    record = read_record(spec)
+    assert record is not None and record["status"] == "done"
+    assert was_there and all(was_there)
