@@ -7,12 +7,12 @@ import sys
 import threading
 from pathlib import Path
 
-from recbole_ext.run.claims import claim
+from recbole_ext.claims import claim
 
 HOLD = """
 import sys
 from pathlib import Path
-from recbole_ext.run.claims import claim
+from recbole_ext.claims import claim
 with claim(Path(sys.argv[1]), wait=False) as ours:
     print(ours, flush=True)
     sys.stdin.read()
