@@ -46,26 +46,23 @@ def enter(side: str, model: str, dataset: str, settings: dict[str, Any], folder:
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import init_seed
 
-    import recbole_ext.training as training
-    import recbole_ext.training.trainer as own_trainer
+    from recbole_ext.training import prepare
+    from recbole_ext.training.trainer import keep_tensorboard_out
 
     own = {} if side == "stock" else {"eval_batch_size": PROTOCOL["eval_batch_size"]}
     stock_batch = {"eval_batch_size": 4096}
     keys = {**PROTOCOL, **stock_batch, **settings, **own, "show_progress": False, "checkpoint_dir": str(folder)}
     config = recbole_config(model, dataset, keys)
-    init_seed(config["seed"], config["reproducibility"])
     if side == "stock":
+        init_seed(config["seed"], config["reproducibility"])
         torch.autograd.set_detect_anomaly(True)
         train, valid, _ = data_preparation(config, create_dataset(config))
         built = model_class(model)(config, train._dataset).to(config["device"])
-        own_trainer.keep_tensorboard_out()
+        keep_tensorboard_out()
         trainer = trainer_class(config["MODEL_TYPE"], model)(config, built)
         trainer.eval_collector.data_collect(train)
         return Contestant(side, trainer, train, valid, len(train._dataset), "augmented")
-    loaders = training.load(config)
-    built = model_class(model)(config, loaders.train._dataset).to(config["device"])
-    path = training.choose_data_path(config, built, loaders)
-    trainer = training.build_trainer(config, built, folder / "best.pth")
-    trainer.loss_of_rows = path.loss_of_rows
-    trainer.eval_collector.data_collect(loaders.train)
-    return Contestant(side, trainer, path.train, loaders.valid, len(loaders.train._dataset), path.name)
+    run = prepare(config, folder / "best.pth")
+    run.trainer.eval_collector.data_collect(run.loaders.train)
+    targets = len(run.loaders.train._dataset)
+    return Contestant(side, run.trainer, run.samples.loader, run.loaders.valid, targets, run.samples.name)

@@ -70,12 +70,10 @@ def measure(model: str, size: Size) -> dict[str, float]:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole.utils import init_seed
-
     from recbole_ext.data.protocol import PROTOCOL
-    from recbole_ext.models import model_class, recbole_config
+    from recbole_ext.models import recbole_config
     from recbole_ext.run.machine import peak_memory_mb
-    from recbole_ext.training import build_trainer, choose_data_path, load
+    from recbole_ext.training import prepare
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -92,18 +90,13 @@ def measure(model: str, size: Size) -> dict[str, float]:
             "inner_size": 4 * size.width,
         }
         config = recbole_config(model, "made-up", settings)
-        init_seed(config["seed"], config["reproducibility"])
         began = time.perf_counter()
-        loaders = load(config)
+        run = prepare(config, folder / "best.pth")
         prepared = time.perf_counter() - began
-        built = model_class(model)(config, loaders.train._dataset).to(config["device"])
-        path = choose_data_path(config, built, loaders)
-        trainer = build_trainer(config, built, folder / "best.pth")
-        trainer.loss_of_rows = path.loss_of_rows
-        trainer.eval_collector.data_collect(loaders.train)
-        trainer._train_epoch(path.train, 0)
-        trainer._valid_epoch(loaders.valid)
-        seconds = trainer.curve[0]
+        run.trainer.eval_collector.data_collect(run.loaders.train)
+        run.trainer._train_epoch(run.samples.loader, 0)
+        run.trainer._valid_epoch(run.loaders.valid)
+        seconds = run.trainer.curve[0]
     return {
         "seconds_to_prepare": prepared,
         "seconds_per_epoch": seconds["train_seconds"],

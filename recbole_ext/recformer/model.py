@@ -33,7 +33,7 @@ class RECFORMER(SequentialRecommender):
 
     input_type = InputType.POINTWISE
     training_samples = "text"
-    """It reads users' histories through its own trainer; see :func:`recbole_ext.training.choose_data_path`."""
+    """It reads users' histories through its own trainer; see :func:`recbole_ext.training.choose_samples`."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -10,12 +10,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from recbole_ext.attach import attach_item_embedding
 from recbole_ext.compat import make_recbole_work, plain_config
 from recbole_ext.data.files import require_dataset
 from recbole_ext.data.fingerprints import dataset_fingerprint, store_fingerprint
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.models import model_class, recbole_config
+from recbole_ext.models import recbole_config
 from recbole_ext.run.machine import device_in_words, git_revision, peak_memory_mb, versions
 from recbole_ext.run.popularity import keep_popularity
 from recbole_ext.run.spec import RunSpec
@@ -34,54 +33,41 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
         AttachError, StoreError: the store does not fit; see :func:`recbole_ext.attach.attach_item_embedding`.
     """
     make_recbole_work()
-    from recbole.data.transform import construct_transform
-    from recbole.utils import get_flops, init_seed
-
-    from recbole_ext.training import build_trainer, choose_data_path, freeze_blocks, load
+    from recbole_ext.training import count_flops, prepare
 
     config = build_config(spec)
-    # RecBole looks for it and then makes it: of two runs that start at once, one would fail.
-    Path(config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)
-    init_seed(config["seed"], config["reproducibility"])
-    loaders = load(config)
-    statistics = _check_statistics(loaders.dataset, spec)
-    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = model_class(spec.model)(config, loaders.train._dataset).to(config["device"])
-    coverage = attach_item_embedding(model, loaders.dataset, config)
-    freeze_blocks(model, config)
-    flops = get_flops(model, loaders.dataset, config["device"], model.logger, construct_transform(config))
-
-    path = choose_data_path(config, model, loaders)
     checkpoint = spec.artifacts / "checkpoints" / spec.benchmark / f"{spec.name}.pth"
-    trainer = build_trainer(config, model, checkpoint)
-    trainer.loss_of_rows = path.loss_of_rows
+    run = prepare(config, checkpoint)
+    statistics = _check_statistics(run.loaders.dataset, spec)
+    flops = count_flops(run)
     began = time.perf_counter()
-    _, validation = trainer.fit(path.train, loaders.valid, verbose=False, show_progress=config["show_progress"])
+    validation = run.fit()
     training_seconds = time.perf_counter() - began
     began = time.perf_counter()
-    test = trainer.evaluate(loaders.test, load_best_model=True, show_progress=config["show_progress"])
+    test = run.test()
     test_seconds = time.perf_counter() - began
     checkpoint.unlink(missing_ok=True)
+    curve = run.trainer.curve
 
     record = {
         **spec.identity(),
         "status": "done",
         "command": spec.command,
-        "training_samples": path.name,
+        "training_samples": run.samples.name,
         "validation": _rounded(validation),
         "test": _rounded(test),
-        "best_epoch": trainer.best_epoch,
-        "epochs": len(trainer.curve),
-        "coverage": coverage.as_dict() if coverage else None,
-        "popularity": keep_popularity(loaders, spec.dataset, spec.folder),
+        "best_epoch": run.trainer.best_epoch,
+        "epochs": len(curve),
+        "coverage": run.coverage.as_dict() if run.coverage else None,
+        "popularity": keep_popularity(run.loaders, spec.dataset, spec.folder),
         "dataset_statistics": statistics,
-        "parameters": _count_parameters(model),
-        "flops": float(flops),
+        "parameters": _count_parameters(run.model),
+        "flops": flops,
         "seconds": {
             "training": round(training_seconds, 3),
             "test": round(test_seconds, 3),
-            "per_epoch": round(median(entry["train_seconds"] for entry in trainer.curve), 4),
-            "per_evaluation": round(median([e["valid_seconds"] for e in trainer.curve if "valid_seconds" in e]), 4),
+            "per_epoch": round(median(entry["train_seconds"] for entry in curve), 4),
+            "per_evaluation": round(median([e["valid_seconds"] for e in curve if "valid_seconds" in e]), 4),
         },
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "device": device_in_words(config["device"]),
@@ -93,10 +79,10 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
         "versions": versions(),
         "git_revision": git_revision(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "curve": [{key: round(value, 6) for key, value in entry.items()} for entry in trainer.curve],
+        "curve": [{key: round(value, 6) for key, value in entry.items()} for entry in curve],
         "config": _relative_to_here(plain_config(config)),
     }
-    ranks = trainer.test_ranks(loaders.test)
+    ranks = run.trainer.test_ranks(run.loaders.test)
     if ranks is not None:
         import numpy as np
 

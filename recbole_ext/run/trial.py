@@ -13,11 +13,9 @@ def try_recbole(folder: Path) -> float:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole.utils import init_seed
-
     from recbole_ext.data.protocol import PROTOCOL
-    from recbole_ext.models import model_class, recbole_config
-    from recbole_ext.training import build_trainer, load
+    from recbole_ext.models import recbole_config
+    from recbole_ext.training import prepare
 
     dataset = folder / "trial"
     dataset.mkdir(parents=True)
@@ -37,12 +35,9 @@ def try_recbole(folder: Path) -> float:
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
     }
     config = recbole_config("SASRec", "trial", settings)
-    init_seed(config["seed"], config["reproducibility"])
-    loaders = load(config)
-    model = model_class("SASRec")(config, loaders.train._dataset).to(config["device"])
     checkpoint = folder / "checkpoints" / "trial.pth"
-    trainer = build_trainer(config, model, checkpoint)
-    trainer.fit(loaders.train, loaders.valid, verbose=False)
-    metrics = trainer.evaluate(loaders.test, load_best_model=True)
-    build_trainer(config, model, checkpoint).resume_checkpoint(checkpoint)
-    return float(metrics["ndcg@10"])
+    run = prepare(config, checkpoint)
+    run.fit()
+    metrics = run.test()
+    run.trainer.resume_checkpoint(checkpoint)
+    return metrics["ndcg@10"]

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from recbole_ext.models import trainer_class
 from recbole_ext.training.evaluation import LeaveOneOutCollector, RankKeepingEvaluator, ranks_by_user
 from recbole_ext.training.freezing import frozen_epochs
+from recbole_ext.training.objective import LossOfRows
 
 
 class NoTensorboard:
@@ -35,17 +36,19 @@ def keep_tensorboard_out() -> None:
 class BenchmarkTrainer:
     """Mixed in before RecBole's own trainer class; see :func:`build_trainer`.
 
+    Args:
+        loss_of_rows: loss of a part of a batch, where the training data come as rows; ``None`` = RecBole's samples.
+
     Attributes:
         curve: one entry per epoch: ``epoch``, ``train_loss``, ``valid`` (the validation metric), and the seconds
             of training and evaluation.
-        loss_of_rows: loss of a part of a batch, where the training data come as rows; ``None`` = RecBole's samples.
     """
 
-    loss_of_rows: Callable[[Any, Any], torch.Tensor] | None = None
-
-    def __init__(self, config: Any, model: Any) -> None:
+    def __init__(self, config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None) -> None:
         keep_tensorboard_out()
         super().__init__(config, model)  # type: ignore[call-arg]
+        self.saved_model_file = str(checkpoint)
+        self.loss_of_rows = loss_of_rows
         self.eval_collector = LeaveOneOutCollector(config)
         self.evaluator = RankKeepingEvaluator(config)
         self.curve: list[dict[str, float]] = []
@@ -118,9 +121,8 @@ class BenchmarkTrainer:
         return int(self.curve[int(np.argmax(scores))]["epoch"])
 
 
-def build_trainer(config: Any, model: Any, checkpoint: Path) -> Any:
+def build_trainer(config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None) -> Any:
     """The trainer class of this model with :class:`BenchmarkTrainer` in front, saving to ``checkpoint``."""
     recbole_class = trainer_class(config["MODEL_TYPE"], config["model"])
-    trainer = type(f"Benchmark{recbole_class.__name__}", (BenchmarkTrainer, recbole_class), {})(config, model)
-    trainer.saved_model_file = str(checkpoint)
-    return trainer
+    trainer = type(f"Benchmark{recbole_class.__name__}", (BenchmarkTrainer, recbole_class), {})
+    return trainer(config, model, checkpoint, loss_of_rows)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recbole_ext.run.popularity import keep_popularity
-from recbole_ext.training import choose_data_path
+from recbole_ext.training import choose_samples
 
 Build = Callable[..., SimpleNamespace]
 
@@ -37,7 +37,7 @@ def test_it_is_counted_on_the_training_split_alone(
     eval_args = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": mode}
     negatives = {"distribution": "uniform", "sample_num": 1}
     built = build(model, eval_args=eval_args, **({"train_neg_sample_args": negatives} if model == "BPR" else {}))
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     named = keep_popularity(built.loaders, "tiny", tmp_path)
     assert named is not None
     with np.load(tmp_path / named["file"]) as file:

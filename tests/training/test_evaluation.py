@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recbole.evaluator.collector import Collector
 
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 from recbole_ext.training.evaluation import LeaveOneOutCollector, bounded_batch_size, positive_hits, ranks_by_user
 
 Build = Callable[..., SimpleNamespace]
@@ -63,10 +63,9 @@ def test_users_with_several_positives_go_through_recboles_own_collector(build: B
 
 def test_kept_ranks_give_back_the_reported_metrics_and_lie_in_the_order_of_users(build: Build) -> None:
     built = build("SASRec", topk=[1, 5, 10, 50])
-    path = choose_data_path(built.config, built.model, built.loaders)
-    trainer = build_trainer(built.config, built.model, built.checkpoint)
-    trainer.loss_of_rows = path.loss_of_rows
-    trainer.fit(path.train, built.loaders.valid, verbose=False)
+    samples = choose_samples(built.config, built.model, built.loaders)
+    trainer = build_trainer(built.config, built.model, built.checkpoint, samples.loss_of_rows)
+    trainer.fit(samples.loader, built.loaders.valid, verbose=False)
     metrics = trainer.evaluate(built.loaders.test)
     ranks = trainer.test_ranks(built.loaders.test)
     assert ranks.dtype == np.uint8 and len(ranks) == 40
@@ -85,7 +84,7 @@ def test_kept_ranks_give_back_the_reported_metrics_and_lie_in_the_order_of_users
 def test_sampled_ranking_keeps_ranks_in_the_order_of_users_too(build: Build) -> None:
     eval_args = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "uni10"}
     built = build("SASRec", eval_args=eval_args)
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     trainer = build_trainer(built.config, built.model, built.checkpoint)
     metrics = trainer.evaluate(built.loaders.test, load_best_model=False)
     ranks = trainer.test_ranks(built.loaders.test)

@@ -73,7 +73,7 @@ def test_the_fast_path_gives_the_metrics_of_the_same_model_evaluated_by_recbole(
     from recbole.utils import get_model
 
     from recbole_ext.run.single import build_config
-    from recbole_ext.training import build_trainer, choose_data_path, load
+    from recbole_ext.training import build_trainer, choose_samples, load
 
     spec = spec_of("SASRec", "tiny", atomic_folder, tmp_path, epochs=2, training_samples="user", hidden_size=16)
     results = []
@@ -83,7 +83,7 @@ def test_the_fast_path_gives_the_metrics_of_the_same_model_evaluated_by_recbole(
         torch.manual_seed(1)
         model = get_model("SASRec")(config, loaders.train._dataset)
         if fast:
-            choose_data_path(config, model, loaders)
+            choose_samples(config, model, loaders)
             assert loaders.test._dataset.trim_padding
             trainer = build_trainer(config, model, tmp_path / "best.pth")
         else:

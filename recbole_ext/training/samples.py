@@ -1,4 +1,4 @@
-"""From a RecBole config to data loaders, and from a model to the fastest exact way of training it."""
+"""Which samples a model is trained on: the fastest way that keeps RecBole's objective."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from recbole.data import create_dataset, data_preparation
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
-from recbole.utils import ModelType
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.training.evaluation import bounded_batch_size
 from recbole_ext.training.exactness import (
     one_score_at_a_time_is_all_at_once,
     rows_are_exact,
@@ -20,6 +17,7 @@ from recbole_ext.training.exactness import (
     trimmed_loss_is_exact,
     trimmed_scores_are_exact,
 )
+from recbole_ext.training.loaders import Loaders
 from recbole_ext.training.losses import MAXIMUM_LOGITS
 from recbole_ext.training.masked import MaskedRowLoader, masked_loss
 from recbole_ext.training.objective import TRAINING_LOSSES, LossOfRows, dot_product_loss, row_loss
@@ -37,36 +35,22 @@ OWN_SAMPLES = "training_samples"
 TRAINING_SAMPLES = ("auto", "user", "prefix", "augmented")
 
 
-@dataclass
-class Loaders:
-    """The three splits as RecBole's loaders, and the whole dataset they come from."""
-
-    dataset: Any
-    train: Any
-    valid: Any
-    test: Any
-
-
 @dataclass(frozen=True)
-class DataPath:
-    """How a model is trained: ``user`` rows, trimmed ``prefix`` samples, or RecBole's ``augmented`` samples."""
+class TrainingSamples:
+    """What a model is trained on.
+
+    Attributes:
+        name: ``user`` rows, trimmed ``prefix`` samples, RecBole's ``augmented`` samples, or a model's own kind.
+        loader: gives an epoch's batches.
+        loss_of_rows: loss of a part of a batch, where batches come as rows; ``None`` = the model's ``calculate_loss``.
+    """
 
     name: str
-    train: Any
+    loader: Any
     loss_of_rows: LossOfRows | None = None
 
 
-def load(config: Any) -> Loaders:
-    """Read and split the dataset of ``config`` by RecBole's own rules."""
-    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["benchmark_filename"] is None:
-        dataset = SequenceViewDataset(config)
-        config["eval_batch_size"] = bounded_batch_size(config["eval_batch_size"], dataset.item_num)
-    else:
-        dataset = create_dataset(config)
-    return Loaders(dataset, *data_preparation(config, dataset))
-
-
-def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
+def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples:
     """The fastest way of training ``model`` that keeps RecBole's objective, or the one ``training_samples`` names.
 
     ``user``: one row per user (BERT4Rec: masked rows). ``prefix``: RecBole's batches of samples (BERT4Rec: with
@@ -85,8 +69,8 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
     if own := getattr(model, OWN_SAMPLES, None):
         _sample_rankings_at_once(model, loaders)
         _read_by_length(loaders)
-        return DataPath(own, loaders.train)
-    stock = DataPath("augmented", loaders.train)
+        return TrainingSamples(own, loaders.train)
+    stock = TrainingSamples("augmented", loaders.train)
     if wanted == "augmented" or not isinstance(loaders.dataset, SequenceViewDataset):
         return stock
     if not config["single_spec"]:
@@ -132,18 +116,18 @@ def _sample_rankings_at_once(model: Any, loaders: Loaders) -> None:
             setattr(loaders, name, SampledRankingLoader(stock))
 
 
-def _rows(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
+def _rows(config: Any, model: Any, loaders: Loaders) -> TrainingSamples | None:
     dataset, sampler = loaders.train._dataset, loaders.train._sampler
     if type(model).__name__ == "BERT4Rec":
         loss = _loss(config, model, masked_loss, lambda: True)
-        return DataPath("user", MaskedRowLoader(config, dataset, sampler), loss)
+        return TrainingSamples("user", MaskedRowLoader(config, dataset, sampler), loss)
     if config["transform"] is not None:
         return None
     loader = UserRowLoader(config, dataset, sampler)
     if not rows_are_exact(model, loader):
         return None
     loss = _loss(config, model, row_loss, lambda: scores_are_dot_products(model, loaders.valid._dataset))
-    return DataPath("user", loader, loss)
+    return TrainingSamples("user", loader, loss)
 
 
 def _loss(config: Any, model: Any, own: LossOfRows, is_dot_product: Callable[[], bool]) -> LossOfRows:
@@ -161,17 +145,17 @@ def _loss(config: Any, model: Any, own: LossOfRows, is_dot_product: Callable[[],
     return dot_product_loss("softmax" if kind == "model" else kind, config["training_negatives"])
 
 
-def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
+def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> TrainingSamples | None:
     dataset = loaders.train._dataset
     if type(model).__name__ == "BERT4Rec":
         loss = _loss(config, model, masked_loss, lambda: True)
-        return DataPath("prefix", MaskedPrefixLoader(loaders.train), loss)
+        return TrainingSamples("prefix", MaskedPrefixLoader(loaders.train), loss)
     if config["transform"] is not None:
         return None
     if rows_are_exact(model, UserRowLoader(config, dataset, loaders.train._sampler)):
         loss = _loss(config, model, row_loss, lambda: scores_are_dot_products(model, loaders.valid._dataset))
-        return DataPath("prefix", PrefixLoader(loaders.train), loss)
+        return TrainingSamples("prefix", PrefixLoader(loaders.train), loss)
     if not trimmed_loss_is_exact(model, dataset):
         return None
     dataset.trim_padding = True
-    return DataPath("prefix", loaders.train)
+    return TrainingSamples("prefix", loaders.train)
