@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import recbole.trainer.trainer as recbole_trainer
@@ -19,6 +19,8 @@ from recbole_ext.models import trainer_class
 from recbole_ext.training.evaluation import LeaveOneOutCollector, RankKeepingEvaluator, ranks_by_user
 from recbole_ext.training.freezing import frozen_epochs
 from recbole_ext.training.objective import LossOfRows
+
+OnEpoch: TypeAlias = Callable[[list[dict[str, float]]], None]
 
 
 class NoTensorboard:
@@ -42,6 +44,7 @@ class BenchmarkTrainer:
     Attributes:
         curve: one entry per epoch: ``epoch``, ``train_loss``, ``valid`` (the validation metric), and the seconds
             of training and evaluation.
+        on_epoch: is called with ``curve`` whenever it has grown.
     """
 
     def __init__(self, config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None) -> None:
@@ -52,6 +55,7 @@ class BenchmarkTrainer:
         self.eval_collector = LeaveOneOutCollector(config)
         self.evaluator = RankKeepingEvaluator(config)
         self.curve: list[dict[str, float]] = []
+        self.on_epoch: OnEpoch | None = None
         self.frozen_epochs = frozen_epochs(model, config)
 
     def _train_epoch(self: Any, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
@@ -72,7 +76,12 @@ class BenchmarkTrainer:
                 "train_seconds": time.perf_counter() - began,
             }
         )
+        self._tell()
         return loss
+
+    def _tell(self) -> None:
+        if self.on_epoch is not None:
+            self.on_epoch(self.curve)
 
     def _train_rows(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
         """One epoch over batches that come in parts; the sum of the batches' mean losses, as RecBole reports it."""
@@ -102,6 +111,7 @@ class BenchmarkTrainer:
         began = time.perf_counter()
         score, result = super()._valid_epoch(valid_data, show_progress=show_progress)  # type: ignore[misc]
         self.curve[-1] |= {"valid": float(score), "valid_seconds": time.perf_counter() - began}
+        self._tell()
         return score, result
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
