@@ -77,7 +77,10 @@ def check_width(width: int | None, config: Settings, effective: Mapping[str, Any
     """
     if width is None:
         return
-    transformed = width_after(config.get("item_embedding_transform") or [], width, where)
+    try:
+        transformed = width_after(config.get("item_embedding_transform"), width)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
     wanted = effective.get("embedding_size") or effective.get("hidden_size")
     if wanted is None or config.get("item_embedding_mode") == "adapter" or transformed == int(wanted):
         return
