@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from recbole_ext.claims import claim
 from recbole_ext.data.files import require_dataset
 from recbole_ext.encode import encode
 from recbole_ext.report import select_candidates, write_report
 from recbole_ext.run.benchmark import Benchmark
-from recbole_ext.claims import claim
 from recbole_ext.run.executors import Executor, executor_of
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death
 from recbole_ext.run.spec import RunSpec, dataset_settings, encoder_path, expand, store_path

@@ -8,8 +8,8 @@ import traceback
 from datetime import datetime, timezone
 from typing import Any
 
-from recbole_ext.errors import RecboleExtError
 from recbole_ext.claims import claim
+from recbole_ext.errors import RecboleExtError
 from recbole_ext.run.spec import RunSpec
 from recbole_ext.writing import write_json
 
