@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.yaml_files import read_yaml
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_defaults, recbole_folder
+from recbole_ext.yaml_files import read_yaml
 
 Settings = dict[str, Any]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from recbole_ext.compat import job_without_pyarrow, silence_deprecations
+from recbole_ext.compat.libraries import silence_deprecations
+from recbole_ext.compat.ray_workers import job_without_pyarrow
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.machine import cores
 from recbole_ext.run.recording import RunDied, record_run

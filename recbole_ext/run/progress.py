@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.benchmark.plan import duration
 from recbole_ext.writing import write_json
 
 
@@ -67,9 +68,3 @@ def read_progress(path: Path) -> Progress | None:
         return None
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best."""
-    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}" if unit != "min" else f"{seconds / length:.0f} min"
-    return f"{seconds:.0f} s"

@@ -8,8 +8,8 @@ from typing import Any
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import ModelType
 
+from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.evaluation import bounded_batch_size
-from recbole_ext.training.sequences import SequenceViewDataset
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 
+from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training.exactness import (
     one_score_at_a_time_is_all_at_once,
@@ -24,7 +25,6 @@ from recbole_ext.training.objective import TRAINING_LOSSES, LossOfRows, dot_prod
 from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
 from recbole_ext.training.rows import UserRowLoader
 from recbole_ext.training.sampled_ranking import SampledRankingLoader, has_one_positive_each
-from recbole_ext.training.sequences import SequenceViewDataset
 from recbole_ext.training.transformer import fuse_kernels
 
 log = logging.getLogger(__name__)

@@ -73,9 +73,9 @@ def test_what_is_more_popular_than_a_group_holds_as_much_as_its_definition_says(
 
 @pytest.mark.parametrize("metric", ["recall@5", "hit@5", "ndcg@5", "mrr@5", "precision@5"])
 def test_a_metric_of_ranks_is_recboles(metric: str) -> None:
-    from recbole_ext.compat import restore_numpy_aliases
+    from recbole_ext.compat.libraries import restore_numpy_names
 
-    restore_numpy_aliases()
+    restore_numpy_names()
     from recbole.evaluator import metrics as recboles
 
     ranks = np.array([1, 2, 5, 6, 0, 3, 50])

@@ -1,0 +1,47 @@
+"""All that exists only because RecBole 1.2.1 is older than its dependencies, one workaround per function.
+
+What each answers is a place in RecBole 1.2.1 or an issue of its repository, named in the function's docstring.
+``tests/compat`` has a test of each that fails without it, on the dependencies that it answers.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from recbole_ext.compat.checkpoints import (
+    dump_neumf_parameters_that_load_safely,
+    save_checkpoints_that_load_safely,
+    save_pretrained_models_that_load_safely,
+)
+from recbole_ext.compat.configs import plain_config, without_command_line
+from recbole_ext.compat.datasets import (
+    fill_missing_values,
+    measure_sequences_one_by_one,
+    number_samples_without_a_list,
+    read_atomic_files_without_quoting,
+    remove_duplicates_in_one_order,
+)
+from recbole_ext.compat.libraries import restore_numpy_names, silence_deprecations, update_dok_matrices
+
+__all__ = ["WORKAROUNDS", "make_recbole_work", "plain_config", "without_command_line"]
+
+WORKAROUNDS = (
+    silence_deprecations,
+    restore_numpy_names,
+    update_dok_matrices,
+    read_atomic_files_without_quoting,
+    measure_sequences_one_by_one,
+    fill_missing_values,
+    remove_duplicates_in_one_order,
+    number_samples_without_a_list,
+    save_checkpoints_that_load_safely,
+    save_pretrained_models_that_load_safely,
+    dump_neumf_parameters_that_load_safely,
+)
+
+
+@functools.cache
+def make_recbole_work() -> None:
+    """Apply every workaround, once per process. Call it before anything of RecBole is used."""
+    for workaround in WORKAROUNDS:
+        workaround()

@@ -1,0 +1,109 @@
+"""RecBole's datasets, the same on every pandas from 2.2 to 3."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import types
+from typing import Any
+
+
+def read_atomic_files_without_quoting() -> None:
+    """Let RecBole read atomic files as its own format says: tab separated, a quote is a letter like any other.
+
+    RecBole issue 2017: the default CSV quoting makes a title that begins with ``"`` a ``ParserError`` and lets
+    an unbalanced quote swallow lines. The C parser with round-trip floats reads the same numbers as the Python
+    one that RecBole asks for, in a fraction of its time and memory; and every distinct token is kept once, not once
+    per row (at 10 million interactions, a gigabyte). Tokens are objects on pandas 3 too, as RecBole takes them to be.
+    An empty sequence is filled in here: under copy-on-write RecBole's ``fillna(inplace=True)`` on a column
+    (dataset.py:501) fills a copy.
+    """
+    import pandas
+    import recbole.data.dataset.dataset as module
+
+    def read_csv(*args: Any, **kwargs: Any) -> Any:
+        kwargs |= {"quoting": csv.QUOTE_NONE, "engine": "c", "float_precision": "round_trip"}
+        types_of = kwargs.pop("dtype", {})
+        tokens = [column for column, kind in types_of.items() if kind is str]
+        table = pandas.read_csv(*args, dtype={**types_of, **dict.fromkeys(tokens, "category")}, **kwargs)
+        for column in tokens:
+            values = table[column].astype(object)
+            table[column] = values.fillna("") if column.endswith("_seq") else values
+        return table
+
+    without_quoting = types.SimpleNamespace(**vars(pandas))
+    without_quoting.read_csv = read_csv
+    module.pd = without_quoting
+
+
+def measure_sequences_one_by_one() -> None:
+    """Let ``column.agg(len)`` give the length of every sequence of a column, as it did before pandas 3.
+
+    dataset.py:712, 792, 809, 1217, kg_dataset.py:316, sequential_dataset.py:165. pandas 3 hands the whole column to the
+    function, older ones try its values first. Every dataset with a sequence field needs it; nowhere else do these
+    modules take the length of a column.
+    """
+    import pandas
+    import recbole.data.dataset.dataset
+    import recbole.data.dataset.kg_dataset
+    import recbole.data.dataset.sequential_dataset
+
+    def length(values: Any) -> Any:
+        return values.map(len) if isinstance(values, pandas.Series) else len(values)
+
+    for module in ("dataset", "kg_dataset", "sequential_dataset"):
+        getattr(recbole.data.dataset, module).len = length
+
+
+def fill_missing_values() -> None:
+    """Let ``Dataset._fill_nan`` (dataset.py:632) fill missing values under copy-on-write.
+
+    Its ``fillna(inplace=True)`` on a column fills a copy on pandas 3, without a word: a float that is missing stays NaN
+    and makes the loss NaN, a token becomes the id -9223372036854775808.
+    """
+    import numpy as np
+    from recbole.data.dataset.dataset import Dataset
+    from recbole.utils import FeatureType
+
+    def fill_nan(self: Any) -> None:
+        for table in (getattr(self, name) for name in self.feat_name_list):
+            for field in table:
+                column, kind = table[field], self.field2type[field]
+                if kind is FeatureType.TOKEN:
+                    table[field] = column.fillna(0).astype(np.int64)
+                elif kind is FeatureType.FLOAT:
+                    table[field] = column.fillna(column.mean())
+                else:
+                    empty = np.array([], dtype=np.int64 if kind is FeatureType.TOKEN_SEQ else np.float64)
+                    table[field] = [empty if isinstance(value, float) else value for value in column]
+
+    Dataset._fill_nan = fill_nan
+
+
+def remove_duplicates_in_one_order() -> None:
+    """Let ``rm_dup_inter`` sort stably (dataset.py:854), so that one file gives one dataset everywhere.
+
+    RecBole sorts by time with numpy's default, which orders equal times differently by its version, the processor and
+    the number of rows. That decides which of two equal interactions is kept, and the order of a user's items. Of
+    equal times, the order of the file counts: what older numpy gives up to 16 rows.
+    """
+    from recbole.data.dataset.dataset import Dataset
+
+    original = Dataset._remove_duplication
+
+    @functools.wraps(original)
+    def remove_duplication(self: Any) -> None:
+        self.inter_feat.sort_values = functools.partial(self.inter_feat.sort_values, kind="stable")
+        try:
+            original(self)
+        finally:
+            del self.inter_feat.sort_values
+
+    Dataset._remove_duplication = remove_duplication
+
+
+def number_samples_without_a_list() -> None:
+    """Let RecBole's loaders number their samples by a ``range``; their ``list(range(n))`` takes 36 bytes a sample."""
+    import recbole.data.dataloader.abstract_dataloader as module
+
+    module.list = lambda values: values if isinstance(values, range) else [*values]
