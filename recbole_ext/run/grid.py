@@ -10,18 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-<<<<<<< HEAD
 from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, Row, RowKey, RunRecord
-=======
-from recbole_ext.claims import claim
-from recbole_ext.data.files import require_dataset
-from recbole_ext.encode import encode
-from recbole_ext.report import select_candidates, write_report
-from recbole_ext.run.benchmark import Benchmark
->>>>>>> whole
 from recbole_ext.run.executors import Executor, executor_of
 from recbole_ext.run.progress import read_progress
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death

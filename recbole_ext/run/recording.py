@@ -6,19 +6,12 @@ import logging
 import time
 import traceback
 
-<<<<<<< HEAD
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.claims import claim
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.records import RunRecord
 from recbole_ext.records.record import Fingerprints
 from recbole_ext.run.progress import Progress, write_progress
-=======
-from recbole_ext.claims import claim
-from recbole_ext.errors import RecboleExtError
-from recbole_ext.run.spec import RunSpec
-from recbole_ext.writing import write_json
->>>>>>> whole
 
 log = logging.getLogger(__name__)
 
