@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
@@ -25,6 +26,7 @@ SECONDS_OF_A_BATCH = 0.02
 class Step:
     """``times``: how often it is still to be taken; ``estimate`` of one time, ``None`` where nothing is known."""
 
+    kind: Literal["data", "tune", "store", "run", "report"]
     what: str
     inputs: str
     times: int
@@ -34,20 +36,20 @@ class Step:
 def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     """The steps of a benchmark in the order in which they are taken."""
     sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
-    steps = [Step(f"data {name}", str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
+    steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
     for encoder in resolved.encoders:
         place = encoder.path
         steps.append(
-            Step(f"tune {place.name}", encoder.source.in_words(), int(not place.exists()), encoder.estimate())
+            Step("tune", place.name, encoder.source.in_words(), int(not place.exists()), encoder.estimate())
         )
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
         steps.append(
-            Step(f"store {store.dataset.name}", store.source.in_words(), int(not store.path.exists()), estimate)
+            Step("store", store.dataset.name, store.source.in_words(), int(not store.path.exists()), estimate)
         )
     steps += [_run_step(row, sizes[row.key.dataset], is_done) for row in resolved.rows]
     folder = resolved.benchmark.folder
-    return [*steps, Step("report", f"{folder} -> leaderboard, figures, page", 1, Estimate(0.0, 600.0, seconds=5.0))]
+    return [*steps, Step("report", "", f"{folder} -> leaderboard, figures, page", 1, Estimate(0.0, 600.0, fixed=5.0))]
 
 
 def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[str]:
@@ -56,7 +58,7 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[s
     device, speed = measured_speed()
     titles = ("step", "made of", "to do", "time", "memory")
     rows = [
-        (step.what, step.inputs, str(step.times) if step.times else "done", *_costs(step, speed)) for step in steps
+        (f"{step.kind} {step.what}", step.inputs, str(step.times) if step.times else "done", *_costs(step, speed)) for step in steps
     ]
     return [
         *_aligned([titles, *rows], numeric=(2, 3, 4)),
@@ -71,9 +73,32 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[s
     ]
 
 
+def what_will_be_done(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[str]:
+    """What `run` says before it begins: how much there is to do and how long it takes, or that all is done."""
+    steps = plan(resolved, is_done)
+    name, folder = resolved.benchmark.name, resolved.benchmark.folder
+    runs = [step for step in steps if step.kind == "run"]
+    left = sum(step.times for step in runs)
+    if not left:
+        made = [spec.record_path.stat().st_mtime for spec in resolved.specs() if is_done(spec)]
+        when = datetime.fromtimestamp(max(made)).strftime("%Y-%m-%d %H:%M") if made else "nowhere"
+        return [
+            f"{name}: nothing to do: all of its runs are in {folder}, the last one from {when}. To run it again, remove "
+            f"that folder or give it another place: --results=FOLDER."
+        ]
+    device, speed = measured_speed()
+    before = [step for step in steps if step.times and step.kind in ("tune", "store")]
+    made_first = ", ".join(f"{step.kind} {step.what} ({step.inputs})" for step in before)
+    return [
+        f"{name}: {left} runs to do for {len(resolved.rows)} rows"
+        + (f"; before them: {made_first}" if before else "")
+        + f". About {duration(seconds_left(steps, resolved, speed))} on this machine ({device}); results go to {folder}."
+    ]
+
+
 def seconds_left(steps: Sequence[Step], resolved: Resolved, speed: float) -> float:
     """All that is still to be done. Runs beside each other share the cores, so they are counted one after the other."""
-    return sum(step.estimate.seconds_at(speed) * step.times for step in steps if step.estimate)
+    return sum(step.estimate.seconds(speed) * step.times for step in steps if step.estimate)
 
 
 def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], bool]) -> Step:
@@ -91,7 +116,8 @@ def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], 
             else estimate_run(dict(row.effective), size)
         )
     return Step(
-        f"run {key.dataset} {key.model} {key.variant} {key.protocol}",
+        "run",
+        f"{key.dataset} {key.model} {key.variant} {key.protocol}",
         row.variant.in_words(),
         max(needed - done, 0),
         estimate,
@@ -133,7 +159,7 @@ def estimate_run(config: dict[str, Any], size: Size) -> Estimate:
     return Estimate(
         epochs * (training + evaluation),
         LOADED_MB + megabytes,
-        seconds=SECONDS_OF_A_RUN + epochs * batches * SECONDS_OF_A_BATCH,
+        fixed=SECONDS_OF_A_RUN + epochs * batches * SECONDS_OF_A_BATCH,
     )
 
 
@@ -159,7 +185,7 @@ def _costs(step: Step, speed: float) -> tuple[str, str]:
         return "", ""
     if step.estimate is None:
         return "unknown", "unknown"
-    return duration(step.estimate.seconds_at(speed) * step.times), f"{step.estimate.memory_mb / 1024:.1f} GB"
+    return duration(step.estimate.seconds(speed) * step.times), f"{step.estimate.memory_mb / 1024:.1f} GB"
 
 
 def _aligned(rows: Sequence[Sequence[str]], numeric: tuple[int, ...]) -> Iterator[str]:
