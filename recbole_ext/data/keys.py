@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.models import model_names, no_such_model, own_model_defaults, recbole_folder
+from recbole_ext.models import model_defaults, recbole_folder
 
 HOOK_KEYS = (
     "item_embedding",
@@ -66,19 +66,6 @@ def known_keys(models: tuple[str, ...]) -> set[str]:
     for model in models:
         keys |= set(model_defaults(model))
     return keys
-
-
-def model_defaults(model: str) -> Settings:
-    """The default settings of ``model``: RecBole's, and above them this package's.
-
-    Raises:
-        ConfigurationError: there is no model of that name; suggests the closest.
-    """
-    if model not in model_names():
-        raise no_such_model(model)
-    path = recbole_folder() / "properties" / "model" / f"{model}.yaml"
-    recboles = _read_properties(path) if path.is_file() else {}
-    return {**recboles, **(own_model_defaults(model) or {})}
 
 
 @cache
