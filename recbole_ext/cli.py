@@ -211,24 +211,18 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from recbole_ext.run.benchmark_file import EMBEDDED, load_benchmark, parse_overrides
+    from recbole_ext import api
+    from recbole_ext.benchmark import parse_overrides
 
     overrides = parse_overrides(options.overrides)
     if options.executor:
         overrides["executor"] = options.executor
-    benchmark = load_benchmark(options.benchmark or EMBEDDED, overrides)
     if options.plan:
-        from recbole_ext.run.plan import plan, plan_lines
-
-        print("\n".join(plan_lines(plan(benchmark, options.line))))
+        print("\n".join(api.plan(options.benchmark, overrides)))
         return 0
-    from recbole_ext.run.grid import run_benchmark
-
-    report, failed = run_benchmark(benchmark, options.line)
-    print("\n".join(report.lines()))
-    if benchmark.note:
-        print(f"\n{benchmark.note.strip()}")
-    return 1 if failed else 0
+    outcome = api.run(options.benchmark, overrides, command=options.line)
+    print("\n".join(outcome.report.lines()))
+    return 1 if outcome.failed else 0
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
@@ -264,7 +258,7 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
 
 
 def _study(options: argparse.Namespace) -> int:
-    from recbole_ext.run.benchmark_file import parse_overrides
+    from recbole_ext.benchmark import parse_overrides
     from recbole_ext.study import run_study
 
     folder = run_study(options.name, options.file, parse_overrides(options.overrides), options.out, options.line)

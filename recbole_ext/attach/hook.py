@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from recbole_ext.attach.parametrizations import Adapter, Frozen, Residual
-from recbole_ext.attach.transforms import apply_transforms
+from recbole_ext.attach.transforms import apply_transforms, scale
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
 
@@ -40,7 +40,8 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
     Call it on a freshly built RecBole model, before its optimiser is built. Works for any model that keeps its
     items in an ``nn.Embedding`` called ``item_embedding``. Rows are found by item *token*; row 0 (padding) and rows
     past the last item (BERT4Rec's mask) are left alone. Without the key ``item_embedding`` nothing is touched
-    and no random number is drawn.
+    and no random number is drawn, unless ``item_embedding_scale`` gives the model's own random vectors that standard
+    deviation; vectors of a store get it after their transforms, so that one search covers both.
 
     Args:
         model: a RecBole recommender.
@@ -59,6 +60,8 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         StoreError: the store can't be read.
     """
     if not config["item_embedding"]:
+        if config["item_embedding_scale"]:
+            _scale_random_vectors(_item_embedding(model), dataset.item_num, config["item_embedding_scale"])
         return None
     if hasattr(model, "item_vector_coverage"):
         return model.item_vector_coverage
@@ -101,6 +104,8 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
     _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
+    if config["item_embedding_scale"]:
+        vectors = scale(vectors, config["item_embedding_scale"])
     return _fill_missing(vectors, covered, policy, config["seed"]), coverage
 
 
@@ -165,6 +170,13 @@ def _check_width(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> N
             f"with item_embedding_transform: [{{pca: {embedding.embedding_dim}}}], with item_embedding_mode: adapter, "
             f"or give the model the vectors' width (hidden_size or embedding_size: {width})."
         )
+
+
+def _scale_random_vectors(embedding: nn.Embedding, item_num: int, deviation: Any) -> None:
+    """Give the rows of the items, as the model drew them, the standard deviation ``deviation`` over all entries."""
+    with torch.no_grad():
+        items = embedding.weight[1:item_num]
+        embedding.weight[1:item_num] = scale(items, deviation)
 
 
 def _put(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Literal
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+if TYPE_CHECKING:
+    import optuna
 
 Settings = dict[str, Any]
 
@@ -83,30 +87,18 @@ class Search(BaseModel):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        names = list(self.space)
-        # Optuna's categorical values are plain; ours may be lists, so they go by their number.
-        choices = {name: range(len(values)) for name, values in self.space.items() if isinstance(values, list)}
         wanted = self._cross if self.sampler == "grid" else self.trials
         assert wanted is not None
-        sampler = self._sampler(choices)
-        study = optuna.create_study(sampler=sampler)
         found: dict[str, Settings] = {}
-        while len(found) < wanted:
-            trial = study.ask(
-                {
-                    name: optuna.distributions.CategoricalDistribution(list(choices[name]))
-                    if isinstance(values, list)
-                    else optuna.distributions.FloatDistribution(values.low, values.high, log=values.log)
-                    for name, values in self.space.items()
-                }
-            )
-            point: Settings = {}
-            for name in names:
-                values, drawn = self.space[name], trial.params[name]
-                value = values[drawn] if isinstance(values, list) else float(f"{drawn:.4g}")
-                point |= dict.fromkeys(_keys(name), value)
+
+        def draw(trial: optuna.Trial) -> float:
+            point = {key: value for name in self.space for key, value in self._drawn(name, trial).items()}
             found.setdefault(json.dumps(point, sort_keys=True), point)
-            study.tell(trial, 0.0)
+            return 0.0
+
+        study = optuna.create_study(sampler=self._sampler())
+        while len(found) < wanted:  # a drawn point may come again
+            study.optimize(draw, n_trials=wanted - len(found))
         return sorted(found.values(), key=self._order) if self.sampler == "grid" else list(found.values())
 
     def in_words(self) -> str:
@@ -124,13 +116,22 @@ class Search(BaseModel):
     def _cross(self) -> int:
         return math.prod(len(values) for values in self.space.values() if isinstance(values, list))
 
-    def _sampler(self, choices: dict[str, range]) -> Any:
-        import warnings
+    def _drawn(self, name: str, trial: optuna.Trial) -> Settings:
+        """The value of one dimension, for each key that it sets."""
+        values = self.space[name]
+        if isinstance(values, list):
+            # Optuna's categories are plain values; ours may be lists, so they go by their number.
+            value = values[trial.suggest_int(name, 0, len(values) - 1)]
+        else:
+            value = float(f"{trial.suggest_float(name, values.low, values.high, log=values.log):.4g}")
+        return dict.fromkeys(_keys(name), value)
 
+    def _sampler(self) -> optuna.samplers.BaseSampler:
         from optuna.samplers import GridSampler, QMCSampler, RandomSampler
 
         if self.sampler == "grid":
-            return GridSampler({name: list(numbers) for name, numbers in choices.items()}, seed=self.sampler_seed)
+            numbers = {name: list(range(len(values))) for name, values in self.space.items() if isinstance(values, list)}
+            return GridSampler(numbers, seed=self.sampler_seed)
         if self.sampler == "random":
             return RandomSampler(seed=self.sampler_seed)
         with warnings.catch_warnings():  # that the sampler is experimental

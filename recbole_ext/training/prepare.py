@@ -14,7 +14,7 @@ from recbole_ext.models.needs import check_needs
 from recbole_ext.training.freezing import freeze_blocks
 from recbole_ext.training.loaders import Loaders, load
 from recbole_ext.training.samples import TrainingSamples, choose_samples
-from recbole_ext.training.trainer import build_trainer
+from recbole_ext.training.trainer import OnEpoch, build_trainer
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,12 @@ class PreparedRun:
     samples: TrainingSamples
     trainer: Any
 
-    def fit(self) -> dict[str, float]:
-        """Train; returns the validation metrics of the best epoch, none where nothing is validated."""
+    def fit(self, on_epoch: OnEpoch | None = None) -> dict[str, float]:
+        """Train; returns the validation metrics of the best epoch, none where nothing is validated.
+
+        ``on_epoch`` is called with the trainer's curve whenever it has grown.
+        """
+        self.trainer.on_epoch = on_epoch
         _, validation = self.trainer.fit(
             self.samples.loader, self.loaders.valid, verbose=False, show_progress=self.config["show_progress"]
         )

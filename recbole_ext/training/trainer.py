@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import recbole.trainer.trainer as recbole_trainer
@@ -26,6 +26,8 @@ from recbole_ext.training.evaluation import (
 )
 from recbole_ext.training.freezing import frozen_epochs
 from recbole_ext.training.objective import LossOfRows
+
+OnEpoch: TypeAlias = Callable[[list[dict[str, float]]], None]
 
 
 class NoTensorboard:
@@ -49,6 +51,7 @@ class BenchmarkTrainer:
     Attributes:
         curve: one entry per epoch: ``epoch``, ``train_loss``, ``valid`` (the validation metric), and the seconds
             of training and evaluation.
+        on_epoch: is called with ``curve`` whenever it has grown.
     """
 
     def __init__(self, config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None) -> None:
@@ -59,6 +62,7 @@ class BenchmarkTrainer:
         self.eval_collector = LeaveOneOutCollector(config)
         self.evaluator = RankKeepingEvaluator(config)
         self.curve: list[dict[str, float]] = []
+        self.on_epoch: OnEpoch | None = None
         if config["training_samples"] != "augmented" and not scores_all_items_at_once(config.model_class):
             self.test_batch_size = max(config["eval_batch_size"], MAXIMUM_PAIRS)
         self.frozen_epochs = frozen_epochs(model, config)
@@ -75,14 +79,22 @@ class BenchmarkTrainer:
                 loss = self._train_rows(train_data, epoch_idx, kwargs.get("show_progress", False))
         total = sum(loss) if isinstance(loss, tuple) else loss
         seconds = time.perf_counter() - began
-        self.curve.append({"epoch": epoch_idx, "train_loss": float(total) / len(train_data), "train_seconds": seconds})
+        self._keep({"epoch": epoch_idx, "train_loss": float(total) / len(train_data), "train_seconds": seconds})
         return loss
 
     def _train_at_once(self, train_data: Any, valid_data: Any) -> None:
         """The whole training of a boosted tree, for which there is no loss of an epoch."""
         began = time.perf_counter()
         super()._train_at_once(train_data, valid_data)  # type: ignore[misc]
-        self.curve.append({"epoch": len(self.curve), "train_seconds": time.perf_counter() - began})
+        self._keep({"epoch": len(self.curve), "train_seconds": time.perf_counter() - began})
+
+    def _keep(self, epoch: dict[str, float]) -> None:
+        self.curve.append(epoch)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_epoch is not None:
+            self.on_epoch(self.curve)
 
     def _train_rows(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
         """One epoch over batches that come in parts; the sum of the batches' mean losses, as RecBole reports it."""
@@ -112,6 +124,7 @@ class BenchmarkTrainer:
         began = time.perf_counter()
         score, result = super()._valid_epoch(valid_data, **options)  # type: ignore[misc]
         self.curve[-1] |= {"valid": float(score), "valid_seconds": time.perf_counter() - began}
+        self._tell()
         return score, result
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,146 @@
+"""What a run's configuration must agree with, asked before anything is encoded, tuned or trained."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from recbole_ext.attach.transforms import width_after
+from recbole_ext.errors import ConfigurationError
+
+Settings = dict[str, Any]
+
+
+def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, where: str) -> None:
+    """See that metrics, cutoffs, split and mode fit each other.
+
+    Raises:
+        ConfigurationError: an unknown metric, cutoffs that are no positive numbers, a ``valid_metric`` that is not among
+            ``metrics`` × ``topk``, a split without a test set, or a search without a validation set.
+    """
+    metrics = metric_names(config)
+    known = _recbole_metrics()
+    for name in metrics:
+        if name.lower() not in known:
+            raise ConfigurationError(f"{where}: metrics: RecBole has no metric {name!r}, but {', '.join(sorted(known))}.")
+    cutoffs = _cutoffs(config)
+    if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in cutoffs):
+        raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")
+    if valid_metric_given and str(config["valid_metric"]).lower() not in _reported(metrics, cutoffs):
+        raise ConfigurationError(
+            f"{where}: valid_metric: {config['valid_metric']!r} is not among the metrics and cutoffs that are reported: "
+            f"{', '.join(_reported(metrics, cutoffs))}."
+        )
+    validates, tests = held_out(config)
+    if not tests:
+        raise ConfigurationError(
+            f"{where}: eval_args.split: {config['eval_args'].get('split')!r} leaves nothing to test, and a leaderboard is "
+            "made of test metrics. Use LS: valid_and_test or test_only, or RS with a share for testing."
+        )
+    if not validates and n_trials > 1:
+        raise ConfigurationError(
+            f"{where}: search: {n_trials} trials, and nothing to choose by: {_why_nothing_validates(config)}."
+        )
+
+
+def nearest_valid_metric(config: Settings) -> str:
+    """What validation goes by where nobody says it: NDCG at 10 or the nearest cutoff, else the first metric."""
+    metrics, cutoffs = metric_names(config), _cutoffs(config)
+    name = next((metric for metric in metrics if metric.lower() == "ndcg"), metrics[0] if metrics else "NDCG")
+    if not _recbole_metrics().get(name.lower(), True) or not cutoffs:
+        return name
+    positive = [k for k in cutoffs if isinstance(k, int) and k > 0] or [10]
+    return f"{name}@{min(positive, key=lambda k: (abs(math.log(k / 10)), k))}"
+
+
+def held_out(config: Settings) -> tuple[bool, bool]:
+    """Whether the configuration holds out users' items for validation, and for testing."""
+    split = (config.get("eval_args") or {}).get("split") or {}
+    # RecBole takes an eval_step of 0 for "never validate".
+    validates = int(config.get("eval_step", 1)) > 0
+    if "LS" in split:
+        return validates and split["LS"] in ("valid_and_test", "valid_only"), split["LS"] in ("valid_and_test", "test_only")
+    if "RS" in split:
+        shares = [float(share) for share in split["RS"]]
+        return validates and len(shares) > 1 and shares[1] > 0, len(shares) > 2 and shares[2] > 0
+    return validates, True
+
+
+def check_width(width: int | None, config: Settings, effective: Mapping[str, Any], where: str) -> None:
+    """See that vectors of this width, once transformed, fit the model's items.
+
+    Raises:
+        ConfigurationError: they don't, and nothing bridges the two; or a transform asks for more than there is.
+    """
+    if width is None:
+        return
+    try:
+        transformed = width_after(config.get("item_embedding_transform"), width)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    wanted = effective.get("embedding_size") or effective.get("hidden_size")
+    if wanted is None or config.get("item_embedding_mode") == "adapter" or transformed == int(wanted):
+        return
+    raise ConfigurationError(
+        f"{where}: the vectors are {transformed} wide, the model's items {wanted}. Bridge them with transform: "
+        f"[{{pca: {wanted}}}] (of at most {width}), with mode: adapter, or give the model the vectors' width "
+        f"(hidden_size or embedding_size: {transformed})."
+    )
+
+
+def refuse_equal_trials(points: Sequence[Settings], configs: Sequence[Settings], where: str) -> None:
+    """See that no two points of a search configure the same run.
+
+    Raises:
+        ConfigurationError: two do; names them.
+    """
+    seen: dict[str, Settings] = {}
+    for point, config in zip(points, configs, strict=True):
+        content = json.dumps(config, sort_keys=True, default=str)
+        if content in seen:
+            raise ConfigurationError(
+                f"{where}: search: {seen[content]} and {point} make the same run, for a layer above the search (the "
+                "command line) sets these keys. Leave them out of one of the two places."
+            )
+        seen[content] = point
+
+
+def metric_names(config: Settings) -> list[str]:
+    metrics = config.get("metrics") or []
+    return [metrics] if isinstance(metrics, str) else [str(metric) for metric in metrics]
+
+
+def _cutoffs(config: Settings) -> list[Any]:
+    topk = config.get("topk")
+    return list(topk) if isinstance(topk, list | tuple) else [] if topk is None else [topk]
+
+
+def _reported(metrics: Sequence[str], cutoffs: Sequence[Any]) -> list[str]:
+    """Metrics as RecBole's results name them, in order."""
+    has_cutoff = _recbole_metrics()
+    return [
+        name
+        for metric in metrics
+        for name in ([f"{metric.lower()}@{k}" for k in cutoffs] if has_cutoff[metric.lower()] else [metric.lower()])
+    ]
+
+
+@cache
+def _recbole_metrics() -> dict[str, bool]:
+    """RecBole's metrics in lower case, and whether each is taken at a cutoff."""
+    from recbole_ext.compat import make_recbole_work
+
+    make_recbole_work()
+    from recbole.evaluator.register import metrics_dict
+
+    without = ("auc", "gauc", "logloss", "mae", "rmse")
+    return {name: name not in without for name in metrics_dict}
+
+
+def _why_nothing_validates(config: Settings) -> str:
+    if int(config.get("eval_step", 1)) <= 0:
+        return "eval_step is 0, so no epoch is validated"
+    return f"eval_args.split {config['eval_args'].get('split')!r} holds nothing out for validation"
