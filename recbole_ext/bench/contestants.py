@@ -59,7 +59,7 @@ def enter(side: str, model: str, dataset: str, settings: dict[str, Any], folder:
         train, valid, _ = data_preparation(config, create_dataset(config))
         built = model_class(model)(config, train._dataset).to(config["device"])
         keep_tensorboard_out()
-        trainer = trainer_class(config["MODEL_TYPE"], model)(config, built)
+        trainer = trainer_class(config.model_class)(config, built)
         trainer.eval_collector.data_collect(train)
         return Contestant(side, trainer, train, valid, len(train._dataset), "augmented")
     run = prepare(config, folder / "best.pth")

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.models import model_defaults, recbole_folder
+from recbole_ext.models import model_defaults
 from recbole_ext.yaml_files import read_yaml
 
 Settings = dict[str, Any]
@@ -115,11 +116,6 @@ def _commented_types(path: Path) -> dict[str, tuple[str, ...]]:
         # `~` is how RecBole writes "off", whatever the comment says.
         types[key] = (*known, "None") if known and default.strip() in ("~", "None", "null") else known
     return types
-
-
-def default_values(path_of: str) -> Settings:
-    """RecBole's YAML of defaults ``properties/PATH_OF``."""
-    return read_yaml(recbole_folder() / "properties" / path_of, "RecBole's defaults")
 
 
 def _type_of(default: Any) -> tuple[str, ...]:

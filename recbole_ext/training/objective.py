@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -58,12 +59,25 @@ def scored_items(model: Any) -> torch.Tensor:
     return (own() if own else model.item_embedding.weight)[: model.n_items]
 
 
+def learns_masked_items(model: Any) -> bool:
+    """Whether a model reads rows in both directions and predicts masked items in them, as BERT4Rec does.
+
+    Its ``forward`` then takes the items alone: there is no last one after which the next is predicted.
+    """
+    return len(inspect.signature(model.forward).parameters) == 1 and hasattr(model, "output_bias")
+
+
+def outputs_of(model: Any, interaction: Interaction) -> torch.Tensor:
+    """What the model's ``forward`` makes of the rows."""
+    if learns_masked_items(model):
+        return model.forward(interaction[model.ITEM_SEQ])
+    return model.forward(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
+
+
 def outputs_at_targets(model: Any, interaction: Interaction) -> torch.Tensor:
     """The model's output at every target of the rows, ``[targets, width]``."""
     with gathering(model, interaction[TARGET_ROW], interaction[TARGET_POSITION]):
-        if type(model).__name__ == "BERT4Rec":
-            return model.forward(interaction[model.ITEM_SEQ])
-        return model.forward(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
+        return outputs_of(model, interaction)
 
 
 @contextmanager
@@ -71,11 +85,11 @@ def gathering(model: Any, row: torch.Tensor, position: torch.Tensor) -> Iterator
     """Let the model's ``forward`` return its outputs at ``(row, position)``, ``[targets, width]``.
 
     A model with RecBole's ``TransformerEncoder`` computes the encoder's last layer at those positions alone, causally
-    where the model goes on to ``gather_indexes``, with the model's own mask where it does not (BERT4Rec).
+    where the model goes on to ``gather_indexes``, with the model's own mask where it does not.
     """
     encoder: Any = getattr(model, "trm_encoder", None)
     if type(encoder) is TransformerEncoder:
-        bidirectional = type(model).__name__ == "BERT4Rec"
+        bidirectional = learns_masked_items(model)
 
         def forward(hidden: torch.Tensor, mask: torch.Tensor, **_: Any) -> list[torch.Tensor]:
             return [encode_at(encoder, hidden, row, position, mask if bidirectional else None)]
