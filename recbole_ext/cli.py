@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recbole-ext: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"recbole-ext: can't read or write: {error}. Nothing half-written was left behind.", file=sys.stderr)
+        print(f"recbole-ext: can't read or write: {error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("recbole-ext: stopped; the next call goes on from what is finished.", file=sys.stderr)

@@ -94,8 +94,8 @@ def encode(
     """Encode the text of every item of ``dataset`` into the store ``out``.
 
     Identical texts are encoded once. A store that already answers the same request (weights, pooling,
-    precision, texts, items) is left as it is. An interrupted call leaves ``OUT.partial``; the next one goes
-    on from there and encodes at most one shard again.
+    precision, texts, items) is left as it is. An interrupted call leaves its finished shards in
+    ``OUT.partial``; the next one goes on from there and encodes at most one shard again.
 
     Args:
         dataset: RecBole's name of the dataset; its text is ``data_path/dataset/dataset.item``.
@@ -118,7 +118,8 @@ def encode(
     Raises:
         SourceDataError: no ``.item`` file, a malformed one, or one without any text.
         EncoderError: the encoder can't be found or loaded, or gives NaN or infinite vectors.
-        StoreError: ``out`` is something else than a store, or can't be written.
+        StoreError: ``out`` is something else than a store.
+        WriteError: ``out`` or a shard can't be written.
         ConfigurationError: an option is wrong.
     """
     check_choice("pooling", pooling, [None, *POOLINGS])
@@ -200,7 +201,8 @@ def encode(
         **counts,
     }
     store = ItemEmbeddingStore(vectors[[row_of[text] for text in texts.values()]], list(texts), meta)
-    store.save(out)
+    with shards.kept():
+        store.save(out)
     shards.remove()
     return EncodeReport(out, **counts, encoded_texts=encoded, dim=store.dim, up_to_date=False)
 
