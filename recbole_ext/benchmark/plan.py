@@ -40,7 +40,7 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     for encoder in resolved.encoders:
         place = encoder.path
         steps.append(
-            Step("tune", place.name, encoder.source.in_words(), int(not place.exists()), encoder.estimate())
+            Step("tune", place.name, encoder.source.in_words(), int(not place.exists()), encoder.source.estimate_tuning(encoder.dataset))
         )
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)

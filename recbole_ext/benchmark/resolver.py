@@ -23,7 +23,8 @@ from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import model_defaults, needs_item_vectors, own_model_defaults, reads_text, recbole_config
 from recbole_ext.records import RowKey
 from recbole_ext.vectors import VectorSource
-from recbole_ext.vectors.finetune import FinetuneSource
+from recbole_ext.vectors.encoder import Encoder
+from recbole_ext.vectors.finetune import Finetune
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,15 @@ class StoreToMake:
 
 
 @dataclass(frozen=True)
+class EncoderToTune:
+    """A behaviour-tuned encoder that a run reads text with."""
+
+    dataset: Dataset
+    source: Encoder
+    path: Path
+
+
+@dataclass(frozen=True)
 class Resolved:
     """All that a benchmark asks for. Nothing of it is read from disk again while it runs.
 
@@ -80,6 +90,7 @@ class Resolved:
     datasets: Mapping[str, Dataset]
     rows: tuple[ResolvedRow, ...]
     stores: tuple[StoreToMake, ...]
+    encoders: tuple[EncoderToTune, ...]
     missing: tuple[str, ...]
     notices: tuple[str, ...]
 
@@ -107,6 +118,16 @@ def resolve(benchmark: Benchmark, overrides: Settings, command: str, where: str,
     return _Resolver(benchmark, overrides, command, where, fetch).resolved()
 
 
+@dataclass(frozen=True)
+class _Beginning:
+    """What a model begins from: the hash of its request, and the store or the encoder; nothing: random vectors."""
+
+    identity: str | None = None
+    store: Path | None = None
+    encoder: str | None = None
+    width: int | None = None
+
+
 class _Resolver:
     def __init__(self, benchmark: Benchmark, overrides: Settings, command: str, where: str, fetch: bool) -> None:
         self.benchmark, self.overrides, self.command, self.where, self.fetch = (
@@ -123,7 +144,8 @@ class _Resolver:
         self.missing: list[str] = []
         self.notices: list[str] = []
         self.stores: dict[Path, StoreToMake] = {}
-        self.identities: dict[tuple[str, str], tuple[str | None, Path | None]] = {}
+        self.encoders: dict[Path, EncoderToTune] = {}
+        self.beginnings: dict[tuple[str, str, bool], _Beginning] = {}
 
     def resolved(self) -> Resolved:
         self._check_keys()
@@ -147,6 +169,7 @@ class _Resolver:
             datasets,
             tuple(rows.values()),
             tuple(self.stores.values()),
+            tuple(self.encoders.values()),
             tuple(dict.fromkeys(self.missing)),
             tuple(self.notices),
         )
@@ -221,14 +244,14 @@ class _Resolver:
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         seen = dataset.with_keys(effective)
-        begin, store = self._begin(model, dataset, variant)
+        beginning = self._beginning(model, dataset, variant)
         if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
             for config in configs:
-                checks.check_width(variant.source.width(dataset) if store else None, config, effective, where)
+                checks.check_width(beginning.width, config, {**effective, **config}, where)
         seeds = self.benchmark.part(model, "seeds")
         mode = self._mode(model, variant, configs[0])
         trials = tuple(
-            tuple(self._spec(model, seen, protocol, variant, mode, seed, point, config, begin, store) for seed in seeds)
+            tuple(self._spec(model, seen, protocol, variant, mode, seed, point, config, beginning) for seed in seeds)
             for point, config in zip(points, configs, strict=True)
         )
         baseline = baseline_of(variant, self.variants)
@@ -278,8 +301,8 @@ class _Resolver:
         settings = {**config, "data_path": str(dataset.data_path), "seed": self.benchmark.seeds[0]}
         try:
             return dict(recbole_config(model, dataset.name, settings).final_config_dict)
-        except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
-            raise ConfigurationError(f"{where}: RecBole refuses the configuration: {error}") from error
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}: {error}") from error
 
     def _attaches(self, model: str, variant: Variant) -> bool:
         return not variant.is_random and not reads_text(model)
@@ -299,59 +322,71 @@ class _Resolver:
             return True
         return self._attaches(model, variant)
 
-    def _begin(self, model: str, dataset: Dataset, variant: Variant) -> tuple[str | None, Path | None]:
-        """What the model begins from: its request hash, and the store that holds it."""
-        source = variant.source
+    def _beginning(self, model: str, dataset: Dataset, variant: Variant) -> _Beginning:
+        """What the model begins from: vectors of a store, or an encoder that it reads text with."""
+        source, text = variant.source, reads_text(model)
         if source is None:
-            return None, None
-        if (dataset.name, variant.name) not in self.identities:
-            self.identities[dataset.name, variant.name] = self._identity(dataset, variant.name, source)
-        identity, store = self.identities[dataset.name, variant.name]
-        if store is not None and not reads_text(model):
-            self.stores.setdefault(store, StoreToMake(dataset, source, store))
-        return identity, store
+            return _Beginning()
+        key = (dataset.name, variant.name, text)
+        if key not in self.beginnings:
+            try:
+                self.missing += source.missing(dataset)
+                made = self._encoder(dataset, source) if text else self._store(dataset, source)
+            except RecboleExtError as error:
+                if self.fetch:
+                    raise
+                self.missing.append(f"initialisations.{variant.name}: {error}")
+                made = _Beginning()
+            self.beginnings[key] = made
+        return self.beginnings[key]
 
-    def _identity(self, dataset: Dataset, name: str, source: VectorSource) -> tuple[str | None, Path | None]:
-        if isinstance(source, FinetuneSource):
+    def _store(self, dataset: Dataset, source: VectorSource) -> _Beginning:
+        if isinstance(source, Finetune):
             run = self._exporting_run(dataset, source)
-            return run.identity, run.exports
-        try:
-            self.missing += source.missing(dataset)
-            return source.identity(dataset), source.store(dataset, self.benchmark.artifacts)
-        except RecboleExtError as error:
-            if self.fetch:
-                raise
-            self.missing.append(f"initialisations.{name}: {error}")
-            return None, None
+            return _Beginning(run.identity, store=run.exports, width=source.width(dataset))
+        path = source.store_path(dataset, self.benchmark.artifacts)
+        self.stores.setdefault(path, StoreToMake(dataset, source, path))
+        return _Beginning(source.identity(dataset), store=path, width=source.width(dataset))
 
-    def _exporting_run(self, dataset: Dataset, source: FinetuneSource) -> RunSpec:
+    def _encoder(self, dataset: Dataset, source: VectorSource) -> _Beginning:
+        assert isinstance(source, Encoder)
+        if source.tune is None:
+            return _Beginning(source.identity(dataset), encoder=source.encoder)
+        path = source.tune.folder(source.encoder, source.tune.sources_for(dataset), self.benchmark.artifacts)
+        self.encoders.setdefault(path, EncoderToTune(dataset, source, path))
+        return _Beginning(source.identity(dataset), encoder=str(path))
+
+    def _exporting_run(self, dataset: Dataset, source: Finetune) -> RunSpec:
         """The run of RECFORMER whose first stage's item matrix ``source`` is."""
         model = EXPORTING_MODEL
-        if model not in self.benchmark.models or source.finetune not in self.variants_of(model):
+        begun = next((name for name, variant in self.variants.items() if variant.source == source.finetune), None)
+        if model not in self.benchmark.models or begun not in self.variants_of(model):
             raise ConfigurationError(
-                f"{self.where}: finetune: {source.finetune!r} needs {model} among the models, run with an initialisation of "
-                "that name that has an encoder."
+                f"{self.where}: finetune: needs {model} among the models, run with the initialisation that it is begun "
+                "from, which has an encoder."
             )
-        variant, protocol = self.variants[source.finetune], self.benchmark.part(model, "protocols")[0]
-        row = self._row(model, dataset, protocol, variant)
+        row = self._row(model, dataset, self.benchmark.part(model, "protocols")[0], self.variants[begun])
         if len(row.trials) > 1:
-            raise ConfigurationError(f"{self.where}: finetune: give {model} a search of its own without a space, by `grids`.")
+            raise ConfigurationError(
+                f"{self.where}: finetune: give {model} a search without a space, by grids.{model}.search: {{}}."
+            )
         return row.trials[0][0]
 
-    def _with_export(self, spec: RunSpec) -> RunSpec:
+    def _exported(self, spec: RunSpec, dataset: Dataset) -> RunSpec:
         """The same run, which keeps its item matrix where an initialisation is made of it."""
-        wanted = spec.model == EXPORTING_MODEL and spec.seed == self.benchmark.seeds[0] and any(
-            isinstance(variant.source, FinetuneSource) and variant.source.finetune == spec.variant
-            for variant in self.variants.values()
-        )
-        if not wanted:
+        if spec.model != EXPORTING_MODEL or spec.seed != self.benchmark.seeds[0]:
             return spec
-        place = f"finetune-{spec.identity[:16]}"
-        exported = {
-            "export_item_embedding": str(spec.artifacts / "stores" / spec.dataset / place),
-            "export_encoder": str(spec.artifacts / "encoders" / place),
-        }
-        return replace(spec, config={**spec.config, **exported})
+        begun = self.variants[spec.variant].source
+        for variant in self.variants.values():
+            source = variant.source
+            if isinstance(source, Finetune) and source.finetune == begun:
+                store = source.model_copy(update={"run": {"identity": spec.identity}}).store_path(
+                    dataset, spec.artifacts
+                )
+                encoder = spec.artifacts / "encoders" / store.name
+                exports = {"export_item_embedding": str(store), "export_encoder": str(encoder)}
+                return replace(spec, config={**spec.config, **exports})
+        return spec
 
     def _spec(
         self,
@@ -363,20 +398,15 @@ class _Resolver:
         seed: int,
         point: Settings,
         config: Settings,
-        begin: str | None,
-        store: Path | None,
+        beginning: _Beginning,
     ) -> RunSpec:
         benchmark = self.benchmark
         config = {**config, "seed": seed, "data_path": str(dataset.data_path)}
-        if self._attaches(model, variant) and store is not None:
-            config["item_embedding"] = str(store)
+        if beginning.store is not None:
+            config["item_embedding"] = str(beginning.store)
             config.setdefault("item_embedding_mode", MODES[0])
-        try:
-            fingerprint = dataset.fingerprint()
-        except RecboleExtError:
-            if self.fetch:
-                raise
-            fingerprint = ""
+        if beginning.encoder is not None:
+            config["encoder"] = beginning.encoder
         spec = RunSpec(
             benchmark=benchmark.name,
             dataset=dataset.name,
@@ -387,14 +417,14 @@ class _Resolver:
             seed=seed,
             trial=point,
             config=config,
-            dataset_fingerprint=fingerprint,
-            vectors=begin,
+            dataset_fingerprint=dataset.fingerprint(),
+            vectors=beginning.identity,
             expected=dataset.expected,
             folder=benchmark.folder,
             artifacts=benchmark.artifacts,
             command=self.command,
         )
-        return self._with_export(spec)
+        return self._exported(spec, dataset)
 
     def _mode(self, model: str, variant: Variant, config: Settings) -> str:
         if reads_text(model):

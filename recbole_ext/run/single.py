@@ -136,10 +136,7 @@ def build_config(spec: RunSpec) -> Any:
         # Who gave this process its GPUs, such as Ray, has chosen; RecBole would take the first.
         settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
     settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
-    try:
-        return recbole_config(spec.model, spec.dataset, settings)
-    except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
-        raise ConfigurationError(f"RecBole refuses the configuration of {spec.name}: {error}") from error
+    return recbole_config(spec.model, spec.dataset, settings)
 
 
 def refuse_changed_files(spec: RunSpec, config: Any) -> None:
