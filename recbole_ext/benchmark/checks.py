@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from recbole_ext.attach.transforms import width_after
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.metrics import has_cutoff, register_metrics
 
 Settings = dict[str, Any]
 
@@ -21,11 +21,10 @@ def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, 
         ConfigurationError: an unknown metric, cutoffs that are no positive numbers, a ``valid_metric`` that is not among
             ``metrics`` × ``topk``, a split without a test set, or a search without a validation set.
     """
-    metrics = metric_names(config)
-    known = _recbole_metrics()
-    for name in metrics:
-        if name.lower() not in known:
-            raise ConfigurationError(f"{where}: metrics: RecBole has no metric {name!r}, but {', '.join(sorted(known))}.")
+    try:
+        metrics = register_metrics(config.get("metrics") or [])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
     cutoffs = _cutoffs(config)
     if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in cutoffs):
         raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")
@@ -50,7 +49,7 @@ def nearest_valid_metric(config: Settings) -> str:
     """What validation goes by where nobody says it: NDCG at 10 or the nearest cutoff, else the first metric."""
     metrics, cutoffs = metric_names(config), _cutoffs(config)
     name = next((metric for metric in metrics if metric.lower() == "ndcg"), metrics[0] if metrics else "NDCG")
-    if not _recbole_metrics().get(name.lower(), True) or not cutoffs:
+    if not has_cutoff(name) or not cutoffs:
         return name
     positive = [k for k in cutoffs if isinstance(k, int) and k > 0] or [10]
     return f"{name}@{min(positive, key=lambda k: (abs(math.log(k / 10)), k))}"
@@ -109,8 +108,9 @@ def refuse_equal_trials(points: Sequence[Settings], configs: Sequence[Settings],
 
 
 def metric_names(config: Settings) -> list[str]:
+    """As results name them, but for case; a user's own without its path."""
     metrics = config.get("metrics") or []
-    return [metrics] if isinstance(metrics, str) else [str(metric) for metric in metrics]
+    return [str(metric).rpartition(".")[2] for metric in ([metrics] if isinstance(metrics, str) else metrics)]
 
 
 def _cutoffs(config: Settings) -> list[Any]:
@@ -120,24 +120,11 @@ def _cutoffs(config: Settings) -> list[Any]:
 
 def _reported(metrics: Sequence[str], cutoffs: Sequence[Any]) -> list[str]:
     """Metrics as RecBole's results name them, in order."""
-    has_cutoff = _recbole_metrics()
     return [
         name
         for metric in metrics
-        for name in ([f"{metric.lower()}@{k}" for k in cutoffs] if has_cutoff[metric.lower()] else [metric.lower()])
+        for name in ([f"{metric.lower()}@{k}" for k in cutoffs] if has_cutoff(metric) else [metric.lower()])
     ]
-
-
-@cache
-def _recbole_metrics() -> dict[str, bool]:
-    """RecBole's metrics in lower case, and whether each is taken at a cutoff."""
-    from recbole_ext.compat import make_recbole_work
-
-    make_recbole_work()
-    from recbole.evaluator.register import metrics_dict
-
-    without = ("auc", "gauc", "logloss", "mae", "rmse")
-    return {name: name not in without for name in metrics_dict}
 
 
 def _why_nothing_validates(config: Settings) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.metrics import register_metrics
 from recbole_ext.yaml_files import read_yaml
 
 VECTOR_FEATURE = "item_embedding"
@@ -208,6 +209,8 @@ def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
 
     not_found_by_recbole = {} if _recboles_yaml(model).is_file() else _recboles_defaults(model) or {}
     layers = {**not_found_by_recbole, **(own_model_defaults(model) or {}), **settings}
+    if layers.get("metrics"):
+        layers["metrics"] = register_metrics(layers["metrics"])
     try:
         with without_command_line():
             return Config(model=found, dataset=dataset, config_dict=layers)
