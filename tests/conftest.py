@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny, and pytest's workers share the cores
 import torch  # noqa: E402
@@ -44,7 +46,7 @@ def build(atomic_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     make_recbole_work()
     from recbole.utils import init_seed
 
-    from recbole_ext.data.protocol import PROTOCOL
+    from recbole_ext.benchmark.protocol import PROTOCOL
     from recbole_ext.models import model_class, recbole_config
     from recbole_ext.training import load
 
@@ -160,3 +162,52 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     yield mount
     if folder.is_mount():
         subprocess.run(["umount", str(folder)], check=True)
+
+
+TINY: dict[str, Any] = {
+    "name": "trial",
+    "datasets": ["tiny"],
+    "models": {"SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 1}},
+    "initialisations": {"random": {}},
+    "seeds": [1],
+    "config": {"epochs": 2, "train_batch_size": 256, "topk": [1, 5, 10], "show_progress": False, "use_gpu": False},
+}
+
+
+@pytest.fixture(scope="session")
+def described(tmp_path_factory: pytest.TempPathFactory, atomic_folder: Path) -> Callable[..., Path]:
+    """``described(folder, **keys)`` writes a benchmark file that keeps all it makes below ``folder``."""
+
+    def described(folder: Path, **keys: Any) -> Path:
+        own = {
+            "data_path": str(atomic_folder),
+            "dataset_configs": str(folder / "configs"),
+            "results": str(folder / "results"),
+            "artifacts": str(folder / "artifacts"),
+        }
+        path = folder / "benchmark.yaml"
+        path.write_text(yaml.safe_dump({**TINY, **own, **keys}, sort_keys=False), encoding="utf-8")
+        return path
+
+    return described
+
+
+@pytest.fixture(scope="session")
+def store_of() -> Callable[..., Path]:
+    """``store_of(items, path)`` saves a store of random vectors, 16 wide."""
+    import torch
+
+    from recbole_ext.store import ItemEmbeddingStore
+
+    def store_of(items: list[str], path: Path, seed: int = 0) -> Path:
+        vectors = torch.randn(len(items), 16, generator=torch.Generator().manual_seed(seed))
+        ItemEmbeddingStore(vectors, items, {}).save(path)
+        return path
+
+    return store_of
+
+
+@pytest.fixture
+def own_data(atomic_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the dataset that a test may change."""
+    return Path(shutil.copytree(atomic_folder, tmp_path / "data"))

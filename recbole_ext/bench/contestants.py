@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from recbole_ext.compat import make_recbole_work
-from recbole_ext.data.protocol import PROTOCOL
+from recbole_ext.benchmark.protocol import PROTOCOL
 from recbole_ext.models import model_class, recbole_config, trainer_class
 
 SIDES = ("stock", "recbole-ext")

@@ -51,7 +51,7 @@ def preparation(folder: str) -> dict[str, float]:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.data.protocol import PROTOCOL
+    from recbole_ext.benchmark.protocol import PROTOCOL
     from recbole_ext.models import recbole_config
     from recbole_ext.run.machine import peak_memory_mb
     from recbole_ext.training import load

@@ -13,7 +13,7 @@ def try_recbole(folder: Path) -> float:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.data.protocol import PROTOCOL
+    from recbole_ext.benchmark.protocol import PROTOCOL
     from recbole_ext.models import recbole_config
     from recbole_ext.training import prepare
 
