@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import csv
 import functools
+import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_ext.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
 
 
 @functools.cache
@@ -21,9 +32,23 @@ def make_recbole_work() -> None:
     """Apply every workaround, once per process. Call it before training or evaluating with RecBole."""
     silence_deprecations()
     save_checkpoints_that_load_safely()
-    read_atomic_files_without_quoting()
+    read_atomic_files_as_they_are()
+    order_by_exact_time()
+    load_nothing_that_was_saved()
     restore_numpy_aliases()
     number_samples_without_a_list()
+
+
+def recbole_folder() -> Path:
+    """RecBole's installed package, found without importing it.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    spec = find_spec("recbole")
+    if spec is None or spec.origin is None:
+        raise ConfigurationError("RecBole is not installed: pip install recbole==1.2.1")
+    return Path(spec.origin).parent
 
 
 def save_checkpoints_that_load_safely() -> None:
@@ -52,8 +77,6 @@ def save_checkpoints_that_load_safely() -> None:
             "other_parameter": _learned(self.model.other_parameter()),
             "optimizer": self.optimizer.state_dict(),
         }
-        from pathlib import Path
-
         with replacing_file(Path(target)) as temporary:
             torch.save(state, temporary)
         if verbose:
@@ -74,31 +97,144 @@ def _learned(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if isinstance(value, kept)}
 
 
-def read_atomic_files_without_quoting() -> None:
-    """Let RecBole read atomic files as its own format says: tab separated, a quote is a letter like any other.
+def read_atomic_files_as_they_are() -> None:
+    """Let RecBole read atomic files as their format says: a quote is a letter like any other, and ``NA`` is an id.
 
     RecBole issue 2017: the default CSV quoting makes a title that begins with ``"`` a ``ParserError`` and lets
-    an unbalanced quote swallow lines. The C parser with round-trip floats reads the same numbers as the Python
-    one that RecBole asks for, in a fraction of its time and memory; and every distinct token is kept once, not once
-    per row (at 10 million interactions, a gigabyte).
+    an unbalanced quote swallow lines. RecBole issue 1084: pandas takes ids such as ``NA``, ``None`` and ``null`` for
+    missing, and RecBole drops their rows; here a token is missing where the field is empty. A byte order mark is
+    skipped, and files are UTF-8 whatever the locale says, unless the key ``encoding`` names another.
     """
     import types
 
     import pandas
     import recbole.data.dataset.dataset as module
 
-    def read_csv(*args: Any, **kwargs: Any) -> Any:
-        kwargs |= {"quoting": csv.QUOTE_NONE, "engine": "c", "float_precision": "round_trip"}
-        types_of = kwargs.pop("dtype", {})
-        tokens = [column for column, kind in types_of.items() if kind is str]
-        table = pandas.read_csv(*args, dtype={**types_of, **dict.fromkeys(tokens, "category")}, **kwargs)
-        for column in tokens:
-            table[column] = table[column].astype(object)
-        return table
-
     quoteless = types.SimpleNamespace(**vars(pandas))
-    quoteless.read_csv = read_csv
+    quoteless.read_csv = read_atomic_table
     module.pd = quoteless
+    module.open = _open_without_mark
+
+
+def read_atomic_table(
+    path: Path | str, delimiter: str, usecols: Any, dtype: dict[str, Any], encoding: str | None, **_: Any
+) -> Any:
+    """The columns ``usecols`` of an atomic file, as :func:`read_atomic_files_as_they_are` says.
+
+    The C parser with round-trip floats reads the same numbers as the Python one that RecBole asks for, in a fraction
+    of its time and memory; and every distinct token is kept once, not once per row (at 10 million interactions, a
+    gigabyte).
+    """
+    import pandas
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    tokens = [column for column, kind in dtype.items() if kind is str]
+    options: dict[str, Any] = {"delimiter": delimiter, "engine": "c", "float_precision": "round_trip"}
+    if len(delimiter) > 1:
+        options = {"delimiter": re.escape(delimiter), "engine": "python"}
+    table = pandas.read_csv(
+        path,
+        usecols=usecols,
+        dtype={**dtype, **dict.fromkeys(tokens, "category")},
+        encoding=_without_mark(encoding),
+        quoting=csv.QUOTE_NONE,
+        keep_default_na=False,
+        na_values={column: [""] if kind is str else list(STR_NA_VALUES) for column, kind in dtype.items()},
+        **options,
+    )
+    for column in tokens:
+        table[column] = table[column].astype(object)
+    return table
+
+
+def _open_without_mark(path: str, mode: str = "r", encoding: str | None = None) -> Any:
+    return Path(path).open(mode, encoding=None if "b" in mode else _without_mark(encoding))
+
+
+def _without_mark(encoding: str | None) -> str:
+    return "utf-8-sig" if (encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8") else str(encoding)
+
+
+def order_by_exact_time() -> None:
+    """Let time order be that of the exact times, of equal ones the file's, unless ``exact_time_order`` is off.
+
+    RecBole issues 1653 and 2204: it sorts times in single precision, in which Unix seconds up to 128 s apart are
+    equal, and leaves such rows in the order of the file. Its sorts are stable, so rows that come to them in the
+    order of exact time stay in it; where single precision tells times apart, nothing changes.
+    """
+    from recbole.data.dataset import Dataset
+
+    fill, reformat, remove = Dataset._fill_nan, Dataset._change_feat_format, Dataset._remove_duplication
+
+    def is_on(dataset: Any) -> bool:
+        by_time = (dataset.config["eval_args"] or {}).get("order") == "TO"
+        has_time = dataset.time_field is not None and dataset.time_field in dataset.inter_feat
+        return by_time and has_time and dataset.config["benchmark_filename"] is None
+
+    def fill_nan(self: Any) -> None:
+        fill(self)
+        if not is_on(self):
+            return
+        # Only here times are complete and still exact: normalising or discretising them comes next.
+        times = self.inter_feat[self.time_field].to_numpy()
+        users = users_that_single_precision_reorders(self.inter_feat[self.uid_field].to_numpy(), times)
+        exact = self.config["exact_time_order"] is not False
+        if users:
+            log.info(
+                "%s: in single precision, as RecBole keeps times, the rows of %d users can't be told apart; they are "
+                "in the order of %s",
+                *(self.dataset_name, users, "the exact time" if exact else "the file (exact_time_order is off)"),
+            )
+        if exact and (times[1:] < times[:-1]).any():
+            self.exact_order = times.argsort(kind="stable")
+
+    def change_feat_format(self: Any) -> None:
+        order, self.exact_order = getattr(self, "exact_order", None), None
+        if order is not None:
+            self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
+        reformat(self)
+
+    def remove_duplication(self: Any) -> None:
+        keep = self.config["rm_dup_inter"]
+        if keep is None or self.config["exact_time_order"] is False or self.time_field not in self.inter_feat:
+            remove(self)
+            return
+        self._check_field("uid_field", "iid_field")
+        # RecBole's own sort is not stable: which of two rows of one time goes would depend on the processor.
+        self.inter_feat.sort_values(by=self.time_field, kind="stable", inplace=True)
+        self.inter_feat.drop_duplicates(subset=[self.uid_field, self.iid_field], keep=keep, inplace=True)
+
+    Dataset._fill_nan, Dataset._change_feat_format = fill_nan, change_feat_format
+    Dataset._remove_duplication = remove_duplication
+
+
+def users_that_single_precision_reorders(users: np.ndarray, times: np.ndarray) -> int:
+    """How many users' rows are out of the order of time once sorted, stably, by time in single precision.
+
+    ``users`` are numbers and ``times`` double precision, ``[rows]`` each, in the order of the file.
+    """
+    import numpy as np
+
+    single = times.astype(np.float32)
+    if (single == times).all():
+        return 0
+    order = np.lexsort((single, users))
+    users, times = users[order], times[order]
+    return len(np.unique(users[1:][(users[1:] == users[:-1]) & (times[1:] < times[:-1])]))
+
+
+def load_nothing_that_was_saved() -> None:
+    """Let RecBole always read the dataset's files.
+
+    RecBole issues 1602 and 1697: a dataset or loaders that lie pickled in ``checkpoint_dir`` are taken for those of
+    the same keys, whatever has become of the files since. Besides, nothing is ever unpickled here.
+    """
+    import types
+
+    import recbole.data.utils as module
+
+    nothing = types.SimpleNamespace(join=os.path.join, exists=lambda path: False)
+    module.os = types.SimpleNamespace(path=nothing)
 
 
 def number_samples_without_a_list() -> None:
@@ -136,8 +272,6 @@ def job_without_pyarrow() -> Any:
     Ray 2.6.3 serializes without pyarrow where there is none, but dies of an ``ImportError`` of one that needs
     numpy 2, as pyarrow 26 does. Driver and workers get a stand-in that says there is none.
     """
-    from pathlib import Path
-
     try:
         import pyarrow  # noqa: F401
     except ModuleNotFoundError:

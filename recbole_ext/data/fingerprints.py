@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_ext.data.files import interaction_file
+from recbole_ext.data.files import file_sha256, interaction_file
 from recbole_ext.errors import EncoderError
 
 
@@ -53,9 +53,6 @@ def _identity(encoder: str) -> str:
     return resolve_encoder(encoder).identity
 
 
-_HASHES: dict[tuple[str, int, int], str] = {}
-
-
 def popularity_fingerprint(item_interactions: NDArray[np.int32], test_interactions: NDArray[np.int32]) -> str:
     """SHA-256 over both arrays of :func:`recbole_ext.run.popularity.keep_popularity`."""
     digest = hashlib.sha256(str(len(item_interactions)).encode())
@@ -65,14 +62,4 @@ def popularity_fingerprint(item_interactions: NDArray[np.int32], test_interactio
 
 
 def _sha256(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-    if key not in _HASHES:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        _HASHES[key] = digest.hexdigest()
-    return _HASHES[key]
+    return file_sha256(path) if path.is_file() else None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from recbole_ext.compat import recbole_folder
+from recbole_ext.data.config import EXACT_TIME_ORDER, OWN_KEYS, Settings, read_yaml, yaml_loader
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.models import model_names, no_such_model, own_model_defaults, recbole_folder
+from recbole_ext.models import model_names, no_such_model, own_model_defaults
 
 HOOK_KEYS = (
     "item_embedding",
@@ -36,9 +37,9 @@ TRAINING_KEYS = (
     "item_embedding_frozen_epochs",
     "frozen_blocks",
 )
-DATASET_KEYS = ("item_text", "source", "expected", "recbole_name")
+DATASET_KEYS = OWN_KEYS
 
-Settings = dict[str, Any]
+__all__ = ["Settings", "check_key", "known_keys", "model_defaults", "read_yaml", "yaml_loader"]
 
 
 def check_key(where: str, key: str, value: Any, known: set[str]) -> None:
@@ -60,7 +61,7 @@ def known_keys(models: tuple[str, ...]) -> set[str]:
         ConfigurationError: there is no model of that name.
     """
     folder = recbole_folder() / "properties"
-    keys = set(HOOK_KEYS) | set(TRAINING_KEYS) | set(DATASET_KEYS)
+    keys = set(HOOK_KEYS) | set(TRAINING_KEYS) | set(DATASET_KEYS) | {EXACT_TIME_ORDER}
     for path in [folder / "overall.yaml", folder / "dataset" / "sample.yaml"]:
         keys |= set(_read_properties(path))
     for model in models:
@@ -84,33 +85,3 @@ def model_defaults(model: str) -> Settings:
 @cache
 def _read_properties(path: Path) -> Settings:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml_loader()) or {}
-
-
-def read_yaml(path: Path, what: str) -> Settings:
-    """A YAML file that holds a mapping; ``what`` says in an error what it should be.
-
-    Raises:
-        ConfigurationError: not UTF-8, not YAML, or not a mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml_loader())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path}: {what} is a mapping of keys to values.")
-    return content
-
-
-@cache
-def yaml_loader() -> type[yaml.SafeLoader]:
-    """YAML that reads ``1e-3`` as a number, as RecBole's own loader does."""
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$|^[-+]?\d*\.\d+$|^[-+]?\d+\.\d*$"),
-        list("-+0123456789."),
-    )
-    return Loader

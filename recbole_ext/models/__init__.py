@@ -11,12 +11,12 @@ import difflib
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
 
 VECTOR_FEATURE = "item_embedding"
@@ -114,14 +114,6 @@ def model_names() -> tuple[str, ...]:
     """Every model that can be named, sorted."""
     recboles = (recbole_folder() / "properties" / "model").glob("*.yaml")
     return tuple(sorted({*OWN_MODELS, *(path.stem for path in recboles)}))
-
-
-def recbole_folder() -> Path:
-    """RecBole's installed package, found without importing it."""
-    spec = find_spec("recbole")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("RecBole is not installed: pip install recbole==1.2.1")
-    return Path(spec.origin).parent
 
 
 def no_such_model(name: str) -> ConfigurationError:

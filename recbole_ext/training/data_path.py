@@ -11,6 +11,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 from recbole.utils import ModelType
 
+from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training.evaluation import bounded_batch_size
 from recbole_ext.training.exactness import (
@@ -26,7 +27,6 @@ from recbole_ext.training.objective import TRAINING_LOSSES, LossOfRows, dot_prod
 from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
 from recbole_ext.training.rows import UserRowLoader
 from recbole_ext.training.sampled_ranking import SampledRankingLoader, has_one_positive_each
-from recbole_ext.training.sequences import SequenceViewDataset
 from recbole_ext.training.transformer import fuse_kernels
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.objective import gathering, row_loss, scored_items
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, UserRowLoader
-from recbole_ext.training.sequences import SequenceViewDataset
 
 log = logging.getLogger(__name__)
 

@@ -25,10 +25,10 @@ import torch
 from recbole.data.interaction import Interaction
 from torch.nn.functional import logsigmoid
 
+from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.losses import softmax_loss
 from recbole_ext.training.objective import outputs_at_targets
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, batches_by_length
-from recbole_ext.training.sequences import SequenceViewDataset
 
 
 class MaskedRowLoader:

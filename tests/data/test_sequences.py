@@ -11,8 +11,8 @@ import pytest
 import torch
 from recbole.data.dataset import SequentialDataset
 
+from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.data_path import load
-from recbole_ext.training.sequences import SequenceViewDataset
 
 Build = Callable[..., SimpleNamespace]
 
