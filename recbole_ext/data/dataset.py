@@ -38,11 +38,13 @@ class Dataset:
             ``field_separator``, ``load_col``, ``benchmark_filename``, …), and this package's (``item_text``,
             ``expected``, ``source``, ``recbole_name``, ``exact_time_order``). All keys of a run may be there; its
             ``model`` or ``MODEL_TYPE`` says whether a knowledge graph is read.
+        configs: the folder of dataset YAMLs, for :meth:`sibling`.
     """
 
     name: str
     data_path: Path
     keys: Settings = field(default_factory=dict)
+    configs: Path = DATASET_CONFIGS
 
     @classmethod
     def named(
@@ -58,7 +60,17 @@ class Dataset:
             ConfigurationError: the YAML is not a mapping, or says something unknown.
         """
         path = find_config(name, configs)
-        return cls(name, Path(data_path), {**(read_config(path) if path else {}), **(keys or {})})
+        return cls(name, Path(data_path), {**(read_config(path) if path else {}), **(keys or {})}, Path(configs))
+
+    @classmethod
+    def of_config(cls, config: Any) -> Dataset:
+        """The dataset of a RecBole ``Config``, under all keys of that run."""
+        # RecBole has put the dataset's own folder into the key.
+        return cls(str(config["dataset"]), Path(config["data_path"]).parent, dict(config.final_config_dict))
+
+    def sibling(self, name: str) -> Dataset:
+        """Another dataset in the same places: ``data_path`` and folder of YAMLs."""
+        return Dataset.named(name, self.data_path, self.configs)
 
     def with_keys(self, keys: Mapping[str, Any]) -> Dataset:
         """This dataset under more keys, such as those of one run."""
@@ -178,13 +190,17 @@ class Dataset:
         """The text of each item of the ``.item`` file, ``""`` for none, by item token."""
         return render_texts(self.item_fields(), self.template(template))
 
+    def attributes(self, attributes: Sequence[str] | None = None) -> list[str]:
+        """The fields that RECFORMER reads: ``attributes`` if given, else those that the text's template names."""
+        return list(attributes or fields_of(self.template()))
+
     def item_key_values(self, attributes: Sequence[str] | None = None) -> dict[str, list[tuple[str, str]]]:
         """Pairs of key and value of each item, as RECFORMER reads it, by item token.
 
         ``attributes`` are the fields to read; by default those that the text's template names.
         """
         fields = self.item_fields()
-        pairs = key_values(fields, attributes or fields_of(self.template()))
+        pairs = key_values(fields, self.attributes(attributes))
         return dict(zip(map(str, fields.index), pairs, strict=True))
 
     def training_histories(self) -> list[np.ndarray]:

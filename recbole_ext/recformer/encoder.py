@@ -22,7 +22,7 @@ from recbole_ext.recformer.window_attention import use_fast_attention
 if TYPE_CHECKING:
     import numpy as np
 
-    from recbole_ext.encode.source import EncoderSource
+    from recbole_ext.encode.source import ResolvedEncoder
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ class BehaviourEncoder(nn.Module):
 
 
 def load_behaviour_encoder(
-    source: EncoderSource, max_items: int | None = None, pooling: str | None = None
+    source: ResolvedEncoder, max_items: int | None = None, pooling: str | None = None
 ) -> tuple[BehaviourEncoder, Any, dict[str, Any]]:
     """The encoder of ``source``, its tokenizer, and how it reads items (empty for one that was not tuned here).
 
@@ -264,7 +264,7 @@ def _without_its_report() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
-def _published_pooling(source: EncoderSource) -> str:
+def _published_pooling(source: ResolvedEncoder) -> str:
     path = Path(source.location) / "1_Pooling" / "config.json"
     if not path.is_file():
         return "cls"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from recbole_ext.encode.source import EncoderSource
+from recbole_ext.encode.source import ResolvedEncoder
 from recbole_ext.tune.corpus import Corpus
 from recbole_ext.tune.settings import TuneSettings
 
@@ -32,7 +32,7 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+    def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
         """Load the encoder of ``source`` and tokenise the corpus once.
 
         Args:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_ext.encode.encoder import load_encoder
-from recbole_ext.encode.source import EncoderSource
+from recbole_ext.encode.source import ResolvedEncoder
 from recbole_ext.errors import ConfigurationError, EncoderError
 from recbole_ext.tune.corpus import Corpus
 from recbole_ext.tune.objectives.base import Objective
@@ -31,7 +31,7 @@ class Pairs(Objective):
         self.pad_id = model.tokenizer.pad_token_id
 
     @classmethod
-    def build(cls, source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+    def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
         if checkpoint is not None:
             raise ConfigurationError("checkpoint: a RECFORMER state dict fits the objectives over sequences only.")
         model = load_encoder(source, settings.pooling, device="cpu")

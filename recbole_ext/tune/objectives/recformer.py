@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_ext.encode.source import EncoderSource
+from recbole_ext.encode.source import ResolvedEncoder
 from recbole_ext.errors import EncoderError
 from recbole_ext.recformer.by_length import parts_by_length
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
@@ -41,7 +41,7 @@ class Recformer(Objective):
         self.lm_head = LanguageModelHead(encoder.base) if self.masks else None
 
     @classmethod
-    def build(cls, source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+    def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
         if settings.pooling == "last":
             raise EncoderError(f"pooling: {settings.objective} reads whole sequences; choose cls or mean.")
         encoder, tokenizer, _ = load_behaviour_encoder(source, settings.max_items, settings.pooling)
