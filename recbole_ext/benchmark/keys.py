@@ -45,7 +45,7 @@ PLACES = {
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
 CACHES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 """RecBole's caches hand over old data for new files, so a benchmark has none."""
-_UNTYPED = ("eval_args", "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "valid_metric")
+_UNTYPED = ("eval_args", "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "valid_metric", "gpu_id")
 """Keys that are checked elsewhere, or take what RecBole's comments don't say."""
 _COMMENTED = re.compile(r"^(\w+)\s*:(.*?)(?:#\s*\(([^)]*)\).*)?$")
 _WORDS = {"string": "str", "none": "None", "boolean": "bool"}
@@ -113,8 +113,9 @@ def _commented_types(path: Path) -> dict[str, tuple[str, ...]]:
         words = [re.split(r"\s+of\s+|,", word.strip())[0] for word in (comment or "").split(" or ")]
         words = [_WORDS.get(word.lower(), word) for word in words]
         known = tuple(word for word in words if word in _CHECKS)
-        # `~` is how RecBole writes "off", whatever the comment says.
-        types[key] = (*known, "None") if known and default.strip() in ("~", "None", "null") else known
+        # `~` is how RecBole writes "off", whatever the comment says, and no mapping is off too.
+        off = "dict" in known or default.strip() in ("~", "None", "null")
+        types[key] = (*known, "None") if known and off else known
     return types
 
 
@@ -133,7 +134,7 @@ _CHECKS = {
     "int": lambda v: (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, float) and v.is_integer()),
     "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
     "bool": lambda v: isinstance(v, bool),
-    "str": lambda v: isinstance(v, str | int | float) and not isinstance(v, bool),
+    "str": lambda v: isinstance(v, str),
     "list": lambda v: isinstance(v, list | tuple),
     "dict": lambda v: isinstance(v, dict),
     "None": lambda v: v is None,

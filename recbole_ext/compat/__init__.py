@@ -20,12 +20,21 @@ from recbole_ext.compat.datasets import (
     load_nothing_that_was_saved,
     number_samples_without_a_list,
     read_atomic_files_as_they_are,
+    read_atomic_table,
     remove_duplicates_in_one_order,
 )
 from recbole_ext.compat.libraries import restore_numpy_names, silence_deprecations, update_dok_matrices
-from recbole_ext.compat.times import order_by_exact_time
+from recbole_ext.compat.times import order_by_exact_time, users_that_single_precision_reorders
 
-__all__ = ["WORKAROUNDS", "make_recbole_work", "plain_config", "recbole_folder", "without_command_line"]
+__all__ = [
+    "WORKAROUNDS",
+    "make_recbole_work",
+    "plain_config",
+    "read_atomic_table",
+    "recbole_folder",
+    "users_that_single_precision_reorders",
+    "without_command_line",
+]
 
 WORKAROUNDS = (
     silence_deprecations,
