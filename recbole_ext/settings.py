@@ -33,7 +33,7 @@ class CheckedSettings(BaseModel):
             ConfigurationError: an unknown key or a value out of range; names ``where`` and the key.
         """
         try:
-            return cls.model_validate(dict(given))
+            return cls.model_validate(dict(given), context={"where": where})
         except ValidationError as error:
             raise ConfigurationError(f"{where}: {_in_words(error, cls)}") from error
 
@@ -43,6 +43,12 @@ class CheckedSettings(BaseModel):
         if isinstance(value, bool) and bool not in _kinds(cls.model_fields[str(info.field_name)].annotation):
             raise ValueError("yes and no mean nothing here")
         return value
+
+
+def where_of(info: ValidationInfo) -> str:
+    """In a validator: what the mapping is called that is being checked, with the key."""
+    where = (info.context or {}).get("where")
+    return f"{where}: {info.field_name}" if where else str(info.field_name)
 
 
 def mapping(value: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationInfo
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encode.settings import Compute, EncodingSettings
@@ -14,7 +14,7 @@ from recbole_ext.encode.source import config_here, resolve_encoder, width_here
 from recbole_ext.encode.stage import encode_texts
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, Transformer
-from recbole_ext.settings import mapping
+from recbole_ext.settings import mapping, where_of
 from recbole_ext.tune.objectives import objective_class
 from recbole_ext.tune.stage import make_once
 from recbole_ext.tune.tuning import Tuning
@@ -22,8 +22,8 @@ from recbole_ext.vectors.source import Settings, Vectors, VectorSource
 from recbole_ext.vectors.texts import ItemTexts, item_key_values, item_texts
 
 
-def _tuning(value: Any) -> Any:
-    return value if isinstance(value, Tuning) else Tuning.parse(mapping(value), "tune")
+def _tuning(value: Any, info: ValidationInfo) -> Any:
+    return value if isinstance(value, Tuning) else Tuning.parse(mapping(value), where_of(info))
 
 
 class Encoder(EncodingSettings, VectorSource):
@@ -71,8 +71,8 @@ class Encoder(EncodingSettings, VectorSource):
             way = self.made_by.format(dataset=dataset.name) if self.made_by else "needs the network, or a local path"
             lines.append(f"encoder {self.encoder}: {way}")
         for source in self.tune.sources_for(dataset) if self.tune else ():
-            if not source.is_here():
-                lines.append(f"source {source.name}: {source.item_file.parent}: convert it or set data_path")
+            if not source.item_file.is_file():
+                lines.append(f"{source.item_file}, a source domain: convert it, or point data_path to it")
         return lines
 
     def estimate(self, dataset: Dataset) -> Estimate | None:

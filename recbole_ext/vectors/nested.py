@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationInfo
 
-from recbole_ext.settings import mapping
+from recbole_ext.settings import mapping, where_of
 from recbole_ext.vectors.source import VectorSource
 
 
-def _source(value: Any) -> Any:
+def _source(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, VectorSource):
         return value
     if isinstance(value, str) and not value.lstrip().startswith("{"):
@@ -18,7 +18,7 @@ def _source(value: Any) -> Any:
     from recbole_ext.vectors import parse_source
 
     given = mapping(value)
-    source = parse_source(given, "of")
+    source = parse_source(given, where_of(info))
     if source is None:
         raise ValueError("random vectors are no source to make others of")
     return source

@@ -57,26 +57,22 @@ def item_key_values(dataset: Dataset, attributes: Sequence[str] | None = None) -
     return _read(dataset, "pairs", attributes)
 
 
+READING_KEYS = ("item_text", "ITEM_ID_FIELD", "field_separator", "seq_separator", "encoding")
+"""What of a dataset's keys decides its texts."""
 _KNOWN: dict[tuple[Any, ...], ItemTexts] = {}
 
 
 def _read(dataset: Dataset, kind: str, parts: Sequence[str] | None) -> ItemTexts:
     """Rendered once as long as the file and what it is read by stay the same: a request asks for them again."""
     if not dataset.item_file.is_file():
-        raise SourceDataError(
-            f"{dataset.item_file}: no such file, so dataset {dataset.name!r} has no item text. Make it with "
-            "`recbole-ext convert`, or point data_path to the folder that holds the dataset's folder."
-        )
-    read_by = {key: value for key, value in dataset.keys.items() if key == "item_text" or key in READING_KEYS}
-    key = (sha256_of_file(dataset.item_file), kind, tuple(parts or ()), repr(sorted(read_by.items())))
+        dataset.item_fields()  # says what is missing
+    read_by = [(key, repr(value)) for key, value in sorted(dataset.keys.items()) if key in READING_KEYS]
+    key = (sha256_of_file(dataset.item_file), kind, tuple(parts or ()), *read_by)
     if key not in _KNOWN:
         if len(_KNOWN) >= 8:
             _KNOWN.clear()
         _KNOWN[key] = _rendered(dataset, kind, parts)
     return _KNOWN[key]
-
-
-READING_KEYS = ("ITEM_ID_FIELD", "field_separator", "seq_separator")
 
 
 def _rendered(dataset: Dataset, kind: str, parts: Sequence[str] | None) -> ItemTexts:
