@@ -8,7 +8,10 @@ import os
 import re
 import types
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_atomic_files_as_they_are() -> None:
@@ -17,48 +20,52 @@ def read_atomic_files_as_they_are() -> None:
     RecBole issue 2017: the default CSV quoting makes a title that begins with ``"`` a ``ParserError`` and lets
     an unbalanced quote swallow lines. RecBole issue 1084: pandas takes ids such as ``NA``, ``None`` and ``null`` for
     missing, and RecBole drops their rows; here a token is missing where the field is empty. A byte order mark is
-    skipped, and files are UTF-8 whatever the locale says, unless the key ``encoding`` names another.
+    skipped, and files are UTF-8 whatever the locale says, unless the key ``encoding`` names another. Tokens are objects
+    on pandas 3 too, as RecBole takes them to be. An empty sequence is filled in here: under copy-on-write RecBole's
+    ``fillna(inplace=True)`` on a column (dataset.py:501) fills a copy.
     """
     import pandas
     import recbole.data.dataset.dataset as module
 
-    quoteless = types.SimpleNamespace(**vars(pandas))
-    quoteless.read_csv = read_atomic_table
-    module.pd = quoteless
+    def read_csv(path: str, delimiter: str, dtype: dict[str, Any], encoding: str | None, **_: Any) -> Any:
+        table = read_atomic_table(path, delimiter, dtype, encoding)
+        for column, kind in dtype.items():
+            if kind is str:
+                values = table[column].astype(object)
+                table[column] = values.fillna("") if column.endswith("_seq") else values
+        return table
+
+    ours = types.SimpleNamespace(**vars(pandas))
+    ours.read_csv = read_csv
+    module.pd = ours
     module.open = _open_without_mark
 
 
 def read_atomic_table(
-    path: Path | str, delimiter: str, usecols: Any, dtype: dict[str, Any], encoding: str | None, **_: Any
-) -> Any:
-    """The columns ``usecols`` of an atomic file, as :func:`read_atomic_files_as_they_are` says.
+    path: Path | str, delimiter: str, dtype: dict[str, Any], encoding: str | None = None
+) -> pd.DataFrame:
+    """Columns of an atomic file, as :func:`read_atomic_files_as_they_are` says; those of type ``str`` as categories.
 
     The C parser with round-trip floats reads the same numbers as the Python one that RecBole asks for, in a fraction
     of its time and memory; and every distinct token is kept once, not once per row (at 10 million interactions, a
-    gigabyte). Tokens are objects on pandas 3 too, as RecBole takes them to be. An empty sequence is filled in here:
-    under copy-on-write RecBole's ``fillna(inplace=True)`` on a column (dataset.py:501) fills a copy.
+    gigabyte).
+
+    Args:
+        dtype: the columns to read, ``name:type`` as the header has them, to ``str`` or ``np.float64``.
     """
     import pandas
     from pandas._libs.parsers import STR_NA_VALUES
 
-    tokens = [column for column, kind in dtype.items() if kind is str]
     options: dict[str, Any] = {"delimiter": delimiter, "engine": "c", "float_precision": "round_trip"}
     if len(delimiter) > 1:
         options = {"delimiter": re.escape(delimiter), "engine": "python"}
-    table = pandas.read_csv(
-        path,
-        usecols=usecols,
-        dtype={**dtype, **dict.fromkeys(tokens, "category")},
-        encoding=_without_mark(encoding),
-        quoting=csv.QUOTE_NONE,
-        keep_default_na=False,
-        na_values={column: [""] if kind is str else list(STR_NA_VALUES) for column, kind in dtype.items()},
-        **options,
-    )
-    for column in tokens:
-        values = table[column].astype(object)
-        table[column] = values.fillna("") if column.endswith("_seq") else values
-    return table
+    options |= {
+        "usecols": list(dtype),
+        "dtype": {column: "category" if kind is str else kind for column, kind in dtype.items()},
+        "na_values": {column: [""] if kind is str else list(STR_NA_VALUES) for column, kind in dtype.items()},
+    }
+    encoding = _without_mark(encoding)
+    return pandas.read_csv(path, encoding=encoding, quoting=csv.QUOTE_NONE, keep_default_na=False, **options)
 
 
 def _open_without_mark(path: str, mode: str = "r", encoding: str | None = None) -> Any:
