@@ -173,6 +173,7 @@ def _tune(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in TuneSettings.model_fields if hasattr(options, name)}
     settings = checked_settings(given)
     from recbole_ext.tune import tune
+    from recbole_ext.tune.unfinished import is_writer
 
     report = tune(
         options.datasets,
@@ -183,7 +184,8 @@ def _tune(options: argparse.Namespace) -> int:
         dataset_configs=options.dataset_configs,
         checkpoint=options.checkpoint,
     )
-    print("\n".join(report.lines()))
+    if is_writer():
+        print("\n".join(report.lines()))
     return 0
 
 

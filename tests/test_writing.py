@@ -107,9 +107,9 @@ def test_a_full_disk_is_one_error_whoever_writes_and_leaves_what_was_there(
 ) -> None:
     target = tmp_path / "target"
     target.write_text("old")
-    with pytest.raises(WriteError, match=f"^{target} can't be written: .*Nothing half-written was left"):
-        with no_room(50_000), replacing_file(target) as temporary:
-            write(temporary)
+    message = f"^{target} can't be written: .*Nothing half-written was left"
+    with pytest.raises(WriteError, match=message), no_room(50_000), replacing_file(target) as temporary:
+        write(temporary)
     assert content(target) == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -139,9 +139,9 @@ def test_the_error_names_the_target_and_no_temporary_name(tmp_path: Path) -> Non
 
 def test_a_folder_that_cannot_be_made_is_told_by_its_name(tmp_path: Path, replacing: Replacing) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(WriteError, match=r"target can't be written: (Not a directory|File exists)"):
-        with replacing(tmp_path / "file" / "deeper" / "target"):
-            pass
+    message = r"target can't be written: (Not a directory|File exists)"
+    with pytest.raises(WriteError, match=message), replacing(tmp_path / "file" / "deeper" / "target"):
+        raise AssertionError("there is nothing to write to")
 
 
 def test_a_file_elsewhere_that_cannot_be_read_is_no_failed_write(tmp_path: Path, replacing: Replacing) -> None:

@@ -18,10 +18,10 @@ from recbole_ext.compat.ray_workers import job_without_pyarrow
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.machine import cores
 from recbole_ext.run.recording import RunDied, record_run
-from recbole_ext.run.spec import RunSpec
+from recbole_ext.benchmark.spec import RunSpec
 
 if TYPE_CHECKING:
-    from recbole_ext.run.benchmark import Benchmark
+    from recbole_ext.benchmark.settings import Benchmark
 
 _CLAIMED = os.EX_TEMPFAIL
 

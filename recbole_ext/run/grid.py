@@ -17,7 +17,7 @@ from recbole_ext.records import Grid, Row, RowKey, RunRecord
 from recbole_ext.run.executors import Executor, executor_of
 from recbole_ext.run.progress import read_progress
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death
-from recbole_ext.tune.stage import tune_once
+from recbole_ext.tune.stage import make_once
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def make_stores(resolved: Resolved) -> None:
     artifacts = resolved.benchmark.artifacts
     for encoder in resolved.encoders:
         tuning, sources = encoder.source.tune, encoder.source.tune.sources_for(encoder.dataset)
-        tune_once(tuning, sources, encoder.source.encoder, artifacts)
+        make_once(tuning, sources, encoder.source.encoder, artifacts)
     for store in resolved.stores:
         store.source.make_once(store.dataset, artifacts)
 

@@ -76,29 +76,6 @@ def test_another_text_another_token_or_other_weights_encode_anew(
     assert not run(data_path, encoder, tmp_path / "store").up_to_date
 
 
-@pytest.fixture
-def disk_fills_up(no_room: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """``disk_fills_up(n)``: from now on the ``n``-th file of vectors finds a full disk; 0 for none."""
-    import safetensors.torch
-
-    save, left = safetensors.torch.save_file, 0
-
-    def save_or_fail(*arguments: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            with no_room(100):
-                save(*arguments)
-        save(*arguments)
-
-    def disk_fills_up(writes: int) -> None:
-        nonlocal left
-        left = writes
-
-    monkeypatch.setattr(safetensors.torch, "save_file", save_or_fail)
-    return disk_fills_up
-
-
 @pytest.mark.parametrize("damage", ["truncated vectors", "other shape", "broken meta"])
 def test_a_damaged_store_is_not_taken_for_finished(
     damage: str, data_path: Path, tiny_bert: Path, tmp_path: Path
