@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import model_defaults, needs_item_vectors, own_model_defaults, reads_text, recbole_config
 from recbole_ext.records import RowKey
+from recbole_ext.store.files import fingerprint_of
 from recbole_ext.vectors import VectorSource
 from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.vectors.finetune import Finetune
@@ -126,6 +128,11 @@ class _Beginning:
     store: Path | None = None
     encoder: str | None = None
     width: int | None = None
+
+    @cached_property
+    def content(self) -> str | None:
+        """SHA-256 of the store's files, where they are there already."""
+        return fingerprint_of(self.store) if self.store is not None and self.store.exists() else None
 
 
 class _Resolver:
@@ -419,6 +426,7 @@ class _Resolver:
             config=config,
             dataset_fingerprint=dataset.fingerprint(),
             vectors=beginning.identity,
+            store_content=beginning.content,
             expected=dataset.expected,
             folder=benchmark.folder,
             artifacts=benchmark.artifacts,

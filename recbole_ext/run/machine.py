@@ -45,6 +45,15 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
+def peak_device_memory_mb(device: Any) -> float | None:
+    """Peak memory that torch held on an accelerator so far, in MiB; ``None`` on a CPU."""
+    import torch
+
+    if not str(device).startswith("cuda"):
+        return None
+    return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+
+
 def device_in_words(device: Any) -> str:
     """The device a run used, such as ``cpu (AMD EPYC 9354, 2 threads)`` or the GPU's name."""
     import torch
