@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -24,6 +24,9 @@ class CheckedSettings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    yaml_only: ClassVar[Collection[str]] = ()
+    """Fields that are no options."""
 
     @classmethod
     def checked(cls, given: Mapping[str, Any], where: str) -> Self:
@@ -63,7 +66,12 @@ def mapping(value: Any) -> Any:
     return value
 
 
-def add_options(parser: argparse._ActionsContainer, settings: Mapping[str, type[CheckedSettings]]) -> None:
+def add_options(
+    parser: argparse._ActionsContainer,
+    settings: Mapping[str, type[CheckedSettings]],
+    only: Collection[str] | None = None,
+    leave_out: Collection[str] = (),
+) -> None:
     """Add an option for every field of these classes; ``settings`` maps what a class is called in the help to it.
 
     Options that are not on the command line are not in the parsed namespace.
@@ -71,42 +79,48 @@ def add_options(parser: argparse._ActionsContainer, settings: Mapping[str, type[
     owners: dict[str, list[str]] = {}
     for owner, part in settings.items():
         for name in part.model_fields:
-            owners.setdefault(name, []).append(owner)
+            if name not in {*leave_out, *part.yaml_only} and (only is None or name in only):
+                owners.setdefault(name, []).append(owner)
     for name, of in owners.items():
         field = settings[of[0]].model_fields[name]
-        flags = dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"])
         helps = {owner: _help(settings[owner].model_fields[name]) for owner in of}
         different = list(dict.fromkeys(helps.values()))
         said = different[0] if len(different) == 1 else " ".join(f"{owner}: {text}" for owner, text in helps.items())
         if len(of) < len(settings):
             said = f"[{', '.join(of)}] {said}"
         kinds = _kinds(field.annotation)
-        how: dict[str, Any] = {}
+        choices = sorted(kind for kind in kinds if isinstance(kind, str))
+        how: dict[str, Any] = {"metavar": "|".join(choices) if choices else name.upper()}
         if bool in kinds:
             how = {"action": argparse.BooleanOptionalAction}
         elif tuple in kinds:
-            how = {"nargs": "+", "action": "extend"}
-        parser.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=said.replace("%", "%%"), **how)
+            how |= {"nargs": "+", "action": "extend"}
+        texts = {f"--{name}": argparse.SUPPRESS, f"--{name.replace('_', '-')}": said.replace("%", "%%")}
+        for flag, text in texts.items():
+            parser.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=text, **how)
 
 
 def given_options(options: argparse.Namespace, settings: Iterable[type[CheckedSettings]]) -> dict[str, Any]:
     """What of these classes' options is on the command line, by field."""
-    names = dict.fromkeys(name for part in settings for name in part.model_fields)
+    names = dict.fromkeys(name for part in settings for name in part.model_fields if name not in part.yaml_only)
     return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
 def _help(field: FieldInfo) -> str:
     text = (field.description or "").replace("``", "").replace("\n", " ")
-    return text if field.is_required() or field.default is None else f"{text} Default: {field.default}."
+    says_nothing = field.is_required() or field.default is None or field.default is False or field.default == ()
+    return text if says_nothing else f"{text} Default: {field.default}."
 
 
 def _kinds(annotation: Any) -> set[Any]:
-    """The types that an annotation is made of, generic ones without their arguments."""
+    """The types that an annotation is made of, generic ones without their arguments, and the words that it allows."""
     origin = typing.get_origin(annotation)
     if origin is None:
         return {annotation}
     if origin in (tuple, list, dict):
         return {origin}
+    if origin is Literal:
+        return set(typing.get_args(annotation))
     return {kind for part in typing.get_args(annotation) for kind in _kinds(part)}
 
 

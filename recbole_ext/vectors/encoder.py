@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -30,6 +31,7 @@ class Encoder(EncodingSettings, VectorSource):
     """Item texts through a text encoder."""
 
     kind: ClassVar[str] = "encoder"
+    yaml_only: ClassVar[Collection[str]] = {"made_by"}
 
     encoder: str
     """minilm (packaged), a Hugging Face name, or a folder or .gguf file on this machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ class Finetune(VectorSource):
     """RECFORMER's items, after its first stage began from an encoder. A run of RECFORMER exports them."""
 
     kind: ClassVar[str] = "finetune"
+    yaml_only: ClassVar[Collection[str]] = {"finetune", "run"}
     is_made_of_others: ClassVar[bool] = True
 
     finetune: Nested

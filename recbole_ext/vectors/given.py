@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ class Store(VectorSource):
     """
 
     kind: ClassVar[str] = "store"
+    yaml_only: ClassVar[Collection[str]] = {"made_by"}
 
     store: str
     """The folder or file; {dataset} in it stands for the dataset's name."""
