@@ -12,6 +12,15 @@ from recbole_ext.writing import replacing_folder
 
 log = logging.getLogger(__name__)
 
+DATASET_CONFIGS = Path("dataset_configs")
+"""Where the dataset configs are by default: in the working folder, and those of this package below it."""
+
+_PACKAGE = Path(__file__).parents[1]
+PACKAGED_DATASET_CONFIGS = next(
+    (folder for folder in (_PACKAGE / "dataset_configs", _PACKAGE.parent / "dataset_configs") if folder.is_dir()), None
+)
+"""Beside the package in a checkout; the wheel takes them into it."""
+
 
 def recbole_keys(settings: Settings) -> Settings:
     """What of a dataset config is RecBole's."""
@@ -21,9 +30,13 @@ def recbole_keys(settings: Settings) -> Settings:
 def read_dataset_config(path: Path) -> Settings:
     """A dataset config; empty where there is none.
 
+    Of the default folder, ``dataset_configs/NAME.yaml`` of the working folder, else the packaged one of that name.
+
     Raises:
         ConfigurationError: the file is not a YAML mapping.
     """
+    if not path.is_file() and path.parent == DATASET_CONFIGS and PACKAGED_DATASET_CONFIGS:
+        path = PACKAGED_DATASET_CONFIGS / path.name
     if not path.is_file():
         return {}
     return read_yaml(path, "a dataset config")

@@ -11,13 +11,13 @@ import difflib
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.installation import require_installation
 
 VECTOR_FEATURE = "item_embedding"
 """What stands for the vectors of the key ``item_embedding`` among a model's ``selected_features``."""
@@ -117,11 +117,15 @@ def model_names() -> tuple[str, ...]:
 
 
 def recbole_folder() -> Path:
-    """RecBole's installed package, found without importing it."""
-    spec = find_spec("recbole")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("RecBole is not installed: pip install recbole==1.2.1")
-    return Path(spec.origin).parent
+    """RecBole's installed package.
+
+    Raises:
+        InstallationError: it is missing or of another version.
+    """
+    require_installation()
+    import recbole
+
+    return Path(recbole.__file__).parent
 
 
 def no_such_model(name: str) -> ConfigurationError:

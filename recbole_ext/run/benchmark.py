@@ -120,7 +120,8 @@ class Benchmark(_Part):
     data_path: str = "artifacts/data"
     """The folder that holds the datasets' folders (RecBole's ``data_path``)."""
     dataset_configs: Path = Path("dataset_configs")
-    results: Path = Path("results")
+    results: Path = Path("runs")
+    """Where ``NAME/`` with records and leaderboard goes; ``results`` holds what the project publishes."""
     artifacts: Path = Path("artifacts")
     """Where stores and checkpoints go."""
     parallel_runs: int = Field(default=1, ge=1)

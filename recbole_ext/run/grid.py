@@ -18,6 +18,7 @@ from recbole_ext.report import select_candidates, write_report
 from recbole_ext.run.benchmark import Benchmark
 from recbole_ext.run.claims import claim
 from recbole_ext.run.executors import Executor, executor_of
+from recbole_ext.run.machine import require_gpu
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death
 from recbole_ext.run.spec import RunSpec, dataset_settings, encoder_path, expand, store_path
 from recbole_ext.tune import tune
@@ -36,6 +37,7 @@ def run_benchmark(benchmark: Benchmark, command: str) -> tuple[LeaderboardReport
     Raises:
         RecboleExtError: a store can't be made, or every run failed.
     """
+    require_gpu(benchmark.config)
     (benchmark.results / benchmark.name / "runs").mkdir(parents=True, exist_ok=True)
     make_stores(benchmark)
     specs = list(expand(benchmark, command))
