@@ -15,7 +15,7 @@ from recbole_ext.run.single import run_once
 from recbole_ext.run.spec import RunSpec, expand
 
 # Nothing of this package in it, where stock RecBole still works: on numpy 1 and pandas 2. `saved=False` spares RecBole
-# its own checkpoint, which torch >= 2.6 refuses to load. Its quick start imports ray, for a search that is not made here.
+# its own checkpoint, which torch >= 2.6 refuses to load. Its quick start imports ray, for a search that is not made.
 STOCK = """
 import json, sys, types
 model, dataset, settings = json.loads(sys.argv[1])
