@@ -13,13 +13,21 @@ from pathlib import Path
 
 from recbole_ext import __version__
 from recbole_ext.bench.commands import add_bench
-from recbole_ext.errors import RecboleExtError
+from recbole_ext.errors import InstallationError, RecboleExtError
+from recbole_ext.installation import require_installation
 from recbole_ext.settings import add_options, given_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 some runs failed, 2 a mistake in the input, 130 stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        require_installation()  # before the parser: the commands' modules import what may be missing
+    except InstallationError as error:
+        if "doctor" in arguments:
+            return _doctor(argparse.Namespace())
+        print(f"recbole-ext: {error}", file=sys.stderr)
+        return 2
     parser = build_parser()
     options, overrides = parser.parse_known_args(arguments)
     if overrides and options.command not in ("run", "study"):
@@ -201,7 +209,7 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         help="leaderboard, figures and page again from the run records",
         description="Write leaderboard.csv, leaderboard.md, figures and index.html from DIR/runs.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="results/BENCHMARK")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="runs/BENCHMARK")
     parser.set_defaults(run=_report)
 
 
@@ -223,7 +231,7 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("name", choices=sorted(STUDIES), metavar="NAME", help=", ".join(STUDIES))
     parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml")
-    parser.add_argument("--out", type=Path, default=Path("results/studies"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("runs/studies"), help="default: %(default)s")
     parser.set_defaults(run=_study)
 
 

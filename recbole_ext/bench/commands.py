@@ -24,7 +24,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
     _add_shared(bench)
     bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
     bench.set_defaults(
-        run=_bench, dataset=None, model=None, data_path="artifacts/data", repeats=3, out=Path("results/performance")
+        run=_bench, dataset=None, model=None, data_path="artifacts/data", repeats=3, out=Path("runs/performance")
     )
     kinds = bench.add_subparsers(metavar="|".join(KINDS))
     for name, (help_text, writes, run) in KINDS.items():
@@ -47,7 +47,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", help="repeat for more (default: SASRec)", **quiet)
     parser.add_argument("--data-path", "--data_path", help="default: artifacts/data", **quiet)
     parser.add_argument("--repeats", type=int, help="of what is timed, on each side (default: 3)", **quiet)
-    parser.add_argument("--out", type=Path, help="default: results/performance", **quiet)
+    parser.add_argument("--out", type=Path, help="default: runs/performance", **quiet)
 
 
 def _bench_encode(options: argparse.Namespace) -> int:

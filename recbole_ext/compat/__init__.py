@@ -25,6 +25,7 @@ from recbole_ext.compat.datasets import (
 )
 from recbole_ext.compat.libraries import restore_numpy_names, silence_deprecations, update_dok_matrices
 from recbole_ext.compat.times import order_by_exact_time, users_that_single_precision_reorders
+from recbole_ext.installation import require_installation
 
 __all__ = [
     "WORKAROUNDS",
@@ -55,6 +56,11 @@ WORKAROUNDS = (
 
 @functools.cache
 def make_recbole_work() -> None:
-    """Apply every workaround, once per process. Call it before anything of RecBole is used."""
+    """Apply every workaround, once per process. Call it before anything of RecBole is used.
+
+    Raises:
+        InstallationError: RecBole, or what it needs, is missing or of a version that does not work.
+    """
+    require_installation()
     for workaround in WORKAROUNDS:
         workaround()

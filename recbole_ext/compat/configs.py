@@ -5,23 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.installation import require_installation
 
 
 def recbole_folder() -> Path:
-    """RecBole's installed package, found without importing it.
+    """RecBole's installed package.
 
     Raises:
-        ConfigurationError: it is not installed.
+        InstallationError: it is missing or of another version.
     """
-    spec = find_spec("recbole")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("RecBole is not installed: pip install --no-deps recbole==1.2.1")
-    return Path(spec.origin).parent
+    require_installation()
+    import recbole
+
+    return Path(recbole.__file__).parent
 
 
 def plain_config(config: Any) -> dict[str, Any]:

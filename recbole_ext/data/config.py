@@ -16,6 +16,13 @@ from recbole_ext.yaml_files import read_yaml
 Settings = dict[str, Any]
 
 DATASET_CONFIGS = Path("dataset_configs")
+"""Where the dataset configs are by default: in the working folder, and those of this package below it."""
+
+_PACKAGE = Path(__file__).parents[1]
+PACKAGED_DATASET_CONFIGS = next(
+    (folder for folder in (_PACKAGE / "dataset_configs", _PACKAGE.parent / "dataset_configs") if folder.is_dir()), None
+)
+"""Beside the package in a checkout; the wheel takes them into it."""
 
 OWN_KEYS = ("item_text", "source", "expected", "recbole_name")
 """What only this package reads of a dataset config."""
@@ -53,8 +60,13 @@ def refuse_saved_data(keys: Mapping[str, Any]) -> None:
 
 
 def find_config(name: str, configs: Path | str = DATASET_CONFIGS) -> Path | None:
-    """The config of dataset ``name``; ``None`` where there is none."""
+    """The config of dataset ``name``; ``None`` where there is none.
+
+    Of the default folder: ``dataset_configs/NAME.yaml`` of the working folder, else the packaged one of that name.
+    """
     path = Path(configs) / f"{name}.yaml"
+    if not path.is_file() and Path(configs) == DATASET_CONFIGS and PACKAGED_DATASET_CONFIGS:
+        path = PACKAGED_DATASET_CONFIGS / path.name
     return path if path.is_file() else None
 
 

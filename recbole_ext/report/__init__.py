@@ -50,7 +50,7 @@ class LeaderboardReport:
 def write_report(folder: Path) -> LeaderboardReport:
     """Write leaderboard.csv, leaderboard.md, figures/*.png and index.html from ``folder``/runs/*.json.
 
-    ``folder`` is ``results/BENCHMARK``; the page also shows the studies in ``results/studies``. Records of
+    ``folder`` is ``runs/BENCHMARK``; the page also shows the studies in ``runs/studies``. Records of
     candidates that a search did not choose count only for the choice; of several records of one group, candidate
     and seed the newest counts. Raises ConfigurationError when there is no record, no finished run, or a record or
     study is damaged.
@@ -71,7 +71,7 @@ def write_report(folder: Path) -> LeaderboardReport:
     if not records:
         raise ConfigurationError(
             f"{folder / 'runs'}: no run records. Run a benchmark first: `recbole-ext run BENCHMARK.yaml`, "
-            "or `recbole-ext run` for the embedded one, then report its folder, results/BENCHMARK."
+            "or `recbole-ext run` for the embedded one, then report its folder, runs/BENCHMARK."
         )
     finished = [record for record in records if record["status"] == "done"]
     if not finished:

@@ -38,7 +38,10 @@ def leaderboard_table(records: Sequence[Record], comparisons: Mapping[Group, Com
         comparison = comparisons.get(group)
         row["p_holm"] = comparison.p_holm if comparison else math.nan
         row["mark"] = comparison.mark if comparison else None
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if rows:  # else pandas 3 makes it a column of strings, and of None NaN
+        table["mark"] = pd.Series([row["mark"] for row in rows], dtype=object)
+    return table
 
 
 def costs_table(records: Sequence[Record]) -> pd.DataFrame:

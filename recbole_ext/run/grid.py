@@ -16,6 +16,7 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, Row, RowKey, RunRecord
 from recbole_ext.run.executors import Executor, executor_of
 from recbole_ext.run.progress import read_progress
+from recbole_ext.run.machine import require_gpu
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death
 from recbole_ext.tune.stage import make_once
 
@@ -36,15 +37,24 @@ def run_benchmark(resolved: Resolved) -> list[RunSpec]:
     """
     if resolved.missing:
         raise ConfigurationError("not on this machine:\n" + "\n".join(f"  - {line}" for line in resolved.missing))
-    folder = resolved.benchmark.folder
+    benchmark = resolved.benchmark
+    if benchmark.executor == "local":
+        require_gpu({**benchmark.config, **resolved.overrides})
+    folder = benchmark.folder
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     for sentence in resolved.notices:
         log.info("%s", sentence)
     make_stores(resolved)
     write_grid(resolved)
-    with executor_of(resolved.benchmark) as executor:
+    with executor_of(benchmark) as executor:
         search = list({spec.name: spec for row in resolved.rows for spec in row.searched}.values())
         # Runs that export a store come first, for they take longest; those that start from it wait for it.
+    specs = list(expand(benchmark, command))
+    search = [spec for spec in specs if spec.seed == benchmark.seeds[0]]
+    searching = len({_canonical(spec.candidate) for spec in search}) > 1
+    with executor_of(benchmark) as executor:
+        # Runs that make the stores of `finetune` come first, for they take longest; those that start from such a store
+        # wait for it, because their records are fingerprinted by it.
         search.sort(key=lambda spec: spec.exports is None)
         made_here = {spec.exports for spec in search if spec.exports}
         doing = "searching" if any(len(row.trials) > 1 for row in resolved.rows) else "running"

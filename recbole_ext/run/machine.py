@@ -7,10 +7,14 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.installation import gpu_trouble
 
 VERSIONED = (
     "recbole-ext",
@@ -29,6 +33,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def require_gpu(settings: Mapping[str, Any]) -> None:
+    """See that there is a GPU where RecBole's keys ask for one by name; RecBole would take the CPU without a word.
+
+    Raises:
+        ConfigurationError: there is none that torch can use; names the key and why.
+    """
+    use, which = settings.get("use_gpu"), settings.get("gpu_id")
+    key = "use_gpu" if use else "gpu_id" if use is None and which not in (None, "") else None
+    if key and (trouble := gpu_trouble()):
+        raise ConfigurationError(f"{key}: {trouble}. Leave {key} out to run on what there is.")
 
 
 def peak_memory_mb() -> float:
