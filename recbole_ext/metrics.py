@@ -19,8 +19,8 @@ WITHOUT_CUTOFF = ("auc", "gauc", "logloss", "mae", "rmse")
 def register_metrics(metrics: Sequence[str] | str) -> list[str]:
     """The names by which RecBole knows these metrics, a user's own registered with it.
 
-    A metric of a user's own is a class derived from one of RecBole's (``recbole.evaluator.base_metric``), named by where
-    it can be imported from: ``my_package.metrics.ReciprocalRank``. RecBole then reports it by the class's name.
+    A metric of a user's own is a class derived from one of RecBole's (``recbole.evaluator.base_metric``), named by
+    where it can be imported from: ``my_package.metrics.ReciprocalRank``. RecBole then reports it by the class's name.
 
     Raises:
         ConfigurationError: there is no such metric; names the closest.

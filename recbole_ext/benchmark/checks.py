@@ -18,8 +18,8 @@ def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, 
     """See that metrics, cutoffs, split and mode fit each other.
 
     Raises:
-        ConfigurationError: an unknown metric, cutoffs that are no positive numbers, a ``valid_metric`` that is not among
-            ``metrics`` × ``topk``, a split without a test set, or a search without a validation set.
+        ConfigurationError: an unknown metric, cutoffs that are no positive numbers, a ``valid_metric`` that is not
+            among ``metrics`` × ``topk``, a split without a test set, or a search without a validation set.
     """
     try:
         metrics = register_metrics(config.get("metrics") or [])
@@ -30,14 +30,14 @@ def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, 
         raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")
     if valid_metric_given and str(config["valid_metric"]).lower() not in _reported(metrics, cutoffs):
         raise ConfigurationError(
-            f"{where}: valid_metric: {config['valid_metric']!r} is not among the metrics and cutoffs that are reported: "
+            f"{where}: valid_metric: {config['valid_metric']!r} is not among what is reported: "
             f"{', '.join(_reported(metrics, cutoffs))}."
         )
     validates, tests = held_out(config)
     if not tests:
         raise ConfigurationError(
-            f"{where}: eval_args.split: {config['eval_args'].get('split')!r} leaves nothing to test, and a leaderboard is "
-            "made of test metrics. Use LS: valid_and_test or test_only, or RS with a share for testing."
+            f"{where}: eval_args.split: {config['eval_args'].get('split')!r} leaves nothing to test, and a leaderboard "
+            "is made of test metrics. Use LS: valid_and_test or test_only, or RS with a share for testing."
         )
     if not validates and n_trials > 1:
         raise ConfigurationError(
@@ -61,7 +61,10 @@ def held_out(config: Settings) -> tuple[bool, bool]:
     # RecBole takes an eval_step of 0 for "never validate".
     validates = int(config.get("eval_step", 1)) > 0
     if "LS" in split:
-        return validates and split["LS"] in ("valid_and_test", "valid_only"), split["LS"] in ("valid_and_test", "test_only")
+        return validates and split["LS"] in ("valid_and_test", "valid_only"), split["LS"] in (
+            "valid_and_test",
+            "test_only",
+        )
     if "RS" in split:
         shares = [float(share) for share in split["RS"]]
         return validates and len(shares) > 1 and shares[1] > 0, len(shares) > 2 and shares[2] > 0

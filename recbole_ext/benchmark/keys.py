@@ -1,4 +1,4 @@
-"""The keys that RecBole, the hook and this package give a meaning, which models have them, and what values they take."""
+"""The keys that RecBole, the hook and this package give a meaning: which models have them, what values they take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_defaults
-from recbole_ext.yaml_files import read_yaml
 
 Settings = dict[str, Any]
 
@@ -45,7 +44,14 @@ PLACES = {
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
 CACHES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 """RecBole's caches hand over old data for new files, so a benchmark has none."""
-_UNTYPED = ("eval_args", "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "valid_metric", "gpu_id")
+_UNTYPED = (
+    "eval_args",
+    "train_neg_sample_args",
+    "valid_neg_sample_args",
+    "test_neg_sample_args",
+    "valid_metric",
+    "gpu_id",
+)
 """Keys that are checked elsewhere, or take what RecBole's comments don't say."""
 _COMMENTED = re.compile(r"^(\w+)\s*:(.*?)(?:#\s*\(([^)]*)\).*)?$")
 _WORDS = {"string": "str", "none": "None", "boolean": "bool"}

@@ -24,6 +24,7 @@ from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import model_defaults, needs_item_vectors, own_model_defaults, reads_text, recbole_config
 from recbole_ext.records import RowKey
 from recbole_ext.store.files import fingerprint_of
+from recbole_ext.tune.tuning import Tuning
 from recbole_ext.vectors import VectorSource
 from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.vectors.finetune import Finetune
@@ -74,6 +75,7 @@ class EncoderToTune:
 
     dataset: Dataset
     source: Encoder
+    tuning: Tuning
     path: Path
 
 
@@ -162,8 +164,7 @@ class _Resolver:
             for dataset in self.benchmark.datasets
             for protocol in self.benchmark.protocols
             for model in self.benchmark.models
-            if dataset in self.benchmark.part(model, "datasets")
-            and protocol in self.benchmark.part(model, "protocols")
+            if dataset in self.benchmark.part(model, "datasets") and protocol in self.benchmark.part(model, "protocols")
             for name in self.variants_of(model)
         ]
         # A store that RECFORMER's run exports is named by that run, which therefore is resolved before it is needed.
@@ -316,7 +317,7 @@ class _Resolver:
 
     def _points(self, model: str, variant: Variant) -> list[Settings]:
         """The search's points as far as they say something about this variant, each once."""
-        about = {}
+        about: dict[str, Settings] = {}
         for point in self.benchmark.search_of(model).points():
             says = {key: value for key, value in point.items() if self._applies(key, model, variant)}
             about.setdefault(json.dumps(says, sort_keys=True), says)
@@ -360,7 +361,7 @@ class _Resolver:
         if source.tune is None:
             return _Beginning(source.identity(dataset), encoder=source.encoder)
         path = source.tune.folder(source.encoder, source.tune.sources_for(dataset), self.benchmark.artifacts)
-        self.encoders.setdefault(path, EncoderToTune(dataset, source, path))
+        self.encoders.setdefault(path, EncoderToTune(dataset, source, source.tune, path))
         return _Beginning(source.identity(dataset), encoder=str(path))
 
     def _exporting_run(self, dataset: Dataset, source: Finetune) -> RunSpec:
@@ -451,7 +452,7 @@ class _Resolver:
             if len(set(trials.values())) > 1:
                 listed = ", ".join(f"{name}: {number}" for name, number in trials.items())
                 raise ConfigurationError(
-                    f"{self.where}: {dataset}, {model}: the search tries another number of points for each initialisation "
-                    f"({listed}), for some of its keys say nothing about random vectors. Search over keys that say "
+                    f"{self.where}: {dataset}, {model}: the search tries another number of points for each "
+                    f"initialisation ({listed}), for some of its keys say nothing about random vectors. Search over keys that say "
                     "something about all of them (item_embedding_scale does), or give each its own part by `grids`."
                 )

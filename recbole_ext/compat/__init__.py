@@ -16,8 +16,8 @@ from recbole_ext.compat.checkpoints import (
 from recbole_ext.compat.configs import plain_config, recbole_folder, without_command_line
 from recbole_ext.compat.datasets import (
     fill_missing_values,
-    measure_sequences_one_by_one,
     load_nothing_that_was_saved,
+    measure_sequences_one_by_one,
     number_samples_without_a_list,
     read_atomic_files_as_they_are,
     read_atomic_table,

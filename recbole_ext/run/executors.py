@@ -13,12 +13,12 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
+from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.compat.libraries import silence_deprecations
 from recbole_ext.compat.ray_workers import job_without_pyarrow
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.machine import cores
 from recbole_ext.run.recording import RunDied, record_run
-from recbole_ext.benchmark.spec import RunSpec
 
 if TYPE_CHECKING:
     from recbole_ext.benchmark.settings import Benchmark
@@ -47,7 +47,7 @@ def executor_of(benchmark: Benchmark) -> Executor:
         ConfigurationError: there is no such Ray cluster, or none of its machines has what a run asks for.
     """
     if benchmark.executor == "ray":
-        return RayTasks(benchmark.ray_address, benchmark.cpus_per_run, benchmark.gpus_per_run)
+        return RayTasks(benchmark.ray_address, benchmark.cpus_per_run or 1, benchmark.gpus_per_run)
     return LocalProcesses(benchmark.parallel_runs)
 
 

@@ -15,8 +15,8 @@ from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, Row, RowKey, RunRecord
 from recbole_ext.run.executors import Executor, executor_of
-from recbole_ext.run.progress import read_progress
 from recbole_ext.run.machine import require_gpu
+from recbole_ext.run.progress import read_progress
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death
 from recbole_ext.tune.stage import make_once
 
@@ -49,12 +49,6 @@ def run_benchmark(resolved: Resolved) -> list[RunSpec]:
     with executor_of(benchmark) as executor:
         search = list({spec.name: spec for row in resolved.rows for spec in row.searched}.values())
         # Runs that export a store come first, for they take longest; those that start from it wait for it.
-    specs = list(expand(benchmark, command))
-    search = [spec for spec in specs if spec.seed == benchmark.seeds[0]]
-    searching = len({_canonical(spec.candidate) for spec in search}) > 1
-    with executor_of(benchmark) as executor:
-        # Runs that make the stores of `finetune` come first, for they take longest; those that start from such a store
-        # wait for it, because their records are fingerprinted by it.
         search.sort(key=lambda spec: spec.exports is None)
         made_here = {spec.exports for spec in search if spec.exports}
         doing = "searching" if any(len(row.trials) > 1 for row in resolved.rows) else "running"
@@ -70,8 +64,7 @@ def make_stores(resolved: Resolved) -> None:
     """See that every store is there that a run starts from, and every encoder that one reads text with."""
     artifacts = resolved.benchmark.artifacts
     for encoder in resolved.encoders:
-        tuning, sources = encoder.source.tune, encoder.source.tune.sources_for(encoder.dataset)
-        make_once(tuning, sources, encoder.source.encoder, artifacts)
+        make_once(encoder.tuning, encoder.tuning.sources_for(encoder.dataset), encoder.source.encoder, artifacts)
     for store in resolved.stores:
         store.source.make_once(store.dataset, artifacts)
 
@@ -91,7 +84,8 @@ def write_grid(resolved: Resolved) -> Path:
         search="; ".join(searches),
         rows=[_grid_row(row, asked) for row in resolved.rows],
         published=benchmark.published,
-        content=benchmark.model_dump(mode="json", exclude_unset=True) | ({"--": resolved.overrides} if resolved.overrides else {}),
+        content=benchmark.model_dump(mode="json", exclude_unset=True)
+        | ({"--": resolved.overrides} if resolved.overrides else {}),
     ).write(folder)
     return folder
 

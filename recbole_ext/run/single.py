@@ -148,13 +148,15 @@ def refuse_changed_files(spec: RunSpec, config: Any) -> None:
     dataset = Dataset(spec.dataset, Path(spec.config["data_path"]), dict(config.final_config_dict))
     if dataset.fingerprint() != spec.dataset_fingerprint:
         raise SourceDataError(
-            f"{dataset.folder}: its files have changed since this benchmark began. Start it again: what is finished with "
-            "the files as they are now is kept."
+            f"{dataset.folder}: its files have changed since this benchmark began. Start it again: what was made of the "
+            "files as they are now is kept."
         )
     if spec.store is None:
         return
     if not spec.store.exists() or (spec.store_content and fingerprint_of(spec.store) != spec.store_content):
-        raise StoreError(f"{spec.store}: the vectors that this run starts from have changed. Start the benchmark again.")
+        raise StoreError(
+            f"{spec.store}: the vectors that this run starts from have changed. Start the benchmark again."
+        )
 
 
 def _statistics(dataset: Any, spec: RunSpec) -> Statistics:

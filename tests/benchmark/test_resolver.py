@@ -137,7 +137,10 @@ def test_the_baseline_is_random_vectors_under_the_same_keys(resolved: Resolve, s
 
 def test_an_entry_may_name_its_baseline_and_none_is_no_magic_name(resolved: Resolve, store: Path) -> None:
     found = resolved(
-        initialisations={"none": {"store": str(store)}, "frozen": {"store": str(store), "mode": "frozen", "baseline": "none"}}
+        initialisations={
+            "none": {"store": str(store)},
+            "frozen": {"store": str(store), "mode": "frozen", "baseline": "none"},
+        }
     )
     assert baselines(found) == {"none": None, "frozen": "none"}
     with pytest.raises(ConfigurationError, match=r"initialisations\.a\.baseline: 'b' is no other entry"):

@@ -30,9 +30,7 @@ def test_a_grid_is_the_full_cross_in_reading_order() -> None:
 
 def test_keys_of_one_dimension_share_its_value() -> None:
     search = Search(space={"hidden_dropout_prob, attn_dropout_prob": [0.3, 0.5]})
-    assert search.points() == [
-        {"hidden_dropout_prob": p, "attn_dropout_prob": p} for p in (0.3, 0.5)
-    ]
+    assert search.points() == [{"hidden_dropout_prob": p, "attn_dropout_prob": p} for p in (0.3, 0.5)]
     assert search.keys == ["hidden_dropout_prob", "attn_dropout_prob"]
 
 
