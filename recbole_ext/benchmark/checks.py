@@ -8,10 +8,66 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_ext.attach.transforms import width_after
+from recbole_ext.benchmark.keys import PLACES, keys_of
+from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics
+from recbole_ext.records import RowKey
 
 Settings = dict[str, Any]
+
+
+def check_keys(
+    benchmark: Benchmark, model: str, of_variants: Mapping[str, Settings], overrides: Settings, where: str
+) -> None:
+    """See that every key is one of the model that it is meant for, of a type that it takes.
+
+    Args:
+        of_variants: the initialisations' own keys, by where they stand.
+
+    Raises:
+        ConfigurationError: one is not; names the place, the key, and the closest one that there is.
+    """
+    keys = keys_of(model)
+    layers: dict[str, Settings] = {
+        "config": benchmark.config,
+        f"models.{model}": benchmark.models[model],
+        **{f"protocols.{name}": benchmark.protocols[name] for name in benchmark.part(model, "protocols")},
+        **of_variants,
+        "the command line": overrides,
+    }
+    own_search = model in benchmark.grids and benchmark.grids[model].search is not None
+    search = f"grids.{model}.search" if own_search else "search"
+    layers |= {
+        f"{search}, point {number}": point for number, point in enumerate(benchmark.search_of(model).points(), 1)
+    }
+    for layer, settings in layers.items():
+        may_attach = layer == "the command line" or layer.startswith(search)
+        for key, value in settings.items():
+            if key in PLACES and not (may_attach and key.startswith("item_embedding_")):
+                raise ConfigurationError(
+                    f"{where}: {layer}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark."
+                )
+            keys.check(f"{where}: {layer}", key, value)
+
+
+def check_budgets(trials: Mapping[RowKey, int], where: str) -> None:
+    """See that the search has the same number of trials for every variant of a model: what is searched more wins more.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
+    budgets: dict[tuple[str, str, str], dict[str, int]] = {}
+    for row, number in trials.items():
+        budgets.setdefault((row.dataset, row.model, row.protocol), {})[row.variant] = number
+    for (dataset, model, _), by_variant in budgets.items():
+        if len(set(by_variant.values())) > 1:
+            listed = ", ".join(f"{name}: {number}" for name, number in by_variant.items())
+            raise ConfigurationError(
+                f"{where}: {dataset}, {model}: the search tries another number of points for each initialisation "
+                f"({listed}), for some of its keys say nothing about random vectors. Search over keys that say "
+                "something about all of them (item_embedding_scale does), or give each its own part by `grids`."
+            )
 
 
 def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, where: str) -> None:

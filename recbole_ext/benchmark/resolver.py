@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from recbole_ext.attach import MODES
 from recbole_ext.benchmark import checks
-from recbole_ext.benchmark.keys import PLACES, keys_of
+from recbole_ext.benchmark.beginnings import Beginning, Beginnings, EncoderToTune, StoreToMake
 from recbole_ext.benchmark.layers import merged, refuse_contradictions
 from recbole_ext.benchmark.protocol import PROTOCOL
 from recbole_ext.benchmark.search import Search
@@ -23,13 +20,7 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import model_defaults, needs_item_vectors, own_model_defaults, reads_text, recbole_config
 from recbole_ext.records import RowKey
-from recbole_ext.store.files import fingerprint_of
-from recbole_ext.tune.tuning import Tuning
-from recbole_ext.vectors import VectorSource
-from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.vectors.finetune import Finetune
-
-log = logging.getLogger(__name__)
 
 EXPORTING_MODEL = "RECFORMER"
 """The model whose first stage leaves an item matrix that initialisations can be made of."""
@@ -58,25 +49,6 @@ class ResolvedRow:
     def searched(self) -> list[RunSpec]:
         """The runs of the search."""
         return [runs[0] for runs in self.trials]
-
-
-@dataclass(frozen=True)
-class StoreToMake:
-    """A store that runs start from."""
-
-    dataset: Dataset
-    source: VectorSource
-    path: Path
-
-
-@dataclass(frozen=True)
-class EncoderToTune:
-    """A behaviour-tuned encoder that a run reads text with."""
-
-    dataset: Dataset
-    source: Encoder
-    tuning: Tuning
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -122,63 +94,43 @@ def resolve(benchmark: Benchmark, overrides: Settings, command: str, where: str,
     return _Resolver(benchmark, overrides, command, where, fetch).resolved()
 
 
-@dataclass(frozen=True)
-class _Beginning:
-    """What a model begins from: the hash of its request, and the store or the encoder; nothing: random vectors."""
-
-    identity: str | None = None
-    store: Path | None = None
-    encoder: str | None = None
-    width: int | None = None
-
-    @cached_property
-    def content(self) -> str | None:
-        """SHA-256 of the store's files, where they are there already."""
-        return fingerprint_of(self.store) if self.store is not None and self.store.exists() else None
-
-
 class _Resolver:
     def __init__(self, benchmark: Benchmark, overrides: Settings, command: str, where: str, fetch: bool) -> None:
         self.benchmark, self.overrides, self.command, self.where, self.fetch = (
             benchmark,
-            {key: value for key, value in overrides.items() if key not in PLACES or key.startswith("item_embedding_")},
+            overrides,
             command,
             where,
             fetch,
         )
-        for key in overrides:
-            if key not in self.overrides:
-                raise ConfigurationError(f"--{key}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark.")
         self.variants = parse_variants(benchmark.initialisations, where)
-        self.missing: list[str] = []
+        self.beginnings = Beginnings(benchmark.artifacts, fetch, self._exported)
         self.notices: list[str] = []
-        self.stores: dict[Path, StoreToMake] = {}
-        self.encoders: dict[Path, EncoderToTune] = {}
-        self.beginnings: dict[tuple[str, str, bool], _Beginning] = {}
 
     def resolved(self) -> Resolved:
-        self._check_keys()
-        datasets = {name: self._dataset(name) for name in self.benchmark.datasets}
-        cells = [
-            (model, dataset, protocol, name)
-            for dataset in self.benchmark.datasets
-            for protocol in self.benchmark.protocols
-            for model in self.benchmark.models
-            if dataset in self.benchmark.part(model, "datasets") and protocol in self.benchmark.part(model, "protocols")
+        benchmark = self.benchmark
+        for model in benchmark.models:
+            own = {f"initialisations.{n}.config": self.variants[n].config for n in self.variants_of(model)}
+            checks.check_keys(benchmark, model, own, self.overrides, self.where)
+        datasets = {name: self._dataset(name) for name in benchmark.datasets}
+        rows = [
+            self._row(model, datasets[dataset], protocol, self.variants[name])
+            for dataset in benchmark.datasets
+            for protocol in benchmark.protocols
+            for model in benchmark.models
+            if dataset in benchmark.part(model, "datasets") and protocol in benchmark.part(model, "protocols")
             for name in self.variants_of(model)
         ]
-        # A store that RECFORMER's run exports is named by that run, which therefore is resolved before it is needed.
-        rows = {cell: self._row(cell[0], datasets[cell[1]], cell[2], self.variants[cell[3]]) for cell in cells}
-        self._check_budgets(list(rows.values()))
+        checks.check_budgets({row.key: len(row.trials) for row in rows}, self.where)
         return Resolved(
-            self.benchmark,
+            benchmark,
             self.overrides,
             self.command,
             datasets,
-            tuple(rows.values()),
-            tuple(self.stores.values()),
-            tuple(self.encoders.values()),
-            tuple(dict.fromkeys(self.missing)),
+            tuple(rows),
+            tuple(self.beginnings.stores.values()),
+            tuple(self.beginnings.encoders.values()),
+            tuple(dict.fromkeys(self.beginnings.missing)),
             tuple(self.notices),
         )
 
@@ -211,35 +163,8 @@ class _Resolver:
         except RecboleExtError as error:
             if self.fetch:
                 raise
-            self.missing.append(str(error))
+            self.beginnings.missing.append(str(error))
         return dataset
-
-    def _check_keys(self) -> None:
-        """Every key is one of each model that it is meant for, of a type that it takes."""
-        benchmark = self.benchmark
-        for model in benchmark.models:
-            keys = keys_of(model)
-            search = benchmark.search_of(model)
-            layers: dict[str, Settings] = {
-                "config": benchmark.config,
-                f"models.{model}": benchmark.models[model],
-                **{f"protocols.{name}": benchmark.protocols[name] for name in benchmark.part(model, "protocols")},
-                **{f"initialisations.{n}.config": self.variants[n].config for n in self.variants_of(model)},
-                "--override": self.overrides,
-            }
-            for layer, settings in layers.items():
-                for key, value in settings.items():
-                    if key in PLACES and layer != "--override":
-                        raise ConfigurationError(
-                            f"{self.where}: {layer}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark."
-                        )
-                    keys.check(f"{self.where}: {layer}", key, value)
-            own = model in benchmark.grids and benchmark.grids[model].search is not None
-            for point in search.points():
-                for key, value in point.items():
-                    if key in PLACES and not key.startswith("item_embedding_"):
-                        raise ConfigurationError(f"{self.where}: search: {key!r} is not searched over.")
-                    keys.check(f"{self.where}: {f'grids.{model}.' if own else ''}search", key, value)
 
     def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
         where = f"{self.where}: {dataset.name}, {model}, {variant.name}"
@@ -252,7 +177,7 @@ class _Resolver:
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         seen = dataset.with_keys(effective)
-        beginning = self._beginning(model, dataset, variant)
+        beginning = self.beginnings.of(dataset, variant.source, reads_text(model))
         if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
             for config in configs:
                 checks.check_width(beginning.width, config, {**effective, **config}, where)
@@ -283,12 +208,8 @@ class _Resolver:
             "dataset": Dataset.named(dataset.name, dataset.data_path, self.benchmark.dataset_configs).recbole_keys,
             "benchmark": self.benchmark.config,
             "model": self.benchmark.models[model],
-            "variant": {**(variant.attach if self._attaches(model, variant) else {}), **variant.config},
-            "command line": {
-                key: value
-                for key, value in self.overrides.items()
-                if self._attaches(model, variant) or not key.startswith("item_embedding_")
-            },
+            "variant": {**self._applying(variant.attach, model, variant), **variant.config},
+            "command line": self._applying(self.overrides, model, variant),
         }
 
     def _config(self, model: str, layers: Mapping[str, Settings], point: Settings) -> Settings:
@@ -312,57 +233,28 @@ class _Resolver:
         except ConfigurationError as error:
             raise ConfigurationError(f"{where}: {error}") from error
 
-    def _attaches(self, model: str, variant: Variant) -> bool:
-        return not variant.is_random and not reads_text(model)
-
     def _points(self, model: str, variant: Variant) -> list[Settings]:
         """The search's points as far as they say something about this variant, each once."""
-        about: dict[str, Settings] = {}
-        for point in self.benchmark.search_of(model).points():
-            says = {key: value for key, value in point.items() if self._applies(key, model, variant)}
-            about.setdefault(json.dumps(says, sort_keys=True), says)
-        return list(about.values())
+        points = [self._applying(point, model, variant) for point in self.benchmark.search_of(model).points()]
+        return list({json.dumps(point, sort_keys=True): point for point in points}.values())
 
-    def _applies(self, key: str, model: str, variant: Variant) -> bool:
-        if not key.startswith("item_embedding_"):
-            return True
-        if key == "item_embedding_scale" and variant.is_random:
-            return True
-        return self._attaches(model, variant)
+    @staticmethod
+    def _applying(settings: Settings, model: str, variant: Variant) -> Settings:
+        """The keys that say something about this variant: of the hook's, random vectors have a scale and no more."""
+        if reads_text(model):
+            return {key: value for key, value in settings.items() if not key.startswith("item_embedding_")}
+        if variant.is_random:
+            return {
+                key: value
+                for key, value in settings.items()
+                if key == "item_embedding_scale" or not key.startswith("item_embedding_")
+            }
+        return settings
 
-    def _beginning(self, model: str, dataset: Dataset, variant: Variant) -> _Beginning:
-        """What the model begins from: vectors of a store, or an encoder that it reads text with."""
-        source, text = variant.source, reads_text(model)
-        if source is None:
-            return _Beginning()
-        key = (dataset.name, variant.name, text)
-        if key not in self.beginnings:
-            try:
-                self.missing += source.missing(dataset)
-                made = self._encoder(dataset, source) if text else self._store(dataset, source)
-            except RecboleExtError as error:
-                if self.fetch:
-                    raise
-                self.missing.append(f"initialisations.{variant.name}: {error}")
-                made = _Beginning()
-            self.beginnings[key] = made
-        return self.beginnings[key]
-
-    def _store(self, dataset: Dataset, source: VectorSource) -> _Beginning:
-        if isinstance(source, Finetune):
-            run = self._exporting_run(dataset, source)
-            return _Beginning(run.identity, store=run.exports, width=source.width(dataset))
-        path = source.store_path(dataset, self.benchmark.artifacts)
-        self.stores.setdefault(path, StoreToMake(dataset, source, path))
-        return _Beginning(source.identity(dataset), store=path, width=source.width(dataset))
-
-    def _encoder(self, dataset: Dataset, source: VectorSource) -> _Beginning:
-        assert isinstance(source, Encoder)
-        if source.tune is None:
-            return _Beginning(source.identity(dataset), encoder=source.encoder)
-        path = source.tune.folder(source.encoder, source.tune.sources_for(dataset), self.benchmark.artifacts)
-        self.encoders.setdefault(path, EncoderToTune(dataset, source, source.tune, path))
-        return _Beginning(source.identity(dataset), encoder=str(path))
+    def _exported(self, dataset: Dataset, source: Finetune) -> Beginning:
+        """The item matrix that the first stage of a run of RECFORMER makes."""
+        run = self._exporting_run(dataset, source)
+        return Beginning(run.identity, store=run.exports, width=source.width(dataset))
 
     def _exporting_run(self, dataset: Dataset, source: Finetune) -> RunSpec:
         """The run of RECFORMER whose first stage's item matrix ``source`` is."""
@@ -380,7 +272,7 @@ class _Resolver:
             )
         return row.trials[0][0]
 
-    def _exported(self, spec: RunSpec, dataset: Dataset) -> RunSpec:
+    def _exporting(self, spec: RunSpec, dataset: Dataset) -> RunSpec:
         """The same run, which keeps its item matrix where an initialisation is made of it."""
         if spec.model != EXPORTING_MODEL or spec.seed != self.benchmark.seeds[0]:
             return spec
@@ -406,7 +298,7 @@ class _Resolver:
         seed: int,
         point: Settings,
         config: Settings,
-        beginning: _Beginning,
+        beginning: Beginning,
     ) -> RunSpec:
         benchmark = self.benchmark
         config = {**config, "seed": seed, "data_path": str(dataset.data_path)}
@@ -433,7 +325,7 @@ class _Resolver:
             artifacts=benchmark.artifacts,
             command=self.command,
         )
-        return self._exported(spec, dataset)
+        return self._exporting(spec, dataset)
 
     def _mode(self, model: str, variant: Variant, config: Settings) -> str:
         if reads_text(model):
@@ -441,18 +333,3 @@ class _Resolver:
         if variant.is_random or needs_item_vectors(model, config):
             return "-"
         return str(config.get("item_embedding_mode") or MODES[0])
-
-    def _check_budgets(self, rows: list[ResolvedRow]) -> None:
-        """The same number of trials for every variant of a model: what is searched more wins more."""
-        budgets: dict[tuple[str, str, str], dict[str, int]] = {}
-        for row in rows:
-            cell = (row.key.dataset, row.key.model, row.key.protocol)
-            budgets.setdefault(cell, {})[row.key.variant] = len(row.trials)
-        for (dataset, model, _), trials in budgets.items():
-            if len(set(trials.values())) > 1:
-                listed = ", ".join(f"{name}: {number}" for name, number in trials.items())
-                raise ConfigurationError(
-                    f"{self.where}: {dataset}, {model}: the search tries another number of points for each "
-                    f"initialisation ({listed}), for some of its keys say nothing about random vectors. Search over keys that say "
-                    "something about all of them (item_embedding_scale does), or give each its own part by `grids`."
-                )

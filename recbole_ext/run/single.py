@@ -148,8 +148,8 @@ def refuse_changed_files(spec: RunSpec, config: Any) -> None:
     dataset = Dataset(spec.dataset, Path(spec.config["data_path"]), dict(config.final_config_dict))
     if dataset.fingerprint() != spec.dataset_fingerprint:
         raise SourceDataError(
-            f"{dataset.folder}: its files have changed since this benchmark began. Start it again: what was made of the "
-            "files as they are now is kept."
+            f"{dataset.folder}: its files have changed since this benchmark began. Start it again: what was made of "
+            "the files as they are now is kept."
         )
     if spec.store is None:
         return

@@ -175,7 +175,7 @@ def test_models_may_have_grids_and_searches_of_their_own(resolved: Resolve, stor
 
 
 def test_a_searched_key_that_the_model_does_not_have_is_refused(resolved: Resolve) -> None:
-    with pytest.raises(ConfigurationError, match="search: SASRec has no key 'dropout_prob'"):
+    with pytest.raises(ConfigurationError, match="search, point 1: SASRec has no key 'dropout_prob'"):
         resolved(search={"space": {"dropout_prob": [0.1, 0.2]}})
 
 
@@ -243,3 +243,14 @@ def test_a_plan_lists_what_is_missing_instead_of_refusing(resolved: Resolve) -> 
     found = resolved(fetch=False, datasets=["tiny", "nowhere"], initialisations={"a": {"store": "nothing/{dataset}"}})
     assert any("nowhere" in line for line in found.missing)
     assert any("nothing/tiny" in line for line in found.missing)
+
+
+def test_the_scale_of_random_vectors_reaches_the_run_and_nothing_else_of_the_hook_does(resolved: Resolve) -> None:
+    found = resolved(
+        "--item_embedding_mode=frozen",
+        initialisations={"random": {"scale": 0.3}},
+        search={"space": {"item_embedding_missing": ["mean"]}},
+    )
+    assert {key: value for key, value in first(found).config.items() if key.startswith("item_embedding")} == {
+        "item_embedding_scale": 0.3
+    }
