@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from recbole_ext.attach.parametrizations import Adapter, Frozen, Residual
-from recbole_ext.attach.transforms import apply_transforms
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.vectors.transforms import apply_transforms
 
 log = logging.getLogger(__name__)
 

@@ -84,8 +84,8 @@ class ShardFolder:
         path = self._path(shard)
         done = sum(self._path(number).exists() for number in range(len(self)))
         way_out = (
-            f"{done} of {len(self)} parts are kept in {self.folder}: free some space and repeat the command, and it goes "
-            "on from there."
+            f"{done} of {len(self)} parts are kept in {self.folder}: free some space and repeat the command, and it "
+            "goes on from there."
             if done
             else "Nothing was left behind: free some space or choose another folder, and repeat."
         )

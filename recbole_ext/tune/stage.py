@@ -81,7 +81,12 @@ def tune(
         TuningError: no usable sequences, ``out`` or ``OUT.partial`` is something else, or memory runs out.
     """
     names = [source.name for source in sources]
-    given = {**settings, "objective": objective, "sources": names, "checkpoint": str(checkpoint) if checkpoint else None}
+    given = {
+        **settings,
+        "objective": objective,
+        "sources": names,
+        "checkpoint": str(checkpoint) if checkpoint else None,
+    }
     return make_encoder(Tuning.parse(given, "tune"), sources, encoder, Path(out).expanduser())
 
 
@@ -125,8 +130,8 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
     if len(examples) < 2:
         raise TuningError(
             f"{', '.join(source.name for source in sources)}: {len(examples)} training examples for "
-            f"{tuning.objective}, and contrast needs at least two. Use more source sequences (`sequences`, `held_out`) or "
-            "another domain."
+            f"{tuning.objective}, and contrast needs at least two. Use more source sequences (`sequences`, `held_out`) "
+            "or another domain."
         )
     curve, seconds = _train(objective, examples, objective.examples(held_out), settings, partial)
     record = {
