@@ -111,8 +111,10 @@ def _add_encode(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="the store's folder")
     parser.add_argument("--dataset-configs", type=Path, default=Path("dataset_configs"), help="default: %(default)s")
     parser.add_argument(
-        "--artifacts", type=Path, default=Path("artifacts"), help="where tuned encoders and other stores go that a source "
-        "is made of; default: %(default)s"
+        "--artifacts",
+        type=Path,
+        default=Path("artifacts"),
+        help="where tuned encoders and other stores go that a source is made of; default: %(default)s",
     )
     add_source_options(parser)
     parser.set_defaults(run=_encode)

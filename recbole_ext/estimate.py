@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ LOADED_MB = 600
 """Resident memory of a process that has torch and RecBole loaded and nothing else."""
 TOKENS_OF_A_TEXT = 64
 """Assumed where ``max_tokens`` does not say less."""
+ATTRIBUTES = 3
+"""Of an item that is read as key–value pairs, where none are named."""
 GPT2_NAMES = {"hidden_size": "n_embd", "num_hidden_layers": "n_layer"}
 """What GPT-2's ``config.json`` calls it."""
 SHAPES: dict[str, dict[str, Any]] = {
@@ -76,6 +78,19 @@ class Transformer:
     def forward(self, tokens: float) -> float:
         """Operations; attention itself is left out, which short sequences allow."""
         return 2.0 * self.weights * tokens
+
+
+def tokens_of_a_sequence(
+    history: int,
+    attributes: Sequence[str] | None = None,
+    attribute_tokens: int | None = None,
+    max_items: int | None = None,
+    max_tokens: int | None = None,
+) -> int:
+    """Of ``history`` items read as key–value pairs; what is not set stands for RECFORMER's defaults."""
+    named = len(attributes or ()) or ATTRIBUTES
+    of_item = min(named * (attribute_tokens or 32), TOKENS_OF_A_TEXT)
+    return 1 + min(min(max(history, 1), max_items or 50) * of_item, max_tokens or 1024)
 
 
 def measured_speed() -> tuple[str, float]:

@@ -15,8 +15,11 @@ def sha256_of_file(path: Path) -> str:
     stat = path.stat()
     key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
     if key not in _KNOWN:
+        digest = hashlib.sha256()
         with path.open("rb") as file:
-            _KNOWN[key] = hashlib.file_digest(file, "sha256").hexdigest()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        _KNOWN[key] = digest.hexdigest()
     return _KNOWN[key]
 
 

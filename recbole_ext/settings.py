@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import typing
 from collections.abc import Collection, Iterable, Mapping
@@ -57,10 +58,8 @@ def where_of(info: ValidationInfo) -> str:
 def mapping(value: Any) -> Any:
     """A mapping, or the YAML of one as it is written on the command line: ``{encoder: minilm}``."""
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(yaml.YAMLError):
             value = yaml.safe_load(value)
-        except yaml.YAMLError:
-            pass
     if not isinstance(value, Mapping):
         raise ValueError("a mapping is needed here, such as {encoder: minilm}")
     return value
@@ -131,8 +130,10 @@ def _in_words(error: ValidationError, settings: type[CheckedSettings]) -> str:
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             close = difflib.get_close_matches(str(problem["loc"][-1]), list(settings.model_fields), n=1)
-            message = f"unknown key. Did you mean {close[0]!r}?" if close else (
-                f"unknown key. Known: {', '.join(settings.model_fields)}."
+            message = (
+                f"unknown key. Did you mean {close[0]!r}?"
+                if close
+                else (f"unknown key. Known: {', '.join(settings.model_fields)}.")
             )
         elif key:
             message = f"{message} (got {problem['input']!r})"

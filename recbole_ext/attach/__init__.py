@@ -3,14 +3,5 @@
 from __future__ import annotations
 
 from recbole_ext.attach.hook import MISSING, MODES, Coverage, attach_item_embedding, item_vectors
-from recbole_ext.attach.transforms import TRANSFORMS, apply_transforms
 
-__all__ = [
-    "MISSING",
-    "MODES",
-    "TRANSFORMS",
-    "Coverage",
-    "apply_transforms",
-    "attach_item_embedding",
-    "item_vectors",
-]
+__all__ = ["MISSING", "MODES", "Coverage", "attach_item_embedding", "item_vectors"]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from recbole_ext.attach.parametrizations import Adapter, Frozen, Residual
-from recbole_ext.attach.transforms import apply_transforms, scale
+from recbole_ext.store.transforms import apply_transforms, scale
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
 

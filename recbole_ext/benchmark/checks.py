@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbole_ext.attach.transforms import width_after
+from recbole_ext.store.transforms import width_after
 from recbole_ext.benchmark.keys import PLACES, keys_of
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.errors import ConfigurationError

@@ -27,7 +27,7 @@ class AverageLayers(nn.Module):
         for layer in layers:
             if not -depth - 1 <= layer <= depth:
                 raise ConfigurationError(
-                    f"average_layers: there is no layer {layer}; the encoder has {depth}, and 0 are its word embeddings."
+                    f"average_layers: there is no layer {layer}; the encoder has {depth}, and 0 are word embeddings."
                 )
         self.layers = list(layers)
 

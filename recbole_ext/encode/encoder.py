@@ -56,8 +56,8 @@ def load_encoder(
     if settings.prompt_name is not None and settings.prompt_name not in model.prompts:
         known = ", ".join(name for name, text in model.prompts.items() if text) or "no prompt of its own"
         raise ConfigurationError(
-            f"prompt_name: encoder {source.name!r} has no prompt {settings.prompt_name!r}; it has {known}. `prompt` takes "
-            "a text."
+            f"prompt_name: encoder {source.name!r} has no prompt {settings.prompt_name!r}; it has {known}. `prompt` "
+            "takes a text."
         )
     tokenizer = model.tokenizer
     if getattr(tokenizer, "pad_token", "") is None:
@@ -109,7 +109,7 @@ def _loaded(source: ResolvedEncoder, settings: EncodingSettings, device: str | N
         reason = _first_line(error)
         if source.gguf_file and isinstance(error, ImportError):
             raise EncoderError(
-                f"encoder {source.name!r}: reading {source.gguf_file} needs the package gguf: pip install gguf. ({reason})"
+                f"encoder {source.name!r}: {source.gguf_file} is read by the package gguf: pip install gguf. ({reason})"
             ) from error
         if "trust_remote_code" in str(error):
             raise EncoderError(
@@ -222,8 +222,8 @@ def _merge_adapter(model: SentenceTransformer, source: ResolvedEncoder) -> None:
     # Wrong sizes, wrong names and damaged files have as many types.
     except Exception as error:
         raise EncoderError(
-            f"adapter {adapter.name!r} does not fit encoder {source.name!r} ({_first_line(error)}): it is an adapter of "
-            "another base, or damaged."
+            f"adapter {adapter.name!r} does not fit encoder {source.name!r} ({_first_line(error)}): it is one of another "
+            "base, or damaged."
         ) from error
     if left_over := [*report.missing_keys, *report.unexpected_keys, *report.mismatched_keys]:
         raise EncoderError(
@@ -236,7 +236,7 @@ def _merge_adapter(model: SentenceTransformer, source: ResolvedEncoder) -> None:
 
 
 def _check_base(adapter: ResolvedEncoder, source: ResolvedEncoder) -> None:
-    """Compare the names, for weights of the same shape fit any base: the folder or repository has to be called alike."""
+    """Compare the names of folders or repositories, for weights of the same shape fit any base."""
     path = Path(adapter.location) / "adapter_config.json"
     base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path") if path.is_file() else None
     own = {Path(name).name for name in (source.name, source.location)}
@@ -244,8 +244,8 @@ def _check_base(adapter: ResolvedEncoder, source: ResolvedEncoder) -> None:
         own.add("all-MiniLM-L6-v2")
     if base and Path(base).name not in own:
         raise EncoderError(
-            f"adapter {adapter.name!r} is one of {base}, and the encoder is {source.name!r}. Where that is a copy of it, "
-            f"give the copy's folder the same name, or correct base_model_name_or_path in {path}."
+            f"adapter {adapter.name!r} is one of {base}, and the encoder is {source.name!r}. Where that is a copy of "
+            f"it, give the copy's folder the same name, or correct base_model_name_or_path in {path}."
         )
 
 

@@ -42,7 +42,9 @@ class EncodingSettings(CheckedSettings):
         """What decides a text's vector, as JSON values; what is not set is left out, so that a setting that is new here
         renames no store. The adapter is part of the encoder."""
         own = set(EncodingSettings.model_fields) - {"adapter"}
-        return {key: value for key, value in self.model_dump(mode="json", include=own).items() if value not in (None, [])}
+        return {
+            key: value for key, value in self.model_dump(mode="json", include=own).items() if value not in (None, [])
+        }
 
     @field_validator("drop", mode="after")
     @classmethod

@@ -86,9 +86,7 @@ def _read_safetensors(path: Path) -> Tensor:
     except (SafetensorError, OSError) as error:
         raise StoreError(f"{path} is damaged ({error}).") from error
     if len(tensors) != 1:
-        raise StoreError(
-            f"{path} holds {', '.join(tensors) or 'nothing'}; save the matrix of item vectors alone."
-        )
+        raise StoreError(f"{path} holds {', '.join(tensors) or 'nothing'}; save the matrix of item vectors alone.")
     return next(iter(tensors.values()))
 
 

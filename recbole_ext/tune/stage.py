@@ -85,7 +85,12 @@ def tune(
         WriteError: ``out`` or a checkpoint can't be written.
     """
     names = [source.name for source in sources]
-    given = {**settings, "objective": objective, "sources": names, "checkpoint": str(checkpoint) if checkpoint else None}
+    given = {
+        **settings,
+        "objective": objective,
+        "sources": names,
+        "checkpoint": str(checkpoint) if checkpoint else None,
+    }
     return make_encoder(Tuning.parse(given, "tune"), sources, encoder, Path(out).expanduser())
 
 

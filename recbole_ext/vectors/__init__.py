@@ -20,7 +20,7 @@ def parse_source(settings: Mapping[str, Any], where: str) -> VectorSource | None
     """The source that a mapping describes, told by its leading key; ``None`` for an empty mapping (random vectors).
 
     Raises:
-        ConfigurationError: no or two leading keys, an unknown key, or a value out of range; names ``where`` and the key.
+        ConfigurationError: no or two leading keys, an unknown key, or a value out of range; names ``where`` and it.
     """
     if not settings:
         return None

@@ -14,7 +14,7 @@ def _source(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, VectorSource):
         return value
     if isinstance(value, str) and not value.lstrip().startswith("{"):
-        raise ValueError(f"there is no initialisation {value!r}; name one, or give a source such as {{encoder: minilm}}")
+        raise ValueError("this names no initialisation; name one, or give a source such as {encoder: minilm}")
     from recbole_ext.vectors import parse_source
 
     given = mapping(value)

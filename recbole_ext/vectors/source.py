@@ -123,7 +123,7 @@ class VectorSource(CheckedSettings, ABC):
         return sha256_of({"kind": self.kind, **self.request(dataset)})
 
     def store_path(self, dataset: Dataset, artifacts: Path) -> Path:
-        """Where its store of this dataset is, or will be: named by the request, so that no other request rewrites it."""
+        """Where its store of this dataset is, or will be: named by the request, so that no other rewrites it."""
         return artifacts / "stores" / dataset.name / f"{self.kind}-{self.identity(dataset)[:16]}"
 
     def make(self, dataset: Dataset, out: Path, artifacts: Path, compute: Compute | None = None) -> Made:
