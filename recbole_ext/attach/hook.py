@@ -47,7 +47,8 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         model: a RecBole recommender.
         dataset: the RecBole dataset the model was built for; its item field maps tokens to internal ids.
         config: RecBole's ``Config`` or any mapping with ``item_embedding`` (a path or an ``ItemEmbeddingStore``),
-            ``item_embedding_transform``, ``item_embedding_mode`` and ``item_embedding_missing``.
+            ``item_embedding_transform``, ``item_embedding_mode``, ``item_embedding_missing``, and
+            perhaps ``item_embedding_scale``.
 
     A model that has read the store itself (it says so by an ``item_vector_coverage``) is left alone.
 
@@ -60,8 +61,8 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         StoreError: the store can't be read.
     """
     if not config["item_embedding"]:
-        if config["item_embedding_scale"]:
-            _scale_random_vectors(_item_embedding(model), dataset.item_num, config["item_embedding_scale"])
+        if deviation := _scale(config):
+            _scale_random_vectors(_item_embedding(model), dataset.item_num, deviation)
         return None
     if hasattr(model, "item_vector_coverage"):
         return model.item_vector_coverage
@@ -104,8 +105,8 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
     _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
-    if config["item_embedding_scale"]:
-        vectors = scale(vectors, config["item_embedding_scale"])
+    if deviation := _scale(config):
+        vectors = scale(vectors, deviation)
     return _fill_missing(vectors, covered, policy, config["seed"]), coverage
 
 
@@ -114,6 +115,10 @@ def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ConfigurationError(f"{key}: {value!r} is unknown; choose one of {', '.join(choices)}.")
     return value
+
+
+def _scale(config: Any) -> Any:
+    return config["item_embedding_scale"] if "item_embedding_scale" in config else None
 
 
 def _item_embedding(model: Any) -> nn.Embedding:
