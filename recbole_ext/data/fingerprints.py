@@ -7,9 +7,6 @@ import json
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from recbole_ext.data.files import interaction_file
 from recbole_ext.errors import EncoderError
 
@@ -54,14 +51,6 @@ def _identity(encoder: str) -> str:
 
 
 _HASHES: dict[tuple[str, int, int], str] = {}
-
-
-def popularity_fingerprint(item_interactions: NDArray[np.int32], test_interactions: NDArray[np.int32]) -> str:
-    """SHA-256 over both arrays of :func:`recbole_ext.run.popularity.keep_popularity`."""
-    digest = hashlib.sha256(str(len(item_interactions)).encode())
-    for values in (item_interactions, test_interactions):
-        digest.update(np.ascontiguousarray(values, dtype="<i4").tobytes())
-    return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str | None:
