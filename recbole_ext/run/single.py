@@ -17,7 +17,7 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, SourceDataError, StoreError
 from recbole_ext.models import recbole_config
 from recbole_ext.records import Made, RunRecord
-from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Popularity, Seconds, Statistics
+from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics
 from recbole_ext.run.machine import device_in_words, git_revision, peak_device_memory_mb, peak_memory_mb, versions
 from recbole_ext.run.popularity import keep_popularity
 from recbole_ext.store.files import fingerprint_of
@@ -79,7 +79,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
             epoch_limit=int(config["epochs"]),
             curve=curve,
             coverage=Coverage(**run.coverage.as_dict()) if run.coverage else None,
-            popularity=Popularity(**popularity) if popularity else None,
+            popularity=popularity,
             statistics=statistics,
             parameters=_parameters(run.model),
             flops=flops,
