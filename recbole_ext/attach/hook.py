@@ -121,7 +121,7 @@ def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
 
 
 def _deviation(config: Any) -> Any:
-    return config["item_embedding_scale"] if "item_embedding_scale" in config else None
+    return "item_embedding_scale" in config and config["item_embedding_scale"]
 
 
 def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, store: str) -> None:
