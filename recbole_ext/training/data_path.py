@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +13,16 @@ from recbole.utils import ModelType
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training.evaluation import bounded_batch_size
 from recbole_ext.training.exactness import (
+    loss_is_of_scores_alone,
     one_score_at_a_time_is_all_at_once,
     rows_are_exact,
     scores_are_dot_products,
     trimmed_loss_is_exact,
     trimmed_scores_are_exact,
 )
-from recbole_ext.training.losses import MAXIMUM_LOGITS
+from recbole_ext.training.losses import softmax_loss, training_loss
 from recbole_ext.training.masked import MaskedRowLoader, masked_loss
-from recbole_ext.training.objective import TRAINING_LOSSES, LossOfRows, dot_product_loss, row_loss
+from recbole_ext.training.objective import LossOfRows, loss_at_targets, replace_loss, row_loss
 from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
 from recbole_ext.training.rows import UserRowLoader
 from recbole_ext.training.sampled_ranking import SampledRankingLoader, has_one_positive_each
@@ -88,9 +88,11 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
         return DataPath(own, loaders.train)
     stock = DataPath("augmented", loaders.train)
     if wanted == "augmented" or not isinstance(loaders.dataset, SequenceViewDataset):
+        _replace_loss(config, model, loaders)
         return stock
     if not config["single_spec"]:
         log.info("training_samples: several processes train on RecBole's own samples")
+        _replace_loss(config, model, loaders)
         return stock
     _sample_rankings_at_once(model, loaders)
     path = _rows(config, model, loaders) if wanted in ("auto", "user") else None
@@ -101,7 +103,10 @@ def choose_data_path(config: Any, model: Any, loaders: Loaders) -> DataPath:
             raise ConfigurationError(
                 f"training_samples: {wanted!r} would change what {type(model).__name__} learns; use auto or augmented."
             )
+        _replace_loss(config, model, loaders)
         return stock
+    if path.loss_of_rows is None:
+        _replace_loss(config, model, loaders)
     fuse_kernels(model)
     if type(model).__name__ == "BERT4Rec":
         # RecBole's transform masks evaluation batches too, which nothing reads.
@@ -135,42 +140,61 @@ def _sample_rankings_at_once(model: Any, loaders: Loaders) -> None:
 def _rows(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
     dataset, sampler = loaders.train._dataset, loaders.train._sampler
     if type(model).__name__ == "BERT4Rec":
-        loss = _loss(config, model, masked_loss, lambda: True)
+        loss = _loss(config, model, masked_loss, loaders)
         return DataPath("user", MaskedRowLoader(config, dataset, sampler), loss)
     if config["transform"] is not None:
         return None
     loader = UserRowLoader(config, dataset, sampler)
     if not rows_are_exact(model, loader):
         return None
-    loss = _loss(config, model, row_loss, lambda: scores_are_dot_products(model, loaders.valid._dataset))
-    return DataPath("user", loader, loss)
+    return DataPath("user", loader, _loss(config, model, row_loss, loaders))
 
 
-def _loss(config: Any, model: Any, own: LossOfRows, is_dot_product: Callable[[], bool]) -> LossOfRows:
-    """The loss that ``training_loss`` names; a large catalogue's softmax goes in bounded memory by itself."""
-    kind = config["training_loss"] or "model"
-    if kind not in TRAINING_LOSSES:
-        raise ConfigurationError(f"training_loss: {kind!r} is unknown; choose one of {', '.join(TRAINING_LOSSES)}.")
-    large = config["train_batch_size"] * model.n_items > MAXIMUM_LOGITS and getattr(model, "loss_type", "") == "CE"
-    if kind == "model" and not (large and is_dot_product()):
-        return own
-    if not is_dot_product():
+def _loss(config: Any, model: Any, own: LossOfRows, loaders: Loaders) -> LossOfRows:
+    """The loss that ``training_loss`` names; where the model's own is a softmax over its items, a fast exact one."""
+    loss, dataset = training_loss(config), loaders.valid._dataset
+    if type(model).__name__ == "BERT4Rec":
+        return own if loss is None else loss_at_targets(loss)
+    by_dot_product = scores_are_dot_products(model, dataset)
+    if loss is None:
+        is_softmax = model.loss_type == "CE" and by_dot_product and loss_is_of_scores_alone(model, dataset)
+        return loss_at_targets(softmax_loss) if is_softmax else own
+    if not by_dot_product:
+        raise _no_dot_product(model)
+    return loss_at_targets(loss)
+
+
+def _replace_loss(config: Any, model: Any, loaders: Loaders) -> None:
+    """Put the loss that ``training_loss`` names into a model that trains on RecBole's samples."""
+    loss, dataset = training_loss(config), loaders.valid._dataset
+    if loss is None:
+        return
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not scores_are_dot_products(model, dataset):
+        raise _no_dot_product(model)
+    if not loss_is_of_scores_alone(model, dataset):
         raise ConfigurationError(
-            f"training_loss: {type(model).__name__} does not score by a dot product with its items; use model."
+            f"training_loss: {type(model).__name__} adds to the loss of its scores something that "
+            f"{config['training_loss']!r} would drop; leave the key out."
         )
-    return dot_product_loss("softmax" if kind == "model" else kind, config["training_negatives"])
+    replace_loss(model, loss)
+
+
+def _no_dot_product(model: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"training_loss: {type(model).__name__} does not score by a dot product with its items on these samples; "
+        "leave the key out."
+    )
 
 
 def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> DataPath | None:
     dataset = loaders.train._dataset
     if type(model).__name__ == "BERT4Rec":
-        loss = _loss(config, model, masked_loss, lambda: True)
+        loss = _loss(config, model, masked_loss, loaders)
         return DataPath("prefix", MaskedPrefixLoader(loaders.train), loss)
     if config["transform"] is not None:
         return None
     if rows_are_exact(model, UserRowLoader(config, dataset, loaders.train._sampler)):
-        loss = _loss(config, model, row_loss, lambda: scores_are_dot_products(model, loaders.valid._dataset))
-        return DataPath("prefix", PrefixLoader(loaders.train), loss)
+        return DataPath("prefix", PrefixLoader(loaders.train), _loss(config, model, row_loss, loaders))
     if not trimmed_loss_is_exact(model, dataset):
         return None
     dataset.trim_padding = True
