@@ -29,7 +29,9 @@ def estimate_run(config: Settings, size: Size) -> Estimate:
     history = min(length, max(tokens // max(size.users, 1), 1))
     per_token = 2 * weights + layers * 4 * history * width
     targets = tokens * float(config.get("mask_ratio") or 1.0)
-    scored = size.items if config.get("training_loss", "model") in ("model", "softmax") else 1000
+    scored = int(config.get("training_negatives") or 1000)
+    if config.get("training_loss", "model") in ("model", "softmax"):
+        scored = size.items
     training = 3 * (tokens * per_token + targets * 2 * width * scored)
     evaluation = size.users * (history * per_token + 2 * width * size.items)
     logits = min(int(config["train_batch_size"]) * history * scored, 2**27)
