@@ -3,5 +3,15 @@
 from __future__ import annotations
 
 from recbole_ext.attach.hook import MISSING, MODES, Coverage, attach_item_embedding, item_vectors
+from recbole_ext.attach.places import ItemTable, Place, item_tables
 
-__all__ = ["MISSING", "MODES", "Coverage", "attach_item_embedding", "item_vectors"]
+__all__ = [
+    "MISSING",
+    "MODES",
+    "Coverage",
+    "ItemTable",
+    "Place",
+    "attach_item_embedding",
+    "item_tables",
+    "item_vectors",
+]

@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbole_ext.store.transforms import width_after
 from recbole_ext.benchmark.keys import PLACES, keys_of
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics
 from recbole_ext.records import RowKey
+from recbole_ext.store.transforms import width_after
 
 Settings = dict[str, Any]
 

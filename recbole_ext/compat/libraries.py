@@ -13,6 +13,8 @@ def silence_deprecations() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(recbole|ray|thop).*")
     # What it warns of does nothing under copy-on-write; recbole_ext.compat.datasets does it instead.
     warnings.filterwarnings("ignore", message="A value is .*(set|chained assignment)", module=r"recbole\..*")
+    # pandas 3 hands out its columns read-only; the tensor made of one is the only one that is left to see its memory.
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable", module=r"recbole\..*")
     os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
 
 

@@ -19,6 +19,7 @@ def order_by_exact_time() -> None:
     order of exact time stay in it; where single precision tells times apart, nothing changes. Apply it after
     :func:`recbole_ext.compat.datasets.fill_missing_values`, which it extends.
     """
+    import numpy as np
     from recbole.data.dataset import Dataset
 
     fill, reformat = Dataset._fill_nan, Dataset._change_feat_format
@@ -34,13 +35,14 @@ def order_by_exact_time() -> None:
             return
         # Only here times are complete and still exact: normalising or discretising them comes next.
         times = self.inter_feat[self.time_field].to_numpy()
-        users = users_that_single_precision_reorders(self.inter_feat[self.uid_field].to_numpy(), times)
+        users = self.inter_feat[self.uid_field].to_numpy()
+        reordered = users_that_single_precision_reorders(users, times, np.lexsort((times, users)))
         exact = self.config["exact_time_order"] is not False
-        if users:
+        if reordered:
             log.info(
                 "%s: in single precision, as RecBole keeps times, the rows of %d users can't be told apart; they are "
                 "in the order of %s",
-                *(self.dataset_name, users, "the exact time" if exact else "the file (exact_time_order is off)"),
+                *(self.dataset_name, reordered, "the exact time" if exact else "the file (exact_time_order is off)"),
             )
         if exact and (times[1:] < times[:-1]).any():
             self.exact_order = times.argsort(kind="stable")
@@ -54,16 +56,19 @@ def order_by_exact_time() -> None:
     Dataset._fill_nan, Dataset._change_feat_format = fill_nan, change_feat_format
 
 
-def users_that_single_precision_reorders(users: np.ndarray, times: np.ndarray) -> int:
+def users_that_single_precision_reorders(users: np.ndarray, times: np.ndarray, order: np.ndarray) -> int:
     """How many users' rows are out of the order of time once sorted, stably, by time in single precision.
 
-    ``users`` are numbers and ``times`` double precision, ``[rows]`` each, in the order of the file.
+    Args:
+        users: as numbers, ``[rows]``, in the order of the file.
+        times: in double precision, ``[rows]``.
+        order: sorts the rows by user, then time, then place in the file, ``[rows]``.
     """
     import numpy as np
 
     single = times.astype(np.float32)
     if (single == times).all():
         return 0
-    order = np.lexsort((single, users))
-    users, times = users[order], times[order]
-    return len(np.unique(users[1:][(users[1:] == users[:-1]) & (times[1:] < times[:-1])]))
+    users, times, single = users[order], times[order], single[order]
+    equal_now = (users[1:] == users[:-1]) & (single[1:] == single[:-1]) & (times[1:] != times[:-1])
+    return len(np.unique(users[1:][equal_now & (order[1:] < order[:-1])]))

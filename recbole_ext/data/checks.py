@@ -155,12 +155,8 @@ class _Check:
         frame = self._read(table, loaded, [self.user, self.item])
         if self.by_time:
             self._check_times(table, frame)
-        same = [self.user, self.item, *([self.time] if self.time in frame else [])]
-        repeated = int(frame.duplicated(same).sum())
-        if repeated and self.splits is None:
-            what = "user, item and time" if len(same) == 3 else "user and item"
-            kept = "kept" if self.keys["rm_dup_inter"] is None else "left to rm_dup_inter"
-            self._say(f"{table.path.name}: {repeated:,} rows repeat an earlier one ({what}); they are {kept}")
+        elif self.splits is None:
+            self._say_repeated(table, int(frame.duplicated([self.user, self.item]).sum()), "user and item")
         return frame
 
     def _check_given_histories(self, table: Table, loaded: list[str]) -> None:
@@ -187,24 +183,30 @@ class _Check:
                 "ordered by it. Give one, or take the row out."
             )
         users = frame[self.user].cat.codes.to_numpy()
-        reordered = users_that_single_precision_reorders(users, times)
-        if reordered:
+        order = np.lexsort((times, users))
+        if reordered := users_that_single_precision_reorders(users, times, order):
             exact = self.keys.get(EXACT_TIME_ORDER, True)
             self._say(
                 f"{table.path.name}: in single precision, as RecBole keeps times, rows of {reordered:,} of "
                 f"{users.max() + 1:,} users would be out of order; they are in the order of "
                 + ("the exact time" if exact else f"the file ({EXACT_TIME_ORDER} is off)")
             )
-        by_user = np.lexsort((times, users))
-        users, times = users[by_user], times[by_user]
-        last = np.flatnonzero(np.diff(users, append=-1))
-        last = last[last > 0]
-        tied = int(((times[last] == times[last - 1]) & (users[last] == users[last - 1])).sum())
-        if tied:
+        users, times = users[order], times[order]
+        ties_with_next = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+        is_last = np.append(users[1:] != users[:-1], True)
+        if tied := int((ties_with_next & is_last[1:]).sum()):
             self._say(
                 f"{table.path.name}: {tied:,} users have several rows at their last time; the file's order says which "
                 "is last"
             )
+        ties = order[np.append(ties_with_next, False) | np.append(False, ties_with_next)]
+        repeated = int(frame.iloc[ties].duplicated([self.user, self.item, self.time]).sum())
+        self._say_repeated(table, repeated, "user, item and time")
+
+    def _say_repeated(self, table: Table, rows: int, what: str) -> None:
+        if rows:
+            fate = "kept" if self.keys["rm_dup_inter"] is None else "left to rm_dup_inter"
+            self._say(f"{table.path.name}: {rows:,} rows repeat an earlier one ({what}); they are {fate}")
 
     def _others(self, suffix: str) -> pd.DataFrame | None:
         path = self.dataset.folder / f"{self.name}.{suffix}"
@@ -268,7 +270,7 @@ class _Check:
             table.require(name, "which item_text names")
         table.check_lines()
         described = set(self._read(table, [], [self.item])[self.item].cat.categories)
-        items = set().union(*(frame[self.item].cat.categories for frame in interactions.values()))
+        items = set(_distinct(interactions, self.item))
         if not items & described:
             raise SourceDataError(
                 f"{table.path} describes none of the items of the interactions. It is of another dataset, or its ids "
@@ -279,9 +281,8 @@ class _Check:
 
     def _count(self, interactions: dict[str, pd.DataFrame], tables: dict[str, pd.DataFrame]) -> None:
         """What RecBole's filters leave, and whether that is what the config expects."""
-        users = set().union(*(frame[self.user].cat.categories for frame in interactions.values()))
-        items = set().union(*(frame[self.item].cat.categories for frame in interactions.values()))
-        before = after = Size(len(users), len(items), sum(map(len, interactions.values())))
+        users, items = (len(_distinct(interactions, field)) for field in (self.user, self.item))
+        before = after = Size(users, items, sum(map(len, interactions.values())))
         filters = self._filters(tables) if self.splits is None else []
         if filters or tables or self.splits is not None or any(self.keys[key] for key in _NAMING_FIELDS):
             after = counted_by_recbole(self.name, self.dataset.folder, self.keys)
@@ -292,8 +293,8 @@ class _Check:
                 f"{after.interactions:,}"
             )
         elif self.by_time:
-            frame = next(iter(interactions.values()))
-            if single := int((frame[self.user].value_counts() == 1).sum()):
+            rows = np.bincount(interactions["inter"][self.user].cat.codes)
+            if single := int((rows == 1).sum()):
                 self._say(f"{self.name}: {single:,} users have a single row, and so no history to predict it from")
         for what, expected in self.dataset.expected.items():
             if (found := getattr(after, what)) != expected:
@@ -314,3 +315,11 @@ class _Check:
 
     def _say(self, sentence: str) -> None:
         self.found.append(f"{sentence}.")
+
+
+def _distinct(interactions: dict[str, pd.DataFrame], field: str) -> pd.Index:
+    """The ids in all files of interactions."""
+    first, *others = (frame[field].cat.categories for frame in interactions.values())
+    for categories in others:
+        first = first.union(categories)
+    return first

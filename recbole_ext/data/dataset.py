@@ -139,7 +139,8 @@ class Dataset:
     def check(self, text: bool = False) -> list[str]:
         """Read the files as RecBole would and say what of them is left out or put in another order, a sentence each.
 
-        Everything is read once (10 million interactions in %%), and again only when files or keys have changed.
+        Everything is read once (10 million interactions in 18 seconds of one core), and again only when files or keys
+        have changed.
 
         Args:
             text: whether the items' text is wanted too, so that ``.item`` has to be there.

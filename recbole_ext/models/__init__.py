@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,10 @@ class OwnModel:
 
 OWN_MODELS: dict[str, OwnModel] = {
     "AlphaFuse": OwnModel("recbole_ext.models.alphafuse", needs_item_vectors=True),
+    "ESASRec": OwnModel("recbole_ext.models.esasrec"),
     "FDSA": OwnModel("recbole_ext.models.item_features"),
+    "GSASRec": OwnModel("recbole_ext.models.gsasrec"),
+    "HSTU": OwnModel("recbole_ext.models.hstu"),
     "RECFORMER": OwnModel("recbole_ext.recformer.model", reads_text=True),
     "S3Rec": OwnModel("recbole_ext.models.s3rec"),
     "SASRecF": OwnModel("recbole_ext.models.item_features"),

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.clip_grad import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_ext.attach import item_tables
 from recbole_ext.models import trainer_class
 from recbole_ext.training.evaluation import (
     MAXIMUM_PAIRS,
@@ -70,7 +71,8 @@ class BenchmarkTrainer:
     def _train_epoch(self: Any, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         began = time.perf_counter()
         if self.frozen_epochs:
-            self.model.item_embedding.requires_grad_(epoch_idx >= self.frozen_epochs)
+            for table in item_tables(self.model, self.config["ITEM_ID_FIELD"]):
+                table.embedding.requires_grad_(epoch_idx >= self.frozen_epochs)
         # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
         with torch.autograd.set_detect_anomaly(False):
             if self.loss_of_rows is None:
