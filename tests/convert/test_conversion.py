@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.compat import read_atomic_table
@@ -233,6 +233,7 @@ _AWKWARD = [
 _AWKWARD += ["a b", " a", "a ", "a\tb", "a\nb", "a\rb", "[PAD]", "\u2028", "é", "\x00"]
 
 
+@settings(deadline=None)  # writes files
 @given(st.one_of(st.sampled_from(_AWKWARD), st.text(max_size=8)))
 def test_every_accepted_token_survives_recboles_reader(tmp_path_factory: pytest.TempPathFactory, token: str) -> None:
     try:
