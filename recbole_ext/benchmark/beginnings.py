@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from recbole_ext.data.config import about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.store.files import fingerprint_of
@@ -65,13 +67,16 @@ class Beginnings:
     stores: dict[Path, StoreToMake] = field(default_factory=dict)
     encoders: dict[Path, EncoderToTune] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    _known: dict[tuple[str, VectorSource, bool], Beginning] = field(default_factory=dict)
+    _known: dict[tuple[str, str, str, bool], Beginning] = field(default_factory=dict)
 
     def of(self, dataset: Dataset, source: VectorSource | None, as_text: bool) -> Beginning:
-        """What a model begins from; ``as_text``: it reads text with the source's encoder, and needs no store."""
+        """What a model begins from; ``as_text``: it reads text with the source's encoder, and needs no store.
+
+        ``dataset`` is that of the run: vectors of behaviour are made of its own training split.
+        """
         if source is None:
             return Beginning()
-        key = (dataset.name, source, as_text)
+        key = (dataset.name, json.dumps(about_data(dataset.keys), sort_keys=True, default=str), repr(source), as_text)
         if key not in self._known:
             try:
                 self.missing += source.missing(dataset)

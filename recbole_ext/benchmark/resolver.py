@@ -112,7 +112,11 @@ class _Resolver:
         for model in benchmark.models:
             own = {f"initialisations.{n}.config": self.variants[n].config for n in self.variants_of(model)}
             checks.check_keys(benchmark, model, own, self.overrides, self.where)
-        datasets = {name: self._dataset(name) for name in benchmark.datasets}
+        keys = {**benchmark.config, **self.overrides}
+        datasets = {
+            name: Dataset.named(name, benchmark.data_path, benchmark.dataset_configs, keys)
+            for name in benchmark.datasets
+        }
         rows = [
             self._row(model, datasets[dataset], protocol, self.variants[name])
             for dataset in benchmark.datasets
@@ -131,7 +135,7 @@ class _Resolver:
             tuple(self.beginnings.stores.values()),
             tuple(self.beginnings.encoders.values()),
             tuple(dict.fromkeys(self.beginnings.missing)),
-            tuple(self.notices),
+            tuple(dict.fromkeys(self.notices)),
         )
 
     def variants_of(self, model: str) -> list[str]:
@@ -153,18 +157,14 @@ class _Resolver:
             raise ConfigurationError(f"{self.where}: models.{model}: it {need}.")
         return fitting
 
-    def _dataset(self, name: str) -> Dataset:
-        keys = {**self.benchmark.config, **self.overrides}
-        dataset = Dataset.named(name, self.benchmark.data_path, self.benchmark.dataset_configs, keys)
+    def _check_dataset(self, dataset: Dataset) -> None:
+        """Of one run: protocols and models may have the dataset read or split in their own way."""
         try:
-            if self.fetch:
-                dataset.require()
-            self.notices += [f"{name}: {sentence}" for sentence in dataset.check()]
+            self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check()]
         except RecboleExtError as error:
             if self.fetch:
                 raise
             self.beginnings.missing.append(str(error))
-        return dataset
 
     def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
         where = f"{self.where}: {dataset.name}, {model}, {variant.name}"
@@ -177,7 +177,8 @@ class _Resolver:
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         seen = dataset.with_keys(effective)
-        beginning = self.beginnings.of(dataset, variant.source, reads_text(model))
+        self._check_dataset(seen)
+        beginning = self.beginnings.of(seen, variant.source, reads_text(model))
         if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
             for config in configs:
                 checks.check_width(beginning.width, config, {**effective, **config}, where)

@@ -150,6 +150,15 @@ def check_interval(key: str, value: Any) -> None:
             raise ConfigurationError(f"{key}: {part.strip()} ends before it begins.")
 
 
+def about_data(keys: Mapping[str, Any]) -> Settings:
+    """Those of ``keys`` that say how files are read, filtered, ordered and split."""
+    about = {"encoding", EXACT_TIME_ORDER, *recbole_defaults()} - {"MAX_ITEM_LIST_LENGTH"}
+    told = {key: value for key, value in keys.items() if key in about}
+    if keys.get("eval_args"):
+        told["eval_args"] = {part: how for part, how in keys["eval_args"].items() if part != "mode"}
+    return told
+
+
 @cache
 def recbole_keys_of_datasets() -> frozenset[str]:
     """The keys of RecBole that can stand in a dataset config: what its own defaults for data and protocol hold."""
