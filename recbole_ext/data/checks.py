@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_ext.compat import users_that_single_precision_reorders
-from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, check_keys, recbole_keys_of_datasets
+from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, check_keys, recbole_defaults
 from recbole_ext.data.files import (
     columns_left_out,
     columns_read,
@@ -55,7 +55,8 @@ def _request(dataset: Dataset, text: bool) -> str:
     keys = dataset.effective_keys
     paths = [*dataset.files(), *([dataset.item_file] if dataset.item_file.is_file() else [])]
     stats = [(str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
-    decisive = {key: value for key, value in keys.items() if key in {*recbole_keys_of_datasets(), EXACT_TIME_ORDER}}
+    about_data = {*recbole_defaults(), "encoding", "eval_args", EXACT_TIME_ORDER}
+    decisive = {key: value for key, value in keys.items() if key in about_data}
     ours = (text, dataset.expected, dataset.keys.get("item_text"), model_kind(keys), reads_knowledge(keys))
     return json.dumps([dataset.name, stats, decisive, ours], sort_keys=True, default=str)
 
@@ -102,7 +103,6 @@ class _Check:
                 table.require(name, "which load_col names")
             loaded = [name for name in table.types if name in wanted]
         self.loaded.update(loaded)
-        table.check_lines()
         return table, loaded
 
     def _require(self, table: Table, loaded: list[str], column: str, key: str, role: str, kind: str = "token") -> None:
@@ -112,7 +112,8 @@ class _Check:
             raise ConfigurationError(f"load_col or unload_col leaves out {column!r} of {table.path}, {role}. Load it.")
 
     def _read(self, table: Table, loaded: list[str], ids: Iterable[str]) -> pd.DataFrame:
-        """The ids, and all numbers, of which it says how many are missing."""
+        """The ids, and all numbers, of which it says how many are missing; every line has to be a row."""
+        table.check_lines()
         numbers = [name for name in loaded if table.types[name] == "float"]
         vectors = [name for name in loaded if table.types[name] == "float_seq"]
         frame = table.read([*ids, *numbers, *vectors])
@@ -269,7 +270,6 @@ class _Check:
         table.require(self.item, "which holds the items' ids", way_out="Set ITEM_ID_FIELD to the column that holds it.")
         for name in fields_of(self.dataset.keys.get("item_text") or ()):
             table.require(name, "which item_text names")
-        table.check_lines()
         described = set(self._read(table, [], [self.item])[self.item].cat.categories)
         items = set(_distinct(interactions, self.item))
         if not items & described:
