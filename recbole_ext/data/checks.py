@@ -101,7 +101,6 @@ class _Check:
                 table.require(name, "which load_col names")
             loaded = [name for name in table.types if name in wanted]
         self.loaded.update(loaded)
-        table.check_lines()
         return table, loaded
 
     def _require(self, table: Table, loaded: list[str], column: str, key: str, role: str, kind: str = "token") -> None:
@@ -111,7 +110,8 @@ class _Check:
             raise ConfigurationError(f"load_col or unload_col leaves out {column!r} of {table.path}, {role}. Load it.")
 
     def _read(self, table: Table, loaded: list[str], ids: Iterable[str]) -> pd.DataFrame:
-        """The ids, and all numbers, of which it says how many are missing."""
+        """The ids, and all numbers, of which it says how many are missing; every line has to be a row."""
+        table.check_lines()
         numbers = [name for name in loaded if table.types[name] == "float"]
         vectors = [name for name in loaded if table.types[name] == "float_seq"]
         frame = table.read([*ids, *numbers, *vectors])
@@ -268,7 +268,6 @@ class _Check:
         table.require(self.item, "which holds the items' ids", way_out="Set ITEM_ID_FIELD to the column that holds it.")
         for name in fields_of(self.dataset.keys.get("item_text") or ()):
             table.require(name, "which item_text names")
-        table.check_lines()
         described = set(self._read(table, [], [self.item])[self.item].cat.categories)
         items = set(_distinct(interactions, self.item))
         if not items & described:
