@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from recbole_ext.attach.hook import MISSING, MODES, Coverage, attach_item_embedding, item_vectors
-from recbole_ext.attach.transforms import TRANSFORMS, apply_transforms
+from recbole_ext.attach.places import ItemTable, Place, item_tables
 
 __all__ = [
     "MISSING",
     "MODES",
-    "TRANSFORMS",
     "Coverage",
-    "apply_transforms",
+    "ItemTable",
+    "Place",
     "attach_item_embedding",
+    "item_tables",
     "item_vectors",
 ]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.utils import parametrize
 
 from recbole_ext.attach.parametrizations import Adapter, Frozen, Residual
-from recbole_ext.attach.transforms import apply_transforms, scale
+from recbole_ext.attach.places import ItemTable, item_tables
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.store.transforms import apply_transforms, scale
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,11 @@ class Coverage:
 
 
 def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | None:
-    """Give ``model.item_embedding`` the vectors of the store that ``config["item_embedding"]`` names.
+    """Give the items of ``model`` the vectors of the store that ``config["item_embedding"]`` names.
 
     Call it on a freshly built RecBole model, before its optimiser is built. Works for any model that keeps its
-    items in an ``nn.Embedding`` called ``item_embedding``. Rows are found by item *token*; row 0 (padding) and rows
-    past the last item (BERT4Rec's mask) are left alone. Without the key ``item_embedding`` nothing is touched
+    items in tables that :func:`recbole_ext.attach.places.item_tables` finds; each gets the vectors. Rows are found
+    by item *token*; the others (padding, BERT4Rec's mask, other features and entities) are left alone. Without the key ``item_embedding`` nothing is touched
     and no random number is drawn, unless ``item_embedding_scale`` gives the model's own random vectors that standard
     deviation; vectors of a store get it after their transforms, so that one search covers both.
 
@@ -47,7 +47,8 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         model: a RecBole recommender.
         dataset: the RecBole dataset the model was built for; its item field maps tokens to internal ids.
         config: RecBole's ``Config`` or any mapping with ``item_embedding`` (a path or an ``ItemEmbeddingStore``),
-            ``item_embedding_transform``, ``item_embedding_mode`` and ``item_embedding_missing``.
+            ``item_embedding_transform``, ``item_embedding_mode``, ``item_embedding_missing``, and
+            perhaps ``item_embedding_scale``.
 
     A model that has read the store itself (it says so by an ``item_vector_coverage``) is left alone.
 
@@ -55,22 +56,25 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         The coverage, or ``None`` where no store is named.
 
     Raises:
-        AttachError: the model has no ``item_embedding``; widths differ; items are missing under ``error``.
+        AttachError: the model has no table of items; widths differ; items are missing under ``error``.
         ConfigurationError: an unknown mode, policy or transform.
         StoreError: the store can't be read.
     """
     if not config["item_embedding"]:
-        if config["item_embedding_scale"]:
-            _scale_random_vectors(_item_embedding(model), dataset.item_num, config["item_embedding_scale"])
+        if deviation := _deviation(config):
+            _scale_random_vectors(model, dataset, deviation)
         return None
     if hasattr(model, "item_vector_coverage"):
         return model.item_vector_coverage
     mode = _choice(config, "item_embedding_mode", MODES)
-    embedding = _item_embedding(model)
+    tables = item_tables(model, dataset.iid_field)
+    if any(parametrize.is_parametrized(table.embedding) for table in tables):
+        raise AttachError("item_embedding: this model has a store attached already; build a fresh model.")
     vectors, coverage = item_vectors(dataset, config)
-    log.info("item_embedding: mode %s", mode)
-    _check_width(vectors, embedding, mode)
-    _put(vectors.to(embedding.weight.device), embedding, mode)
+    log.info("item_embedding: mode %s, in %s", mode, ", ".join(table.name for table in tables))
+    for table in tables:
+        _check_width(vectors, table, mode)
+        _put(vectors.to(table.embedding.weight.device), table, mode)
     return coverage
 
 
@@ -104,8 +108,8 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
     _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
-    if config["item_embedding_scale"]:
-        vectors = scale(vectors, config["item_embedding_scale"])
+    if deviation := _deviation(config):
+        vectors = scale(vectors, deviation, "item_embedding_scale")
     return _fill_missing(vectors, covered, policy, config["seed"]), coverage
 
 
@@ -116,16 +120,8 @@ def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def _item_embedding(model: Any) -> nn.Embedding:
-    embedding = getattr(model, "item_embedding", None)
-    if not isinstance(embedding, nn.Embedding):
-        raise AttachError(
-            f"item_embedding: {type(model).__name__} keeps its items in no nn.Embedding named 'item_embedding', "
-            "so a store can't be attached; take another model or drop the key item_embedding."
-        )
-    if parametrize.is_parametrized(embedding):
-        raise AttachError("item_embedding: this model has a store attached already; build a fresh model.")
-    return embedding
+def _deviation(config: Any) -> Any:
+    return "item_embedding_scale" in config and config["item_embedding_scale"]
 
 
 def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, store: str) -> None:
@@ -157,36 +153,40 @@ def _fill_missing(vectors: torch.Tensor, covered: torch.Tensor, policy: str, see
     return filled
 
 
-def _check_width(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> None:
+def _check_width(vectors: torch.Tensor, table: ItemTable, mode: str) -> None:
     n_items, width = vectors.shape
-    if embedding.num_embeddings <= n_items:
+    rows, own_width = table.embedding.num_embeddings, table.embedding.embedding_dim
+    if rows < table.first + n_items:
         raise AttachError(
-            f"item_embedding: the model's matrix has {embedding.num_embeddings} rows, too few for {n_items} items and "
-            "the padding row; it was built for another dataset."
+            f"item_embedding: the model's matrix has {rows} rows, too few for {n_items} items and the padding row; it "
+            "was built for another dataset."
         )
-    if mode != "adapter" and width != embedding.embedding_dim:
+    if mode != "adapter" and width != own_width:
         raise AttachError(
-            f"item_embedding: the vectors are {width} wide, the model's items {embedding.embedding_dim}. Bridge them "
-            f"with item_embedding_transform: [{{pca: {embedding.embedding_dim}}}], with item_embedding_mode: adapter, "
+            f"item_embedding: the vectors are {width} wide, the model's items {own_width} ({table.name}). Bridge them "
+            f"with item_embedding_transform: [{{pca: {own_width}}}], with item_embedding_mode: adapter, "
             f"or give the model the vectors' width (hidden_size or embedding_size: {width})."
         )
 
 
-def _scale_random_vectors(embedding: nn.Embedding, item_num: int, deviation: Any) -> None:
+def _scale_random_vectors(model: Any, dataset: Any, deviation: Any) -> None:
     """Give the rows of the items, as the model drew them, the standard deviation ``deviation`` over all entries."""
-    with torch.no_grad():
-        items = embedding.weight[1:item_num]
-        embedding.weight[1:item_num] = scale(items, deviation)
+    for table in item_tables(model, dataset.iid_field):
+        rows = slice(table.first, table.first + dataset.item_num - 1)
+        with torch.no_grad():
+            weight = table.embedding.weight
+            weight[rows] = scale(weight[rows], deviation, "item_embedding_scale")
 
 
-def _put(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> None:
+def _put(vectors: torch.Tensor, table: ItemTable, mode: str) -> None:
+    embedding, first = table.embedding, table.first
     if mode == "full":
         with torch.no_grad():
-            embedding.weight[1 : 1 + len(vectors)] = vectors
+            embedding.weight[first : first + len(vectors)] = vectors
     elif mode == "frozen":
-        parametrize.register_parametrization(embedding, "weight", Frozen(vectors))
+        parametrize.register_parametrization(embedding, "weight", Frozen(vectors, first))
     elif mode == "residual":
-        parametrize.register_parametrization(embedding, "weight", Residual(vectors))
+        parametrize.register_parametrization(embedding, "weight", Residual(vectors, first))
     else:
-        adapter = Adapter(vectors, embedding.embedding_dim).to(vectors.device)
+        adapter = Adapter(vectors, embedding.embedding_dim, first).to(vectors.device)
         parametrize.register_parametrization(embedding, "weight", adapter)

@@ -1,4 +1,4 @@
-"""An entry of ``initialisations:``: where item vectors come from, how they are attached, and what they are compared with."""
+"""An entry of ``initialisations:``: where item vectors come from, how they are attached, what they compare with."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ class Epoch(Part):
     """One epoch of training: its number from 0, losses and seconds; ``valid`` where it was evaluated."""
 
     epoch: int
-    train_loss: float
+    train_loss: float | None = None
+    """``None`` for boosted trees, which know none."""
     train_seconds: float
     valid: float | None = None
     """The validation metric that early stopping goes by."""

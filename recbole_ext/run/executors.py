@@ -8,20 +8,20 @@ import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
+from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.compat.libraries import silence_deprecations
-from recbole_ext.compat.ray_workers import job_without_pyarrow
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.errors import ConfigurationError, InstallationError
 from recbole_ext.run.machine import cores
 from recbole_ext.run.recording import RunDied, record_run
-from recbole_ext.run.spec import RunSpec
 
 if TYPE_CHECKING:
-    from recbole_ext.run.benchmark import Benchmark
+    from recbole_ext.benchmark.settings import Benchmark
 
 _CLAIMED = os.EX_TEMPFAIL
 
@@ -44,10 +44,13 @@ def executor_of(benchmark: Benchmark) -> Executor:
     """The executor that the benchmark's ``executor`` names.
 
     Raises:
+        InstallationError: it is Ray, which is not installed.
         ConfigurationError: there is no such Ray cluster, or none of its machines has what a run asks for.
     """
     if benchmark.executor == "ray":
-        return RayTasks(benchmark.ray_address, benchmark.cpus_per_run, benchmark.gpus_per_run)
+        if find_spec("ray") is None:
+            raise InstallationError("executor: ray is not installed; type: pip install 'ray>=2.50'")
+        return RayTasks(benchmark.ray_address, benchmark.cpus_per_run or 1, benchmark.gpus_per_run)
     return LocalProcesses(benchmark.parallel_runs)
 
 
@@ -122,7 +125,6 @@ class RayTasks:
     def _task(self) -> Any:
         # Set before the import, which reads it. A benchmark reports to nobody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        silence_deprecations()
         import ray
 
         try:
@@ -131,7 +133,6 @@ class RayTasks:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
-                job_config=job_without_pyarrow(),
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigurationError(

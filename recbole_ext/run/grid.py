@@ -15,8 +15,10 @@ from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, Row, RowKey, RunRecord
 from recbole_ext.run.executors import Executor, executor_of
+from recbole_ext.run.machine import require_gpu
 from recbole_ext.run.progress import read_progress
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death
+from recbole_ext.tune.stage import make_once
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +37,16 @@ def run_benchmark(resolved: Resolved) -> list[RunSpec]:
     """
     if resolved.missing:
         raise ConfigurationError("not on this machine:\n" + "\n".join(f"  - {line}" for line in resolved.missing))
-    folder = resolved.benchmark.folder
+    benchmark = resolved.benchmark
+    if benchmark.executor == "local":
+        require_gpu({**benchmark.config, **resolved.overrides})
+    folder = benchmark.folder
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     for sentence in resolved.notices:
         log.info("%s", sentence)
     make_stores(resolved)
     write_grid(resolved)
-    with executor_of(resolved.benchmark) as executor:
+    with executor_of(benchmark) as executor:
         search = list({spec.name: spec for row in resolved.rows for spec in row.searched}.values())
         # Runs that export a store come first, for they take longest; those that start from it wait for it.
         search.sort(key=lambda spec: spec.exports is None)
@@ -59,7 +64,7 @@ def make_stores(resolved: Resolved) -> None:
     """See that every store is there that a run starts from, and every encoder that one reads text with."""
     artifacts = resolved.benchmark.artifacts
     for encoder in resolved.encoders:
-        encoder.source.make_encoder(encoder.dataset, artifacts)
+        make_once(encoder.tuning, encoder.tuning.sources_for(encoder.dataset), encoder.source.encoder, artifacts)
     for store in resolved.stores:
         store.source.make_once(store.dataset, artifacts)
 
@@ -79,7 +84,8 @@ def write_grid(resolved: Resolved) -> Path:
         search="; ".join(searches),
         rows=[_grid_row(row, asked) for row in resolved.rows],
         published=benchmark.published,
-        content=benchmark.model_dump(mode="json", exclude_unset=True) | ({"--": resolved.overrides} if resolved.overrides else {}),
+        content=benchmark.model_dump(mode="json", exclude_unset=True)
+        | ({"--": resolved.overrides} if resolved.overrides else {}),
     ).write(folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""How far a run under way is: written by its process, on whatever machine, and read by the command that waits for it."""
+"""How far a run under way is: written by its process, on whatever machine, and read by the command that waits."""
 
 from __future__ import annotations
 
@@ -66,5 +66,3 @@ def read_progress(path: Path) -> Progress | None:
         return Progress(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-

@@ -20,7 +20,7 @@ from recbole_ext.records import Made, RunRecord
 from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics
 from recbole_ext.run.machine import device_in_words, git_revision, peak_device_memory_mb, peak_memory_mb, versions
 from recbole_ext.run.popularity import keep_popularity
-from recbole_ext.store.fingerprint import store_fingerprint
+from recbole_ext.store.files import fingerprint_of
 from recbole_ext.writing import replacing_file
 
 OnEpoch = Callable[[list[dict[str, float]]], None]
@@ -67,7 +67,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
         fingerprints=Fingerprints(
             run=spec.identity,
             dataset=spec.dataset_fingerprint,
-            vectors=store_fingerprint(spec.store) if spec.store else None,
+            vectors=fingerprint_of(spec.store) if spec.store else None,
         ),
         made=Made(
             training_samples=run.samples.name,
@@ -136,10 +136,7 @@ def build_config(spec: RunSpec) -> Any:
         # Who gave this process its GPUs, such as Ray, has chosen; RecBole would take the first.
         settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
     settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
-    try:
-        return recbole_config(spec.model, spec.dataset, settings)
-    except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
-        raise ConfigurationError(f"RecBole refuses the configuration of {spec.name}: {error}") from error
+    return recbole_config(spec.model, spec.dataset, settings)
 
 
 def refuse_changed_files(spec: RunSpec, config: Any) -> None:
@@ -151,11 +148,15 @@ def refuse_changed_files(spec: RunSpec, config: Any) -> None:
     dataset = Dataset(spec.dataset, Path(spec.config["data_path"]), dict(config.final_config_dict))
     if dataset.fingerprint() != spec.dataset_fingerprint:
         raise SourceDataError(
-            f"{dataset.folder}: its files have changed since this benchmark began. Start it again: what is finished with "
+            f"{dataset.folder}: its files have changed since this benchmark began. Start it again: what was made of "
             "the files as they are now is kept."
         )
-    if spec.store is not None and not spec.store.exists():
-        raise StoreError(f"{spec.store}: the store that this run starts from is gone. Start the benchmark again.")
+    if spec.store is None:
+        return
+    if not spec.store.exists() or (spec.store_content and fingerprint_of(spec.store) != spec.store_content):
+        raise StoreError(
+            f"{spec.store}: the vectors that this run starts from have changed. Start the benchmark again."
+        )
 
 
 def _statistics(dataset: Any, spec: RunSpec) -> Statistics:

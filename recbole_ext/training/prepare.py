@@ -9,6 +9,8 @@ from typing import Any
 from recbole.utils import init_seed
 
 from recbole_ext.attach import Coverage, attach_item_embedding
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.models.needs import check_needs
 from recbole_ext.training.freezing import freeze_blocks
 from recbole_ext.training.loaders import Loaders, load
 from recbole_ext.training.samples import TrainingSamples, choose_samples
@@ -62,13 +64,18 @@ def prepare(config: Any, checkpoint: Path) -> PreparedRun:
         config: RecBole's ``Config``, as :func:`recbole_ext.models.recbole_config` makes it.
 
     Raises:
-        ConfigurationError: a key has a value that does not fit the model or the data.
+        ConfigurationError: a key has a value that does not fit the model or the data, or the model lacks what it needs.
         AttachError, StoreError: the store does not fit; see :func:`recbole_ext.attach.attach_item_embedding`.
     """
     # RecBole looks for the folder and then makes it: of two runs that start at once, one would fail.
     Path(config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)
+    check_needs(config)
     init_seed(config["seed"], config["reproducibility"])
     loaders = load(config)
+    if not len(loaders.test):
+        raise ConfigurationError(
+            f"eval_args: split {config['eval_args']['split']} holds out no test set, so there is nothing to report."
+        )
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = config.model_class(config, loaders.train._dataset).to(config["device"])
     coverage = attach_item_embedding(model, loaders.dataset, config)

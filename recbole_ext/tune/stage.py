@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -17,15 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext import __version__
 from recbole_ext.allocator import keep_freed_memory
+from recbole_ext.claims import claim
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.encode.pruning import keep_layers
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import TuningError
-from recbole_ext.tune.corpus import Corpus, read_corpus, source_fingerprints
+from recbole_ext.hashing import sha256_of
+from recbole_ext.tune.corpus import Corpus, read_corpus
+from recbole_ext.tune.objectives import objective_class
 from recbole_ext.tune.settings import TuneSettings
+from recbole_ext.tune.tuning import DEFAULT_OBJECTIVE, Tuning
+from recbole_ext.tune.unfinished import is_writer, last_checkpoint, unfinished
 from recbole_ext.writing import replacing_folder, write_json, write_png
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from recbole_ext.tune.objectives import Objective
 
 log = logging.getLogger(__name__)
 
@@ -46,100 +52,127 @@ class TuneReport:
         if self.up_to_date:
             return [f"{self.folder}: up to date, nothing to do"]
         return [
-            f"{self.folder}: {record['settings']['objective']} on {', '.join(record['sources'])}, "
+            f"{self.folder}: {record['objective']} on {', '.join(record['sources'])}, "
             f"{record['examples']} examples, {record['seconds']:.0f} s, {record['tokens_per_second']:.0f} tokens/s",
             f"held-out loss {record['held_out_loss']}" if record["held_out_loss"] else "no held-out sequences",
         ]
 
 
 def tune(
-    datasets: Sequence[str],
-    data_path: Path | str,
+    sources: Sequence[Dataset],
     encoder: str,
     out: Path | str,
-    settings: TuneSettings | None = None,
-    *,
-    dataset_configs: Path | str = "dataset_configs",
+    objective: str = DEFAULT_OBJECTIVE,
     checkpoint: Path | str | None = None,
+    **settings: Any,
 ) -> TuneReport:
-    """Tune ``encoder`` on the training splits of ``datasets`` and write it to ``out``.
+    """Tune ``encoder`` on the training splits of ``sources`` and write it to ``out``.
 
     ``out`` then holds what ``from_pretrained`` and the ``encode`` stage read, and ``tuning.json``: settings, sources,
-    the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves
-    ``OUT.partial`` and the next one goes on from its last checkpoint.
+    the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves its
+    last checkpoint in ``OUT.partial`` and the next one goes on from there. Of processes that ``torchrun`` started, the
+    first alone writes; see :class:`recbole_ext.tune.trainer.ObjectiveTrainer` for what they train together.
 
     Args:
-        datasets: RecBole's names of the source domains; their last two items per user are never seen.
+        sources: the source domains; their last two items per user are never seen.
+        objective: one of ``recbole_ext.tune.objectives.OBJECTIVES``.
         checkpoint: a RECFORMER state dict to begin from instead of the encoder's weights.
+        settings: of the objective; see :mod:`recbole_ext.tune.settings`.
 
     Raises:
         SourceDataError, ConfigurationError, EncoderError: see :func:`read_corpus` and :meth:`Objective.build`.
         TuningError: no usable sequences, ``out`` or ``OUT.partial`` is something else, or memory runs out.
+        WriteError: ``out`` or a checkpoint can't be written.
     """
-    settings = settings or TuneSettings()
-    out = Path(out).expanduser()
+    names = [source.name for source in sources]
+    given = {
+        **settings,
+        "objective": objective,
+        "sources": names,
+        "checkpoint": str(checkpoint) if checkpoint else None,
+    }
+    return make_encoder(Tuning.parse(given, "tune"), sources, encoder, Path(out).expanduser())
+
+
+def make_once(tuning: Tuning, sources: Sequence[Dataset], encoder: str, artifacts: Path) -> TuneReport:
+    """See that the tuned encoder of this request is below ``artifacts``, whoever makes it."""
+    out = tuning.folder(encoder, sources, artifacts)
+    with claim(out.with_name(f".{out.name}.lock"), wait=True):
+        report = make_encoder(tuning, sources, encoder, out)
+    for line in report.lines():
+        log.info("%s", line)
+    return report
+
+
+def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: Path) -> TuneReport:
+    """As :func:`tune`, of settings that are parsed."""
     if out.exists() and not (out / RECORD).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise TuningError(f"{out} exists and was not written by `tune`: choose another --out.")
-    source = resolve_encoder(encoder)
-    request: dict[str, Any] = {
-        "encoder": source.identity,
-        "checkpoint": _sha256(Path(checkpoint).read_bytes()) if checkpoint else None,
-        "sources": source_fingerprints(datasets, data_path),
-        # Without these keys unless they say something: folders tuned before there were any still answer.
-        "settings": settings.model_dump(
-            mode="json", exclude={key for key in ("layers", "dropout") if getattr(settings, key) is None}
-        ),
-    }
-    identity = _sha256(json.dumps(request, sort_keys=True).encode())
+    for source in sources:
+        source.require()
+    names = [source.name for source in sources]
+    request = tuning.request(encoder, sources)
+    identity = sha256_of(request)
     if (record := _finished(out)) is not None and record.get("request") == identity:
         return TuneReport(out, record, up_to_date=True)
-    corpus = read_corpus(datasets, data_path, Path(dataset_configs), settings.attributes)
-    partial = out.with_name(out.name + ".partial")
-    _claim(partial, identity, request)
+    settings = tuning.settings
+    corpus = read_corpus(sources, settings)
+    with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:
+        objective = _build(tuning, encoder, corpus)
+        training, held_out = split_sequences(corpus, settings)
+        examples = objective.examples(training)
+        if len(examples) < 2:
+            raise TuningError(
+                f"{', '.join(names)}: {len(examples)} training examples for {tuning.objective}, and contrast "
+                "needs at least two. Use more source sequences (`sequences`, `held_out`) or another domain."
+            )
+        trained = _train(objective, examples, objective.examples(held_out), settings, checkpoints)
+        record = {
+            "request": identity,
+            "objective": tuning.objective,
+            "encoder": encoder,
+            "encoder_identity": request["encoder"],
+            "checkpoint": request["checkpoint"],
+            "sources": names,
+            "source_fingerprints": request["sources"],
+            "settings": request["settings"],
+            "processes": trained.processes,
+            "users": len(corpus.sequences),
+            "users_too_short": corpus.too_short,
+            "items": len(corpus.texts),
+            "examples": len(examples),
+            "seconds": round(trained.seconds, 2),
+            "tokens_per_second": round(trained.tokens / trained.seconds, 1),
+            "held_out_loss": [round(entry["eval_loss"], 4) for entry in trained.curve if "eval_loss" in entry],
+            "curve": trained.curve,
+            "version": __version__,
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        if is_writer():
+            with replacing_folder(out) as temporary:
+                objective.save(temporary)
+                write_json(temporary / RECORD, record)
+                _draw_losses(trained.curve, temporary / "loss.png")
+        _part()
+    return TuneReport(out, record, up_to_date=False)
+
+
+def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> Objective:
+    from transformers.trainer_utils import set_seed
 
     from recbole_ext.tune.dropout import set_dropout
-    from recbole_ext.tune.objectives import OBJECTIVES
 
-    objective = OBJECTIVES[settings.objective].build(source, corpus, settings, Path(checkpoint) if checkpoint else None)
+    settings = tuning.settings
+    set_seed(settings.seed)  # for a new head's weights: whatever this process did before, it begins alike
+    checkpoint = Path(tuning.checkpoint).expanduser() if tuning.checkpoint else None
+    objective = objective_class(tuning.objective).build(resolve_encoder(encoder), corpus, settings, checkpoint)
     if settings.layers:
         keep_layers(objective.base, settings.layers)
     if settings.dropout is not None:
         set_dropout(objective.base, settings.dropout)
     if settings.gradient_checkpointing:
         objective.enable_gradient_checkpointing()
-    training, held_out = split_sequences(corpus, settings)
-    examples = objective.examples(training)
-    if len(examples) < 2:
-        raise TuningError(
-            f"{', '.join(datasets)}: {len(examples)} training examples for {settings.objective}, and contrast needs at "
-            "least two. Use more source sequences (`sequences`, `held_out`) or another domain."
-        )
-    curve, seconds = _train(objective, examples, objective.examples(held_out), settings, partial)
-    record = {
-        "request": identity,
-        "encoder": source.name,
-        "encoder_identity": source.identity,
-        "checkpoint": request["checkpoint"],
-        "sources": list(datasets),
-        "source_fingerprints": request["sources"],
-        "settings": request["settings"],
-        "users": len(corpus.sequences),
-        "users_too_short": corpus.too_short,
-        "items": len(corpus.texts),
-        "examples": len(examples),
-        "seconds": round(seconds, 2),
-        "tokens_per_second": round(objective.tokens_read / seconds, 1),
-        "held_out_loss": [round(entry["eval_loss"], 4) for entry in curve if "eval_loss" in entry],
-        "curve": curve,
-        "version": __version__,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    with replacing_folder(out) as temporary:
-        objective.save(temporary)
-        write_json(temporary / RECORD, record)
-        _draw_losses(curve, temporary / "loss.png")
-    shutil.rmtree(partial, ignore_errors=True)
-    return TuneReport(out, record, up_to_date=False)
+    return objective
 
 
 def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -156,12 +189,26 @@ def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.nda
     return [corpus.sequences[i] for i in kept], [corpus.sequences[i] for i in order[:n_held_out]]
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A training's log, the seconds it took, the tokens that all processes read in it, and how many those were."""
+
+    curve: list[dict[str, float]]
+    seconds: float
+    tokens: int
+    processes: int
+
+
 def _train(
-    objective: Any, examples: list[np.ndarray], held_out: list[np.ndarray], settings: TuneSettings, partial: Path
-) -> tuple[list[dict[str, float]], float]:
-    """Train to the end, from the last checkpoint in ``partial`` if there is one; the log and the seconds it took."""
+    objective: Objective,
+    examples: list[np.ndarray],
+    held_out: list[np.ndarray],
+    settings: TuneSettings,
+    checkpoints: Path,
+) -> _Trained:
+    """Train to the end, from the last of ``checkpoints`` if there is one."""
     import torch
-    from transformers.trainer_utils import get_last_checkpoint, set_seed
+    from transformers.trainer_utils import set_seed
 
     from recbole_ext.tune.trainer import build_trainer, or_say_what_to_lower
 
@@ -169,39 +216,29 @@ def _train(
     keep_freed_memory()
     # transformers sets a variable for tokenizers' threads only when it forks; ours are done before.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    trainer = build_trainer(objective, examples, held_out, settings, partial / "checkpoints", sys.stderr.isatty())
-    last = get_last_checkpoint(str(partial / "checkpoints")) if (partial / "checkpoints").is_dir() else None
+    trainer = build_trainer(objective, examples, held_out, settings, checkpoints, sys.stderr.isatty())
+    last = last_checkpoint(checkpoints)
     if last:
         log.info("going on from %s", last)
     began = time.perf_counter()
     # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
     with torch.autograd.set_detect_anomaly(False):
-        or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=last))
+        or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=str(last) if last else None))
     seconds = time.perf_counter() - began
-    if trainer.is_world_process_zero():
-        objective.to("cpu")
+    tokens = trainer.accelerator.reduce(torch.tensor(objective.tokens_read, device=trainer.args.device))
+    objective.to("cpu")
     keep = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch", "step")
-    return [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history], seconds
+    curve = [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history]
+    return _Trained(curve, seconds, int(tokens), trainer.args.world_size)
 
 
-def _claim(partial: Path, identity: str, request: dict[str, Any]) -> None:
-    """See that ``partial`` is new or holds this very tuning's checkpoints.
+def _part() -> None:
+    """Wait until the writer has written, and let go of the other processes, where ``torchrun`` started several."""
+    import torch.distributed
 
-    Raises:
-        TuningError: it belongs to another run.
-    """
-    path = partial / "request.json"
-    if path.is_file():
-        other = json.loads(path.read_text(encoding="utf-8"))
-        if other["identity"] != identity:
-            differing = [key for key in request if other["request"].get(key) != request[key]]
-            raise TuningError(
-                f"{partial} holds an unfinished tuning with other {' and '.join(differing)}: finish it with its own "
-                "settings, remove it, or choose another --out."
-            )
-    elif partial.exists() and any(partial.iterdir()):
-        raise TuningError(f"{partial} exists and was not written by `tune`: choose another --out.")
-    write_json(path, {"identity": identity, "request": request})
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _finished(out: Path) -> dict[str, Any] | None:
@@ -223,7 +260,3 @@ def _draw_losses(curve: list[dict[str, float]], path: Path) -> None:
     axes.set(xlabel="epoch", ylabel="loss")
     axes.legend()
     write_png(path, figure, dpi=120)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -37,6 +37,7 @@ def attach(built: SimpleNamespace, store: Any, **keys: Any) -> Any:
         "item_embedding_transform": None,
         "item_embedding_mode": None,
         "item_embedding_missing": None,
+        "item_embedding_scale": None,
         "seed": 42,
     }
     return attach_item_embedding(built.model, built.dataset, {**config, **keys})

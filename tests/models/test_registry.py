@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from recbole_ext.data.keys import model_defaults
+from recbole_ext.models import model_defaults
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import (
     OWN_MODELS,
@@ -71,7 +71,7 @@ def test_a_model_reads_vectors_by_its_nature_or_as_a_feature() -> None:
 
 def test_naming_models_imports_neither_torch_nor_recbole() -> None:
     program = (
-        "import sys; from recbole_ext.data.keys import model_defaults; "
+        "import sys; from recbole_ext.models import model_defaults; "
         "model_defaults('UniSRec'); model_defaults('BPR');"
         "print([name for name in ('torch', 'recbole', 'pandas') if name in sys.modules])"
     )

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.errors import ConfigurationError, InstallationError
 from recbole_ext.report import load_records
 from recbole_ext.run import executors
 from recbole_ext.run.benchmark_file import load_benchmark
@@ -257,3 +257,11 @@ def test_the_executor_and_its_resources_can_be_given_on_the_command_line(
     executor = executor_of(load_benchmark(described(tmp_path), overrides))
     assert isinstance(executor, RayTasks)
     assert vars(executor) == {"_address": "auto", "_cpus": 4, "_gpus": 0.5, "_submitted": []}
+
+
+def test_ray_that_is_not_installed_is_said_with_the_line_to_type(
+    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "find_spec", lambda name: None)
+    with pytest.raises(InstallationError, match="ray is not installed; type: pip install 'ray"):
+        executor_of(load_benchmark(described(tmp_path), {"executor": "ray"}))

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from recbole_ext.run.machine import cores, device_in_words, peak_memory_mb
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.run.machine import cores, device_in_words, peak_memory_mb, require_gpu
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
@@ -35,3 +37,20 @@ def test_the_device_says_which_processor_and_how_many_threads() -> None:
     finally:
         torch.set_num_threads(before)
     assert re.fullmatch(r"cpu \(\S.*, 1 threads\)", words)
+
+
+@pytest.mark.parametrize("settings", [{"use_gpu": True}, {"gpu_id": "0,1"}, {"gpu_id": 0}])
+def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    key = next(iter(settings))
+    with pytest.raises(ConfigurationError, match=f"{key}: torch finds no GPU here. Leave {key} out"):
+        require_gpu(settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_gpu": False}, {"gpu_id": ""}, {"use_gpu": False, "gpu_id": 0}])
+def test_nothing_is_said_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    require_gpu(settings)

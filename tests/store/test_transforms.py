@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_ext.attach import apply_transforms
+from recbole_ext.store.transforms import apply_transforms
 from recbole_ext.errors import ConfigurationError
 
 

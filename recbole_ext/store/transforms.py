@@ -51,10 +51,10 @@ def select(vectors: Vectors, width: Any) -> Vectors:
     return vectors[:, chosen]
 
 
-def scale(vectors: Vectors, deviation: Any) -> Vectors:
+def scale(vectors: Vectors, deviation: Any, key: str = "item_embedding_transform: scale") -> Vectors:
     """Scale all vectors by one factor, so that the standard deviation over all their entries is ``deviation``."""
     if not isinstance(deviation, int | float) or isinstance(deviation, bool) or deviation <= 0:
-        raise ConfigurationError(f"scale needs a number above 0, such as {{scale: 0.02}}; got {deviation!r}.")
+        raise ConfigurationError(f"{key} needs a number above 0, such as 0.02; got {deviation!r}.")
     return vectors * (deviation / vectors.std(correction=0).clamp_min(1e-300))
 
 
