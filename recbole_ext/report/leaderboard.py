@@ -67,9 +67,9 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     each metric mean, ``METRIC_std`` (sample standard deviation) and ``METRIC_median`` over seeds; for those compared,
     over the row's baseline, in per cent of the baseline's mean: ``METRIC_improvement_%`` and the ends of its 95 %
     interval, ``METRIC_low_%`` and ``METRIC_high_%``; ``METRIC_p_holm`` and ``METRIC_mark`` (better, worse, tie).
-    ``parameters`` and ``seconds_training``, means over seeds. ``remarks``: what is missing of the row, why it was not tested, that the epoch limit ended it. ``source``: who
-    published the numbers of the line; empty for runs of this benchmark. ``date`` of the last run. Numbers that there
-    are not are NaN, texts empty.
+    ``parameters`` and ``seconds_training``, means over seeds. ``remarks``: what is missing of the row, why it was not
+    tested, that the epoch limit ended it. ``source``: who published the numbers of the line; empty for runs of this
+    benchmark. ``date`` of the last run. Numbers that there are not are NaN, texts empty.
     """
     by_key = {result.key: result for result in results}
     metrics = in_order(metric for result in results for record in result.runs for metric in record.done.test)
@@ -93,8 +93,8 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
     Columns: the row's four, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of parameters), ``flops``
     (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (counted from 0), ``epochs_to_baseline`` (until the best
     validation score that the row's baseline reached with the same seed, over the ``seeds_to_baseline`` seeds that got
-    there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one evaluation
-    divided by the dataset's users), ``peak_memory_mb`` (the device's own where there is one).
+    there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
+    evaluation divided by the dataset's users), ``peak_memory_mb`` (the device's own where there is one).
     """
     baselines = baselines_of({result.key: result for result in results})
     rows = []

@@ -129,8 +129,8 @@ def _check_choice(result: Result) -> None:
     if chosen is None:
         if result.search:
             raise ConfigurationError(
-                f"{row.key}: grid.json says that trial {row.chosen} was chosen, {row.trials[row.chosen]}, which has not "
-                f"finished. {WAY_OUT}"
+                f"{row.key}: grid.json says that trial {row.chosen} was chosen, {row.trials[row.chosen]}, which has "
+                f"not finished. {WAY_OUT}"
             )
         return
     if len(result.search) > 1:
