@@ -37,11 +37,12 @@ class Coverage:
 def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | None:
     """Give the items of ``model`` the vectors of the store that ``config["item_embedding"]`` names.
 
-    Call it on a freshly built RecBole model, before its optimiser is built. Works for any model that keeps its
-    items in tables that :func:`recbole_ext.attach.places.item_tables` finds; each gets the vectors. Rows are found
-    by item *token*; the others (padding, BERT4Rec's mask, other features and entities) are left alone. Without the key ``item_embedding`` nothing is touched
-    and no random number is drawn, unless ``item_embedding_scale`` gives the model's own random vectors that standard
-    deviation; vectors of a store get it after their transforms, so that one search covers both.
+    Call it on a freshly built RecBole model, before its optimiser is built. Works for any model that keeps its items in
+    tables that :func:`recbole_ext.attach.places.item_tables` finds; each of them gets the vectors. Rows are found by
+    item *token*; the others (padding, BERT4Rec's mask, other features and entities) are left alone. Without the key
+    ``item_embedding`` nothing is touched and no random number is drawn, unless ``item_embedding_scale`` gives the
+    model's own random vectors that standard deviation; vectors of a store get it after their transforms, so that one
+    search covers both.
 
     Args:
         model: a RecBole recommender.

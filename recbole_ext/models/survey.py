@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -204,10 +204,10 @@ def examine_apart(model: str, folder: Path, limit: int) -> Surveyed:
         kind = model_class(model).type.name
     except RecboleExtError as error:
         return Surveyed(model, "", f"needs: {error}")
-    ours = _in_a_process(OURS, [model, str(folder)], folder, limit)
+    (ours,) = _in_a_process(OURS, [model, str(folder)], folder, limit, 1)
     settings = keys_for(model, kind)
     tried = ours.get("tried", {})
-    row = Surveyed(
+    return Surveyed(
         model=model,
         kind=kind.lower(),
         runs=tried.get("runs") or str(ours.get("failure")),
@@ -217,7 +217,6 @@ def examine_apart(model: str, folder: Path, limit: int) -> Surveyed:
         seconds=tried.get("seconds"),
         equals_stock=_compared(model, settings, tried.get("metrics"), folder, limit),
     )
-    return row
 
 
 def _compared(model: str, settings: Settings, ours: Any, folder: Path, limit: int) -> str:
@@ -225,7 +224,8 @@ def _compared(model: str, settings: Settings, ours: Any, folder: Path, limit: in
         return "–"
     if model in IN_ONE_RUN:
         return "– (one run here, several in stock)"
-    theirs = stock(model, SLICE, {**PROTOCOL, **ON_SLICE, **settings, "data_path": str(folder)}, folder, limit)
+    keys = {**PROTOCOL, **ON_SLICE, **settings, "data_path": str(folder)}
+    (theirs,) = stock([(model, SLICE, keys)], folder, limit)
     if "metrics" not in theirs:
         return f"stock fails: {theirs['failure']}"
     mended = f", mended: {theirs['mended']}" if theirs.get("mended") else ""
@@ -243,32 +243,45 @@ def _compared(model: str, settings: Settings, ours: Any, folder: Path, limit: in
 # Nothing of this package in it. `saved=False` spares RecBole its own checkpoint, which torch >= 2.6 refuses to load.
 STOCK = """
 import json, sys
-model, dataset, settings = json.loads(sys.argv[1])
+cases = json.loads(sys.argv[1])
 sys.argv = sys.argv[:1]
 from recbole.quick_start import run_recbole
-result = run_recbole(model, dataset, config_dict=settings, saved=False)
-metrics = {"validation": dict(result["best_valid_result"] or {}), "test": dict(result["test_result"] or {})}
-print("RESULT", json.dumps({"metrics": metrics}))
+
+def run(model, dataset, settings):
+    result = run_recbole(model, dataset, config_dict=settings, saved=False)
+    return result["best_valid_result"], result["test_result"]
 """
 # RecBole's own steps with the compat layer, which is needed where RecBole is older than what is installed.
 MENDED = """
 import json, sys
-model, dataset, settings = json.loads(sys.argv[1])
+cases = json.loads(sys.argv[1])
 sys.argv = sys.argv[:1]
 from recbole_ext.compat import make_recbole_work
 make_recbole_work()
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
-config = Config(model=model, dataset=dataset, config_dict=settings)
-init_seed(config["seed"], config["reproducibility"])
-train, valid, test = data_preparation(config, create_dataset(config))
-init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-model = get_model(config["model"])(config, train._dataset).to(config["device"])
-trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-_, validation = trainer.fit(train, valid, show_progress=False)
-metrics = {"validation": dict(validation or {}), "test": dict(trainer.evaluate(test, show_progress=False) or {})}
-print("RESULT", json.dumps({"metrics": metrics}))
+
+def run(model, dataset, settings):
+    config = Config(model=model, dataset=dataset, config_dict=settings)
+    init_seed(config["seed"], config["reproducibility"])
+    train, valid, test = data_preparation(config, create_dataset(config))
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = get_model(config["model"])(config, train._dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    _, validation = trainer.fit(train, valid, show_progress=False)
+    return validation, trainer.evaluate(test, show_progress=False)
+"""
+EACH_CASE = """
+for case in cases:
+    try:
+        validation, test = run(*case)
+        metrics = {"validation": validation, "test": test}
+        metrics = {split: {name: float(value) for name, value in (of or {}).items()} for split, of in metrics.items()}
+        result = {"metrics": metrics}
+    except Exception as error:
+        result = {"failure": f"{type(error).__name__}: {error}"[:200]}
+    print("RESULT", json.dumps(result), flush=True)
 """
 OURS = """
 import json, sys
@@ -278,41 +291,50 @@ model, folder = json.loads(sys.argv[1])
 print("RESULT", json.dumps({"tried": examine(model, Path(folder))}))
 """
 
+Case = tuple[str, str, Settings]
 
-def stock(model: str, dataset: str, settings: Settings, folder: Path, limit: int = 900) -> dict[str, Any]:
-    """Stock RecBole's ``metrics`` by split, in a process of its own; ``mended`` says what it failed of by itself.
 
-    ``failure`` instead of metrics where it fails in both ways.
+def stock(cases: Sequence[Case], folder: Path, limit: int = 900) -> list[dict[str, Any]]:
+    """Stock RecBole's ``metrics`` by split of each (model, dataset, settings), all in one process of their own.
+
+    Where it fails by itself, the metrics are those with the compat layer, and ``mended`` says what it failed of;
+    ``failure`` stands instead of metrics where it fails in both ways.
+
+    Args:
+        folder: where the processes work.
+        limit: seconds for a process.
     """
-    keys = {**(own_model_defaults(model) or {}), **settings, "checkpoint_dir": str(folder / "stock")}
-    alone = _in_a_process(STOCK, [model, dataset, keys], folder, limit)
-    if "metrics" in alone:
-        return alone
-    mended = _in_a_process(MENDED, [model, dataset, keys], folder, limit)
-    return {**mended, "mended": alone["failure"]} if "metrics" in mended else mended
+    arguments = [
+        [model, dataset, {**(own_model_defaults(model) or {}), **settings, "checkpoint_dir": str(folder / "stock")}]
+        for model, dataset, settings in cases
+    ]
+    results = _in_a_process(STOCK + EACH_CASE, arguments, folder, limit, len(cases))
+    failed = [number for number, result in enumerate(results) if "failure" in result]
+    if failed:
+        again = [arguments[number] for number in failed]
+        for number, mended in zip(
+            failed, _in_a_process(MENDED + EACH_CASE, again, folder, limit, len(again)), strict=True
+        ):
+            results[number] = mended | ({"mended": results[number]["failure"]} if "metrics" in mended else {})
+    return results
 
 
-def _in_a_process(program: str, arguments: list[Any], folder: Path, limit: int) -> dict[str, Any]:
-    """What ``program`` prints as its result; ``failure``: the last line of its error, or that it took too long."""
+def _in_a_process(program: str, arguments: list[Any], folder: Path, limit: int, n_results: int) -> list[dict[str, Any]]:
+    """What ``program`` prints as its results; ``failure``: the last line of its error, or that it took too long."""
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", program, json.dumps(arguments)]
     try:
         done = subprocess.run(
-            [sys.executable, "-c", program, json.dumps(arguments)],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=limit,
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=limit
         )
-    except subprocess.TimeoutExpired:
-        return {"failure": f"not done after {limit} s"}
-    results = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if results:
-        return json.loads(results[-1].removeprefix("RESULT "))
-    errors = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(" ")]
-    return {"failure": errors[-1][:200] if errors else f"ended with status {done.returncode}"}
+        output, errors, failure = done.stdout, done.stderr, f"ended with status {done.returncode}"
+    except subprocess.TimeoutExpired as error:
+        output, errors, failure = (error.stdout or b"").decode(), "", f"not done after {limit} s"
+    lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
+    results = [json.loads(line.removeprefix("RESULT ")) for line in lines]
+    said = [line for line in errors.splitlines() if line.strip() and not line.startswith(" ")]
+    return results + [{"failure": said[-1][:200] if said else failure}] * (n_results - len(results))
 
 
 def examine(model: str, folder: Path) -> dict[str, Any]:
@@ -406,12 +428,13 @@ def as_page(rows: list[Surveyed]) -> list[str]:
         f"compared with stock RecBole, {equal} give its metrics to the last digit.",
         "",
         "Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last",
-        "item of each user tests. *Vectors* names the tables that get the vectors of an item embedding store. *Samples* is",
-        "what the model is trained on by default: `user` rows and `prefix` samples are shortcuts that a model proves",
-        "exact, `augmented` is RecBole's own way. *Seconds* are of processor time, which other programs don't change;",
-        "a machine with more cores takes less. *Equal* compares with stock RecBole on RecBole's own samples, on the",
-        f"first {USERS_OF_SLICE} users: the same seed gives the same metrics of validation and test, to the last digit.",
-        "*Mended*: stock RecBole fails by itself where the table was made, and was run with this package's compat layer.",
+        "item of each user tests. *Vectors* names the tables that get the vectors of an item embedding store. *Samples*",
+        "is what the model is trained on by default: `user` rows and `prefix` samples are shortcuts that a model",
+        "proves exact, `augmented` is RecBole's own way. *Seconds* are of processor time, which other programs don't",
+        "change; a machine with more cores takes less. *Equal* compares with stock RecBole on RecBole's own samples, on",
+        f"the first {USERS_OF_SLICE} users: the same seed gives the same metrics of validation and test, to the last",
+        "digit. *Mended*: stock RecBole fails by itself where the table was made, and was run with this package's",
+        "compat layer.",
         "",
         "| model | kind | runs | vectors | samples | seconds an epoch | equal to stock |",
         "| --- | --- | --- | --- | --- | ---: | --- |",
