@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from recbole_ext.attach.hook import MODES, Coverage, attach_item_embedding, item_vectors
+from recbole_ext.attach.hook import MODES, Coverage, attach_item_embedding, item_vectors, new_item_rows
 from recbole_ext.attach.transforms import TRANSFORMS, apply_transforms
 
-__all__ = ["MODES", "TRANSFORMS", "Coverage", "apply_transforms", "attach_item_embedding", "item_vectors"]
+__all__ = [
+    "MODES",
+    "TRANSFORMS",
+    "Coverage",
+    "apply_transforms",
+    "attach_item_embedding",
+    "item_vectors",
+    "new_item_rows",
+]

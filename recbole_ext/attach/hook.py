@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from recbole_ext.attach.parametrizations import Adapter, Frozen, Residual
+from recbole_ext.attach.parametrizations import Adapter, Bounded, Dual, Frozen
 from recbole_ext.attach.transforms import apply_transforms
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
 
 log = logging.getLogger(__name__)
 
-MODES = ("full", "frozen", "adapter", "residual")
+MODES = ("full", "frozen", "adapter", "bounded", "dual")
+ANY_WIDTH = ("adapter", "dual")
+"""Modes that bring vectors to the model's width themselves."""
+BOUND = 0.5
+DENSE_PROBABILITY = 0.5
 MISSING = ("error", "mean", "random")
 
 
@@ -44,9 +50,12 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
 
     Args:
         model: a RecBole recommender.
-        dataset: the RecBole dataset the model was built for; its item field maps tokens to internal ids.
+        dataset: the RecBole dataset of the training split; its item field maps tokens to internal ids, and ``bounded``
+            and ``dual`` ask it which items have interactions.
         config: RecBole's ``Config`` or any mapping with ``item_embedding`` (a path or an ``ItemEmbeddingStore``),
-            ``item_embedding_transform``, ``item_embedding_mode`` and ``item_embedding_missing``.
+            ``item_embedding_transform``, ``item_embedding_mode``, ``item_embedding_missing``, for ``bounded``
+            ``item_embedding_bound`` (in units of the vectors' mean norm, 0.5 by default as in its paper, where every
+            norm is one) and for ``dual`` ``item_embedding_dense_probability`` (0.5 by default).
 
     A model that has read the store itself (it says so by an ``item_vector_coverage``) is left alone.
 
@@ -55,7 +64,7 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
 
     Raises:
         AttachError: the model has no ``item_embedding``; widths differ; items are missing under ``error``.
-        ConfigurationError: an unknown mode, policy or transform.
+        ConfigurationError: an unknown mode, policy or transform, or a bound or probability that can't be.
         StoreError: the store can't be read.
     """
     if not config["item_embedding"]:
@@ -67,8 +76,27 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
     vectors, coverage = item_vectors(dataset, config)
     log.info("item_embedding: mode %s", mode)
     _check_width(vectors, embedding, mode)
-    _put(vectors.to(embedding.weight.device), embedding, mode)
+    if mode == "full":
+        with torch.no_grad():
+            embedding.weight[1 : 1 + len(vectors)] = vectors
+        return coverage
+    function = _function(vectors, embedding.embedding_dim, mode, dataset, config)
+    parametrize.register_parametrization(embedding, "weight", function.to(embedding.weight.device))
     return coverage
+
+
+def new_item_rows(model: Any, vectors: torch.Tensor) -> torch.Tensor:
+    """Items that the model's dataset does not have as the model would see them, ``[items, width]``.
+
+    The score of such an item is the dot product of the model's output with its row, where the model scores so.
+
+    Args:
+        vectors: ``[items, dim]``, transformed as the dataset's own were.
+    """
+    embedding = model.item_embedding
+    if not parametrize.is_parametrized(embedding):
+        return vectors
+    return embedding.parametrizations.weight[0].rows_of(vectors)
 
 
 def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
@@ -159,7 +187,7 @@ def _check_width(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> N
             f"item_embedding: the model's matrix has {embedding.num_embeddings} rows, too few for {n_items} items and "
             "the padding row; it was built for another dataset."
         )
-    if mode != "adapter" and width != embedding.embedding_dim:
+    if mode not in ANY_WIDTH and width != embedding.embedding_dim:
         raise AttachError(
             f"item_embedding: the vectors are {width} wide, the model's items {embedding.embedding_dim}. Bridge them "
             f"with item_embedding_transform: [{{pca: {embedding.embedding_dim}}}], with item_embedding_mode: adapter, "
@@ -167,14 +195,27 @@ def _check_width(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> N
         )
 
 
-def _put(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> None:
-    if mode == "full":
-        with torch.no_grad():
-            embedding.weight[1 : 1 + len(vectors)] = vectors
-    elif mode == "frozen":
-        parametrize.register_parametrization(embedding, "weight", Frozen(vectors))
-    elif mode == "residual":
-        parametrize.register_parametrization(embedding, "weight", Residual(vectors))
-    else:
-        adapter = Adapter(vectors, embedding.embedding_dim).to(vectors.device)
-        parametrize.register_parametrization(embedding, "weight", adapter)
+def _function(vectors: torch.Tensor, width: int, mode: str, dataset: Any, config: Any) -> Frozen:
+    if mode == "frozen":
+        return Frozen(vectors)
+    if mode == "adapter":
+        return Adapter(vectors, width)
+    trained = torch.from_numpy(np.asarray(dataset.inter_matrix(form="csr").sum(axis=0)).ravel()[1:] > 0)
+    if mode == "dual":
+        return Dual(
+            vectors, width, _number(config, "item_embedding_dense_probability", DENSE_PROBABILITY, 1.0), trained
+        )
+    bound = _number(config, "item_embedding_bound", BOUND)
+    radius = bound * vectors.norm(dim=1).mean().item()
+    log.info("item_embedding: differences of at most %.4g, %g of the vectors' mean norm", radius, bound)
+    return Bounded(vectors, radius, trained)
+
+
+def _number(config: Any, key: str, default: float, most: float = math.inf) -> float:
+    value = config[key]
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        range_ = "a number from 0" if most == math.inf else f"a number from 0 to {most:g}"
+        raise ConfigurationError(f"{key}: {value!r} is not {range_}.")
+    return float(value)

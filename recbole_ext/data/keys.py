@@ -37,6 +37,8 @@ TRAINING_KEYS = (
     "gbce_t",
     "ft_ratio",
     "item_embedding_frozen_epochs",
+    "item_embedding_bound",
+    "item_embedding_dense_probability",
     "frozen_blocks",
 )
 DATASET_KEYS = ("item_text", "source", "expected", "recbole_name")

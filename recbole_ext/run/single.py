@@ -47,7 +47,7 @@ def run_once(spec: RunSpec) -> dict[str, Any]:
     statistics = _check_statistics(loaders.dataset, spec)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = model_class(spec.model)(config, loaders.train._dataset).to(config["device"])
-    coverage = attach_item_embedding(model, loaders.dataset, config)
+    coverage = attach_item_embedding(model, loaders.train._dataset, config)
     freeze_blocks(model, config)
     flops = get_flops(model, loaders.dataset, config["device"], model.logger, construct_transform(config))
 

@@ -102,7 +102,7 @@ class BenchmarkTrainer:
         return score, result
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
-        # Cached: a parametrized item matrix (adapter, residual) is computed once, not once per batch.
+        # Cached: a parametrized item matrix (adapter, bounded) is computed once, not once per batch.
         with parametrize.cached():
             return super().evaluate(eval_data, *args, **kwargs)  # type: ignore[misc]
 
