@@ -78,7 +78,7 @@ def prepare(config: Any, checkpoint: Path) -> PreparedRun:
         )
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = config.model_class(config, loaders.train._dataset).to(config["device"])
-    coverage = attach_item_embedding(model, loaders.dataset, config)
+    coverage = attach_item_embedding(model, loaders.train._dataset, config)
     freeze_blocks(model, config)
     samples = choose_samples(config, model, loaders)
     return PreparedRun(

@@ -78,7 +78,7 @@ def test_each_item_gets_its_own_vector_and_nothing_else_changes(build: Build, mo
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-@pytest.mark.parametrize("mode", ["frozen", "residual", "adapter"])
+@pytest.mark.parametrize("mode", ["frozen", "adapter", "bounded", "dual"])
 @pytest.mark.parametrize("model", ["FPMC", "FM", "DIN", "CFKG", "NeuMF"])
 def test_every_mode_goes_wherever_the_items_are(build: Build, model: str, mode: str) -> None:
     built = build(model, "rich", **KINDS[model])
