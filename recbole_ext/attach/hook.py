@@ -146,7 +146,7 @@ def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
 
 
 def _optional(config: Any, key: str) -> Any:
-    """The value of a key that a mapping need not have; RecBole's ``Config`` gives ``None`` for those that it has not."""
+    """The value of a key that a mapping need not have; RecBole's ``Config`` gives ``None`` for unknown ones."""
     return config[key] if key in config else None  # noqa: SIM401 (a Config has no get)
 
 
