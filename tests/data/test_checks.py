@@ -280,6 +280,16 @@ def test_repeated_rows_ties_at_the_end_and_users_with_one_row_are_counted(made: 
     ]
 
 
+@pytest.mark.parametrize("split", [{"TS": [0.8, 0.1, 0.1]}, {"RS": [0.8, 0.1, 0.1]}])
+def test_places_in_a_history_are_no_times_to_cut_all_users_at(made: Made, split: dict[str, list[float]]) -> None:
+    files = {"inter": [HEADER, *(f"u{user}\ti{place}\t{place}" for user in range(3) for place in range(user + 2))]}
+    args = {"split": split, "order": "TO", "group_by": None}
+    with pytest.raises(ConfigurationError, match="eval_args: .*own.inter holds no times but each row's place"):
+        made(files, eval_args=args).check()
+    made(files, eval_args={**args, "split": {"LS": "valid_and_test"}}).check()
+    made({"inter": [*files["inter"], "u9\ta\t7"]}, eval_args=args).check()
+
+
 def test_missing_numbers_are_counted(made: Made) -> None:
     rows = [f"{HEADER}\trating:float", "u1\ta\t1\t", "u1\tb\t2\t5"]
     assert made({"inter": rows}, **ALL).check() == [
