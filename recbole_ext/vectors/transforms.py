@@ -54,9 +54,7 @@ def select(vectors: Vectors, width: Any) -> Vectors:
 def scale(vectors: Vectors, deviation: Any) -> Vectors:
     """Scale all vectors by one factor, so that the standard deviation over all their entries is ``deviation``."""
     if not isinstance(deviation, int | float) or isinstance(deviation, bool) or deviation <= 0:
-        raise ConfigurationError(
-            f"item_embedding_transform: scale needs a number above 0, such as {{scale: 0.02}}; got {deviation!r}."
-        )
+        raise ConfigurationError(f"scale needs a number above 0, such as {{scale: 0.02}}; got {deviation!r}.")
     return vectors * (deviation / vectors.std(correction=0).clamp_min(1e-300))
 
 
@@ -79,6 +77,15 @@ def apply_transforms(vectors: Vectors, steps: Sequence[Any] | None) -> Vectors:
     for step in steps:
         result = _apply(result, step)
     return result.float()
+
+
+def width_after(steps: Sequence[Any] | None, width: int) -> int:
+    """The width that ``steps`` make of vectors ``width`` wide, found without computing anything.
+
+    Raises:
+        ConfigurationError: a step is no transform, or asks for more than there is.
+    """
+    return int(apply_transforms(torch.empty(1, width, device="meta"), steps).shape[1])
 
 
 def _apply(vectors: Vectors, step: Any) -> Vectors:
