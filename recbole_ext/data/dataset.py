@@ -136,15 +136,22 @@ class Dataset:
         contents = [[path.name, file_sha256(path)] for path in self.files()]
         return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
-    def check(self) -> list[str]:
-        """Read the files as RecBole would and say what of them is left out or reordered, a sentence each.
+    def check(self, text: bool = False) -> list[str]:
+        """Read the files as RecBole would and say what of them is left out or put in another order, a sentence each.
+
+        Everything is read once (10 million interactions in 18 seconds of one core), and again only when files or keys
+        have changed.
+
+        Args:
+            text: whether the items' text is wanted too, so that ``.item`` has to be there.
 
         Raises:
             SourceDataError: something that RecBole can't read, or would read as something else; names file, line and
                 column.
-            ConfigurationError: a key that fits the files not, or counts that are not the ``expected`` ones.
+            ConfigurationError: a key that makes no sense or does not fit the files, or counts that are not the
+                ``expected`` ones.
         """
-        return check(self)
+        return check(self, text)
 
     def size(self) -> Size | None:
         """Users and items as the config expects them after its filters; else counted in the files, before filters.
@@ -209,4 +216,4 @@ class Dataset:
         The split is leave-one-out where the keys have no ``eval_args``. Nothing of validation and test is among them.
         """
         self.require()
-        return training_histories(self.name, self.data_path, self.recbole_keys)
+        return training_histories(self.name, self.folder, self.effective_keys)

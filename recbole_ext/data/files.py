@@ -45,7 +45,7 @@ def suffixes_read(settings: Mapping[str, Any]) -> list[str]:
     return [*interaction_suffixes(settings), *read]
 
 
-def columns_read(settings: Mapping[str, Any], suffix: str) -> Collection[str] | None:
+def columns_read(settings: Mapping[str, Any], suffix: str) -> set[str] | None:
     """The columns that ``load_col`` names of a file (its ``suffix`` without the split's name); ``None`` for all."""
     load_col = settings.get("load_col")
     if load_col is None:
@@ -54,12 +54,23 @@ def columns_read(settings: Mapping[str, Any], suffix: str) -> Collection[str] | 
     return None if columns == "*" else set(columns)
 
 
+def columns_left_out(settings: Mapping[str, Any], suffix: str) -> set[str]:
+    """The columns that ``unload_col`` names of a file."""
+    return set((settings.get("unload_col") or {}).get(suffix, ()))
+
+
 def reads_knowledge(settings: Mapping[str, Any]) -> bool:
     """Whether the model of these settings reads a knowledge graph (``.kg``, ``.link``); without a model it does not."""
+    return model_kind(settings) == "KNOWLEDGE" or settings.get("model") in _KNOWLEDGE_SEQUENTIAL
+
+
+def model_kind(settings: Mapping[str, Any]) -> str | None:
+    """The name of RecBole's type of the model of these settings, such as ``SEQUENTIAL``; ``None`` without a model."""
     kind, model = settings.get("MODEL_TYPE"), str(settings.get("model"))
-    if model in _KNOWLEDGE_SEQUENTIAL or getattr(kind, "name", kind) == "KNOWLEDGE":
-        return True
-    return (recbole_folder() / "model" / "knowledge_aware_recommender" / f"{model.lower()}.py").is_file()
+    if kind is not None:
+        return str(getattr(kind, "name", kind))
+    found = (recbole_folder() / "model").glob(f"*_recommender/{model.lower()}.py")
+    return next((path.parent.name.partition("_")[0].upper() for path in found), None)
 
 
 def file_sha256(path: Path) -> str:

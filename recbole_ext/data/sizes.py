@@ -1,4 +1,4 @@
-"""How large a dataset is, counted in its files."""
+"""How large a dataset is: counted in its files, or by RecBole under its filters."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.compat import read_atomic_table
-from recbole_ext.errors import SourceDataError
-from recbole_ext.text import open_text, parse_header
+from recbole_ext.data.stock import stock_dataset
+from recbole_ext.data.tables import Table
 
 
 @dataclass(frozen=True)
@@ -23,23 +22,31 @@ class Size:
 
 
 def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:
-    """Distinct users and items, and the rows, of files of interactions under RecBole's keys.
+    """Distinct users and items, and the rows, of files of interactions, before any filter.
 
     Raises:
         SourceDataError: a header can't be read, or lacks the user or the item.
     """
-    ids: dict[str, set[str]] = {settings["USER_ID_FIELD"]: set(), settings["ITEM_ID_FIELD"]: set()}
+    user, item = settings["USER_ID_FIELD"], settings["ITEM_ID_FIELD"]
+    ids: dict[str, set[str]] = {user: set(), item: set()}
     rows = 0
-    separator, encoding = settings["field_separator"], settings.get("encoding")
     for path in paths:
-        with open_text(path, encoding) as file:
-            types = parse_header(path, file.readline(), separator)
-        if absent := [name for name in ids if name not in types]:
-            raise SourceDataError(f"{path}, line 1: no column {absent[0]!r}, only {', '.join(types)}.")
-        columns = {f"{name}:{types[name]}": str for name in ids}
-        table = read_atomic_table(path, separator, list(columns), columns, encoding)
-        rows += len(table)
-        for name, column in zip(ids, columns, strict=True):
-            ids[name] |= set(table[column].dropna().unique())
-    users, items = ids.values()
-    return Size(len(users), len(items), rows)
+        table = Table.of(path, settings)
+        for name in ids:
+            table.require(name, "which holds ids", way_out="Set USER_ID_FIELD and ITEM_ID_FIELD to the columns.")
+        values = table.read(ids)
+        rows += len(values)
+        for name, found in ids.items():
+            found.update(values[name].cat.categories)
+    return Size(len(ids[user]), len(ids[item]), rows)
+
+
+def counted_by_recbole(name: str, folder: Path, settings: Mapping[str, Any]) -> Size:
+    """Users, items and interactions that RecBole's filters leave; items and users that only ``.item`` or ``.user``
+    name count, as they do in its models.
+
+    Raises:
+        ConfigurationError: RecBole refuses the keys, or they leave nothing.
+    """
+    dataset = stock_dataset(name, folder, settings)
+    return Size(dataset.user_num - 1, dataset.item_num - 1, len(dataset.inter_feat))
