@@ -114,8 +114,8 @@ class LocalProcesses:
     def __enter__(self) -> LocalProcesses:
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is not None:
+    def __exit__(self, *error: object) -> None:
+        if error[0] is not None:
             self.stop()
         self._pool.shutdown()
 

@@ -25,7 +25,7 @@ VERSIONED = (
 
 
 def cores() -> int:
-    """The cores that this process may use: fewer than the machine has under ``taskset``, Slurm or a container's quota."""
+    """The cores that this process may use: fewer than the machine's under ``taskset``, Slurm or a container's quota."""
     import joblib
 
     return joblib.cpu_count()
