@@ -25,7 +25,7 @@ def with_popularity(benchmark: Benchmark, interactions: Any = None) -> dict[str,
     """Write a popularity file for the benchmark's users; returns what records say of it."""
     if interactions is None:
         interactions = np.random.default_rng(3).choice(ITEMS, benchmark.users)
-    arrays = {"item_interactions": ITEMS, "test_interactions": np.asarray(interactions, dtype=np.int32)}
+    arrays: dict[str, Any] = {"item_interactions": ITEMS, "test_interactions": np.asarray(interactions, dtype=np.int32)}
     digest = popularity_fingerprint(**arrays)
     path = benchmark.folder / "popularity" / f"Office-{digest[:8]}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
