@@ -489,3 +489,14 @@ def test_ray_that_is_not_installed_is_said_with_the_line_to_type(
     monkeypatch.setattr(executors, "find_spec", lambda name: None)
     with pytest.raises(InstallationError, match="ray is not installed; type: pip install 'ray"):
         executor_of(load_benchmark(described(tmp_path), {"executor": "ray"}))
+
+
+def test_a_pyarrow_that_cannot_be_imported_is_said_with_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def init(**settings: Any) -> None:
+        raise ImportError("pyarrow requires NumPy 2.0 or newer, found 1.26.0")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(InstallationError, match="pyarrow requires NumPy 2.0 .* type: pip install --upgrade numpy"):
+        RayTasks("local", cpus=1, gpus=0)._task  # noqa: B018

@@ -63,7 +63,7 @@ def add(
         "peak_memory_mb": 300.0,
         **changes,
     }
-    arrays = {"item_interactions": ITEM_INTERACTIONS, "test_interactions": TEST_INTERACTIONS}
+    arrays: dict[str, Any] = {"item_interactions": ITEM_INTERACTIONS, "test_interactions": TEST_INTERACTIONS}
     if popularity:
         record["popularity"] = {"file": "popularity/Office.npz", "sha256": popularity_fingerprint(**arrays)}
     (folder / "runs").mkdir(parents=True, exist_ok=True)
