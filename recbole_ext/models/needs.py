@@ -79,7 +79,8 @@ def _check_evaluation(config: Any, columns: dict[str, set[str]]) -> None:
     reported = reported_metrics(config)
     if str(config["valid_metric"]).lower() not in reported:
         raise ConfigurationError(
-            f"valid_metric: {config['valid_metric']!r} is not among what metrics and topk report: {', '.join(reported)}."
+            f"valid_metric: {config['valid_metric']!r} is not among what metrics and topk report: "
+            f"{', '.join(reported)}."
         )
     if ranks and "labeled" in modes.values():
         raise ConfigurationError(

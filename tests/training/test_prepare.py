@@ -1,4 +1,4 @@
-"""One function sets up a run: every split, metric and end of training that RecBole knows leads to numbers or a sentence."""
+"""One function sets up a run: every split, metric and end of training of RecBole leads to numbers or a sentence."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_asking_a_model_leaves_the_random_numbers_of_the_training_alone(prepared
     states = []
     for samples in ("augmented", "auto"):
         prepared(model, training_samples=samples, train_neg_sample_args=negatives)
-        states.append((np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()))  # type: ignore[union-attr]
+        states.append((np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state().tolist()))
     assert states[0] == states[1]
 
 
