@@ -138,7 +138,7 @@ class BenchmarkTrainer:
     def test_ranks(self: Any, test_data: Any) -> np.ndarray | None:
         """Ranks of the last evaluation by user, see :func:`recbole_ext.training.evaluation.ranks_by_user`.
 
-        ``None`` for metrics that need no ranking.
+        ``None`` for metrics that need no ranking, and where a user has several items to find.
         """
         ranks = self.evaluator.ranks
         return None if ranks is None else ranks_by_user(ranks, test_data, max(self.config["topk"]))
