@@ -94,7 +94,7 @@ def test_every_mode_goes_wherever_the_items_are(build: Build, model: str, mode: 
         assert torch.equal(weight[rows.stop :], own[rows.stop :])
         assert (mode in ANY_WIDTH) is not torch.equal(weight[rows], vectors)
     loss = built.model.calculate_loss(samples)
-    (sum(loss) if isinstance(loss, tuple) else loss).backward()
+    torch.stack(loss if isinstance(loss, tuple) else (loss,)).sum().backward()
 
 
 def test_the_vectors_are_what_the_model_reads_for_the_item(build: Build) -> None:

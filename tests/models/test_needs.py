@@ -1,4 +1,4 @@
-"""What a model lacks is said in one sentence before anything is computed: the key, column or package, and the way out."""
+"""What a model lacks is said in one sentence before anything is computed: key, column or package, and the way out."""
 
 from __future__ import annotations
 
