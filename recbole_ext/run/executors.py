@@ -24,7 +24,6 @@ import psutil
 
 from recbole_ext.allocator import keep_freed_memory
 from recbole_ext.benchmark.spec import RunSpec
-from recbole_ext.compat.libraries import silence_deprecations
 from recbole_ext.errors import ConfigurationError, InstallationError, RecboleExtError
 from recbole_ext.run.gpus import Gpus
 from recbole_ext.run.machine import threads_per_run

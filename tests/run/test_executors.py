@@ -20,14 +20,14 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from recbole_ext.run.benchmark_file import load_benchmark
+from recbole_ext.run.spec import RunSpec, expand
 
 from recbole_ext.errors import ConfigurationError, InstallationError
 from recbole_ext.report import load_records
 from recbole_ext.run import executors
-from recbole_ext.run.benchmark_file import load_benchmark
 from recbole_ext.run.executors import LocalProcesses, RayTasks, executor_of, how_it_ended
 from recbole_ext.run.recording import RunDied, is_done
-from recbole_ext.run.spec import RunSpec, expand
 
 SEARCH = [{"hidden_dropout_prob": 0.1}, {"hidden_dropout_prob": 0.8}]
 CONFIG: dict[str, Any] = {"train_batch_size": 64, "topk": [1, 5, 10], "use_gpu": False, "epochs": 6}

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recbole_ext.run.benchmark_file import load_benchmark
+from recbole_ext.run.spec import RunSpec
 
 from recbole_ext.report import load_records
 from recbole_ext.run import grid
-from recbole_ext.run.benchmark_file import load_benchmark
-from recbole_ext.run.spec import RunSpec
 from recbole_ext.writing import write_json
 
 ITEMS = [f"i{item}" for item in range(60)]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from recbole_ext.run.benchmark_file import checked_benchmark
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run.benchmark_file import checked_benchmark
 from recbole_ext.study import STUDIES, run_study
 from recbole_ext.study.encoder_costs import encoder_costs
 from recbole_ext.study.grid import Settings, _sentence, compare, run

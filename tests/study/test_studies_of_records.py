@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-
 from recbole_ext.data.fingerprints import popularity_fingerprint
+
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.study import cold_start, efficiency, run_study
 from recbole_ext.study.efficiency import pareto_front, plane

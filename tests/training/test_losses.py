@@ -16,7 +16,6 @@ from torch.nn.functional import cross_entropy
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training import losses
-from recbole_ext.training.samples import choose_samples
 from recbole_ext.training.losses import (
     binary_loss,
     gbce_loss,
@@ -25,6 +24,7 @@ from recbole_ext.training.losses import (
     softmax_loss,
     training_loss,
 )
+from recbole_ext.training.samples import choose_samples
 
 Build = Callable[..., SimpleNamespace]
 
