@@ -77,25 +77,14 @@ class ShardFolder:
         """Keep the shard's vectors.
 
         Raises:
-            StoreError: the file can't be written. The shards before it stay; without any the folder goes.
+            StoreError: the file can't be written; the shards before it stay.
         """
         from safetensors.torch import save_file
 
         path = self._path(shard)
-        done = sum(self._path(number).exists() for number in range(len(self)))
-        way_out = (
-            f"{done} of {len(self)} parts are kept in {self.folder}: free some space and repeat the command, and it "
-            "goes on from there."
-            if done
-            else "Nothing was left behind: free some space or choose another folder, and repeat."
-        )
-        try:
-            with explaining_write_errors(path, way_out), replacing_file(path) as temporary:
-                save_file({_TENSOR: vectors.contiguous()}, temporary)
-        except StoreError:
-            if not done:
-                self.remove()
-            raise
+        way_out = "Earlier shards are kept: free some space and repeat the command, and it goes on from there."
+        with explaining_write_errors(path, way_out), replacing_file(path) as temporary:
+            save_file({_TENSOR: vectors.contiguous()}, temporary)
 
     def remove(self) -> None:
         """Delete the folder; its vectors are in the store."""
