@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recbole-ext: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"recbole-ext: can't read or write: {error}. Nothing half-written was left behind.", file=sys.stderr)
+        print(f"recbole-ext: can't read or write: {error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("recbole-ext: stopped; the next call goes on from what is finished.", file=sys.stderr)
@@ -149,11 +149,13 @@ def _tune(options: argparse.Namespace) -> int:
     from recbole_ext.data.dataset import Dataset
     from recbole_ext.tune import tune
     from recbole_ext.tune.objectives import OBJECTIVES
+    from recbole_ext.tune.unfinished import is_writer
 
     given = given_options(options, (entry.settings for entry in OBJECTIVES.values()))
     sources = [Dataset.named(name, options.data_path, options.dataset_configs) for name in options.datasets]
     report = tune(sources, options.encoder, options.out, options.objective, options.checkpoint, **given)
-    print("\n".join(report.lines()))
+    if is_writer():
+        print("\n".join(report.lines()))
     return 0
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.errors import StoreError
-from recbole_ext.store.write_errors import explaining_write_errors
+from recbole_ext.errors import StoreError, WriteError
 from recbole_ext.writing import replacing_file, replacing_folder, write_json
 
 if TYPE_CHECKING:
@@ -24,32 +25,26 @@ _TENSOR = "text_embeddings"
 class ShardFolder:
     """The folder ``OUT.partial``: ``shard_size`` texts a file, each file whole or absent.
 
+    It is made with its first shard: an empty one would be of no use to anybody.
+
     Args:
-        folder: where it lies, or shall lie; left over from another request, it is emptied.
+        folder: where it lies, or shall lie; left over from another request, its first shard replaces it.
         request: what the vectors are the answer to; shards of another request are never reused.
         texts: how many texts there are.
         shard_size: texts in a shard. A folder that goes on with the same request keeps the size it began
             with.
 
     Raises:
-        StoreError: ``folder`` exists and wasn't made by this class, or can't be written.
+        StoreError: ``folder`` exists and wasn't made by this class.
     """
 
     def __init__(self, folder: Path, request: str, texts: int, shard_size: int) -> None:
-        self.folder = folder
-        self.texts = texts
+        self.folder, self.request, self.texts = folder, request, texts
         begun = self._begun()
-        if begun.get("request") == request:
-            self.shard_size = begun["shard_size"]
-            return
-        if begun:
+        self._goes_on = begun.get("request") == request
+        self.shard_size = begun["shard_size"] if self._goes_on else shard_size
+        if begun and not self._goes_on:
             logger.info("%s belongs to another request (encoder, text or options changed): starting anew", folder)
-        self.shard_size = shard_size
-        with (
-            explaining_write_errors(folder, "Choose another folder, and repeat."),
-            replacing_folder(folder) as new,
-        ):
-            write_json(new / _REQUEST_FILE, {"request": request, "shard_size": shard_size})
 
     def __len__(self) -> int:
         return -(-self.texts // self.shard_size)
@@ -64,7 +59,7 @@ class ShardFolder:
         from safetensors.torch import load_file
 
         path, bounds = self._path(shard), self.bounds(shard)
-        if not path.exists():
+        if not self._goes_on or not path.exists():
             return None
         try:
             vectors = load_file(path)[_TENSOR]
@@ -77,14 +72,35 @@ class ShardFolder:
         """Keep the shard's vectors.
 
         Raises:
-            StoreError: the file can't be written; the shards before it stay.
+            WriteError: the file can't be written; the shards before it stay.
         """
         from safetensors.torch import save_file
 
-        path = self._path(shard)
-        way_out = "Earlier shards are kept: free some space and repeat the command, and it goes on from there."
-        with explaining_write_errors(path, way_out), replacing_file(path) as temporary:
-            save_file({_TENSOR: vectors.contiguous()}, temporary)
+        content = {_TENSOR: vectors.contiguous()}
+        with self.kept():
+            if self._goes_on:
+                with replacing_file(self._path(shard)) as temporary:
+                    save_file(content, temporary)
+                return
+            with replacing_folder(self.folder) as new:
+                write_json(new / _REQUEST_FILE, {"request": self.request, "shard_size": self.shard_size})
+                save_file(content, new / self._path(shard).name)
+            self._goes_on = True
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Say of a write that fails within the block that the finished shards stay, where there are any."""
+        try:
+            yield
+        except WriteError as error:
+            if not self._goes_on:
+                raise
+            raise WriteError(
+                error.target,
+                error.reason,
+                f"What is encoded so far is kept in {self.folder}: free some space and repeat the command, and it goes "
+                "on from there.",
+            ) from error
 
     def remove(self) -> None:
         """Delete the folder; its vectors are in the store."""

@@ -130,8 +130,8 @@ class Benchmark(_Part):
     ray_address: str | None = None
     """As in ``ray.init``: a cluster's address, ``auto``, or ``local`` for a Ray of this command's own. By default the
     cluster that ``RAY_ADDRESS`` names or that runs on this machine, else one of its own."""
-    cpus_per_run: int = Field(default=1, ge=1)
-    """CPUs of a Ray task, also its number of threads."""
+    cpus_per_run: int | None = Field(default=None, ge=1)
+    """CPUs of a run, also its number of threads; by default its share of the machine's (``local``) or 1 (``ray``)."""
     gpus_per_run: float = Field(default=0, ge=0)
     """GPUs of a Ray task; 0.5 lets two runs share one."""
     note: str = ""

@@ -119,7 +119,7 @@ def build_config(spec: RunSpec) -> Any:
     if (
         "CUDA_VISIBLE_DEVICES" in os.environ
     ):  # who gave this process its GPUs, such as Ray; RecBole would take the first
-        settings.setdefault("gpu_id", os.environ["CUDA_VISIBLE_DEVICES"])
+        settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
     settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
     try:
         return recbole_config(spec.model, spec.dataset, settings)

@@ -22,7 +22,6 @@ from recbole_ext.store.folder import (
 )
 from recbole_ext.store.item_tokens import parse_item_tokens
 from recbole_ext.store.pickles import refuse_pickle
-from recbole_ext.store.write_errors import explaining_write_errors
 from recbole_ext.writing import replacing_folder, write_json
 
 if TYPE_CHECKING:
@@ -81,7 +80,8 @@ class ItemEmbeddingStore:
         The vectors keep their dtype. ``meta.json`` gains ``dim``, ``dtype``, ``items`` and ``fingerprint``.
 
         Raises:
-            StoreError: ``path`` is something else than a store, or can't be written.
+            StoreError: ``path`` is something else than a store.
+            WriteError: it can't be written; a store that was there still is.
         """
         from safetensors.torch import save_file
 
@@ -93,8 +93,7 @@ class ItemEmbeddingStore:
             "items": len(self),
             "fingerprint": self.fingerprint(),
         }
-        way_out = "Nothing half-written was left behind; free some space or choose another folder, and repeat."
-        with explaining_write_errors(path, way_out), replacing_folder(path) as folder:
+        with replacing_folder(path) as folder:
             save_file({TENSOR: self.embeddings.detach().cpu().contiguous()}, folder / EMBEDDINGS_FILE)
             write_json(folder / ITEMS_FILE, self.items)
             write_json(folder / META_FILE, meta)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -26,10 +25,13 @@ from recbole_ext.tune.corpus import Corpus, read_corpus
 from recbole_ext.tune.objectives import objective_class
 from recbole_ext.tune.settings import TuneSettings
 from recbole_ext.tune.tuning import DEFAULT_OBJECTIVE, Tuning
+from recbole_ext.tune.unfinished import is_writer, last_checkpoint, unfinished
 from recbole_ext.writing import replacing_folder, write_json, write_png
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from recbole_ext.tune.objectives.base import Objective
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +69,9 @@ def tune(
     """Tune ``encoder`` on the training splits of ``sources`` and write it to ``out``.
 
     ``out`` then holds what ``from_pretrained`` and the ``encode`` stage read, and ``tuning.json``: settings, sources,
-    the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves
-    ``OUT.partial`` and the next one goes on from its last checkpoint.
+    the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves its
+    last checkpoint in ``OUT.partial`` and the next one goes on from there. Of processes that ``torchrun`` started, the
+    first alone writes; see :class:`recbole_ext.tune.trainer.ObjectiveTrainer` for what they train together.
 
     Args:
         sources: the source domains; their last two items per user are never seen.
@@ -79,6 +82,7 @@ def tune(
     Raises:
         SourceDataError, ConfigurationError, EncoderError: see :func:`read_corpus` and :meth:`Objective.build`.
         TuningError: no usable sequences, ``out`` or ``OUT.partial`` is something else, or memory runs out.
+        WriteError: ``out`` or a checkpoint can't be written.
     """
     names = [source.name for source in sources]
     given = {
@@ -110,14 +114,56 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
     identity = sha256_of(request)
     if (record := _finished(out)) is not None and record.get("request") == identity:
         return TuneReport(out, record, up_to_date=True)
-    settings = tuning.settings
-    corpus = read_corpus(sources, settings)
-    partial = out.with_name(out.name + ".partial")
-    _claim(partial, identity, request)
+    corpus = read_corpus(sources, tuning.settings)
+    names = [source.name for source in sources]
+    with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:
+        objective = _build(tuning, encoder, corpus)
+        training, held_out = split_sequences(corpus, tuning.settings)
+        examples = objective.examples(training)
+        if len(examples) < 2:
+            raise TuningError(
+                f"{', '.join(names)}: {len(examples)} training examples for {tuning.objective}, and contrast needs at "
+                "least two. Use more source sequences (`sequences`, `held_out`) or another domain."
+            )
+        trained = _train(objective, examples, objective.examples(held_out), tuning.settings, checkpoints)
+        record = {
+            "request": identity,
+            "objective": tuning.objective,
+            "encoder": encoder,
+            "encoder_identity": request["encoder"],
+            "checkpoint": request["checkpoint"],
+            "sources": names,
+            "source_requests": request["sources"],
+            "settings": request["settings"],
+            "processes": trained.processes,
+            "users": len(corpus.sequences),
+            "users_too_short": corpus.too_short,
+            "items": len(corpus.texts),
+            "examples": len(examples),
+            "seconds": round(trained.seconds, 2),
+            "tokens_per_second": round(trained.tokens / trained.seconds, 1),
+            "held_out_loss": [round(entry["eval_loss"], 4) for entry in trained.curve if "eval_loss" in entry],
+            "curve": trained.curve,
+            "version": __version__,
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        if is_writer():
+            with replacing_folder(out) as temporary:
+                objective.save(temporary)
+                write_json(temporary / RECORD, record)
+                _draw_losses(trained.curve, temporary / "loss.png")
+        _part()
+    return TuneReport(out, record, up_to_date=False)
+
+
+def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> Objective:
+    from transformers.trainer_utils import set_seed
 
     from recbole_ext.tune.dropout import set_dropout
 
+    settings = tuning.settings
     checkpoint = Path(tuning.checkpoint).expanduser() if tuning.checkpoint else None
+    set_seed(settings.seed)  # for a new head's weights: whatever this process did before, it begins alike
     objective = objective_class(tuning.objective).build(resolve_encoder(encoder), corpus, settings, checkpoint)
     if settings.layers:
         keep_layers(objective.base, settings.layers)
@@ -125,41 +171,7 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
         set_dropout(objective.base, settings.dropout)
     if settings.gradient_checkpointing:
         objective.enable_gradient_checkpointing()
-    training, held_out = split_sequences(corpus, settings)
-    examples = objective.examples(training)
-    if len(examples) < 2:
-        raise TuningError(
-            f"{', '.join(source.name for source in sources)}: {len(examples)} training examples for "
-            f"{tuning.objective}, and contrast needs at least two. Use more source sequences (`sequences`, `held_out`) "
-            "or another domain."
-        )
-    curve, seconds = _train(objective, examples, objective.examples(held_out), settings, partial)
-    record = {
-        "request": identity,
-        "objective": tuning.objective,
-        "encoder": encoder,
-        "encoder_identity": request["encoder"],
-        "checkpoint": request["checkpoint"],
-        "sources": [source.name for source in sources],
-        "source_fingerprints": request["sources"],
-        "settings": request["settings"],
-        "users": len(corpus.sequences),
-        "users_too_short": corpus.too_short,
-        "items": len(corpus.texts),
-        "examples": len(examples),
-        "seconds": round(seconds, 2),
-        "tokens_per_second": round(objective.tokens_read / seconds, 1),
-        "held_out_loss": [round(entry["eval_loss"], 4) for entry in curve if "eval_loss" in entry],
-        "curve": curve,
-        "version": __version__,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    with replacing_folder(out) as temporary:
-        objective.save(temporary)
-        write_json(temporary / RECORD, record)
-        _draw_losses(curve, temporary / "loss.png")
-    shutil.rmtree(partial, ignore_errors=True)
-    return TuneReport(out, record, up_to_date=False)
+    return objective
 
 
 def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -176,12 +188,26 @@ def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.nda
     return [corpus.sequences[i] for i in kept], [corpus.sequences[i] for i in order[:n_held_out]]
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A training's log, the seconds it took, the tokens that all processes read in it, and how many those were."""
+
+    curve: list[dict[str, float]]
+    seconds: float
+    tokens: int
+    processes: int
+
+
 def _train(
-    objective: Any, examples: list[np.ndarray], held_out: list[np.ndarray], settings: TuneSettings, partial: Path
-) -> tuple[list[dict[str, float]], float]:
-    """Train to the end, from the last checkpoint in ``partial`` if there is one; the log and the seconds it took."""
+    objective: Objective,
+    examples: list[np.ndarray],
+    held_out: list[np.ndarray],
+    settings: TuneSettings,
+    checkpoints: Path,
+) -> _Trained:
+    """Train to the end, from the last of ``checkpoints`` if there is one."""
     import torch
-    from transformers.trainer_utils import get_last_checkpoint, set_seed
+    from transformers.trainer_utils import set_seed
 
     from recbole_ext.tune.trainer import build_trainer, or_say_what_to_lower
 
@@ -189,39 +215,29 @@ def _train(
     keep_freed_memory()
     # transformers sets a variable for tokenizers' threads only when it forks; ours are done before.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    trainer = build_trainer(objective, examples, held_out, settings, partial / "checkpoints", sys.stderr.isatty())
-    last = get_last_checkpoint(str(partial / "checkpoints")) if (partial / "checkpoints").is_dir() else None
+    trainer = build_trainer(objective, examples, held_out, settings, checkpoints, sys.stderr.isatty())
+    last = last_checkpoint(checkpoints)
     if last:
         log.info("going on from %s", last)
     began = time.perf_counter()
     # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
     with torch.autograd.set_detect_anomaly(False):
-        or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=last))
+        or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=str(last) if last else None))
     seconds = time.perf_counter() - began
-    if trainer.is_world_process_zero():
-        objective.to("cpu")
+    tokens = trainer.accelerator.reduce(torch.tensor(objective.tokens_read, device=trainer.args.device))
+    objective.to("cpu")
     keep = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch", "step")
-    return [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history], seconds
+    curve = [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history]
+    return _Trained(curve, seconds, int(tokens), trainer.args.world_size)
 
 
-def _claim(partial: Path, identity: str, request: dict[str, Any]) -> None:
-    """See that ``partial`` is new or holds this very tuning's checkpoints.
+def _part() -> None:
+    """Wait until the writer has written, and let go of the other processes, where ``torchrun`` started several."""
+    import torch.distributed
 
-    Raises:
-        TuningError: it belongs to another run.
-    """
-    path = partial / "request.json"
-    if path.is_file():
-        other = json.loads(path.read_text(encoding="utf-8"))
-        if other["identity"] != identity:
-            differing = [key for key in request if other["request"].get(key) != request[key]]
-            raise TuningError(
-                f"{partial} holds an unfinished tuning with other {' and '.join(differing)}: finish it with its own "
-                "settings, remove it, or choose another --out."
-            )
-    elif partial.exists() and any(partial.iterdir()):
-        raise TuningError(f"{partial} exists and was not written by `tune`: choose another --out.")
-    write_json(path, {"identity": identity, "request": request})
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _finished(out: Path) -> dict[str, Any] | None:

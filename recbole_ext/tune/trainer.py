@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from recbole_ext.allocator import is_out_of_memory
 from recbole_ext.errors import TuningError
-from recbole_ext.tune.objectives import Objective
+from recbole_ext.tune.objectives.base import Objective
 from recbole_ext.tune.settings import TuneSettings
+from recbole_ext.writing import explaining_failed_writes
 
 
 class Examples(Dataset):
@@ -35,13 +39,21 @@ class Examples(Dataset):
 
 
 class ByLength(Sampler[int]):
-    """Draws of an epoch in random order, those of similar length in the same batch."""
+    """Draws of an epoch in random order, those of similar length in the same batch.
+
+    What is left over from whole batches is not drawn in that epoch, unless it is all there is: a small batch has few
+    negatives.
+
+    Args:
+        batch_size: examples of a step, on all devices together.
+    """
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        examples = len(self.lengths)
+        return examples // self.batch_size * self.batch_size or examples
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -51,16 +63,31 @@ class ByLength(Sampler[int]):
         first = self.epoch * len(self.lengths)
         self.epoch += 1
         order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
-        return iter([first + index for index in order])
+        return iter([first + index for index in order[: len(self)]])
 
 
 class ObjectiveTrainer(Trainer):
-    """Trainer whose batches hold examples of similar length and whose model returns its own loss."""
+    """Trainer whose batches hold examples of similar length and whose model returns its own loss.
+
+    Under ``torchrun``, N processes with a batch of B make the steps that one process makes with a batch of N·B: each
+    takes its share of the same draws, and each one's items are negatives for all. (Which words are masked and where a
+    sequence is cut are drawn per process.)
+    """
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         objective = self.accelerator.unwrap_model(self.model)
-        return ByLength(objective.lengths(dataset.examples), self.args.train_batch_size, self.args.seed)
+        batch_size = self.args.train_batch_size * self.args.world_size
+        return ByLength(objective.lengths(dataset.examples), batch_size, self.args.seed)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            with explaining_failed_writes(folder):
+                super()._save_checkpoint(*args, **kwargs)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)  # The one before it is still there.
+            raise
 
     def prediction_step(self, model: Any, inputs: Any, *_: Any, **__: Any) -> tuple[Any, None, None]:
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -77,7 +104,8 @@ def build_trainer(
     show_progress: bool,
 ) -> ObjectiveTrainer:
     """The trainer of these settings; checkpoints go to ``folder``."""
-    steps = max(1, -(-len(training) // (settings.batch_size * settings.accumulate)))
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    steps = max(1, -(-len(training) // (settings.batch_size * processes * settings.accumulate)))
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
@@ -101,10 +129,12 @@ def build_trainer(
         report_to="none",
         disable_tqdm=not show_progress,
         remove_unused_columns=False,
-        dataloader_drop_last=len(training) > settings.batch_size,
         dataloader_pin_memory=torch.cuda.is_available(),
         log_level="error",
     )
+    # Of several GPUs in one process, Trainer would make a torch.nn.DataParallel, whose parts don't see each other's
+    # negatives. Several GPUs are for torchrun.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     return ObjectiveTrainer(
         model=objective,
         args=arguments,
@@ -122,10 +152,8 @@ def or_say_what_to_lower(train: Callable[[], Any]) -> Any:
     """
     try:
         return train()
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "memory" in text
-        if not is_memory:
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
         raise TuningError(
             "out of memory while tuning: lower batch_size (and raise accumulate to keep the step), max_tokens or "

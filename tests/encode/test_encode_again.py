@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from tiny_models import ITEM_ROWS, save_tiny_bert, write_items
 
 from recbole_ext.encode.shards import ShardFolder
-from recbole_ext.errors import StoreError
+from recbole_ext.errors import WriteError
 from recbole_ext.store import ItemEmbeddingStore
 
 
@@ -149,6 +149,29 @@ def test_shards_of_another_request_are_not_reused(tmp_path: Path, tiny_bert: Pat
     assert texts_done(report) == 20
 
 
+@pytest.fixture
+def disk_fills_up(no_room: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """``disk_fills_up(n)``: from now on the ``n``-th file of vectors finds a full disk; 0 for none."""
+    import safetensors.torch
+
+    save, left = safetensors.torch.save_file, 0
+
+    def save_or_fail(*arguments: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            with no_room(100):
+                save(*arguments)
+        save(*arguments)
+
+    def disk_fills_up(writes: int) -> None:
+        nonlocal left
+        left = writes
+
+    monkeypatch.setattr(safetensors.torch, "save_file", save_or_fail)
+    return disk_fills_up
+
+
 @pytest.mark.parametrize("damage", ["truncated", "too few rows", "other tensor"])
 def test_a_damaged_shard_is_encoded_again(damage: str, tmp_path: Path, tiny_bert: Path, encoded: Encoded) -> None:
     data_path = write_items(tmp_path / "data", MANY)
@@ -169,34 +192,54 @@ def test_a_damaged_shard_is_encoded_again(damage: str, tmp_path: Path, tiny_bert
 
 
 def test_a_full_disk_keeps_the_shards_and_the_next_call_goes_on(
-    tmp_path: Path, tiny_bert: Path, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_bert: Path, encoded: Encoded, disk_fills_up: Callable[[int], None]
 ) -> None:
-    import safetensors.torch
-
     data_path = write_items(tmp_path / "data", MANY)
-    save, written = safetensors.torch.save_file, 0
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill_up(*arguments: Any) -> None:
-        nonlocal written
-        written += 1
-        if written == 3:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-        save(*arguments)
-
-    monkeypatch.setattr(safetensors.torch, "save_file", fill_up)
-    try:
-        with pytest.raises(StoreError, match="shard-00002.* can't be written.*goes on from there"):
-            run(data_path, tiny_bert, tmp_path / "store", shard_size=4)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    disk_fills_up(3)
+    with pytest.raises(WriteError, match="shard-00002.* can't be written.*kept in .*store.partial.*goes on from there"):
+        run(data_path, tiny_bert, tmp_path / "store", shard_size=4)
     assert not (tmp_path / "store").exists()
     assert sorted(path.name for path in (tmp_path / "store.partial").iterdir()) == [
         "request.json",
         "shard-00000.safetensors",
         "shard-00001.safetensors",
     ]
+    disk_fills_up(0)
     assert texts_done(run(data_path, tiny_bert, tmp_path / "store", shard_size=4)) == 12
+
+
+def test_a_disk_that_is_full_before_the_first_shard_leaves_nothing(
+    tmp_path: Path, tiny_bert: Path, encoded: Encoded, disk_fills_up: Callable[[int], None]
+) -> None:
+    data_path = write_items(tmp_path / "data", MANY)
+    before = sorted(tmp_path.iterdir())
+    disk_fills_up(1)
+    with pytest.raises(WriteError, match="Nothing half-written was left"):
+        run(data_path, tiny_bert, tmp_path / "store", shard_size=4)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_call_that_ends_before_the_first_shard_leaves_nothing(
+    tmp_path: Path, tiny_bert: Path, encoded: Encoded
+) -> None:
+    data_path = write_items(tmp_path / "data", MANY)
+    before = sorted(tmp_path.iterdir())
+    encoded.fail_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=4)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_store_that_finds_no_room_keeps_every_shard_and_says_so(
+    tmp_path: Path, tiny_bert: Path, encoded: Encoded, disk_fills_up: Callable[[int], None]
+) -> None:
+    data_path = write_items(tmp_path / "data", MANY)
+    disk_fills_up(6)  # after the five shards
+    with pytest.raises(WriteError, match="store can't be written.*kept in .*store.partial"):
+        run(data_path, tiny_bert, tmp_path / "store", shard_size=4)
+    assert not (tmp_path / "store").exists()
+    disk_fills_up(0)
+    assert texts_done(run(data_path, tiny_bert, tmp_path / "store", shard_size=4)) == 0
 
 
 @pytest.mark.parametrize("victim", ["store.partial/shard-00001.safetensors", "store/embeddings.safetensors"])

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from recbole_ext.encode import encode
-from recbole_ext.errors import ConfigurationError, EncoderError, TuningError
+from recbole_ext.errors import ConfigurationError, EncoderError, TuningError, WriteError
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.tune import TuneSettings, tune
 from recbole_ext.tune.corpus import Corpus, read_corpus, training_histories
 from recbole_ext.tune.settings import checked_settings
 from recbole_ext.tune.stage import split_sequences
+from recbole_ext.tune.trainer import ByLength
+from recbole_ext.tune.unfinished import last_checkpoint
 
 FAST: dict[str, Any] = {"epochs": 1, "batch_size": 8, "max_tokens": 48, "attribute_tokens": 8, "max_items": 5}
 
@@ -123,8 +130,6 @@ def test_an_interrupted_tuning_goes_on_and_ends_where_an_undisturbed_one_does(
     assert not (tmp_path / "broken").exists() and (tmp_path / "broken.partial").is_dir()
     monkeypatch.undo()
     tune(["tiny"], atomic_folder, bert, tmp_path / "broken", settings)
-    from safetensors.torch import load_file
-
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5, msg=key)
@@ -135,14 +140,205 @@ def test_another_runs_unfinished_folder_is_refused(
 ) -> None:
     from recbole_ext.tune.objectives.recformer import Recformer
 
+    calls, forward = [0], Recformer.forward
+
+    def dies(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 4:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(Recformer, "forward", dies)
+    settings = {"checkpoint_steps": 2, **FAST}
+    with pytest.raises(KeyboardInterrupt):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="contrast", **settings))
+    with pytest.raises(TuningError, match=r"tuned\.partial.*other settings"):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="mlm", **settings))
+
+
+def test_a_tuning_that_ends_before_its_first_checkpoint_leaves_nothing(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tune.objectives.recformer import Recformer
+
     def dies(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Recformer, "forward", dies)
     with pytest.raises(KeyboardInterrupt):
         tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="contrast", **FAST))
-    with pytest.raises(TuningError, match=r"tuned\.partial.*other settings"):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="mlm", **FAST))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_written_checkpoint_is_never_gone_on_from(tmp_path: Path) -> None:
+    for step, state in ((200, "{}"), (400, '{"half'), (1000, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-200"
+    assert last_checkpoint(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("part", ["optimizer.pt", "model.safetensors"])
+def test_a_full_disk_at_a_checkpoint_keeps_the_one_before_and_says_so(
+    atomic_folder: Path,
+    bert: str,
+    tmp_path: Path,
+    no_room: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+) -> None:
+    import safetensors.torch
+
+    settings = TuneSettings(objective="contrast", checkpoint_steps=2, held_out=0, **FAST)
+    tune(["tiny"], atomic_folder, bert, tmp_path / "whole", settings)
+    module, name = (torch, "save") if part == "optimizer.pt" else (safetensors.torch, "save_file")
+    save, full = getattr(module, name), [True]
+
+    def save_or_fail(content: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+        if full and str(path).endswith(f"checkpoint-4/{part}"):
+            with no_room(1000):
+                return save(content, path, *args, **kwargs)
+        return save(content, path, *args, **kwargs)
+
+    monkeypatch.setattr(module, name, save_or_fail)
+    with pytest.raises(WriteError, match=r"checkpoint-4 can't be written.*checkpoint-2 is kept.*goes on from there"):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    assert [path.name for path in (tmp_path / "tuned.partial" / "checkpoints").iterdir()] == ["checkpoint-2"]
+    full.clear()
+    tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tuned", "whole"]
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "tuned"))
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_a_tuned_encoder_that_finds_no_room_is_written_by_the_next_call(
+    atomic_folder: Path, bert: str, tmp_path: Path, no_room: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.recformer.encoder import BehaviourEncoder
+
+    save = BehaviourEncoder.save
+
+    def save_on_a_full_disk(*arguments: Any) -> None:
+        with no_room(1000):
+            save(*arguments)
+
+    settings = TuneSettings(objective="contrast", held_out=0, **FAST)
+    with monkeypatch.context() as patched:
+        patched.setattr(BehaviourEncoder, "save", save_on_a_full_disk)
+        with pytest.raises(WriteError, match=r"tuned can't be written.*checkpoint-5 is kept"):
+            tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned.partial"]
+    tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
+
+
+def test_the_same_request_tunes_the_same_encoder_whatever_the_process_did_before(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    settings = TuneSettings(objective="mlm", held_out=0, **FAST)
+    for name in ("first", "second"):
+        torch.rand(17)
+        tune(["tiny"], atomic_folder, bert, tmp_path / name, settings)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
+    assert all(torch.equal(second[key], value) for key, value in first.items())
+
+
+@pytest.mark.parametrize("objective", ["recformer", "pairs"])
+def test_few_held_out_sequences_have_a_loss_and_each_of_many_counts(
+    atomic_folder: Path, bert: str, tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tune.objectives import OBJECTIVES
+
+    evaluated: list[int] = []
+    collate = OBJECTIVES[objective].collate
+
+    def watched(self: Any, numbered: Any) -> Any:
+        if not self.training:
+            evaluated.append(len(numbered))
+        return collate(self, numbered)
+
+    monkeypatch.setattr(OBJECTIVES[objective], "collate", watched)
+    for fraction, sequences in ((0.05, 2), (0.25, 10)):
+        evaluated.clear()
+        settings = checked_settings({"objective": objective, **FAST, "held_out": fraction})
+        report = tune(["tiny"], atomic_folder, bert, tmp_path / f"{sequences}", settings)
+        (loss,) = report.record["held_out_loss"]
+        assert np.isfinite(loss) and loss > 0
+        assert f"held-out loss [{loss}]" in report.lines()
+        if objective == "recformer":
+            assert sum(evaluated) == sequences
+
+
+def test_of_an_epoch_whole_batches_are_drawn_and_what_is_no_batch_is_drawn_whole() -> None:
+    for examples, drawn in ((21, 20), (20, 20), (3, 3)):
+        sampler = ByLength(list(range(examples)), batch_size=4, seed=1)
+        first, second = list(sampler), list(sampler)
+        assert len(first) == len(second) == len(sampler) == drawn
+        assert len({draw % examples for draw in first}) == drawn
+        assert min(second) >= examples > max(first)
+
+
+# --- torchrun ---
+
+
+def torchrun(arguments: list[str], processes: int = 2) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    checkout = str(Path(__file__).resolve().parents[2])
+    return subprocess.run(
+        [*program, "-m", "recbole_ext", "tune", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": checkout},
+    )
+
+
+def test_two_processes_write_one_folder_and_tune_what_one_does_with_twice_the_batch(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    settings = {"objective": "pairs", "dropout": 0, "held_out": 0.2, "learning_rate": 1e-3, **FAST}
+    options = [part for key, value in {**settings, "batch_size": 4}.items() for part in (f"--{key}", str(value))]
+    together = ["tiny", "--data-path", str(atomic_folder), "--encoder", bert, "--out", str(tmp_path / "two"), *options]
+    done = torchrun(together)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["two"]
+    assert len([line for line in done.stdout.splitlines() if "pairs on tiny" in line]) == 1
+    assert "Traceback" not in done.stderr and "destroy_process_group" not in done.stderr
+
+    one = tune(["tiny"], atomic_folder, bert, tmp_path / "one", checked_settings(settings)).record
+    two = json.loads((tmp_path / "two" / "tuning.json").read_text())
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert [entry["step"] for entry in one["curve"]] == [entry["step"] for entry in two["curve"]]
+    losses = [[entry["loss"] for entry in record["curve"] if "loss" in entry] for record in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    # The rest that fills no batch is filled up in the last batch of two processes, so it has more negatives.
+    assert two["held_out_loss"] == pytest.approx(one["held_out_loss"], rel=0.02)
+    assert two["tokens_per_second"] * two["seconds"] == pytest.approx(
+        one["tokens_per_second"] * one["seconds"], rel=0.1
+    )
+    before = load_file(Path(bert) / "model.safetensors")
+    weights = {name: load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")}
+    change = max(float((before[key] - value).abs().max()) for key, value in weights["one"].items() if key in before)
+    difference = max(float((weights["two"][key] - value).abs().max()) for key, value in weights["one"].items())
+    assert difference < 0.01 * change
+
+    again = torchrun(together)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("up to date") == 1
+
+
+def test_two_processes_are_told_of_a_folder_that_tune_did_not_write(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    options = ["--data-path", str(atomic_folder), "--encoder", bert, "--out", str(tmp_path / "mine")]
+    done = torchrun(["tiny", *options])
+    assert done.returncode != 0
+    assert "was not written by `tune`" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
 
 
 def test_a_folder_that_tune_did_not_write_is_never_touched(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
@@ -227,16 +423,22 @@ def test_a_source_domain_that_cannot_be_tuned_on_is_refused(
     assert not (tmp_path / "tuned").exists()
 
 
-def test_running_out_of_memory_says_which_settings_bound_it(
+def test_running_out_of_memory_says_which_settings_bound_it_and_no_other_error_does(
     atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from recbole_ext.tune.objectives.recformer import Recformer
 
-    def too_much(*_: Any, **__: Any) -> Any:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    def allocates_too_much(*_: Any, **__: Any) -> Any:
+        return torch.empty(2**60)
 
-    monkeypatch.setattr(Recformer, "forward", too_much)
+    def fails_otherwise(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("expected a tensor in shared memory")
+
+    monkeypatch.setattr(Recformer, "forward", allocates_too_much)
     with pytest.raises(TuningError, match="lower batch_size"):
+        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(**FAST))
+    monkeypatch.setattr(Recformer, "forward", fails_otherwise)
+    with pytest.raises(RuntimeError, match="shared memory"):
         tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(**FAST))
 
 
