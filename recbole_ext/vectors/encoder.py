@@ -13,6 +13,7 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.encode.settings import Compute, EncodingSettings
 from recbole_ext.encode.source import config_here, resolve_encoder, width_here
 from recbole_ext.encode.stage import encode_texts
+from recbole_ext.encode.texts import ItemTexts, item_key_values, item_texts
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.settings import mapping, where_of
@@ -20,7 +21,6 @@ from recbole_ext.tune.objectives import objective_class
 from recbole_ext.tune.stage import make_once
 from recbole_ext.tune.tuning import Tuning
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
-from recbole_ext.vectors.texts import ItemTexts, item_key_values, item_texts
 
 
 def _tuning(value: Any, info: ValidationInfo) -> Any:
@@ -59,7 +59,7 @@ class Encoder(EncodingSettings, VectorSource):
         encoded = encode_texts(resolved, self, list(texts.of_item.values()), work, compute)
         meta = {**encoded.meta, "items_without_text": texts.without}
         done = f"{encoded.encoded_texts} of {encoded.unique_texts} different texts encoded now"
-        return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), encoded.shards.remove)
+        return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), encoded.shards)
 
     def width(self, dataset: Dataset) -> int | None:
         width = width_here(self.encoder, whole=self.pooling is None and not self.average_layers)

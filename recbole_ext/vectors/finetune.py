@@ -29,7 +29,7 @@ class Finetune(VectorSource):
     def request(self, dataset: Dataset) -> Settings:
         return {
             "of": {"kind": self.finetune.kind, **self.finetune.request(dataset)},
-            "dataset": dataset.fingerprint(),
+            "histories": dataset.histories_request(),
             "run": self.run or {},
         }
 

@@ -42,7 +42,7 @@ def last_hidden_states(folder: Path, text: str) -> torch.Tensor:
 def test_each_pooling_is_what_its_name_says_also_next_to_longer_texts(
     pooling: str | None, pool: Any, tiny_bert: Path
 ) -> None:
-    model = load_encoder(resolve_encoder(str(tiny_bert)), EncodingSettings(pooling=pooling), "cpu")
+    model = load_encoder(resolve_encoder(str(tiny_bert)), EncodingSettings.checked({"pooling": pooling}, "test"), "cpu")
     vectors = model.encode(TEXTS, convert_to_tensor=True)
     expected = torch.stack([pool(last_hidden_states(tiny_bert, text)) for text in TEXTS])
     torch.testing.assert_close(vectors.clone(), expected, atol=1e-5, rtol=1e-5)
@@ -51,7 +51,7 @@ def test_each_pooling_is_what_its_name_says_also_next_to_longer_texts(
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_a_reduced_precision_reaches_weights_and_vectors(precision: str, tiny_bert: Path) -> None:
-    model = load_encoder(resolve_encoder(str(tiny_bert)), EncodingSettings(precision=precision), "cpu")
+    model = load_encoder(resolve_encoder(str(tiny_bert)), EncodingSettings.checked({"precision": precision}, "test"), "cpu")
     dtype = getattr(torch, precision)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
     assert model.encode(TEXTS, convert_to_tensor=True).dtype == dtype

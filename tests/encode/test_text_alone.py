@@ -56,7 +56,7 @@ def test_gpt2_padded_on_the_left_gives_what_transformers_gives_for_each_text_alo
     encoder = with_tokenizer(tiny_encoders["gpt2"], tmp_path / "encoder", padding_side="left")
     tokenizer, model = AutoTokenizer.from_pretrained(encoder), AutoModel.from_pretrained(encoder).eval()
     with torch.no_grad():
-        expected = [model(tokenizer(text, return_tensors="pt")["input_ids"]).last_hidden_state[0, -1] for text in TEXTS]
+        expected = [model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, -1] for text in TEXTS]
     got = vectors(encoder, tmp_path / "work", TEXTS, 4, pooling="last")
     torch.testing.assert_close(got, torch.stack(expected), atol=1e-5, rtol=1e-4)
 
