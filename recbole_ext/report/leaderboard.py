@@ -283,7 +283,7 @@ def _epochs_to_baseline(result: Result, baseline: Result | None) -> list[int]:
     reached = []
     for record in result.runs:
         score = best.get(record.seed)
-        way = sign(record.done.valid_metric)
+        way = record.done.direction
         if score is not None:
             there = (epoch for epoch, valid in record.done.validations.items() if way * valid >= way * score)
             reached += [epoch + 1 for epoch in [next(there, None)] if epoch is not None]
@@ -292,7 +292,7 @@ def _epochs_to_baseline(result: Result, baseline: Result | None) -> list[int]:
 
 def _best(record: RunRecord) -> float | None:
     validations = record.done.validations.values()
-    way = sign(record.done.valid_metric)
+    way = record.done.direction
     return max(validations, key=lambda valid: way * valid) if validations else None
 
 
