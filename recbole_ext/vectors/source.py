@@ -106,12 +106,16 @@ class VectorSource(CheckedSettings, ABC):
     def width(self, dataset: Dataset) -> int | None:
         """Width of the vectors before they are made; ``None`` where only making them tells."""
 
-    def missing(self, dataset: Dataset) -> list[str]:
-        """What is not on this machine and how to get it, a line each: encoders, files."""
+    def parts(self) -> list[VectorSource]:
+        """The sources that this one is made of; their stores are made first."""
         return []
 
+    def missing(self, dataset: Dataset) -> list[str]:
+        """What is not on this machine and how to get it, a line each: encoders, files."""
+        return [line for part in self.parts() for line in part.missing(dataset)]
+
     def estimate(self, dataset: Dataset) -> Estimate | None:
-        """What making the vectors costs; ``None`` where too little is known about dataset or encoder."""
+        """What making the vectors costs, without those of its parts; ``None`` where too little is known."""
         return None
 
     def in_words(self) -> str:

@@ -81,6 +81,7 @@ def test_ids_that_pandas_takes_for_missing_are_ids(tmp_path: Path) -> None:
     assert list(data.interactions["item_id"]) == ["i1", "None"]
 
 
+@settings(deadline=None)  # writes files
 @given(
     st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2100, 1, 1)), st.sampled_from(["", "Z", "+02:00"])
 )

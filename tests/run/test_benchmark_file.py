@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.benchmark import Benchmark
 from recbole_ext.run.benchmark_file import EMBEDDED, load_benchmark, parse_overrides
 from recbole_ext.run.spec import expand
+
+from recbole_ext.errors import ConfigurationError
 
 
 @pytest.fixture

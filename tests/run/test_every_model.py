@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recbole_ext.run.benchmark_file import load_benchmark
+from recbole_ext.run.spec import RunSpec, expand
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import OWN_MODELS
 from recbole_ext.run import run_once
-from recbole_ext.run.benchmark_file import load_benchmark
-from recbole_ext.run.spec import RunSpec, expand
 
 ITEMS = [f"i{item}" for item in range(60)]
 SMALL = {"hidden_size": 16, "inner_size": 32, "embedding_size": 16}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from recbole_ext.run.benchmark_file import load_benchmark
 from recbole_ext.run.estimates import (
     DatasetSize,
@@ -19,6 +18,7 @@ from recbole_ext.run.estimates import (
 )
 from recbole_ext.run.plan import plan, plan_lines
 from recbole_ext.run.spec import expand
+
 from recbole_ext.tune.settings import TuneSettings
 from recbole_ext.writing import write_json
 
@@ -182,7 +182,8 @@ def test_every_step_that_tunes_or_reads_text_has_an_estimate(atomic_folder: Path
 
 
 def test_the_plan_counts_the_parts_that_recformers_trainer_makes() -> None:
-    from recbole_ext.recformer.trainer import TOKENS_PER_PART
     from recbole_ext.run.estimates import TOKENS_OF_A_STEP
+
+    from recbole_ext.recformer.trainer import TOKENS_PER_PART
 
     assert TOKENS_OF_A_STEP == TOKENS_PER_PART

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from recbole_ext.errors import ConfigurationError
 from recbole_ext.run.benchmark_file import load_benchmark, parse_overrides
 from recbole_ext.run.spec import RunSpec, expand
+
+from recbole_ext.errors import ConfigurationError
 
 ITEMS = [f"i{item}" for item in range(60)]
 

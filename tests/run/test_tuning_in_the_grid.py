@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from recbole_ext.run.spec import expand
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.run import load_benchmark
 from recbole_ext.run.grid import run_benchmark
-from recbole_ext.run.spec import expand
 
 SASREC = {"hidden_size": 16, "inner_size": 32, "epochs": 1, "topk": [5, 10], "valid_metric": "NDCG@10"}
 RECFORMER = {"stage_one_epochs": 1, "stage_two_epochs": 0, "topk": [5, 10], "valid_metric": "NDCG@10"}

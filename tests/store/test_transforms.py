@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_ext.store.transforms import apply_transforms
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.store.transforms import apply_transforms
 
 
 def vectors(seed: int, n: int = 50, width: int = 8) -> torch.Tensor:
