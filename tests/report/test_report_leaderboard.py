@@ -148,7 +148,7 @@ def test_why_a_row_has_no_mark_stands_among_its_remarks(benchmark: Benchmark) ->
     remarks = {line["variant"]: line["remarks"] for line in lines_of(tested_board(benchmark).table)}
     assert remarks == {
         "none": "",
-        "minilm": "no test: needs 3 seeds, has 1; † still training when the epoch limit ended it",
+        "minilm": "no test: needs 3 seeds, has 1; † epoch limit",
     }
 
 
@@ -189,6 +189,14 @@ def test_where_smaller_is_better_the_smallest_is_first(benchmark: Benchmark) -> 
     benchmark.metric = "giniindex@10"
     for variant, gini in (("none", 0.9), ("minilm", 0.8)):
         benchmark.add(variant=variant, test={"giniindex@10": gini})
+    assert [line["variant"] for line in lines(benchmark)] == ["minilm", "none"]
+
+
+def test_of_a_metric_of_the_user_s_own_the_runs_know_which_way_is_better(benchmark: Benchmark) -> None:
+    benchmark.metric = "surprise@10"
+    for variant, value in (("none", 0.9), ("minilm", 0.8)):
+        changes: dict[str, Any] = {"valid_metric": "surprise@10", "config": {"valid_metric_bigger": False}}
+        benchmark.add(variant=variant, test={"surprise@10": value}, **changes)
     assert [line["variant"] for line in lines(benchmark)] == ["minilm", "none"]
 
 
