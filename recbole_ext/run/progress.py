@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.benchmark.plan import duration
+from recbole_ext.errors import WriteError
 from recbole_ext.writing import write_json
 
 
@@ -56,7 +57,7 @@ def write_progress(path: Path, progress: Progress) -> None:
     """Tell whoever waits; what can't be written is not told."""
     try:
         write_json(path, asdict(progress))
-    except OSError:
+    except WriteError:
         return
 
 

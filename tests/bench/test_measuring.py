@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
 
 from recbole_ext.bench.measuring import apart, take_turns, timed
 
@@ -22,3 +25,8 @@ def test_a_call_is_timed_and_returns_what_it_returned() -> None:
 
 def test_what_is_measured_apart_is_another_process() -> None:
     assert apart(os.getpid) != os.getpid()
+
+
+def test_a_process_that_is_killed_ends_the_measurement() -> None:
+    with pytest.raises(BrokenProcessPool):
+        apart(os.abort)

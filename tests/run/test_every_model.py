@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from recbole_ext.run.benchmark_file import load_benchmark
-from recbole_ext.run.spec import RunSpec, expand
 
+from recbole_ext.benchmark import Resolved, RunSpec
+from recbole_ext.benchmark.keys import keys_of
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import OWN_MODELS
-from recbole_ext.run import run_once
+from recbole_ext.records.record import Made, RunRecord
+from recbole_ext.run.single import run_once
 
 ITEMS = [f"i{item}" for item in range(60)]
 SMALL = {"hidden_size": 16, "inner_size": 32, "embedding_size": 16}
@@ -45,29 +45,31 @@ ON_VECTORS = [name for name, own in OWN_MODELS.items() if own.needs_item_vectors
 
 
 @pytest.fixture
-def runs(described: Callable[..., Path], store_of: Callable[..., Path], tmp_path: Path) -> Callable[..., list[RunSpec]]:
-    """``runs(model, **keys)``: the runs of one model in a benchmark of a random and a store's initialisation."""
+def runs(
+    resolved: Callable[..., Resolved], store_of: Callable[..., Path], tmp_path: Path
+) -> Callable[..., list[RunSpec]]:
+    """``runs(model, **keys)``: the runs of a model in a benchmark of a random and a store's initialisation."""
 
     def runs(model: str, **keys: Any) -> list[RunSpec]:
         path = store_of(ITEMS, tmp_path / "store")
-        config = {"epochs": 1, "topk": [5, 10], "show_progress": False, "use_gpu": False, **SMALL}
-        benchmark = {
-            "models": {"SASRec": {}, "BPR": {}, "GRU4Rec": {}, model: keys},  # together they know all keys of SMALL
-            "initialisations": {"none": {}, "vectors": {"store": str(path)}},
-            "config": config,
-        }
-        return [spec for spec in expand(load_benchmark(described(tmp_path, **benchmark)), "") if spec.model == model]
+        small = {key: value for key, value in SMALL.items() if key in keys_of(model).types}
+        found = resolved(
+            models={model: {**small, **keys}},
+            initialisations={"random": {}, "vectors": {"store": str(path)}},
+            config={"epochs": 1, "topk": [5, 10], "show_progress": False, "use_gpu": False},
+        )
+        return list(found.specs())
 
     return runs
 
 
-def assert_recorded(spec: RunSpec) -> dict[str, Any]:
+def assert_recorded(spec: RunSpec) -> Made:
     run_once(spec)
-    record = json.loads(spec.record_path.read_text(encoding="utf-8"))
-    assert record["status"] == "done" and record["epochs"] == 1
-    metrics = [*record["test"].values(), *record["validation"].values()]
+    made = RunRecord.read(spec.record_path).done
+    metrics = [*made.test.values(), *made.validation.values()]
+    assert len(made.curve) == 1
     assert len(metrics) == 12 and all(math.isfinite(value) and 0 <= value <= 1 for value in metrics)
-    return record
+    return made
 
 
 def test_every_own_model_is_among_them() -> None:
@@ -78,17 +80,18 @@ def test_every_own_model_is_among_them() -> None:
 @pytest.mark.parametrize("model", NEEDS)
 def test_one_epoch_leaves_a_record_with_finite_metrics(runs: Callable[..., list[RunSpec]], model: str) -> None:
     spec = next(iter(runs(model, **NEEDS[model])))
-    record = assert_recorded(spec)
-    assert (spec.init, spec.mode) == (("vectors" if model in ON_VECTORS else "none"), "-")
-    assert (record["coverage"] is not None) is (model in ON_VECTORS)
+    made = assert_recorded(spec)
+    assert (spec.variant, spec.mode) == (("vectors" if model in ON_VECTORS else "random"), "-")
+    assert (made.coverage is not None) is (model in ON_VECTORS)
 
 
 @pytest.mark.parametrize("features", [["item_embedding"], ["title", "item_embedding"]], ids=["alone", "beside a field"])
 @pytest.mark.parametrize("model", ["SASRecF", "FDSA"])
 def test_a_store_as_an_item_feature(runs: Callable[..., list[RunSpec]], model: str, features: list[str]) -> None:
     (spec,) = runs(model, selected_features=features, **WITH_TITLE)
-    assert (spec.init, spec.mode) == ("vectors", "-")
-    assert assert_recorded(spec)["coverage"]["covered"] == 60
+    assert (spec.variant, spec.mode) == ("vectors", "-")
+    coverage = assert_recorded(spec).coverage
+    assert coverage is not None and coverage.covered == 60
 
 
 @pytest.mark.parametrize("model", ON_VECTORS)
@@ -99,13 +102,13 @@ def test_sampled_ranking_works_too(runs: Callable[..., list[RunSpec]], model: st
 
 @pytest.mark.parametrize("model", ["SASRec", "UniSRec"])
 def test_a_model_made_of_vectors_has_no_random_initialisation(runs: Callable[..., list[RunSpec]], model: str) -> None:
-    found = [(spec.init, spec.mode) for spec in runs(model)]
-    assert found == ([("vectors", "-")] if model == "UniSRec" else [("none", "-"), ("vectors", "full")])
+    found = [(spec.variant, spec.mode) for spec in runs(model)]
+    assert found == ([("vectors", "-")] if model == "UniSRec" else [("random", "-"), ("vectors", "full")])
 
 
-def test_a_model_made_of_vectors_without_any_is_told_so(described: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="UniSRec is made of item vectors; add an initialisation"):
-        load_benchmark(described(tmp_path, models=["UniSRec"]))
+def test_a_model_made_of_vectors_without_any_is_told_so(resolved: Callable[..., Resolved]) -> None:
+    with pytest.raises(ConfigurationError, match=r"models\.UniSRec: it is made of item vectors"):
+        resolved(models=["UniSRec"])
 
 
 def test_popularity_counts_interactions_alone(runs: Callable[..., list[RunSpec]]) -> None:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from recbole_ext.run.benchmark_file import load_benchmark
-from recbole_ext.run.spec import RunSpec, expand
+from replaced_runs import record_of
 
+from recbole_ext.benchmark import Resolved, RunSpec
 from recbole_ext.claims import claim
 from recbole_ext.errors import StoreError
+from recbole_ext.records import RunRecord
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death, record_run
-from recbole_ext.writing import write_json
 
 
 @pytest.fixture
-def spec(described: Callable[..., Path], tmp_path: Path) -> Iterator[RunSpec]:
+def spec(resolved: Callable[..., Resolved]) -> Iterator[RunSpec]:
     handler = signal.getsignal(signal.SIGINT)
-    yield next(expand(load_benchmark(described(tmp_path)), "a command"))
+    yield next(resolved().specs())
     signal.signal(signal.SIGINT, handler)
 
 
@@ -33,7 +33,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[RunSpec], None]
     def runs(instead: Callable[[RunSpec], None]) -> list[RunSpec]:
         ran: list[RunSpec] = []
 
-        def run_once(spec: RunSpec) -> None:
+        def run_once(spec: RunSpec, on_epoch: object) -> None:
             ran.append(spec)
             instead(spec)
 
@@ -44,10 +44,13 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[RunSpec], None]
 
 
 def finish(spec: RunSpec, status: str = "done") -> None:
-    write_json(
-        spec.record_path,
-        {**spec.identity(), "status": status, "error": "", "fingerprints": {"run": spec.fingerprint}},
-    )
+    record_of(spec, error="no" if status == "failed" else None).write(spec.record_path)
+
+
+def found(spec: RunSpec) -> RunRecord:
+    record = read_record(spec)
+    assert record is not None
+    return record
 
 
 @pytest.mark.parametrize(
@@ -66,10 +69,10 @@ def test_an_exception_is_recorded_with_its_traceback(
 
     runs(fail)
     assert record_run(spec, 1, wait=False)
-    record = json.loads(spec.record_path.read_text())
-    assert (record["status"], record["error"], record["command"]) == ("failed", message, "a command")
-    assert "Traceback" in record["traceback"] and "in fail" in record["traceback"]
-    assert not is_done(spec)
+    record = found(spec)
+    assert (record.status, record.error, record.command) == ("failed", message, "the command")
+    assert "Traceback" in str(record.traceback) and "in fail" in str(record.traceback)
+    assert not is_done(spec) and not spec.progress_path.exists()
 
 
 def test_a_run_that_another_process_is_on_is_left_to_it(spec: RunSpec, runs: Callable[..., Any]) -> None:
@@ -99,8 +102,7 @@ def test_who_waits_for_another_takes_what_it_recorded(spec: RunSpec, runs: Calla
     threading.Timer(0.3, release.set).start()
     assert record_run(spec, 1, wait=True)
     thread.join(10)
-    record = read_record(spec)
-    assert record is not None and record["status"] == status
+    assert found(spec).status == status
     assert ran == []
 
 
@@ -131,11 +133,9 @@ def test_a_run_that_is_done_is_not_done_again(spec: RunSpec, runs: Callable[...,
 
 def test_a_death_is_recorded_with_what_is_known_of_it(spec: RunSpec) -> None:
     assert record_death(spec, RunDied("exit code -9"))
-    record = json.loads(spec.record_path.read_text())
-    assert (record["status"], record["error"]) == ("failed", "exit code -9")
+    assert (found(spec).status, found(spec).error) == ("failed", "exit code -9")
     assert record_death(spec, OSError("lost a node\nlast seen at noon"))
-    record = json.loads(spec.record_path.read_text())
-    assert (record["error"], record["traceback"]) == ("OSError: lost a node", "lost a node\nlast seen at noon")
+    assert (found(spec).error, found(spec).traceback) == ("OSError: lost a node", "lost a node\nlast seen at noon")
 
 
 def test_a_death_is_not_written_over_what_another_process_does(spec: RunSpec) -> None:
@@ -145,6 +145,14 @@ def test_a_death_is_not_written_over_what_another_process_does(spec: RunSpec) ->
     finish(spec)
     record_death(spec, RunDied("exit code -9"))
     assert is_done(spec)
+
+
+def test_a_run_that_exports_a_store_is_done_only_where_that_is_there(spec: RunSpec, tmp_path: Path) -> None:
+    exporting = replace(spec, config={**spec.config, "export_item_embedding": str(tmp_path / "exported")})
+    finish(exporting)
+    assert is_done(spec) and not is_done(exporting)
+    (tmp_path / "exported").mkdir()
+    assert is_done(exporting)
 
 
 def test_recbole_never_makes_a_folder_that_another_run_may_be_making(
@@ -157,6 +165,5 @@ def test_recbole_never_makes_a_folder_that_another_run_may_be_making(
     for module in (recbole.trainer.trainer, recbole.data.utils):
         monkeypatch.setattr(module, "ensure_dir", lambda folder: was_there.append(Path(folder).is_dir()))
     record_run(spec, threads=1, wait=False)
-    record = read_record(spec)
-    assert record is not None and record["status"] == "done"
+    assert found(spec).status == "done"
     assert was_there and all(was_there)
