@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` is a failed allocation, on a processor or an accelerator, and nothing that only mentions one."""
+    """Whether ``error`` is a failed allocation, on whatever device, and not one that only mentions memory."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

@@ -54,7 +54,7 @@ def test_without_the_right_recbole_the_line_to_type_is_said(
 ) -> None:
     del versions["recbole"]
     versions |= {"recbole": found} if found else {}
-    line = f"recbole {said}; type: pip install --no-deps recbole==1.2.1"
+    line = f"recbole: {said}; type: pip install --no-deps recbole==1.2.1"
     if road == "a command":
         assert main(["run"]) == 2
         assert capsys.readouterr().err == f"recbole-ext: {line}\n"
@@ -69,7 +69,7 @@ def test_an_old_numpy_that_another_install_pulled_back_is_said(
 ) -> None:
     versions["numpy"] = "1.24.4"
     assert main(["encode", "ml-100k", "--out", "store"]) == 2
-    assert "numpy 1.24.4 does not work here; type: pip install 'numpy>=1.26'" in capsys.readouterr().err
+    assert "numpy: 1.24.4 does not work here; type: pip install 'numpy>=1.26'" in capsys.readouterr().err
 
 
 def test_the_doctor_speaks_where_nothing_else_does(

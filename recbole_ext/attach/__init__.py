@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from recbole_ext.attach.hook import MISSING, MODES, Coverage, attach_item_embedding, item_vectors
+from recbole_ext.attach.hook import (
+    ANY_WIDTH,
+    MISSING,
+    MODES,
+    Coverage,
+    attach_item_embedding,
+    item_vectors,
+    new_item_rows,
+)
 from recbole_ext.attach.places import ItemTable, Place, item_tables
 
 __all__ = [
+    "ANY_WIDTH",
     "MISSING",
     "MODES",
     "Coverage",
@@ -14,4 +23,5 @@ __all__ = [
     "attach_item_embedding",
     "item_tables",
     "item_vectors",
+    "new_item_rows",
 ]

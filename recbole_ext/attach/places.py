@@ -100,9 +100,9 @@ def _table(model: Any, place: Place, item_field: str) -> ItemTable:
         found = found.embedding
     if not isinstance(found, nn.Embedding):
         raise AttachError(
-            f"item_embedding: {type(model).__name__} keeps its items in no nn.Embedding named {place.path!r}, so a store "
-            "can't be attached; take another model or drop the key item_embedding. (A model of your own names its "
-            "tables by a class attribute item_tables.)"
+            f"item_embedding: {type(model).__name__} keeps its items in no nn.Embedding named {place.path!r}, so a "
+            "store can't be attached; take another model or drop the key item_embedding. (A model of your own names "
+            "its tables by a class attribute item_tables.)"
         )
     return ItemTable(place.path, found, before + 1)
 
@@ -110,7 +110,7 @@ def _table(model: Any, place: Place, item_field: str) -> ItemTable:
 def _attribute(owner: Any, path: str) -> Any:
     def step(value: Any, name: str) -> Any:
         if isinstance(value, dict | nn.ModuleDict):
-            return value[name] if name in value else None
+            return dict(value.items()).get(name)
         return getattr(value, name, None)
 
     return reduce(step, path.split("."), owner)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recbole_ext.attach import ANY_WIDTH
 from recbole_ext.benchmark.keys import PLACES, keys_of
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.errors import ConfigurationError
@@ -140,7 +141,7 @@ def check_width(width: int | None, config: Settings, effective: Mapping[str, Any
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
     wanted = effective.get("embedding_size") or effective.get("hidden_size")
-    if wanted is None or config.get("item_embedding_mode") == "adapter" or transformed == int(wanted):
+    if wanted is None or config.get("item_embedding_mode") in ANY_WIDTH or transformed == int(wanted):
         return
     raise ConfigurationError(
         f"{where}: the vectors are {transformed} wide, the model's items {wanted}. Bridge them with transform: "

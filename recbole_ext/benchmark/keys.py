@@ -22,6 +22,8 @@ HOOK_KEYS: dict[str, tuple[str, ...]] = {
     "item_embedding_mode": ("str",),
     "item_embedding_missing": ("str",),
     "item_embedding_scale": ("float", "None"),
+    "item_embedding_bound": ("float", "None"),
+    "item_embedding_dense_probability": ("float", "None"),
 }
 TRAINING_KEYS: dict[str, tuple[str, ...]] = {
     "training_samples": ("str",),
@@ -42,7 +44,10 @@ PLACES = {
     "dataset": "datasets",
     "model": "models",
     "item_embedding": "initialisations.NAME",
-    **{f"item_embedding_{part}": f"initialisations.NAME.{part}" for part in ("transform", "mode", "missing", "scale")},
+    **{
+        f"item_embedding_{part}": f"initialisations.NAME.{part}"
+        for part in ("transform", "mode", "missing", "scale", "bound", "dense_probability")
+    },
 }
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
 CACHES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")

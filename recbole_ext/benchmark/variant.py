@@ -12,7 +12,7 @@ from recbole_ext.vectors import VectorSource, made_of, parse_source
 
 Settings = dict[str, Any]
 
-ATTACHING = ("mode", "transform", "missing", "scale")
+ATTACHING = ("mode", "transform", "missing", "scale", "bound", "dense_probability")
 """Keys of an entry that say how vectors are attached: ``item_embedding_KEY`` of the hook."""
 
 

@@ -101,7 +101,6 @@ class _Check:
                 table.require(name, "which load_col names")
             loaded = [name for name in table.types if name in wanted]
         self.loaded.update(loaded)
-        table.check_lines()
         return table, loaded
 
     def _require(self, table: Table, loaded: list[str], column: str, key: str, role: str, kind: str = "token") -> None:
@@ -111,7 +110,8 @@ class _Check:
             raise ConfigurationError(f"load_col or unload_col leaves out {column!r} of {table.path}, {role}. Load it.")
 
     def _read(self, table: Table, loaded: list[str], ids: Iterable[str]) -> pd.DataFrame:
-        """The ids, and all numbers, of which it says how many are missing."""
+        """The ids, and all numbers, of which it says how many are missing; every line has to be a row."""
+        table.check_lines()
         numbers = [name for name in loaded if table.types[name] == "float"]
         vectors = [name for name in loaded if table.types[name] == "float_seq"]
         frame = table.read([*ids, *numbers, *vectors])
@@ -192,6 +192,7 @@ class _Check:
                 + ("the exact time" if exact else f"the file ({EXACT_TIME_ORDER} is off)")
             )
         users, times = users[order], times[order]
+        self._check_cut(table, users, times)
         ties_with_next = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
         is_last = np.append(users[1:] != users[:-1], True)
         if tied := int((ties_with_next & is_last[1:]).sum()):
@@ -202,6 +203,19 @@ class _Check:
         ties = order[np.append(ties_with_next, False) | np.append(False, ties_with_next)]
         repeated = int(frame.iloc[ties].duplicated([self.user, self.item, self.time]).sum())
         self._say_repeated(table, repeated, "user, item and time")
+
+    def _check_cut(self, table: Table, users: np.ndarray, times: np.ndarray) -> None:
+        """That times are more than places in a user's history where all users are cut at one time."""
+        args = self.keys.get("eval_args") or {}
+        split, group = args.get("split") or {}, str(args.get("group_by")).lower()
+        if "TS" not in split and not ("RS" in split and group == "none"):
+            return
+        first = np.maximum.accumulate(np.where(np.diff(users, prepend=-1) != 0, np.arange(len(users)), 0))
+        if (times - times[first] == np.arange(len(users)) - first).all() and (times[first] == times[0]).all():
+            raise ConfigurationError(
+                f"eval_args: {table.path} holds no times but each row's place in its user's history, so that one cut "
+                "in time over all users means nothing. Leave one out instead."
+            )
 
     def _say_repeated(self, table: Table, rows: int, what: str) -> None:
         if rows:
@@ -268,7 +282,6 @@ class _Check:
         table.require(self.item, "which holds the items' ids", way_out="Set ITEM_ID_FIELD to the column that holds it.")
         for name in fields_of(self.dataset.keys.get("item_text") or ()):
             table.require(name, "which item_text names")
-        table.check_lines()
         described = set(self._read(table, [], [self.item])[self.item].cat.categories)
         items = set(_distinct(interactions, self.item))
         if not items & described:

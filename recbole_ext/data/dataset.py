@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.data.checks import check
-from recbole_ext.data.config import DATASET_CONFIGS, OWN_KEYS, find_config, read_config, recbole_defaults
+from recbole_ext.data.config import (
+    DATASET_CONFIGS,
+    EXACT_TIME_ORDER,
+    OWN_KEYS,
+    find_config,
+    read_config,
+    recbole_defaults,
+)
 from recbole_ext.data.files import dataset_folder, file_sha256, interaction_suffixes, require_files, suffixes_read
 from recbole_ext.data.histories import training_histories
 from recbole_ext.data.sizes import Size, counted
@@ -209,6 +216,14 @@ class Dataset:
         fields = self.item_fields()
         pairs = key_values(fields, self.attributes(attributes))
         return dict(zip(map(str, fields.index), pairs, strict=True))
+
+    def histories_request(self) -> Settings:
+        """What decides :meth:`training_histories`, as JSON values: the files, the keys that filter and split them."""
+        keys = {*recbole_defaults(), "eval_args", EXACT_TIME_ORDER}
+        return {
+            "files": self.fingerprint(),
+            "keys": {key: value for key, value in sorted(self.recbole_keys.items()) if key in keys},
+        }
 
     def training_histories(self) -> list[np.ndarray]:
         """Every user's training items as tokens, oldest first, under RecBole's filters and these keys' split.

@@ -218,12 +218,13 @@ def _merge_adapter(model: SentenceTransformer, source: ResolvedEncoder) -> None:
         raise EncoderError("adapter: LoRA adapters are read by the package peft: pip install peft.") from error
     _check_base(adapter, source)
     try:
-        report = transformer.load_adapter(adapter.location, peft_load_kwargs=adapter.where)
+        revision = {"revision": adapter.revision} if adapter.revision else None
+        report = transformer.load_adapter(adapter.location, adapter_kwargs=revision)
     # Wrong sizes, wrong names and damaged files have as many types.
     except Exception as error:
         raise EncoderError(
-            f"adapter {adapter.name!r} does not fit encoder {source.name!r} ({_first_line(error)}): it is one of another "
-            "base, or damaged."
+            f"adapter {adapter.name!r} does not fit encoder {source.name!r} ({_first_line(error)}): it is one of "
+            "another base, or damaged."
         ) from error
     if left_over := [*report.missing_keys, *report.unexpected_keys, *report.mismatched_keys]:
         raise EncoderError(

@@ -59,7 +59,8 @@ def encode_texts(
 
     Raises:
         EncoderError: the encoder can't be loaded, or gives NaN or infinite vectors.
-        StoreError: ``work`` is something else than unfinished work, or can't be written.
+        StoreError: ``work`` is something else than unfinished work.
+        WriteError: a shard can't be written.
         ConfigurationError: a setting that does not fit the encoder.
     """
     compute = compute or Compute()

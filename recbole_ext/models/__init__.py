@@ -48,18 +48,30 @@ OWN_MODELS: dict[str, OwnModel] = {
     "FDSA": OwnModel("recbole_ext.models.item_features"),
     "GSASRec": OwnModel("recbole_ext.models.gsasrec"),
     "HSTU": OwnModel("recbole_ext.models.hstu"),
+    "KSR": OwnModel("recbole_ext.models.ksr"),
+    "LastItem": OwnModel("recbole_ext.models.last_item"),
+    "NearestNeighbour": OwnModel("recbole_ext.models.nearest_neighbour", needs_item_vectors=True),
     "RECFORMER": OwnModel("recbole_ext.recformer.model", reads_text=True),
+    "RaCT": OwnModel("recbole_ext.models.ract"),
+    "RecentPop": OwnModel("recbole_ext.models.recent_pop"),
     "S3Rec": OwnModel("recbole_ext.models.s3rec"),
     "SASRecF": OwnModel("recbole_ext.models.item_features"),
+    "TransitionGraph": OwnModel("recbole_ext.models.transition_graph"),
     "UniSRec": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
     "UniSRecID": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
     "WhitenRec": OwnModel("recbole_ext.models.whitenrec", needs_item_vectors=True),
     "ZESRec": OwnModel("recbole_ext.models.zesrec", needs_item_vectors=True),
 }
 
+PIP_NAMES = {
+    "community": "python-louvain",
+    "faiss": "faiss-cpu (or faiss-gpu)",
+    "kmeans_pytorch": "kmeans-pytorch",
+    "torch_scatter": "torch-scatter",
+}
 PROPERTIES = Path(__file__).parent / "properties"
 NEEDED_PACKAGES = {"LightGBM": "lightgbm", "XGBoost": "xgboost"}
-"""What RecBole's module of a model imports at once. (What others import later is in :mod:`recbole_ext.models.needs`.)"""
+"""What RecBole's module of a model imports at once; what others import later is in :mod:`recbole_ext.models.needs`."""
 
 
 def model_class(name: str) -> Any:
@@ -88,7 +100,8 @@ def require_package(model: str, package: str | None) -> None:
     """
     if package is not None and find_spec(package) is None:
         raise ConfigurationError(
-            f"models: {model} needs the package {package}, which is not installed: pip install {package}"
+            f"models: {model} needs the package {package}, which is not installed: pip install "
+            + PIP_NAMES.get(package, package)
         )
 
 
@@ -200,15 +213,16 @@ def _properties(path: Path) -> dict[str, Any] | None:
 
 
 def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
-    """RecBole's ``Config`` of ``model``, with the model's defaults below ``settings``.
+    """RecBole's ``Config`` of ``model``, with the model's defaults below ``settings``; RecBole works from here on.
 
     Raises:
         ConfigurationError: there is no such model, or RecBole refuses a value.
     """
-    found = model_class(model)
-    from recbole.config import Config
+    from recbole_ext.compat import make_recbole_work, without_command_line
 
-    from recbole_ext.compat import without_command_line
+    found = model_class(model)
+    make_recbole_work()
+    from recbole.config import Config
 
     not_found_by_recbole = {} if _recboles_yaml(model).is_file() else _recboles_defaults(model) or {}
     layers = {**not_found_by_recbole, **(own_model_defaults(model) or {}), **settings}

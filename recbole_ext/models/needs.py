@@ -76,6 +76,12 @@ def _chosen(config: Any, kind: str, header: set[str]) -> set[str]:
 def _check_evaluation(config: Any, columns: dict[str, set[str]]) -> None:
     modes = config["eval_args"]["mode"]
     ranks = config["eval_type"] == EvaluatorType.RANKING
+    reported = reported_metrics(config)
+    if str(config["valid_metric"]).lower() not in reported:
+        raise ConfigurationError(
+            f"valid_metric: {config['valid_metric']!r} is not among what metrics and topk report: "
+            f"{', '.join(reported)}."
+        )
     if ranks and "labeled" in modes.values():
         raise ConfigurationError(
             "eval_args: mode labeled scores the interactions of a split alone, so nothing is ranked; take metrics such "
@@ -90,18 +96,35 @@ def _check_evaluation(config: Any, columns: dict[str, set[str]]) -> None:
             f"{config['model']} predicts labels and ranks nothing: set metrics: [AUC, LogLoss], valid_metric: AUC and "
             "eval_args: {mode: labeled}."
         )
+    if config["MODEL_TYPE"] == ModelType.DECISIONTREE and config["eval_step"] < 1:
+        raise ConfigurationError(f"eval_step: {config['model']} is validated after each round; set it to 1.")
     if "labeled" in modes.values() and not _has_label(config, columns):
         raise ConfigurationError(f"eval_args: mode labeled: {_no_label(config)}")
 
 
+def reported_metrics(config: Any) -> list[str]:
+    """The names under which RecBole's evaluator reports ``metrics`` at ``topk``."""
+    names = [metric.lower() for metric in config["metrics"]]
+    if config["eval_type"] == EvaluatorType.VALUE:
+        return names
+    return [key for name in names for key in ([name] if name == "gauc" else [f"{name}@{k}" for k in config["topk"]])]
+
+
 def _check_time(config: Any, columns: dict[str, set[str]]) -> None:
-    field = config["TIME_FIELD"]
-    ordered = config["MODEL_TYPE"] == ModelType.SEQUENTIAL or config["eval_args"]["order"] == "TO"
-    if ordered and not config["benchmark_filename"] and "inter" in columns and field not in columns["inter"]:
-        why = "a sequential model" if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else "eval_args: {order: TO}"
+    if config["benchmark_filename"]:
+        return
+    field, is_sequential = config["TIME_FIELD"], config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    in_time = config["eval_args"]["order"] == "TO"
+    if is_sequential and not in_time:
         raise ConfigurationError(
-            f"{config['dataset']}: {why} needs the time of each interaction, but no column {field!r} is loaded from the "
-            ".inter file. Name it with TIME_FIELD, and in load_col where that is set."
+            f"eval_args: {config['model']} is a sequential model, which RecBole splits in the order of time alone: set "
+            "order: TO."
+        )
+    if in_time and "inter" in columns and field not in columns["inter"]:
+        why = "a sequential model" if is_sequential else "eval_args: {order: TO}"
+        raise ConfigurationError(
+            f"{config['dataset']}: {why} needs the time of each interaction, but no column {field!r} is loaded from "
+            "the .inter file. Name it with TIME_FIELD, and in load_col where that is set."
         )
 
 
@@ -118,8 +141,8 @@ def _check_features(config: Any, name: str, columns: dict[str, set[str]]) -> Non
         if field not in columns.get("item", ()):
             there = ", ".join(sorted(columns.get("item", ()))) or "none"
             raise ConfigurationError(
-                f"{config['model']} reads the field {field!r} of the .item file, which is not loaded (loaded: {there}). "
-                f"Name the fields that it is to read with {key}, and load them: load_col: {{item: [item_id, …]}}."
+                f"{config['model']} reads the field {field!r} of the .item file, which is not loaded (loaded: {there})."
+                f" Name the fields that it is to read with {key}, and load them: load_col: {{item: [item_id, …]}}."
             )
 
 
@@ -155,8 +178,8 @@ def _check_samples(config: Any, name: str, columns: dict[str, set[str]]) -> None
     trees = config["MODEL_TYPE"] == ModelType.DECISIONTREE
     if (reads_label or trees) and not _has_label(config, columns):
         raise ConfigurationError(f"{config['model']} learns from labels: {_no_label(config)}" + ("" if trees else _OR))
-    pairs = config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and name not in NEEDS_NO_NEGATIVES
-    if pairs and config["MODEL_TYPE"] != ModelType.TRADITIONAL:
+    pairs = config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and config["loss_type"] != "CE"
+    if pairs and name not in NEEDS_NO_NEGATIVES:
         raise ConfigurationError(
             f"{config['model']} compares items with sampled ones, but train_neg_sample_args is none: set it to "
             "{distribution: uniform, sample_num: 1}, or leave it out."

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,15 @@ PROTOCOL: Settings = {
     "valid_metric": "NDCG@10",
     "metric_decimal_place": 8,
     "epochs": 1,
+    "MAX_ITEM_LIST_LENGTH": 20,
     "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
     "show_progress": False,
     "state": "ERROR",
     "use_gpu": False,
 }
-ON_SLICE: Settings = {"MAX_ITEM_LIST_LENGTH": 20, "train_batch_size": 512, "training_samples": "augmented"}
+ON_SLICE: Settings = {"train_batch_size": 512, "training_samples": "augmented"}
+OF_A_MODEL_ON_SLICE: dict[str, Settings] = {"DGCF": {"train_batch_size": 64}}
+"""DGCF draws more users for a batch than the slice has, unless batches are many."""
 
 INTERACTIONS = ["user_id", "item_id", "rating", "timestamp"]
 NO_NEGATIVES: Settings = {"train_neg_sample_args": None}
@@ -85,9 +88,12 @@ LABELLED: Settings = {
     **NO_NEGATIVES,
 }
 
+# These score pair by pair, each with its own reading of the history; RecBole's own default for them is uni100.
+PAIR_BY_PAIR: Settings = {"eval_args": {**PROTOCOL["eval_args"], "mode": "uni100"}, **WITH_FEATURES, **ONE_NEGATIVE}
+
 OF_A_MODEL: dict[str, Settings] = {
-    "DIEN": {**WITH_FEATURES, **ONE_NEGATIVE},
-    "DIN": {**WITH_FEATURES, **ONE_NEGATIVE},
+    "DIEN": PAIR_BY_PAIR,
+    "DIN": PAIR_BY_PAIR,
     "FDSA": {"selected_features": ["class"], **WITH_CLASS},
     "FFM": {
         "fields": {0: ["user_id", "age"], 1: ["item_id", "class"], 2: ["gender", "occupation"], 3: ["release_year"]},
@@ -174,7 +180,7 @@ def survey(
     it found.
 
     Args:
-        limit: seconds for each of a model's processes.
+        limit: seconds of processor time for each of a model's processes.
     """
     found = {row["model"]: Surveyed(**{**row, "keys": tuple(row["keys"])}) for row in _read(records)}
     with tempfile.TemporaryDirectory() as folder:
@@ -185,7 +191,7 @@ def survey(
             rows = [found[known] for known in sorted(found, key=str.lower)]
             write_json(records, [asdict(row) for row in rows])
             with replacing_file(page) as temporary:
-                temporary.write_text("\n".join(as_page(rows)) + "\n", encoding="utf-8")
+                temporary.write_text(as_page(rows), encoding="utf-8")
     return rows
 
 
@@ -198,16 +204,21 @@ def keys_for(model: str, kind: str) -> Settings:
     return OF_A_MODEL.get(model, OF_A_TYPE[kind])
 
 
+def on_slice(model: str) -> Settings:
+    """The keys of a run on the slice, beside those that the model needs anyway."""
+    return {**ON_SLICE, **OF_A_MODEL_ON_SLICE.get(model, {})}
+
+
 def examine_apart(model: str, folder: Path, limit: int) -> Surveyed:
     """Try ``model`` on the data in ``folder`` and compare it with stock RecBole, each in a process of its own."""
     try:
         kind = model_class(model).type.name
     except RecboleExtError as error:
         return Surveyed(model, "", f"needs: {error}")
-    ours = _in_a_process(OURS, [model, str(folder)], folder, limit)
+    *_, ours = _in_a_process(OURS, [model, str(folder)], folder, limit, 1)
     settings = keys_for(model, kind)
     tried = ours.get("tried", {})
-    row = Surveyed(
+    return Surveyed(
         model=model,
         kind=kind.lower(),
         runs=tried.get("runs") or str(ours.get("failure")),
@@ -217,7 +228,6 @@ def examine_apart(model: str, folder: Path, limit: int) -> Surveyed:
         seconds=tried.get("seconds"),
         equals_stock=_compared(model, settings, tried.get("metrics"), folder, limit),
     )
-    return row
 
 
 def _compared(model: str, settings: Settings, ours: Any, folder: Path, limit: int) -> str:
@@ -225,7 +235,8 @@ def _compared(model: str, settings: Settings, ours: Any, folder: Path, limit: in
         return "–"
     if model in IN_ONE_RUN:
         return "– (one run here, several in stock)"
-    theirs = stock(model, SLICE, {**PROTOCOL, **ON_SLICE, **settings, "data_path": str(folder)}, folder, limit)
+    keys = {**PROTOCOL, **settings, **on_slice(model), "data_path": str(folder)}
+    (theirs,) = stock([(model, SLICE, keys)], folder, limit)
     if "metrics" not in theirs:
         return f"stock fails: {theirs['failure']}"
     mended = f", mended: {theirs['mended']}" if theirs.get("mended") else ""
@@ -243,83 +254,99 @@ def _compared(model: str, settings: Settings, ours: Any, folder: Path, limit: in
 # Nothing of this package in it. `saved=False` spares RecBole its own checkpoint, which torch >= 2.6 refuses to load.
 STOCK = """
 import json, sys
-model, dataset, settings = json.loads(sys.argv[1])
+cases = json.loads(sys.argv[1])
 sys.argv = sys.argv[:1]
 from recbole.quick_start import run_recbole
-result = run_recbole(model, dataset, config_dict=settings, saved=False)
-metrics = {"validation": dict(result["best_valid_result"] or {}), "test": dict(result["test_result"] or {})}
-print("RESULT", json.dumps({"metrics": metrics}))
+
+def run(model, dataset, settings):
+    result = run_recbole(model, dataset, config_dict=settings, saved=False)
+    return result["best_valid_result"], result["test_result"]
 """
 # RecBole's own steps with the compat layer, which is needed where RecBole is older than what is installed.
 MENDED = """
 import json, sys
-model, dataset, settings = json.loads(sys.argv[1])
+cases = json.loads(sys.argv[1])
 sys.argv = sys.argv[:1]
 from recbole_ext.compat import make_recbole_work
 make_recbole_work()
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
-config = Config(model=model, dataset=dataset, config_dict=settings)
-init_seed(config["seed"], config["reproducibility"])
-train, valid, test = data_preparation(config, create_dataset(config))
-init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-model = get_model(config["model"])(config, train._dataset).to(config["device"])
-trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-_, validation = trainer.fit(train, valid, show_progress=False)
-metrics = {"validation": dict(validation or {}), "test": dict(trainer.evaluate(test, show_progress=False) or {})}
-print("RESULT", json.dumps({"metrics": metrics}))
+
+def run(model, dataset, settings):
+    config = Config(model=model, dataset=dataset, config_dict=settings)
+    init_seed(config["seed"], config["reproducibility"])
+    train, valid, test = data_preparation(config, create_dataset(config))
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = get_model(config["model"])(config, train._dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    _, validation = trainer.fit(train, valid, show_progress=False)
+    return validation, trainer.evaluate(test, show_progress=False)
+"""
+EACH_CASE = """
+for case in cases:
+    try:
+        validation, test = run(*case)
+        metrics = {"validation": validation, "test": test}
+        metrics = {split: {name: float(value) for name, value in (of or {}).items()} for split, of in metrics.items()}
+        result = {"metrics": metrics}
+    except Exception as error:
+        result = {"failure": f"{type(error).__name__}: {error}"[:200]}
+    print("RESULT", json.dumps(result), flush=True)
 """
 OURS = """
 import json, sys
 from pathlib import Path
 from recbole_ext.models.survey import examine
 model, folder = json.loads(sys.argv[1])
-print("RESULT", json.dumps({"tried": examine(model, Path(folder))}))
+for tried in examine(model, Path(folder)):
+    print("RESULT", json.dumps({"tried": tried}), flush=True)
 """
 
+Case = tuple[str, str, Settings]
 
-def stock(model: str, dataset: str, settings: Settings, folder: Path, limit: int = 900) -> dict[str, Any]:
-    """Stock RecBole's ``metrics`` by split, in a process of its own; ``mended`` says what it failed of by itself.
 
-    ``failure`` instead of metrics where it fails in both ways.
+def stock(cases: Sequence[Case], folder: Path, limit: int = 900) -> list[dict[str, Any]]:
+    """Stock RecBole's ``metrics`` by split of each (model, dataset, settings), all in one process of their own.
+
+    Where it fails by itself, the metrics are those with the compat layer, and ``mended`` says what it failed of;
+    ``failure`` stands instead of metrics where it fails in both ways.
+
+    Args:
+        folder: where the processes work.
+        limit: seconds of processor time.
     """
-    keys = {**(own_model_defaults(model) or {}), **settings, "checkpoint_dir": str(folder / "stock")}
-    alone = _in_a_process(STOCK, [model, dataset, keys], folder, limit)
-    if "metrics" in alone:
-        return alone
-    mended = _in_a_process(MENDED, [model, dataset, keys], folder, limit)
-    return {**mended, "mended": alone["failure"]} if "metrics" in mended else mended
+    arguments = [
+        [model, dataset, {**(own_model_defaults(model) or {}), **settings, "checkpoint_dir": str(folder / "stock")}]
+        for model, dataset, settings in cases
+    ]
+    results = _in_a_process(STOCK + EACH_CASE, arguments, folder, limit, len(cases))
+    failed = [number for number, result in enumerate(results) if "failure" in result]
+    if failed:
+        again = [arguments[number] for number in failed]
+        for number, mended in zip(
+            failed, _in_a_process(MENDED + EACH_CASE, again, folder, limit, len(again)), strict=True
+        ):
+            results[number] = mended | ({"mended": results[number]["failure"]} if "metrics" in mended else {})
+    return results
 
 
-def _in_a_process(program: str, arguments: list[Any], folder: Path, limit: int) -> dict[str, Any]:
-    """What ``program`` prints as its result; ``failure``: the last line of its error, or that it took too long."""
+def _in_a_process(program: str, arguments: list[Any], folder: Path, limit: int, n_results: int) -> list[dict[str, Any]]:
+    """What ``program`` prints as its results; ``failure``: the last line of its error, or that it took too long."""
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", program, json.dumps(arguments)],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=limit,
-        )
-    except subprocess.TimeoutExpired:
-        return {"failure": f"not done after {limit} s"}
-    results = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if results:
-        return json.loads(results[-1].removeprefix("RESULT "))
-    errors = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(" ")]
-    return {"failure": errors[-1][:200] if errors else f"ended with status {done.returncode}"}
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_CPU, ({limit}, {limit}))\n" + program
+    command = [sys.executable, "-c", limited, json.dumps(arguments)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    results = [json.loads(line.removeprefix("RESULT ")) for line in lines]
+    said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(" ")]
+    failure = f"not done after {limit} s" if done.returncode < 0 else (said or ["no word"])[-1][:200]
+    return results + [{"failure": failure}] * (n_results - len(results))
 
 
-def examine(model: str, folder: Path) -> dict[str, Any]:
-    """Run one epoch of ``model`` on the slice and on the whole; everything but the comparison with stock RecBole."""
-    from recbole_ext.compat import make_recbole_work
-
-    make_recbole_work()
+def examine(model: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run one epoch of ``model`` on the slice and on the whole; what is known after each."""
     from recbole_ext.models import recbole_config
     from recbole_ext.training import count_flops, prepare
 
@@ -330,22 +357,20 @@ def examine(model: str, folder: Path) -> dict[str, Any]:
     if own is not None and own.needs_item_vectors:
         settings |= {"item_embedding": str(folder / "store"), "hidden_size": VECTOR_WIDTH}
     try:
-        run = prepare(recbole_config(model, SLICE, {**settings, **ON_SLICE}), checkpoint)
+        run = prepare(recbole_config(model, SLICE, {**settings, **on_slice(model)}), checkpoint)
         count_flops(run)
-        metrics = {"validation": run.fit(), "test": run.test()}
-        run = prepare(recbole_config(model, WHOLE, settings), checkpoint)
-        tables = _tables(run)
-        began, spent = time.process_time(), []
-        run.fit(lambda curve: spent.append(time.process_time() - began))
-        return {
-            "runs": "yes",
-            "metrics": metrics,
-            "tables": tables,
-            "samples": run.samples.name,
-            "seconds": round(spent[0], 2),
-        }
+        tried = {"metrics": {"validation": run.fit(), "test": run.test()}, "tables": _tables(run)}
+        samples = prepare(recbole_config(model, SLICE, settings), checkpoint).samples.name
+        tried |= {"runs": "yes", "samples": samples}
+        yield tried
+        timed = settings if run.config["MODEL_TYPE"].name == "DECISIONTREE" else {**settings, "eval_step": 0}
+        run = prepare(recbole_config(model, WHOLE, timed), checkpoint)
     except RecboleExtError as error:
-        return {"runs": f"refused: {error}"}
+        yield {"runs": f"refused: {error}"}
+        return
+    began, spent = time.process_time(), []
+    run.fit(lambda curve: spent.append(time.process_time() - began))
+    yield {**tried, "seconds": round(spent[0], 2)}
 
 
 def _tables(run: Any) -> str:
@@ -394,34 +419,51 @@ def _vector(draw: random.Random) -> str:
     return " ".join(f"{draw.gauss(0, 0.1):.4f}" for _ in range(VECTOR_WIDTH))
 
 
-def as_page(rows: list[Surveyed]) -> list[str]:
-    """The lines of the page that holds the table."""
-    runs = sum(row.runs == "yes" for row in rows)
-    equal = sum(row.equals_stock.startswith("yes") for row in rows)
-    compared = sum(not row.equals_stock.startswith("–") and row.equals_stock != "" for row in rows)
-    lines = [
-        "# Every model, tried",
-        "",
-        f"{len(rows)} models of RecBole 1.2.1 and of this package; {runs} of them run here. Of {compared} that were "
-        f"compared with stock RecBole, {equal} give its metrics to the last digit.",
-        "",
-        "Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last",
-        "item of each user tests. *Vectors* names the tables that get the vectors of an item embedding store. *Samples* is",
-        "what the model is trained on by default: `user` rows and `prefix` samples are shortcuts that a model proves",
-        "exact, `augmented` is RecBole's own way. *Seconds* are of processor time, which other programs don't change;",
-        "a machine with more cores takes less. *Equal* compares with stock RecBole on RecBole's own samples, on the",
-        f"first {USERS_OF_SLICE} users: the same seed gives the same metrics of validation and test, to the last digit.",
-        "*Mended*: stock RecBole fails by itself where the table was made, and was run with this package's compat layer.",
-        "",
-        "| model | kind | runs | vectors | samples | seconds an epoch | equal to stock |",
-        "| --- | --- | --- | --- | --- | ---: | --- |",
-    ]
-    for row in rows:
+PAGE = """\
+# Every model, tried
+
+{models} models of RecBole 1.2.1 and of this package; {running} of them run here. Of {compared} that were compared with
+stock RecBole, {equal} give its metrics to the last digit.
+
+Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last item of
+each user tests, histories of at most {length} items.
+
+- *Vectors*: the tables that get the vectors of an item embedding store.
+- *Samples*: what the model is trained on by default. `user` rows and `prefix` samples are shortcuts that a model proves
+  exact; `augmented` is RecBole's own way.
+- *Seconds*: of processor time for one epoch of training, on one core; other programs don't change it. No number: the
+  epoch took longer than the survey waits.
+- *Equal*: compared with stock RecBole on RecBole's own samples, on the first {users} users: the same seed gives the
+  same metrics of validation and test, to the last digit. *Mended*: stock RecBole fails by itself where the table was
+  made, and was run with this package's compat layer.
+
+| model | kind | runs | vectors | samples | seconds | equal to stock |
+| --- | --- | --- | --- | --- | ---: | --- |
+{rows}
+
+## Keys
+
+What a model needs on ml-100k beyond its name, where that is anything:
+
+{keys}
+"""
+
+
+def as_page(rows: Sequence[Surveyed]) -> str:
+    """The page that holds the table."""
+
+    def line(row: Surveyed) -> str:
         seconds = "" if row.seconds is None else f"{row.seconds:.3g}"
         cells = [row.model, row.kind, row.runs, row.tables or "–", row.samples or "–", seconds, row.equals_stock]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "## Keys", "", "What a model needs on ml-100k beyond its name:", ""]
-    for row in rows:
-        if row.keys:
-            lines.append(f"- **{row.model}**: " + "; ".join(f"`{key}`" for key in row.keys))
-    return lines
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return PAGE.format(
+        models=len(rows),
+        running=sum(row.runs == "yes" for row in rows),
+        compared=sum(row.equals_stock[:1] not in ("–", "") for row in rows),
+        equal=sum(row.equals_stock.startswith("yes") for row in rows),
+        users=USERS_OF_SLICE,
+        length=PROTOCOL["MAX_ITEM_LIST_LENGTH"],
+        rows="\n".join(map(line, rows)),
+        keys="\n".join(f"- **{row.model}**: " + "; ".join(f"`{key}`" for key in row.keys) for row in rows if row.keys),
+    )

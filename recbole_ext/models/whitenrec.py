@@ -35,8 +35,8 @@ class Projection(Frozen):
             nn.Linear(width, width),
         )
 
-    def item_rows(self) -> torch.Tensor:
-        return self.project(self.vectors)
+    def rows_of(self, vectors: torch.Tensor) -> torch.Tensor:
+        return self.project(vectors)
 
 
 class WhitenRec(FromItemVectors, SASRec):

@@ -33,6 +33,7 @@ class LeaderboardReport:
         """The main columns as aligned tables for the terminal, failures, notes, and where the rest is."""
         from recbole_ext.report.boards import board_title
         from recbole_ext.report.cells import leaderboard_sheet
+        from recbole_ext.report.leaderboard import AT_LIMIT
         from recbole_ext.report.results import error_of
 
         sheet = leaderboard_sheet(self.board, self.board.headline, self.board.compared[:1], costs=False)
@@ -40,6 +41,8 @@ class LeaderboardReport:
         for (dataset, protocol), part in sheet.split("dataset", "protocol").items():
             lines += [board_title(dataset, protocol), *part.lines(), ""]
         lines += [f"failed: {record.run}: {error_of(record)}" for record in self.failed]
+        if any(AT_LIMIT in remark for remark in self.board.table["remarks"]):
+            lines.append(f"{AT_LIMIT}: still training when the epoch limit ended it")
         if self.board.grid.search:
             lines.append(f"search: {self.board.grid.search}")
         lines += [f"note: {note}" for note in [*([self.board.grid.note] if self.board.grid.note else []), *self.notes]]

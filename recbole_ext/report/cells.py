@@ -55,8 +55,8 @@ class Cell:
 class Column:
     """``name`` as in leaderboard.csv, ``title`` for people.
 
-    ``spread``: its cells have a deviation; ``change``: they are changes in percent, with their interval as spread, which
-    the page draws as bars; ``of_baseline``: its numbers came from the baseline's runs too.
+    ``spread``: its cells have a deviation; ``change``: they are changes in percent, with their interval as spread,
+    which the page draws as bars; ``of_baseline``: its numbers came from the baseline's runs too.
     """
 
     name: str
@@ -114,9 +114,7 @@ class Sheet:
         ]
 
 
-def leaderboard_sheet(
-    board: Leaderboard, metrics: Sequence[str], compared: Sequence[str], costs: bool = True
-) -> Sheet:
+def leaderboard_sheet(board: Leaderboard, metrics: Sequence[str], compared: Sequence[str], costs: bool = True) -> Sheet:
     """The leaderboard with only these metrics and comparisons among its columns; remarks only if there are any."""
     table = board.table
     columns = [Column("rank", "#"), *key_columns(), Column("n_seeds", "Seeds")]
@@ -139,7 +137,7 @@ def leaderboard_sheet(
             cells.append(_change_cell(line, metric))
             cells += [p_cell(line[p_of(metric)]), mark_cell(line[mark_of(metric)])]
         cells += [number_cell(line[name], 0) for name in _COSTS] if costs else []
-        rows.append(Row(cells, result.runs if result else []))
+        rows.append(Row(cells, result.runs or result.failed if result else []))
     if any(table["remarks"]):
         columns.append(Column("remarks", "Remarks", numeric=False))
         for row, line in zip(rows, lines_of(table), strict=True):
@@ -261,5 +259,6 @@ def _remarks_cell(line: Mapping[str, Any]) -> Cell:
         return cell
     link = re.search(r"https?://[^\s,;)]+", line["source"])
     source = line["source"].replace(link[0], "").strip(" ,;.()") if link else line["source"]
-    said = "; ".join(filter(None, [source, *line["remarks"].split("; ")[1:]]))
-    return replace(cell, text=said or link[0], link=link[0].rstrip(".") if link else "")
+    address = link[0].rstrip(".") if link else ""
+    said = "; ".join(filter(None, [source or address, *line["remarks"].split("; ")[1:]]))
+    return replace(cell, text=said, link=address)

@@ -126,7 +126,11 @@ def _row(folder: Path, metric: str, lines: list[dict[str, str]]) -> Row:
     name = Cell(folder.name, folder.name, link=quote(f"{folder.name}/index.html"))
     cells = [name, text_cell(best["dataset"]), text_cell(best["protocol"]), text_cell(metric_title(metric))]
     cells += [text_cell(f"{best['model']}, {best['variant']}"), shown]
-    cells += [percent_cell(_number(best, improvement_of(metric)), mark=mark), mark_cell(mark), number_cell(len(lines), 0)]
+    cells += [
+        percent_cell(_number(best, improvement_of(metric)), mark=mark),
+        mark_cell(mark),
+        number_cell(len(lines), 0),
+    ]
     return Row([*cells, text_cell(max(line["date"] for line in lines)[:10])])
 
 

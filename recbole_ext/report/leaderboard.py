@@ -17,6 +17,7 @@ from recbole_ext.report.significance import Comparisons
 
 KEYS = RowKey._fields
 AT_LIMIT = "†"
+"""Marks what was still training when the epoch limit ended it."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     each metric mean, ``METRIC_std`` (sample standard deviation) and ``METRIC_median`` over seeds; for those compared,
     over the row's baseline, in per cent of the baseline's mean: ``METRIC_improvement_%`` and the ends of its 95 %
     interval, ``METRIC_low_%`` and ``METRIC_high_%``; ``METRIC_p_holm`` and ``METRIC_mark`` (better, worse, tie).
-    ``parameters`` and ``seconds_training``, means over seeds. ``remarks``: what is missing of the row, why it was not tested, that the epoch limit ended it. ``source``: who
-    published the numbers of the line; empty for runs of this benchmark. ``date`` of the last run. Numbers that there
-    are not are NaN, texts empty.
+    ``parameters`` and ``seconds_training``, means over seeds. ``remarks``: what is missing of the row, why it was not
+    tested, that the epoch limit ended it. ``source``: who published the numbers of the line; empty for runs of this
+    benchmark. ``date`` of the last run. Numbers that there are not are NaN, texts empty.
     """
     by_key = {result.key: result for result in results}
     metrics = in_order(metric for result in results for record in result.runs for metric in record.done.test)
@@ -77,7 +78,7 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     baselines = baselines_of(by_key)
     lines = [_line(result, baselines.get(result.key), metrics, tested, comparisons) for result in results]
     lines += [_published(number, metrics, tested) for number in grid.published]
-    ordered = list(_ordered(lines, shown[0]))
+    ordered = list(_ordered(lines, shown[0], _direction(results, shown[0])))
     columns = ["rank", *KEYS, "mode", "vectors", "baseline", "n_seeds", "trials", "chosen"]
     columns += ["validation", "validation_median"]
     columns += [column for metric in metrics for column in (metric, std_of(metric), median_of(metric))]
@@ -93,8 +94,8 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
     Columns: the row's four, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of parameters), ``flops``
     (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (counted from 0), ``epochs_to_baseline`` (until the best
     validation score that the row's baseline reached with the same seed, over the ``seeds_to_baseline`` seeds that got
-    there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one evaluation
-    divided by the dataset's users), ``peak_memory_mb`` (the device's own where there is one).
+    there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
+    evaluation divided by the dataset's users), ``peak_memory_mb`` (the device's own where there is one).
     """
     baselines = baselines_of({result.key: result for result in results})
     rows = []
@@ -192,7 +193,7 @@ def _line(
         remarks.append(f"no row with its baseline {row.baseline}")
     if result.at_limit:
         of = f" ({result.at_limit} of {len(result.runs)} runs)" if result.at_limit < len(result.runs) else ""
-        remarks.append(f"{AT_LIMIT} still training when the epoch limit ended it{of}")
+        remarks.append(f"{AT_LIMIT} epoch limit{of}")
     return line | {"remarks": "; ".join(filter(None, remarks))}
 
 
@@ -226,14 +227,20 @@ def _published(number: Published, metrics: Sequence[str], tested: Sequence[str])
     return line | values | {"remarks": "; ".join(["published", *remarks])}
 
 
-def _ordered(lines: Sequence[dict[str, Any]], metric: str) -> Iterator[dict[str, Any]]:
+def _direction(results: Sequence[Result], metric: str) -> int:
+    """1 where larger is better, else −1; of a metric of the user's own only runs that went by it know."""
+    found = (record.done.direction for r in results for record in r.runs if record.done.valid_metric == metric)
+    return next(found, sign(metric))
+
+
+def _ordered(lines: Sequence[dict[str, Any]], metric: str, direction: int) -> Iterator[dict[str, Any]]:
     """Lines by dataset and protocol, the best first, each with its rank; published ones at their place, without one.
 
     A published number stands below the row that it names.
     """
 
     def value(line: Mapping[str, Any]) -> float:
-        return sign(metric) * _number(line.get(metric))
+        return direction * _number(line.get(metric))
 
     families: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for line in lines:
@@ -283,7 +290,7 @@ def _epochs_to_baseline(result: Result, baseline: Result | None) -> list[int]:
     reached = []
     for record in result.runs:
         score = best.get(record.seed)
-        way = sign(record.done.valid_metric)
+        way = record.done.direction
         if score is not None:
             there = (epoch for epoch, valid in record.done.validations.items() if way * valid >= way * score)
             reached += [epoch + 1 for epoch in [next(there, None)] if epoch is not None]
@@ -292,7 +299,7 @@ def _epochs_to_baseline(result: Result, baseline: Result | None) -> list[int]:
 
 def _best(record: RunRecord) -> float | None:
     validations = record.done.validations.values()
-    way = sign(record.done.valid_metric)
+    way = record.done.direction
     return max(validations, key=lambda valid: way * valid) if validations else None
 
 

@@ -44,7 +44,7 @@ def in_order(metrics: Iterable[str]) -> list[str]:
 
 
 def headline(metrics: Sequence[str], first: str) -> list[str]:
-    """The two metrics to look at first: ``first``, and the nearest to it in cutoff of NDCG, Recall, MRR, another family."""
+    """The two metrics to look at first: ``first``, and of another family the nearest to it in cutoff."""
     if first not in metrics:
         first = _nearest(metrics, ("ndcg", "recall", "mrr"), 10) or next(iter(metrics), first)
     others = [name for name in ("ndcg", "recall", "mrr") if name != family(first)]
@@ -62,5 +62,7 @@ def _nearest(metrics: Sequence[str], families: Sequence[str], to: int) -> str | 
     for name in families:
         of_family = [metric for metric in metrics if family(metric) == name]
         if of_family:
-            return min(of_family, key=lambda metric: (abs(math.log(max(cutoff(metric), 1) / max(to, 1))), cutoff(metric)))
+            return min(
+                of_family, key=lambda metric: (abs(math.log(max(cutoff(metric), 1) / max(to, 1))), cutoff(metric))
+            )
     return None

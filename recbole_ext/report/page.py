@@ -119,7 +119,10 @@ class PageTables:
         sections = [
             (
                 section,
-                [lean_board(f"{section.name}-{n}", title, part) for n, (title, part) in enumerate(section.sheets.items())],
+                [
+                    lean_board(f"{section.name}-{n}", title, part)
+                    for n, (title, part) in enumerate(section.sheets.items())
+                ],
             )
             for section in content.sections
         ]

@@ -198,5 +198,3 @@ def _contents(splits: Mapping[tuple[str, str], Popularity]) -> Sheet:
     ]
     titles = {"dataset": False, "items": False, "number of items": True, "training interactions": True}
     return plain_sheet(titles | {"test users": True}, rows)
-
-

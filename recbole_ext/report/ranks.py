@@ -76,7 +76,7 @@ def load_ranks(folder: Path, record: RunRecord) -> NDArray[np.integer] | None:
             found = float(metric_of_ranks(metric, ranks).mean())
             if not abs(found - reported) <= tolerance:
                 raise ConfigurationError(
-                    f"{name} gives {metric} {found:.4f}, but its record says {reported:.4f}: they are of different runs. "
-                    "Delete both and run the benchmark again."
+                    f"{name} gives {metric} {found:.4f}, but its record says {reported:.4f}: they are of different "
+                    "runs. Delete both and run the benchmark again."
                 )
     return ranks

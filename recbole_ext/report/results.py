@@ -10,7 +10,6 @@ from textwrap import shorten
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, Row, RowKey, RunRecord, read_records
-from recbole_ext.report.metrics import sign
 
 WAY_OUT = "Run the benchmark again; finished runs are kept."
 
@@ -129,8 +128,8 @@ def _check_choice(result: Result) -> None:
     if chosen is None:
         if result.search:
             raise ConfigurationError(
-                f"{row.key}: grid.json says that trial {row.chosen} was chosen, {row.trials[row.chosen]}, which has not "
-                f"finished. {WAY_OUT}"
+                f"{row.key}: grid.json says that trial {row.chosen} was chosen, {row.trials[row.chosen]}, which has "
+                f"not finished. {WAY_OUT}"
             )
         return
     if len(result.search) > 1:
@@ -152,4 +151,4 @@ def _validation(record: RunRecord) -> float:
         raise ConfigurationError(
             f"runs/{record.run}.json: `validation` lacks {made.valid_metric}, by which its trial is to be chosen."
         )
-    return sign(made.valid_metric) * made.score
+    return made.direction * made.score

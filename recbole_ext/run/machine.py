@@ -29,10 +29,17 @@ VERSIONED = (
 
 
 def cores() -> int:
-    """The cores that this process may use: fewer than the machine has under ``taskset``, Slurm or a container."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores that this process may use: fewer than the machine's under ``taskset``, Slurm or a container's quota."""
+    import joblib
+
+    return joblib.cpu_count()
+
+
+def threads_per_run(parallel: int) -> int:
+    """Threads for each of ``parallel`` runs: its share of the cores, and no more than ``OMP_NUM_THREADS`` says."""
+    share = max(1, cores() // parallel)
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list says more for nested loops
+    return min(share, int(limit)) if limit.isdigit() and int(limit) > 0 else share
 
 
 def require_gpu(settings: Mapping[str, Any]) -> None:

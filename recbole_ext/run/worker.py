@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 
 import recbole.data  # noqa: F401  (loaded once, so that each run starts in milliseconds)
 import recbole.model.general_recommender  # noqa: F401
@@ -12,13 +11,9 @@ import torch._dynamo  # noqa: F401  (which the first optimizer would load, in tw
 
 import recbole_ext.run.single
 import recbole_ext.training  # noqa: F401
-from recbole_ext.allocator import keep_freed_memory
 from recbole_ext.run.machine import git_revision
 
 git_revision()
-keep_freed_memory()
-# Ctrl-C reaches the whole group, runs that are just being forked included; the one who started them decides.
-signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def quiet_recbole() -> None:

@@ -17,18 +17,28 @@ STUDIES = {
     "efficiency": "recbole_ext.study.efficiency",
     "cold-start": "recbole_ext.study.cold_start",
 }
-"""Name: module, which has a ``Settings`` model and ``run(settings) -> Findings``."""
+"""Name: module, which has a ``Settings`` class and ``run(settings, command) -> Findings``."""
 
 
 def run_study(name: str, file: Path | None, overrides: dict[str, Any], out: Path, command: str) -> Path:
-    """Run a study and write ``out/NAME``. See :func:`recbole_ext.study.written.write_findings`.
+    """Run a study and write ``out/NAME``, see :func:`recbole_ext.study.written.write_findings`, and the page above it.
+
+    Args:
+        overrides: what of the study's settings the call sets; of a study that runs a benchmark also keys of that.
+        out: the folder of all studies; the page beside it lists them if it is called ``studies``.
+        command: what makes the study again.
 
     Raises:
-        ConfigurationError: no such study, or its YAML says something unknown; names the key.
+        ConfigurationError: the study's YAML or an override says something unknown; names the key.
     """
+    from recbole_ext.report.index import STUDIES as FOLDER
+    from recbole_ext.report.index import write_index
     from recbole_ext.study.settings import read_settings
     from recbole_ext.study.written import write_findings
 
     module = import_module(STUDIES[name])
     settings = read_settings(module.Settings, name, file, overrides)
-    return write_findings(module.run(settings), name, settings, out / name, command)
+    folder = write_findings(module.run(settings, command), name, settings, out / name, command)
+    if out.name == FOLDER:
+        write_index(out.absolute().parent)
+    return folder

@@ -21,7 +21,7 @@ class Settings(StudySettings):
     """Nothing beyond what all studies of encoders share."""
 
 
-def run(settings: Settings) -> Findings:
+def run(settings: Settings, command: str) -> Findings:
     """Mean attention of every head by what is looked at, for each encoder."""
     corpus = sequences_of(settings)
     found: dict[str, dict[str, np.ndarray]] = {}

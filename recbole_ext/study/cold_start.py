@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from recbole_ext.report.cells import metric_title
+from recbole_ext.report.looks import Looks
+from recbole_ext.report.metrics import metric_title
+from recbole_ext.settings import CheckedSettings
 from recbole_ext.study.interaction_bins import bin_names, by_interactions
-from recbole_ext.study.records import spoken
 from recbole_ext.study.written import Findings
 
 log = logging.getLogger(__name__)
 
 _TEXT = (
     "Test users by the training interactions of their test item; mean over users, then over seeds, in brackets the "
-    "change over `none` of the same model, protocol and split. Marked ● are the runs that score an item from its store "
+    "change over the row's own baseline. Marked ● are the runs that score an item from its store "
     "vector or its text alone (modes `frozen` and `adapter`, RECFORMER, UniSRec, WhitenRec, ZESRec; BERT4Rec adds a "
     "trained bias of each item): what training learns there is shared by all items, so the column of items never seen "
     "in training shows how vectors rank that no training has touched. Elsewhere it has moved their vectors too, as "
@@ -30,16 +31,11 @@ _TEXT = (
 )
 
 
-class Settings(BaseModel):
+class Settings(CheckedSettings):
     """Which benchmarks, and the bins."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
     results: list[Path] = Field(min_length=1)
-    """Benchmarks' ``results/NAME``, whose run records are read.
-
-    Where one has no ``none`` of a model, the first that has one lends it.
-    """
+    """Benchmarks' folders, such as ``runs/NAME``, whose run records are read."""
     metrics: list[str] = Field(default=["ndcg@10", "recall@10"], min_length=1)
     """The first is the figure's and the sentence's."""
     edges: list[int] = Field(default=[0, 5, 20], min_length=1)
@@ -53,7 +49,7 @@ class Settings(BaseModel):
         return edges
 
 
-def run(settings: Settings) -> Findings:
+def run(settings: Settings, command: str) -> Findings:
     """Read records, ranks and popularity, and compare the bins.
 
     Raises:
@@ -84,10 +80,10 @@ def _cells(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _named(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The run groups of a cell, each with its bins, and what to call them: by their benchmark too after the first."""
     usual = table["results"].iloc[0]
-    groups = table.groupby(["results", "model", "init", "mode"], sort=False)
+    groups = table.groupby(["results", "model", "variant"], sort=False)
     return [
-        (spoken(str(model), str(init), str(mode)) + ("" if results == usual else f", {results}"), group)
-        for (results, model, init, mode), group in groups
+        (f"{model}, {variant}" + ("" if results == usual else f", {results}"), group)
+        for (results, model, variant), group in groups
     ]
 
 
@@ -112,7 +108,7 @@ def _unseen(cell: pd.DataFrame) -> pd.DataFrame:
 
 def _best(rows: pd.DataFrame, metric: str) -> str:
     row = max(rows.to_dict("records"), key=lambda row: row[metric])
-    return f"{row[metric]:.4f} ({spoken(row['model'], row['init'], row['mode'])})"
+    return f"{row[metric]:.4f} ({row['model']}, {row['variant']})"
 
 
 def _told(cell: pd.DataFrame, settings: Settings) -> str:
@@ -124,8 +120,8 @@ def _told(cell: pd.DataFrame, settings: Settings) -> str:
         told.append(f"{unseen['n_users'].iloc[0]:,} of {n_users:,} test users have an item never seen in training")
         kinds = {
             "scored from the store alone": unseen[unseen["from_store"]],
-            "with vectors that training moved": unseen[~unseen["from_store"] & (unseen["init"] != "none")],
-            "with random vectors": unseen[unseen["init"] == "none"],
+            "with vectors that training moved": unseen[~unseen["from_store"] & ~unseen["is_random"]],
+            "with random vectors": unseen[unseen["is_random"]],
         }
         told += [f"{kind} they reach {_best(rows, metric)} at best" for kind, rows in kinds.items() if len(rows)]
         if not math.isnan(unseen[f"{metric}_random"].iloc[0]):
@@ -136,8 +132,8 @@ def _told(cell: pd.DataFrame, settings: Settings) -> str:
     if len(gains):
         row = max(gains.to_dict("records"), key=lambda row: row[f"{metric}_change_%"])
         told.append(
-            f"among seen ones the largest change over none is {row[f'{metric}_change_%']:+.1f} %, of "
-            f"{spoken(row['model'], row['init'], row['mode'])} at {row['bin']} interactions"
+            f"among seen ones the largest change over a baseline is {row[f'{metric}_change_%']:+.1f} %, of "
+            f"{row['model']}, {row['variant']} at {row['bin']} interactions"
         )
     return "; ".join(told)
 
@@ -173,27 +169,33 @@ def _shown(row: dict[Any, Any], metric: str) -> str:
 
 
 def _figure(table: pd.DataFrame, settings: Settings) -> Any:
-    import matplotlib
     from matplotlib.figure import Figure
 
     metric, cells = settings.metrics[0], _cells(table)
-    names = list(dict.fromkeys(name for _, cell in cells for name, _ in _named(cell)))
-    colours = [*matplotlib.color_sequences["tab20"], *matplotlib.color_sequences["tab20b"]]
-    looks = dict(zip(names, colours * len(names), strict=False))
+    baselines = {name for _, cell in cells for name, group in _named(cell) if group["is_random"].iloc[0]}
+    looks = Looks.of((name for _, cell in cells for name, _ in _named(cell)), baselines)
     place = np.arange(len(bin_names(settings.edges)))
     figure = Figure(figsize=(10, 1 + 3.4 * len(cells)), layout="constrained")
     axes = figure.subplots(len(cells), 1, squeeze=False)[:, 0]
     for axis, (name, cell) in zip(axes, cells, strict=True):
         groups = _named(cell)
-        width = 0.85 / len(groups)
         for number, (label, group) in enumerate(groups):
-            x = place + (number - (len(groups) - 1) / 2) * width
-            hatch = "///" if group["from_store"].iloc[0] else ""
-            axis.bar(x, group[metric], width, yerr=group[f"{metric}_std"], color=looks[label], hatch=hatch, label=label)
+            look, x = looks[label], place + 0.5 * ((number + 0.5) / len(groups) - 0.5)
+            axis.errorbar(
+                x,
+                group[metric],
+                yerr=group[f"{metric}_std"],
+                color=look.colour,
+                marker=look.marker,
+                markerfacecolor=look.colour if group["from_store"].iloc[0] else "white",
+                linestyle=look.line,
+                linewidth=0.8,
+                label=label,
+            )
         n_users = cell.groupby("bin")["n_users"].first()
         axis.set(title=name, ylabel=f"test {metric_title(metric)}", xticks=place)
         axis.set_xticklabels(f"{label}\n{n_users[label]:,} users" for label in bin_names(settings.edges))
-    axes[-1].set_xlabel("training interactions of the test item (hatched: scored from the store alone)")
+    axes[-1].set_xlabel("training interactions of the test item (filled: scored from the store alone)")
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize="small")
     return figure

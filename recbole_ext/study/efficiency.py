@@ -10,13 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.report.cells import metric_title
-from recbole_ext.report.leaderboard import costs_table, leaderboard_table, metrics_of
-from recbole_ext.report.records import GROUP_KEYS, Record
-from recbole_ext.study.records import finished_records, spoken
+from recbole_ext.records import Grid
+from recbole_ext.report.leaderboard import KEYS, costs_table, leaderboard, std_of
+from recbole_ext.report.looks import Look, Looks
+from recbole_ext.report.metrics import metric_title
+from recbole_ext.report.results import Result, finished_results
+from recbole_ext.report.significance import Comparisons
+from recbole_ext.settings import CheckedSettings
 from recbole_ext.study.written import Findings
 
 COSTS = {
@@ -34,13 +37,11 @@ WORTH_TELLING = 1.5
 """How many times the best one's cost the dearest has to have for the sentence to name it; timing alone varies."""
 
 
-class Settings(BaseModel):
+class Settings(CheckedSettings):
     """Which benchmark, and the two axes of the plane."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
     results: Path
-    """A benchmark's ``results/NAME``, whose run records are read."""
+    """A benchmark's folder, such as ``runs/NAME``, whose run records are read."""
     metric: str = "ndcg@10"
     """Test metric: the vertical axis."""
     cost: Literal["ms_per_user", "seconds_to_best", "parameters", "trainable", "flops", "peak_memory_mb"] = (
@@ -51,39 +52,38 @@ class Settings(BaseModel):
     """To which costs are rounded before the front is drawn, so that the noise of timing puts nobody on it."""
 
 
-def run(settings: Settings) -> Findings:
+def run(settings: Settings, command: str) -> Findings:
     """Read the records and set accuracy against cost.
 
     Raises:
         ConfigurationError: no finished run, or none that holds the metric or the cost.
     """
-    records = finished_records(settings.results)
-    table = plane(records, settings)
+    grid, results = finished_results(settings.results)
+    table = plane(grid, results, settings)
+    devices = {record.done.device for result in results for record in result.runs}
     return Findings(
         title="What accuracy costs",
         sentence=_sentence(table, settings),
         numbers={"rows": json.loads(table.to_json(orient="records"))},
-        text=_markdown(table, settings, sorted({str(record.get("device", "unknown")) for record in records})),
+        text=_markdown(table, settings, sorted(devices)),
         figures={"efficiency": _figure(table, settings)},
     )
 
 
-def plane(records: Sequence[Record], settings: Settings) -> pd.DataFrame:
-    """One row per dataset, model, init, mode and protocol: the metric, all costs, and whether it is on the front.
+def plane(grid: Grid, results: Sequence[Result], settings: Settings) -> pd.DataFrame:
+    """One row per row of the benchmark: the metric, all costs, and whether it is on the front.
 
-    Columns: the group's five, ``n_seeds``, the metric and its ``METRIC_std``, those of the costs table (means over
+    Columns: the row's four, ``n_seeds``, the metric and its ``METRIC_std``, those of the costs table (means over
     seeds), ``front``. A front is one dataset's under one protocol.
 
     Raises:
         ConfigurationError: no run holds the metric, or the cost.
     """
-    quality = leaderboard_table(records, {})
-    if settings.metric not in metrics_of(quality):
-        raise ConfigurationError(
-            f"metric: no run reports {settings.metric}; they have {', '.join(metrics_of(quality))}."
-        )
-    columns = [*GROUP_KEYS, "n_seeds", settings.metric, f"{settings.metric}_std"]
-    table = quality[columns].merge(costs_table(records), on=list(GROUP_KEYS))
+    board = leaderboard(grid.model_copy(update={"published": []}), results, Comparisons({}, {}, []))
+    if settings.metric not in board.metrics:
+        raise ConfigurationError(f"metric: no run reports {settings.metric}; they have {', '.join(board.metrics)}.")
+    columns = [*KEYS, "n_seeds", settings.metric, std_of(settings.metric)]
+    table = board.table[columns].merge(costs_table(results), on=list(KEYS))
     if table[settings.cost].isna().all():
         raise ConfigurationError(f"cost: no run in {settings.results} records {settings.cost}; choose another.")
     table["front"] = False
@@ -124,13 +124,13 @@ def _sentence(table: pd.DataFrame, settings: Settings) -> str:
 
 
 def _point(row: Any, settings: Settings) -> str:
-    name = spoken(row["model"], row["init"], row["mode"])
-    return f"{name} ({row[settings.metric]:.4f} at {row[settings.cost]:{COSTS[settings.cost][1]}})"
+    cost = f"{row[settings.cost]:{COSTS[settings.cost][1]}}"
+    return f"{row['model']}, {row['variant']} ({row[settings.metric]:.4f} at {cost})"
 
 
 def _markdown(table: pd.DataFrame, settings: Settings, devices: Sequence[str]) -> str:
     lines = [
-        "Means over seeds of the search's chosen candidate. Seconds to the best epoch are those of training and "
+        "Means over seeds of the trial that the search chose. Seconds to the best epoch are those of training and "
         "validation; encoding the items and tuning the language model come before and are not in them. A millisecond "
         "per user is one evaluation divided by its users. FLOPs are RecBole's count for a fresh model's first score of "
         "one user and item; RECFORMER encodes all items for it. Times are of the runs' own machines "
@@ -143,14 +143,14 @@ def _markdown(table: pd.DataFrame, settings: Settings, devices: Sequence[str]) -
             for name, cell in _cells(table)
         ),
         "",
-        f"| dataset | model | init | mode | protocol | seeds | {metric_title(settings.metric)} | "
+        f"| dataset | model | initialisation | protocol | seeds | {metric_title(settings.metric)} | "
         + " | ".join(title for title, _ in COSTS.values())
         + " | on the front |",
-        "| --- | --- | --- | --- | --- | ---: | ---: |" + " ---: |" * len(COSTS) + " :---: |",
+        "| --- | --- | --- | --- | ---: | ---: |" + " ---: |" * len(COSTS) + " :---: |",
     ]
     for row in table.sort_values(["dataset", "protocol", settings.cost], kind="stable").to_dict("records"):
-        spread = row[f"{settings.metric}_std"]
-        cells = [str(row[key]) for key in (*GROUP_KEYS, "n_seeds")]
+        spread = row[std_of(settings.metric)]
+        cells = [str(row[key]) for key in (*KEYS, "n_seeds")]
         cells.append(f"{row[settings.metric]:.4f}" + ("" if np.isnan(spread) else f" ± {spread:.4f}"))
         cells += ["–" if np.isnan(row[cost]) else f"{row[cost]:{style}}" for cost, (_, style) in COSTS.items()]
         lines.append("| " + " | ".join([*cells, "●" if row["front"] else ""]) + " |")
@@ -158,14 +158,12 @@ def _markdown(table: pd.DataFrame, settings: Settings, devices: Sequence[str]) -
 
 
 def _figure(table: pd.DataFrame, settings: Settings) -> Any:
-    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     cells = _cells(table)
-    models, inits = sorted(table["model"].unique()), sorted(table["init"].unique())
-    markers = dict(zip(models, "os^Dv*PXph8<>d" * len(models), strict=False))
-    colours = dict(zip(inits, matplotlib.color_sequences["tab10"] * len(inits), strict=False))
+    # A model has its marker, a variant its colour; where colours come round again, its fill tells it apart.
+    shapes, shades = Looks.of(sorted(table["model"])), Looks.of(sorted(table["variant"]))
     columns = min(len(cells), COLUMNS)
     rows = -(-len(cells) // columns)
     figure = Figure(figsize=(max(5 * columns, 7), 4 * rows + 0.8), layout="constrained")
@@ -177,18 +175,25 @@ def _figure(table: pd.DataFrame, settings: Settings) -> Any:
         axis.step(front[settings.cost], front[settings.metric], where="post", color="grey", linewidth=1, zorder=1)
         for row in cell.to_dict("records"):
             x, y, spread = row[settings.cost], row[settings.metric], np.nan_to_num(row[f"{settings.metric}_std"])
-            colour = colours[row["init"]]
-            axis.errorbar(x, y, yerr=spread, color=colour, elinewidth=0.7, zorder=2)
-            edge = "black" if row["front"] else "none"
-            axis.plot(x, y, markers[row["model"]], color=colour, markeredgecolor=edge, markersize=8, zorder=3)
+            shade = shades[row["variant"]]
+            axis.errorbar(x, y, yerr=spread, color=shade.colour, elinewidth=0.7, zorder=2)
+            style = _marker(shade) | {"markeredgecolor": "black"} if row["front"] else _marker(shade)
+            axis.plot(x, y, shapes[row["model"]].marker, markersize=8, zorder=3, **style)
         axis.set(title=name, xlabel=COSTS[settings.cost][0])
         if cell[settings.cost].max() > 10 * cell[settings.cost].min():
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter("{x:g}")
     for axis in axes[:, 0]:
         axis.set_ylabel(f"test {metric_title(settings.metric)}")
-    shapes = [Line2D([], [], color="grey", marker=m, linestyle="none", label=name) for name, m in markers.items()]
-    shades = [Line2D([], [], color=c, marker="s", linestyle="none", label=name) for name, c in colours.items()]
+    empty: dict[str, Any] = {"xdata": [], "ydata": [], "linestyle": "none"}
+    models = [Line2D(**empty, color="grey", marker=shapes[name].marker, label=name) for name in shapes.names]
+    variants = [Line2D(**empty, marker="s", label=name, **_marker(shades[name])) for name in shades.names]
     front_line = Line2D([], [], color="grey", markeredgecolor="black", marker="o", label="Pareto front")
-    figure.legend(handles=[*shapes, *shades, front_line], loc="outside lower center", ncols=6, fontsize="small")
+    figure.legend(handles=[*models, *variants, front_line], loc="outside lower center", ncols=6, fontsize="small")
     return figure
+
+
+def _marker(look: Look) -> dict[str, Any]:
+    """How a marker of this look is drawn: whole, or half where the colour comes round again."""
+    fill = "full" if look.line == "-" else "left" if look.line == "--" else "bottom"
+    return {"color": look.colour, "fillstyle": fill, "markeredgecolor": look.colour}

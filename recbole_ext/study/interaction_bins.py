@@ -12,48 +12,54 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.report.popularity import load_interactions, means_of_groups
-from recbole_ext.report.ranks import metric_of_ranks
-from recbole_ext.report.records import GROUP_KEYS, Record
-from recbole_ext.report.significance import load_ranks
-from recbole_ext.study.records import finished_records
+from recbole_ext.records import RowKey, RunRecord
+from recbole_ext.records.popularity import read_interactions
+from recbole_ext.report.popularity import means_of_groups
+from recbole_ext.report.ranks import load_ranks, metric_of_ranks
+from recbole_ext.report.results import finished_results
 
-_KEYS = ["results", *GROUP_KEYS, "split"]
+_KEYS = ["results", *RowKey._fields, "baseline", "is_random", "split"]
 _FROM_TEXT_ALONE = ("RECFORMER", "UniSRec", "WhitenRec", "ZESRec")
 
 
 def by_interactions(
-    results: Sequence[Path], metrics: Sequence[str], edges: Sequence[int]
+    folders: Sequence[Path], metrics: Sequence[str], edges: Sequence[int]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """One row per run group and bin, and notes on what is left out.
+    """One row per row of the benchmarks in ``folders`` and bin, and notes on what is left out.
 
-    Columns: ``results`` (the benchmark's name), the group's five, ``split`` (of the popularity file), ``bin``,
-    ``n_users``, ``n_seeds``, ``from_store`` (an unseen item is scored from its store vector or text alone), per metric
-    its mean over seeds, ``METRIC_std``, ``METRIC_change_%`` over ``none`` and ``METRIC_random``, what a random order of
-    all items gives; NaN where there are no such users, no ``none``, or the ranking is a sample.
+    Columns: ``results`` (the benchmark's name), the row's four, its ``baseline``, ``is_random`` (it begins from the
+    model's own vectors), ``split`` (of the popularity file), ``bin``, ``n_users``, ``n_seeds``, ``from_store`` (an
+    unseen item is scored from its store vector or text alone), per metric its mean over seeds, ``METRIC_std``,
+    ``METRIC_change_%`` over the row's baseline and ``METRIC_random``, what a random order of all items gives; NaN where
+    there are no such users, no baseline, or the ranking is a sample.
 
     Raises:
         ConfigurationError: nothing is left.
     """
     runs: list[dict[str, Any]] = []
     notes: list[str] = []
-    for folder in results:
+    for folder in folders:
         try:
-            records = finished_records(folder)
+            grid, results = finished_results(folder)
         except ConfigurationError as error:
             notes.append(str(error))
             continue
         without = []
-        for record in records:
-            try:
-                found = _bins_of(folder, record, metrics, edges)
-            except ConfigurationError as error:
-                notes.append(f"{folder}: {error} Left out.")
-                continue
-            runs += found
-            without += [] if found else [record]
+        for result in results:
+            row = {"results": grid.benchmark, "baseline": result.row.baseline or "", "is_random": result.row.is_random}
+            for record in result.runs:
+                try:
+                    found = _bins_of(folder, record, metrics, edges)
+                except ConfigurationError as error:
+                    notes.append(f"{folder}: {error} Left out.")
+                    continue
+                runs += [row | in_bin for in_bin in found]
+                without += [] if found else [record.run]
         if without:
-            notes.append(_lacks_popularity(folder, without))
+            notes.append(
+                f"{folder}: {len(without)} runs, such as {without[0]}, have several test items per user, so no item to "
+                "sort a user by, or kept no ranks. Left out."
+            )
     if not runs:
         raise ConfigurationError(" ".join(notes))
     rows = pd.DataFrame(runs).groupby([*_KEYS, "bin"], sort=False)
@@ -63,24 +69,24 @@ def by_interactions(
         table[f"{metric}_random"] = rows[f"{metric}_random"].first()
     table = table.reset_index()
     for metric in metrics:
-        table[f"{metric}_change_%"] = 100 * (table[metric] / _of_none(table, metric) - 1)
+        table[f"{metric}_change_%"] = 100 * (table[metric] / _of_baseline(table, metric) - 1)
     return table, notes
 
 
-def _bins_of(folder: Path, record: Record, metrics: Sequence[str], edges: Sequence[int]) -> list[dict[str, Any]]:
-    """A run's numbers in each bin; [] where it kept no popularity."""
-    interactions = load_interactions(folder, record)
-    if interactions is None:
+def _bins_of(folder: Path, record: RunRecord, metrics: Sequence[str], edges: Sequence[int]) -> list[dict[str, Any]]:
+    """A run's numbers in each bin; [] where it kept no popularity or no ranks."""
+    interactions, ranks = read_interactions(folder, record), load_ranks(folder, record)
+    if interactions is None or ranks is None:
         return []
     bins = bin_names(edges)
     of_user = bin_of(interactions.test_interactions, edges)
-    means = means_of_groups(load_ranks(folder, record), of_user, len(bins), metrics)
-    run = {"results": folder.name, **{key: record[key] for key in GROUP_KEYS}, "split": record["popularity"]["sha256"]}
-    run["from_store"] = record["mode"] in ("frozen", "adapter") or record["model"] in _FROM_TEXT_ALONE
-    full = "full" in str((record["config"].get("eval_args") or {}).get("mode"))
+    means = means_of_groups(ranks, of_user, len(bins), metrics)
+    run: dict[str, Any] = {**record.row._asdict(), "split": interactions.sha256()}
+    run["from_store"] = record.mode in ("frozen", "adapter") or record.model in _FROM_TEXT_ALONE
     every_rank = np.arange(1, len(interactions.item_interactions) + 1)
     for metric in metrics:
-        run[f"{metric}_random"] = float(metric_of_ranks(metric, every_rank).mean()) if full else math.nan
+        random = float(metric_of_ranks(metric, every_rank).mean())
+        run[f"{metric}_random"] = random if record.done.ranks_all_items else math.nan
     return [
         {**run, "bin": name, "n_users": int((of_user == number).sum())}
         | {metric: of_bins[number] for metric, of_bins in means.items()}
@@ -100,30 +106,10 @@ def bin_of(interactions: NDArray[np.integer], edges: Sequence[int]) -> NDArray[n
     return np.searchsorted(np.asarray(edges), interactions, side="left")
 
 
-def _lacks_popularity(folder: Path, records: Sequence[Record]) -> str:
-    if all("popularity" in record for record in records):
-        return (
-            f"{folder}: {len(records)} runs have several test items per user, so no item to sort a user by. Left out."
-        )
-    commands = ", ".join(f"`{command}`" for command in dict.fromkeys(str(record.get("command")) for record in records))
-    return (
-        f"{folder}: {len(records)} runs, such as {records[0]['run']}, did not keep how popular their test items are. "
-        f"Runs do by now, but a finished one is not run again: delete those in {folder / 'runs'} and call {commands}."
-    )
-
-
-def _of_none(table: pd.DataFrame, metric: str) -> NDArray[np.float64]:
-    """Each row's ``none``: its own benchmark's, else that of the first benchmark that has one; NaN for its own rows."""
-    keys = ["dataset", "model", "protocol", "split", "bin"]
-    own: dict[tuple[Any, ...], float] = {}
-    first: dict[tuple[Any, ...], float] = {}
-    for row in table[table["init"] == "none"].to_dict("records"):
-        value = row[metric] or math.nan  # there is no change over nothing
-        own[tuple(row[name] for name in ["results", *keys])] = value
-        first.setdefault(tuple(row[name] for name in keys), value)
-    found = []
-    for row in table.to_dict("records"):
-        lent = first.get(tuple(row[name] for name in keys), math.nan)
-        base = own.get(tuple(row[name] for name in ["results", *keys]), lent)
-        found.append(math.nan if row["init"] == "none" else base)
-    return np.array(found)
+def _of_baseline(table: pd.DataFrame, metric: str) -> NDArray[np.float64]:
+    """The value of each row's own baseline in the same benchmark and bin; NaN for rows without one."""
+    keys = ["results", "dataset", "model", "variant", "protocol", "split", "bin"]
+    # there is no change over nothing
+    values = {tuple(row[key] for key in keys): row[metric] or math.nan for row in table.to_dict("records")}
+    named = (tuple({**row, "variant": row["baseline"]}[key] for key in keys) for row in table.to_dict("records"))
+    return np.array([values.get(baseline, math.nan) for baseline in named])

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from recbole_ext.encode.source import resolve_encoder
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.encode.source import ResolvedEncoder, resolve_encoder
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
 from recbole_ext.recformer.window_attention import attention_of
 from recbole_ext.study.settings import StudySettings
 from recbole_ext.tune.corpus import Corpus, read_corpus
+from recbole_ext.tune.settings import ContrastSettings
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Reading:
 
 def sequences_of(settings: StudySettings) -> Corpus:
     """The dataset's items, and as many of its training sequences as the study reads."""
-    corpus = read_corpus([settings.dataset], settings.data_path, settings.dataset_configs, settings.attributes)
+    corpus = read_corpus([_dataset(settings)], ContrastSettings(attributes=settings.attributes))
     order = np.random.default_rng(settings.seed).permutation(len(corpus.sequences))[: settings.sequences]
     chosen = [corpus.sequences[index] for index in order]
     return Corpus(corpus.attributes, corpus.texts, chosen, corpus.too_short)
@@ -46,8 +48,9 @@ def readings(name: str, settings: StudySettings, corpus: Corpus) -> Iterator[Rea
 
     Raises:
         EncoderError: it can't be loaded.
+        TuningError: it is to be tuned first, and can't be.
     """
-    encoder, tokenizer, reading = load_behaviour_encoder(resolve_encoder(settings.encoders[name]))
+    encoder, tokenizer, reading = load_behaviour_encoder(_encoder(name, settings))
     tokens = ItemTokens.of(
         corpus.attributes,
         tokenizer,
@@ -82,3 +85,12 @@ def observe(encoder: BehaviourEncoder, batch: Batch) -> Reading:
 def listed(values: Any, digits: int = 4) -> Any:
     """Nested lists of rounded numbers, as JSON keeps them."""
     return np.round(np.asarray(values, dtype=float), digits).tolist()
+
+
+def _dataset(settings: StudySettings) -> Dataset:
+    return Dataset.named(settings.dataset, settings.data_path, settings.dataset_configs)
+
+
+def _encoder(name: str, settings: StudySettings) -> ResolvedEncoder:
+    named = settings.encoders[name]
+    return resolve_encoder(named) if isinstance(named, str) else named.resolved(_dataset(settings), settings.artifacts)

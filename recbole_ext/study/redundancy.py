@@ -18,7 +18,7 @@ class Settings(StudySettings):
     """Nothing beyond what all studies of encoders share."""
 
 
-def run(settings: Settings) -> Findings:
+def run(settings: Settings, command: str) -> Findings:
     """Distances between heads, similarities between layers, for each encoder."""
     corpus = sequences_of(settings)
     found: dict[str, dict[str, np.ndarray]] = {}

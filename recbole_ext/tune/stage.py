@@ -31,7 +31,7 @@ from recbole_ext.writing import replacing_folder, write_json, write_png
 if TYPE_CHECKING:
     import numpy as np
 
-    from recbole_ext.tune.objectives import Objective
+    from recbole_ext.tune.objectives.base import Objective
 
 log = logging.getLogger(__name__)
 
@@ -110,23 +110,22 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
         raise TuningError(f"{out} exists and was not written by `tune`: choose another --out.")
     for source in sources:
         source.require()
-    names = [source.name for source in sources]
     request = tuning.request(encoder, sources)
     identity = sha256_of(request)
     if (record := _finished(out)) is not None and record.get("request") == identity:
         return TuneReport(out, record, up_to_date=True)
-    settings = tuning.settings
-    corpus = read_corpus(sources, settings)
+    corpus = read_corpus(sources, tuning.settings)
+    names = [source.name for source in sources]
     with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:
         objective = _build(tuning, encoder, corpus)
-        training, held_out = split_sequences(corpus, settings)
+        training, held_out = split_sequences(corpus, tuning.settings)
         examples = objective.examples(training)
         if len(examples) < 2:
             raise TuningError(
-                f"{', '.join(names)}: {len(examples)} training examples for {tuning.objective}, and contrast "
-                "needs at least two. Use more source sequences (`sequences`, `held_out`) or another domain."
+                f"{', '.join(names)}: {len(examples)} training examples for {tuning.objective}, and contrast needs at "
+                "least two. Use more source sequences (`sequences`, `held_out`) or another domain."
             )
-        trained = _train(objective, examples, objective.examples(held_out), settings, checkpoints)
+        trained = _train(objective, examples, objective.examples(held_out), tuning.settings, checkpoints)
         record = {
             "request": identity,
             "objective": tuning.objective,
@@ -134,7 +133,7 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
             "encoder_identity": request["encoder"],
             "checkpoint": request["checkpoint"],
             "sources": names,
-            "source_fingerprints": request["sources"],
+            "source_requests": request["sources"],
             "settings": request["settings"],
             "processes": trained.processes,
             "users": len(corpus.sequences),
@@ -163,8 +162,8 @@ def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> Objective:
     from recbole_ext.tune.dropout import set_dropout
 
     settings = tuning.settings
-    set_seed(settings.seed)  # for a new head's weights: whatever this process did before, it begins alike
     checkpoint = Path(tuning.checkpoint).expanduser() if tuning.checkpoint else None
+    set_seed(settings.seed)  # for a new head's weights: whatever this process did before, it begins alike
     objective = objective_class(tuning.objective).build(resolve_encoder(encoder), corpus, settings, checkpoint)
     if settings.layers:
         keep_layers(objective.base, settings.layers)

@@ -16,7 +16,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from recbole_ext.allocator import is_out_of_memory
 from recbole_ext.errors import TuningError
-from recbole_ext.tune.objectives import Objective
+from recbole_ext.tune.objectives.base import Objective
 from recbole_ext.tune.settings import TuneSettings
 from recbole_ext.writing import explaining_failed_writes
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encode.source import resolve_encoder
+from recbole_ext.encode.texts import item_key_values, item_texts
 from recbole_ext.errors import ConfigurationError, TuningError
 from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.settings import CheckedSettings
@@ -69,9 +70,14 @@ class Tuning(CheckedSettings):
             "objective": self.objective,
             "encoder": resolve_encoder(encoder).identity,
             "checkpoint": sha256_of_file(Path(self.checkpoint).expanduser()) if self.checkpoint else None,
-            "sources": {source.name: source.fingerprint() for source in sources},
+            "sources": {source.name: self._read_of(source) for source in sources},
             "settings": self.settings.model_dump(mode="json", exclude_none=True),
         }
+
+    def _read_of(self, source: Dataset) -> dict[str, Any]:
+        pairs = self.settings.reads_key_values
+        texts = item_key_values(source, getattr(self.settings, "attributes", None)) if pairs else item_texts(source)
+        return {"histories": source.histories_request(), **texts.request}
 
     def folder(self, encoder: str, sources: Sequence[Dataset], artifacts: Path) -> Path:
         """Where the tuned encoder is, or will be: named by its request, so that no other tuning rewrites it."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from recbole.utils import KGDataLoaderState
 
-from recbole_ext.attach import Place, attach_item_embedding, item_tables
+from recbole_ext.attach import ANY_WIDTH, Place, attach_item_embedding, item_tables
 from recbole_ext.errors import AttachError
 from recbole_ext.store import ItemEmbeddingStore
 
@@ -78,7 +78,7 @@ def test_each_item_gets_its_own_vector_and_nothing_else_changes(build: Build, mo
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-@pytest.mark.parametrize("mode", ["frozen", "residual", "adapter"])
+@pytest.mark.parametrize("mode", ["frozen", "adapter", "bounded", "dual"])
 @pytest.mark.parametrize("model", ["FPMC", "FM", "DIN", "CFKG", "NeuMF"])
 def test_every_mode_goes_wherever_the_items_are(build: Build, model: str, mode: str) -> None:
     built = build(model, "rich", **KINDS[model])
@@ -92,9 +92,9 @@ def test_every_mode_goes_wherever_the_items_are(build: Build, model: str, mode: 
         assert weight.shape == own.shape
         assert torch.equal(weight[: table.first], own[: table.first])
         assert torch.equal(weight[rows.stop :], own[rows.stop :])
-        assert (mode == "adapter") is not torch.equal(weight[rows], vectors)
+        assert (mode in ANY_WIDTH) is not torch.equal(weight[rows], vectors)
     loss = built.model.calculate_loss(samples)
-    (sum(loss) if isinstance(loss, tuple) else loss).backward()
+    torch.stack(loss if isinstance(loss, tuple) else (loss,)).sum().backward()
 
 
 def test_the_vectors_are_what_the_model_reads_for_the_item(build: Build) -> None:

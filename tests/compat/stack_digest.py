@@ -142,7 +142,7 @@ def datasets(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _config(model: str, dataset: str, folder: Path, **settings: Any) -> Any:
-    from recbole_ext.data.protocol import PROTOCOL
+    from recbole_ext.benchmark.protocol import PROTOCOL
     from recbole_ext.models import recbole_config
 
     defaults: dict[str, Any] = {"train_neg_sample_args": None, "load_col": None, "show_progress": False, "epochs": 2}
@@ -154,27 +154,20 @@ def _config(model: str, dataset: str, folder: Path, **settings: Any) -> Any:
 
 def metrics(model: str, dataset: str, folder: Path, **settings: Any) -> dict[str, float]:
     """Test metrics and validation score after two epochs; the second one of a trainer that resumes from the first."""
-    from recbole.utils import init_seed
-
-    from recbole_ext.models import model_class
-    from recbole_ext.training import build_trainer, choose_data_path, load
+    from recbole_ext.training import prepare
 
     columns = {"inter": ["user_id", "item_id", "timestamp"]}
     checkpoint = folder / "saved" / f"{model}-{dataset}.pth"
     for epochs in (1, 2):
-        config = _config(model, dataset, folder, load_col=columns, epochs=epochs, **settings)
-        init_seed(config["seed"], True)
-        loaders = load(config)
-        init_seed(config["seed"], True)
-        built = model_class(model)(config, loaders.train._dataset)
-        path = choose_data_path(config, built, loaders)
-        trainer = build_trainer(config, built, checkpoint)
-        trainer.loss_of_rows = path.loss_of_rows
+        run = prepare(_config(model, dataset, folder, load_col=columns, epochs=epochs, **settings), checkpoint)
         if epochs == 2:
-            trainer.resume_checkpoint(checkpoint)
-        best, _ = trainer.fit(path.train, loaders.valid, verbose=False)
-    test = trainer.evaluate(loaders.test, load_best_model=True)
-    return {"validation": float(best), **{name: float(value) for name, value in test.items()}}
+            run.trainer.resume_checkpoint(checkpoint)
+        run.fit()
+    test = run.test()
+    return {
+        "validation": float(run.trainer.best_valid_score),
+        **{name: float(value) for name, value in test.items()},
+    }
 
 
 def main(out: Path, full: bool) -> None:

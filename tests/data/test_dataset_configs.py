@@ -7,10 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from recbole_ext.data.keys import check_key, known_keys
 
 from recbole_ext.cli import build_parser
 from recbole_ext.data.files import download_url, read_dataset_config
-from recbole_ext.data.keys import check_key, known_keys
 
 FOLDER = Path(__file__).resolve().parents[2] / "dataset_configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from encode_runs import TEXTS, Encoded, reference, run
+from encode_runs import TEXTS, Encoded, reference, run, texts_done
 from safetensors.torch import save_file
 from tiny_models import ITEM_ROWS, save_tiny_bert, write_items
 
@@ -35,23 +35,30 @@ def test_a_second_call_does_nothing(data_path: Path, tiny_bert: Path, tmp_path: 
     second = run(data_path, tiny_bert, tmp_path / "store", batch_size=1, shard_size=2)
     assert encoded.texts == []
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()} == before
-    assert (second.up_to_date, second.encoded_texts) == (True, 0)
-    assert (second.items, second.dim, second.unique_texts) == (first.items, first.dim, first.unique_texts)
+    assert second.up_to_date and not first.up_to_date
+    assert (second.items, second.dim) == (first.items, first.dim)
     assert "nothing to do" in second.lines()[0]
 
 
 def test_a_second_call_imports_neither_torch_nor_transformers(data_path: Path, tmp_path: Path) -> None:
     run(data_path, "minilm", tmp_path / "store")
-    code = (
-        "import sys; from recbole_ext.encode import encode; "
-        "report = encode('tiny', sys.argv[1], out=sys.argv[2], template=['{title}', '{brand}'], "
-        "devices=['cpu']); assert report.up_to_date; assert not {'torch', 'transformers'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(data_path), str(tmp_path / "store")], check=True)
+    code = """
+import sys
+from pathlib import Path
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.vectors.encoder import Encoder
+folder = Path(sys.argv[1])
+dataset = Dataset.named("tiny", folder / "data", configs=folder)
+source = Encoder(encoder="minilm", template=("{title}", "{brand}"))
+assert source.make(dataset, folder / "store", folder / "artifacts").up_to_date
+assert not {"torch", "transformers"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
 @pytest.mark.parametrize(
-    "change", [{"pooling": "cls"}, {"precision": "bfloat16"}, {"template": ["{title}"]}, {"max_tokens": 8}]
+    "change",
+    [{"pooling": "cls"}, {"precision": "bfloat16"}, {"template": ["{title}"]}, {"max_tokens": 8}, {"prompt": "x: "}],
 )
 def test_another_option_encodes_anew(
     change: dict[str, Any], data_path: Path, tiny_bert: Path, tmp_path: Path, encoded: Encoded
@@ -114,7 +121,7 @@ def test_an_interrupted_call_goes_on_and_repeats_at_most_one_shard(
     assert len(first) == 14
     assert len(repeated) == 2 <= 4
     assert set(first) | set(encoded.texts) == {f"{('word ' * n).strip()}. brand" for n in range(1, 21)}
-    assert report.encoded_texts == len(encoded.texts) == 8
+    assert texts_done(report) == len(encoded.texts) == 8
     store = ItemEmbeddingStore.load(tmp_path / "store")
     expected = reference(tiny_bert, [f"{title.strip()}. {brand}" for _, title, brand in MANY])
     torch.testing.assert_close(store.embeddings, expected, atol=1e-5, rtol=1e-5)
@@ -129,7 +136,7 @@ def test_a_resumed_call_keeps_the_shards_of_another_shard_size(
     with pytest.raises(KeyboardInterrupt):
         run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=4)
     encoded.fail_after = None
-    assert run(data_path, tiny_bert, tmp_path / "store", shard_size=7).encoded_texts == 8
+    assert texts_done(run(data_path, tiny_bert, tmp_path / "store", shard_size=7)) == 8
 
 
 def test_shards_of_another_request_are_not_reused(tmp_path: Path, tiny_bert: Path, encoded: Encoded) -> None:
@@ -139,7 +146,7 @@ def test_shards_of_another_request_are_not_reused(tmp_path: Path, tiny_bert: Pat
         run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=4)
     encoded.fail_after = None
     report = run(data_path, tiny_bert, tmp_path / "store", pooling="cls", shard_size=4)
-    assert report.encoded_texts == 20
+    assert texts_done(report) == 20
 
 
 @pytest.fixture
@@ -178,7 +185,7 @@ def test_a_damaged_shard_is_encoded_again(damage: str, tmp_path: Path, tiny_bert
         name = "text_embeddings" if damage == "too few rows" else "other"
         save_file({name: torch.zeros(3, 32)}, shard)
     encoded.fail_after = None
-    assert run(data_path, tiny_bert, tmp_path / "store").encoded_texts == 12
+    assert texts_done(run(data_path, tiny_bert, tmp_path / "store")) == 12
     expected = reference(tiny_bert, [f"{title.strip()}. {brand}" for _, title, brand in MANY])
     vectors = ItemEmbeddingStore.load(tmp_path / "store").embeddings
     torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-5)
@@ -198,7 +205,7 @@ def test_a_full_disk_keeps_the_shards_and_the_next_call_goes_on(
         "shard-00001.safetensors",
     ]
     disk_fills_up(0)
-    assert run(data_path, tiny_bert, tmp_path / "store", shard_size=4).encoded_texts == 12
+    assert texts_done(run(data_path, tiny_bert, tmp_path / "store", shard_size=4)) == 12
 
 
 def test_a_disk_that_is_full_before_the_first_shard_leaves_nothing(
@@ -232,7 +239,7 @@ def test_a_store_that_finds_no_room_keeps_every_shard_and_says_so(
         run(data_path, tiny_bert, tmp_path / "store", shard_size=4)
     assert not (tmp_path / "store").exists()
     disk_fills_up(0)
-    assert run(data_path, tiny_bert, tmp_path / "store", shard_size=4).encoded_texts == 0
+    assert texts_done(run(data_path, tiny_bert, tmp_path / "store", shard_size=4)) == 0
 
 
 @pytest.mark.parametrize("victim", ["store.partial/shard-00001.safetensors", "store/embeddings.safetensors"])

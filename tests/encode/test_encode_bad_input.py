@@ -27,8 +27,8 @@ def test_a_dataset_without_any_text_is_refused(tmp_path: Path, tiny_bert: Path) 
 
 
 def test_items_without_text_are_reported(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
-    report = run(data_path, tiny_bert, tmp_path / "store")
-    assert "1 items have no text" in report.lines()[1]
+    made = run(data_path, tiny_bert, tmp_path / "store")
+    assert "1 items have no text" in made.lines()[2]
     assert ItemEmbeddingStore.load(tmp_path / "store").rows(["d"]).tolist() == [-1]
 
 
@@ -81,10 +81,14 @@ def test_an_encoder_that_overflows_is_refused_and_the_text_named(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"batch_size": 0}, "batch_size: 0"),
-        ({"shard_size": -1}, "shard_size: -1"),
-        ({"pooling": "max"}, "pooling: 'max'"),
-        ({"precision": "int8"}, "precision: 'int8'"),
+        ({"batch_size": 0}, "batch_size: .*got 0"),
+        ({"shard_size": -1}, "shard_size: .*got -1"),
+        ({"pooling": "max"}, "pooling: .*'cls', 'mean' or 'last'.*got 'max'"),
+        ({"precision": "int8"}, "precision: .*'float16'.*got 'int8'"),
+        ({"layers": True}, "layers: yes and no mean nothing"),
+        ({"drop": [2.1]}, "drop"),
+        ({"prompt": "a", "prompt_name": "b"}, "prompt and prompt_name exclude each other"),
+        ({"batchsize": 3}, "batchsize: unknown key"),
         ({"devices": []}, "devices: the list is empty"),
         ({"devices": ["abacus"]}, "devices: 'abacus'"),
         ({"devices": ["cuda:99"]}, "devices: 'cuda:99'"),

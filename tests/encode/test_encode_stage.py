@@ -13,17 +13,18 @@ import torch
 from encode_runs import TEMPLATE, TEXTS, Encoded, reference, run
 from safetensors.torch import load_file
 
-from recbole_ext.encode import EncodeReport, locate_item_file, resolve_encoder
+from recbole_ext.encode import resolve_encoder
 from recbole_ext.store import ItemEmbeddingStore
 
 
 def test_each_token_has_the_vector_of_its_own_text(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
-    report = run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=3)
+    made = run(data_path, tiny_bert, tmp_path / "store", batch_size=2, shard_size=3)
     store = ItemEmbeddingStore.load(tmp_path / "store")
     assert store.items == list(TEXTS)
     expected = reference(tiny_bert, list(TEXTS.values()))
     torch.testing.assert_close(store.embeddings, expected, atol=1e-5, rtol=1e-5)
-    assert report == EncodeReport(tmp_path / "store", 6, 1, 5, 5, 32, False)
+    assert (made.store, made.items, made.dim, made.up_to_date) == (tmp_path / "store", 6, 32, False)
+    assert made.notes[0] == "5 of 5 different texts encoded now"
 
 
 def test_the_packaged_minilm_gives_what_sentence_transformers_gives(data_path: Path, tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_the_packaged_minilm_gives_what_sentence_transformers_gives(data_path: P
     torch.testing.assert_close(store.embeddings, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(store.embeddings.norm(dim=1), torch.ones(6), atol=1e-5, rtol=0)
     assert store.meta["encoder_modules"] == ["Transformer", "Pooling", "Normalize"]
-    assert store.meta["encoder_sha256"].startswith("53aa51172d142c89")
+    assert store.meta["encoder_identity"].startswith("sha256:53aa51172d142c89")
 
 
 def test_the_meta_file_says_where_the_vectors_come_from(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
@@ -42,12 +43,10 @@ def test_the_meta_file_says_where_the_vectors_come_from(data_path: Path, tiny_be
     expected = {
         "dataset": "tiny",
         "encoder": str(tiny_bert),
-        "encoder_sha256": resolve_encoder(str(tiny_bert)).sha256,
-        "encoder_revision": None,
+        "encoder_identity": resolve_encoder(str(tiny_bert)).identity,
         "encoder_modules": ["Transformer", "Pooling"],
         "pooling": "cls",
         "max_tokens": 64,
-        "template": TEMPLATE,
         "dim": 32,
         "dtype": "float32",
         "items": 6,
@@ -55,7 +54,8 @@ def test_the_meta_file_says_where_the_vectors_come_from(data_path: Path, tiny_be
         "unique_texts": 5,
     }
     assert {key: meta[key] for key in expected} == expected
-    assert {"texts_hash", "request", "date", "version", "fingerprint"} <= set(meta)
+    assert {"identity", "date", "version", "fingerprint"} <= set(meta)
+    assert (meta["request"]["template"], meta["request"]["pooling"]) == (TEMPLATE, "cls")
 
 
 def test_without_a_template_all_text_fields_are_encoded(
@@ -131,9 +131,3 @@ def test_processes_of_their_own_give_the_vectors_of_one(data_path: Path, tiny_be
     run(data_path, tiny_bert, tmp_path / "two", devices=["cpu", "cpu"], batch_size=1)
     one, two = (ItemEmbeddingStore.load(tmp_path / name) for name in ("one", "two"))
     torch.testing.assert_close(one.embeddings, two.embeddings, atol=1e-5, rtol=1e-5)
-
-
-def test_ml_100k_is_found_inside_the_wheel_whatever_the_data_path() -> None:
-    path = locate_item_file("ml-100k", "nowhere")
-    assert path.name == "ml-100k.item"
-    assert "dataset_example" in path.parts

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_ext.encode import encode
-from recbole_ext.encode.encoder import load_encoder
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.encode import EncodingSettings, load_encoder
 from recbole_ext.encode.pruning import drop_parts, keep_layers
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import ConfigurationError, EncoderError
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.vectors.encoder import Encoder
+from recbole_ext.vectors.source import Made
 
 ARCHITECTURES = ["bert", "roberta", "modernbert", "longformer", "gpt2"]
 IDS = torch.tensor([[101, 2000, 2001, 102]])
@@ -116,12 +118,12 @@ def test_a_dropped_head_is_the_mean_difference_that_the_head_made(tiny_encoders:
 )
 def test_what_is_not_there_can_not_be_dropped(tiny_encoders: dict[str, Path], parts: list[str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        load_encoder(resolve_encoder(str(tiny_encoders["bert"])), "mean", drop=parts)
+        load_encoder(resolve_encoder(str(tiny_encoders["bert"])), EncodingSettings(drop=tuple(parts)))
 
 
 def test_more_layers_than_there_are_is_an_error_that_says_how_many(tiny_encoders: dict[str, Path]) -> None:
     with pytest.raises(ConfigurationError, match="1 to 2"):
-        load_encoder(resolve_encoder(str(tiny_encoders["bert"])), "mean", layers=3)
+        load_encoder(resolve_encoder(str(tiny_encoders["bert"])), EncodingSettings(layers=3))
 
 
 def test_a_layer_that_hides_its_heads_is_named() -> None:
@@ -138,9 +140,10 @@ def test_a_layer_that_hides_its_heads_is_named() -> None:
 def test_a_store_says_what_its_encoder_went_without(
     atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path
 ) -> None:
-    encoder = str(tiny_encoders["bert"])
-    whole = encode("tiny", atomic_folder, encoder, out=tmp_path / "store", template=["{title}"])
-    pruned = encode("tiny", atomic_folder, encoder, out=tmp_path / "store", template=["{title}"], drop=["1", "2.1"])
-    again = encode("tiny", atomic_folder, encoder, out=tmp_path / "store", template=["{title}"], drop=["2.1", "1"])
+    def encode(*drop: int | str) -> Made:
+        source = Encoder(encoder=str(tiny_encoders["bert"]), drop=drop)
+        return source.make(Dataset.named("tiny", atomic_folder), tmp_path / "store", tmp_path)
+
+    whole, pruned, again = encode(), encode(1, "2.1"), encode("2.1", 1)
     assert (whole.up_to_date, pruned.up_to_date, again.up_to_date) == (False, False, True)
-    assert ItemEmbeddingStore.load(tmp_path / "store").meta["drop"] == ["1", "2.1"]
+    assert ItemEmbeddingStore.load(tmp_path / "store").meta["request"]["drop"] == ["1", "2.1"]

@@ -15,8 +15,8 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_class
 from recbole_ext.models.esasrec import LiGRLayer
 from recbole_ext.models.hstu import TransductionUnit
-from recbole_ext.training.data_path import choose_data_path
 from recbole_ext.training.losses import gbce_loss, sampled_softmax_loss
+from recbole_ext.training.samples import choose_samples
 
 Build = Callable[..., SimpleNamespace]
 MODELS = ["ESASRec", "GSASRec", "HSTU"]
@@ -100,12 +100,12 @@ def test_hstu_scores_by_the_cosine_over_its_temperature(build: Build) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_loss_is_the_papers(build: Build, model: str) -> None:
     built = build(model, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
-    path = choose_data_path(built.config, built.model, built.loaders)
-    assert path.name == "user" and path.loss_of_rows is not None
-    rows = next(iter(path.train))[0]
+    samples = choose_samples(built.config, built.model, built.loaders)
+    assert samples.name == "user" and samples.loss_of_rows is not None
+    rows = next(iter(samples.loader))[0]
     target, k = rows["item_id"], {"ESASRec": 256, "GSASRec": 256, "HSTU": 128}[model]
     torch.manual_seed(1)
-    found = path.loss_of_rows(built.model, rows)
+    found = samples.loss_of_rows(built.model, rows)
     torch.manual_seed(1)
     negatives = torch.randint(1, 61, (len(target), k))
     items = built.model.item_embedding.weight

@@ -3,34 +3,88 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
+import torch
+from recbole_ext.run.benchmark_file import load_benchmark
+from recbole_ext.run.spec import RunSpec, expand
 
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.errors import ConfigurationError, InstallationError
 from recbole_ext.report import load_records
 from recbole_ext.run import executors
-from recbole_ext.run.benchmark_file import load_benchmark
-from recbole_ext.run.executors import LocalProcesses, RayTasks, executor_of
+from recbole_ext.run.executors import LocalProcesses, RayTasks, executor_of, how_it_ended
 from recbole_ext.run.recording import RunDied, is_done
-from recbole_ext.run.spec import RunSpec, expand
 
 SEARCH = [{"hidden_dropout_prob": 0.1}, {"hidden_dropout_prob": 0.8}]
 CONFIG: dict[str, Any] = {"train_batch_size": 64, "topk": [1, 5, 10], "use_gpu": False, "epochs": 6}
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def kill_itself(spec: RunSpec, threads: int, wait: bool) -> None:
+# What the tests put in the place of a run, in the run's process.
+
+
+def signal_itself(number: int, spec: RunSpec, threads: int, gpu: str, wait: bool) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.kill(os.getpid(), number)
+
+
+def kill_itself(spec: RunSpec, threads: int, gpu: str, wait: bool) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for_ever(spec: RunSpec, threads: int, gpu: str, wait: bool) -> None:
+    time.sleep(1000)
+
+
+def do_not_listen(spec: RunSpec, threads: int, gpu: str, wait: bool) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    (spec.folder / "child").write_text(str(child.pid))
+    time.sleep(1000)
+
+
+def end_at_once(spec: RunSpec, threads: int, gpu: str, wait: bool) -> None:
+    """``wait`` stands for whether the run was this call's to do."""
+    if not wait:
+        raise SystemExit(os.EX_TEMPFAIL)
+
+
+def tell_what_it_has(spec: RunSpec, threads: int, gpu: str, wait: bool) -> None:
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    has = {
+        "threads": threads,
+        "gpu": gpu,
+        "cuda_was_initialised": torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork(),
+        "deaf_to": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
+    }
+    (spec.folder / "has").write_text(json.dumps(has))
+
+
+def hear_ctrl_c() -> None:
+    """A shell starts background jobs with Ctrl-C ignored, and so the tests where they are one."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def wait_until(it_is_so: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 200) -> None:
+    deadline = time.monotonic() + seconds
+    while not it_is_so() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    assert it_is_so(), finish(process)
 
 
 def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -43,6 +97,7 @@ def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 
@@ -103,24 +158,193 @@ def test_local_processes_are_the_default_and_import_no_ray(described: Callable[.
     assert done.stdout == "False\n"
 
 
-def test_a_killed_process_is_told_by_its_exit_code(
-    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def spec(described: Callable[..., Path], tmp_path: Path) -> RunSpec:
+    """A run of two epochs."""
+    return first_run(described(tmp_path))
+
+
+def first_run(path: Path) -> RunSpec:
+    return next(expand(load_benchmark(path), ""))
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], None]:
+    """``instead(function)`` puts a function of this module in the place of the run, in the run's process."""
+    return lambda function: monkeypatch.setattr(executors, "_in_process", function)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, r"was killed \(signal 9\); the kernel does this when memory runs out"),
+        (signal.SIGSEGV, r"was ended by signal 11 \(SIGSEGV: Segmentation fault\)"),
+        (signal.SIGTERM, r"was ended by signal 15 \(SIGTERM: Terminated\)"),
+    ],
+)
+def test_a_process_that_died_is_told_by_its_signal(
+    spec: RunSpec, instead: Callable[..., None], number: signal.Signals, words: str
 ) -> None:
-    (spec,) = expand(load_benchmark(described(tmp_path)), "")
-    monkeypatch.setattr(executors, "_in_process", kill_itself)
-    with LocalProcesses(1) as executor, pytest.raises(RunDied, match="exit code -9 \\(killed, or out of memory\\)"):
+    instead(partial(signal_itself, number))
+    with LocalProcesses(1) as executor, pytest.raises(RunDied, match=words) as died:
         executor.submit(spec, False).result()
+    assert ("memory" in str(died.value)) == (number == signal.SIGKILL)
 
 
-def test_no_run_starts_after_the_stop(
-    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (spec,) = expand(load_benchmark(described(tmp_path)), "")
-    monkeypatch.setattr(executors, "_in_process", kill_itself)
+def test_a_process_that_ended_by_itself_is_told_by_its_exit_code() -> None:
+    assert how_it_ended(1) == "its process ended with exit code 1"
+    assert how_it_ended(128 + signal.SIGTERM) == how_it_ended(-signal.SIGTERM)
+    assert how_it_ended(255) == "its process ended with exit code 255"
+
+
+def test_no_run_starts_after_the_stop(spec: RunSpec, instead: Callable[..., None]) -> None:
+    instead(kill_itself)
     with LocalProcesses(1) as executor:
         executor._stopped = True  # as stop() leaves it for a thread that is about to start its run
         with pytest.raises(RunDied, match="stopped before it began"):
             executor.submit(spec, False).result()
+
+
+def test_an_error_ends_the_runs_under_way_and_starts_no_other(spec: RunSpec, instead: Callable[..., None]) -> None:
+    instead(wait_for_ever)
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError), LocalProcesses(1) as executor:
+        runs = [executor.submit(spec, False) for _ in range(3)]
+        while not executor._running:
+            time.sleep(0.05)
+        raise ZeroDivisionError
+    assert time.monotonic() - began < 60
+    assert isinstance(runs[0].exception(), RunDied)
+    assert all(run.cancelled() or isinstance(run.exception(), RunDied) for run in runs[1:])
+
+
+def test_a_run_that_does_not_end_when_told_is_killed_with_its_children(
+    spec: RunSpec, instead: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "SECONDS_TO_END", 0.2)
+    instead(do_not_listen)
+    with LocalProcesses(1) as executor:
+        run = executor.submit(spec, False)
+        child = spec.folder / "child"
+        while not (child.is_file() and child.read_text()):
+            time.sleep(0.05)
+        executor.stop()
+        with pytest.raises(RunDied, match="signal 9"):
+            run.result()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(child.read_text())).wait(5)
+
+
+def test_many_short_runs_at_a_time_are_each_told_rightly(spec: RunSpec, instead: Callable[..., None]) -> None:
+    instead(end_at_once)
+    with LocalProcesses(4) as executor:
+        runs = [executor.submit(spec, wait=number % 2 == 0) for number in range(40)]
+        assert [run.result() for run in runs] == [number % 2 == 0 for number in range(40)]
+
+
+def test_a_run_has_the_threads_and_the_gpu_that_it_is_given(
+    spec: RunSpec, instead: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instead(tell_what_it_has)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    on_gpus = replace(spec, config={key: value for key, value in spec.config.items() if key != "use_gpu"})
+    runs = [replace(on_gpus, folder=spec.folder / str(number)) for number in range(4)]
+    with LocalProcesses(4, cpus=3) as executor:
+        for done in [executor.submit(run, False) for run in runs]:
+            assert done.result()
+    has = [json.loads((run.folder / "has").read_text()) for run in runs]
+    assert [own["threads"] for own in has] == [3] * 4
+    assert sorted(own["gpu"] for own in has) == ["0", "0", "1", "1"]
+    assert not any(own["cuda_was_initialised"] for own in has)
+
+
+def test_a_benchmark_says_how_many_threads_a_run_has(described: Callable[..., Path], tmp_path: Path) -> None:
+    executor = executor_of(load_benchmark(described(tmp_path), {"cpus_per_run": 3, "parallel_runs": 7}))
+    assert isinstance(executor, LocalProcesses) and executor._threads == 3
+
+
+def test_importing_what_runs_load_leaves_ctrl_c_to_the_importer() -> None:
+    code = (
+        "import signal, recbole_ext.run.worker, recbole_ext.run.executors\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, preexec_fn=hear_ctrl_c
+    )
+    assert "KeyboardInterrupt" in done.stderr and done.returncode != 0
+
+
+def test_runs_do_not_hear_ctrl_c_and_the_command_still_does(spec: RunSpec, instead: Callable[..., None]) -> None:
+    instead(tell_what_it_has)
+    with LocalProcesses(1) as executor:
+        assert executor.submit(spec, False).result()
+    assert json.loads((spec.folder / "has").read_text())["deaf_to"] == [signal.SIGINT]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.parametrize("samples", ["auto", "augmented"])
+def test_loader_workers_give_the_same_numbers(described: Callable[..., Path], tmp_path: Path, samples: str) -> None:
+    metrics = []
+    for workers in (0, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        config = {**CONFIG, "epochs": 2, "worker": workers, "training_samples": samples}
+        run = first_run(described(folder, config=config))
+        with LocalProcesses(1) as executor:
+            assert executor.submit(run, False).result()
+        record = json.loads(run.record_path.read_text())
+        assert record["status"] == "done", record
+        assert record["config"]["worker"] == workers
+        metrics.append((record["validation"], record["test"], [epoch["train_loss"] for epoch in record["curve"]]))
+    assert metrics[0] == metrics[1]
+
+
+def test_ctrl_c_ends_runs_with_loader_workers_leaves_nothing_half_done_and_the_next_call_goes_on(
+    described: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = described(
+        tmp_path,
+        search=[{"epochs": 1}, {"epochs": 100_000}],
+        config={**CONFIG, "stopping_step": 100_000, "worker": 2, "training_samples": "augmented"},
+    )
+    runs = tmp_path / "results" / "trial" / "runs"
+    dates = []
+    for _ in range(2):
+        process = start(path)
+        wait_until(lambda: len(list(runs.glob("*.json"))) == 1 and list(runs.glob(".*.lock")), process)
+        time.sleep(1)  # into the long one
+        os.killpg(process.pid, signal.SIGINT)
+        code, said = finish(process)
+        assert code == 130, said
+        assert "the next call goes on" in said
+        assert "Traceback" not in said and "leaked" not in said and "ignored" not in said
+        (record,) = runs.glob("*.json")
+        assert not list(runs.glob(".*"))
+        dates.append(json.loads(record.read_text())["date"])
+        with pytest.raises(ProcessLookupError):
+            time.sleep(2)
+            os.killpg(process.pid, 0)
+    assert dates[0] == dates[1]
+
+
+def test_a_disk_that_is_full_ends_the_grid_with_one_message_and_leaves_nothing_half_written(
+    described: Callable[..., Path], tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(64)
+    (disk / "ballast").write_bytes(bytes(60 * 1024))
+    path = described(tmp_path, results=str(disk / "results"), seeds=[1, 2])
+    code, said = finish(start(path))
+    assert code == 2, said
+    assert "can't be written: No space left on device" in said and "Traceback" not in said
+    assert not [file.name for file in disk.rglob("*") if file.name.startswith(".") or file.suffix == ".json"]
+    (disk / "ballast").unlink()
+    subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+    code, said = finish(start(path))
+    assert code == 0, said
 
 
 def test_a_grid_whose_run_was_killed_ends_after_a_second_call_as_one_that_nobody_disturbed(
@@ -137,7 +361,7 @@ def test_a_grid_whose_run_was_killed_ends_after_a_second_call_as_one_that_nobody
     assert code == 1, said
     records = load_records(tmp_path / "results" / "trial")
     (failed,) = [record for record in records if record["status"] == "failed"]
-    assert "exit code -9" in failed["error"]
+    assert "killed (signal 9)" in failed["error"]
     assert f"failed: {failed['run']}" in said
     done = {record["run"]: record["date"] for record in records if record["status"] == "done"}
     assert len(done) >= 3
@@ -257,3 +481,22 @@ def test_the_executor_and_its_resources_can_be_given_on_the_command_line(
     executor = executor_of(load_benchmark(described(tmp_path), overrides))
     assert isinstance(executor, RayTasks)
     assert vars(executor) == {"_address": "auto", "_cpus": 4, "_gpus": 0.5, "_submitted": []}
+
+
+def test_ray_that_is_not_installed_is_said_with_the_line_to_type(
+    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "find_spec", lambda name: None)
+    with pytest.raises(InstallationError, match="ray is not installed; type: pip install 'ray"):
+        executor_of(load_benchmark(described(tmp_path), {"executor": "ray"}))
+
+
+def test_a_pyarrow_that_cannot_be_imported_is_said_with_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def init(**settings: Any) -> None:
+        raise ImportError("pyarrow requires NumPy 2.0 or newer, found 1.26.0")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(InstallationError, match="pyarrow requires NumPy 2.0 .* type: pip install --upgrade numpy"):
+        RayTasks("local", cpus=1, gpus=0)._task  # noqa: B018

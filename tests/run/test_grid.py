@@ -46,7 +46,7 @@ def finished(
     folder = tmp_path_factory.mktemp("finished")
     path = described(
         folder,
-        initialisations={"random": {}, "vectors": {"store": str(store_of(ITEMS, folder / "store")), "mode": "residual"}},
+        initialisations={"random": {}, "vectors": {"store": str(store_of(ITEMS, folder / "store")), "mode": "bounded"}},
         search={"space": {"hidden_dropout_prob": [0.1, 0.8]}},
         seeds=[1, 2],
         parallel_runs=2,
@@ -73,7 +73,7 @@ def test_the_grid_says_which_runs_answer_each_row(finished: SimpleNamespace) -> 
     assert (found.benchmark, found.command, found.metric) == ("trial", "the command", "ndcg@10")
     assert [(row.variant, row.mode, row.baseline) for row in found.rows] == [
         ("random", "-", None),
-        ("vectors", "residual", "random"),
+        ("vectors", "bounded", "random"),
     ]
     for row in found.rows:
         records = read_records(finished.home, [*row.trials, *row.runs])
@@ -89,7 +89,7 @@ def test_a_record_holds_all_that_the_result_stands_on(finished: SimpleNamespace)
         made = record.done
         assert (record.benchmark, record.status, record.command) == ("trial", "done", "the command")
         assert (record.dataset, record.model, record.protocol) == ("tiny", "SASRec", "full")
-        assert record.mode == {"random": "-", "vectors": "residual"}[record.variant]
+        assert record.mode == {"random": "-", "vectors": "bounded"}[record.variant]
         assert made.config["hidden_dropout_prob"] == record.trial["hidden_dropout_prob"]
         assert made.config["seed"] == record.seed
         assert made.statistics.model_dump() == {"users": 40, "items": 60, "interactions": len(lines) - 1}

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import builtins
 import os
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run.machine import cores, device_in_words, peak_memory_mb, require_gpu
+from recbole_ext.run import machine
+from recbole_ext.run.machine import cores, device_in_words, peak_memory_mb, require_gpu, threads_per_run
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
@@ -27,6 +31,39 @@ def test_cores_are_those_that_the_process_is_bound_to() -> None:
     program = bound + "from recbole_ext.run.machine import cores; print(cores())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) == 1 <= cores()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has control groups")
+@pytest.mark.parametrize(("quota", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 8)])
+def test_cores_are_no_more_than_a_container_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, expected: int
+) -> None:
+    limit = tmp_path / "cpu.max"
+    limit.write_text(quota)
+    exists, opened = os.path.exists, builtins.open
+
+    def path(name: Any) -> Any:
+        return limit if name == "/sys/fs/cgroup/cpu.max" else name
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(os.path, "exists", lambda name: exists(path(name)))
+    monkeypatch.setattr(builtins, "open", lambda name, *options, **more: opened(path(name), *options, **more))
+    assert cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("parallel", "limit", "expected"),
+    [(1, None, 8), (2, None, 4), (3, None, 2), (20, None, 1), (2, "1", 1), (4, "8", 2), (1, "3,2", 3), (1, "no", 8)],
+)
+def test_runs_share_the_cores_and_keep_to_omp_num_threads(
+    monkeypatch: pytest.MonkeyPatch, parallel: int, limit: str | None, expected: int
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert threads_per_run(parallel) == expected
 
 
 def test_the_device_says_which_processor_and_how_many_threads() -> None:

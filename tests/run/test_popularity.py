@@ -53,7 +53,8 @@ def test_it_is_counted_on_the_training_split_alone(
 def test_runs_on_the_same_split_share_one_file(build: Build, tmp_path: Path) -> None:
     named = [keep_popularity(build(model).loaders, "tiny", tmp_path) for model in ("SASRec", "GRU4Rec")]
     assert named[0] == named[1]
-    assert [f"popularity/{path.name}" for path in (tmp_path / "popularity").iterdir()] == [getattr(named[0], "file", None)]
+    assert named[0] is not None
+    assert [f"popularity/{path.name}" for path in (tmp_path / "popularity").iterdir()] == [named[0].file]
 
 
 def test_another_split_has_another_file(build: Build, tmp_path: Path) -> None:

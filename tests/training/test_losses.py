@@ -16,7 +16,6 @@ from torch.nn.functional import cross_entropy
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training import losses
-from recbole_ext.training.data_path import choose_data_path
 from recbole_ext.training.losses import (
     binary_loss,
     gbce_loss,
@@ -25,6 +24,7 @@ from recbole_ext.training.losses import (
     softmax_loss,
     training_loss,
 )
+from recbole_ext.training.samples import choose_samples
 
 Build = Callable[..., SimpleNamespace]
 
@@ -304,14 +304,14 @@ def test_a_key_with_a_wrong_value_is_named(keys: dict[str, Any], message: str) -
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "BERT4Rec", "NARM", "STAMP", "LightSANs"])
 def test_every_sequential_model_takes_every_loss(build: Build, model: str, kind: str) -> None:
     built = build(model, training_loss=kind, training_negatives=4)
-    path = choose_data_path(built.config, built.model, built.loaders)
-    batch = next(iter(path.train))
+    samples = choose_samples(built.config, built.model, built.loaders)
+    batch = next(iter(samples.loader))
     torch.manual_seed(0)
-    if path.loss_of_rows is None:
+    if samples.loss_of_rows is None:
         batch = batch[0] if isinstance(batch, tuple) else batch
         loss = built.model.calculate_loss(batch)
     else:
-        loss = path.loss_of_rows(built.model, batch[0])
+        loss = samples.loss_of_rows(built.model, batch[0])
     loss.backward()
     assert loss.isfinite() and built.model.item_embedding.weight.grad.abs().max() > 0
 
@@ -320,11 +320,11 @@ def test_every_sequential_model_takes_every_loss(build: Build, model: str, kind:
 def test_asking_for_the_softmax_changes_nothing_for_a_model_that_learns_by_it(build: Build, model: str) -> None:
     def first_loss(**keys: Any) -> float:
         built = build(model, hidden_dropout_prob=0, attn_dropout_prob=0, dropout_probs=[0, 0], **keys)
-        path = choose_data_path(built.config, built.model, built.loaders)
+        samples = choose_samples(built.config, built.model, built.loaders)
         built.model.double()
-        batch = next(iter(path.train))
+        batch = next(iter(samples.loader))
         return (
-            path.loss_of_rows(built.model, batch[0]) if path.loss_of_rows else built.model.calculate_loss(batch)
+            samples.loss_of_rows(built.model, batch[0]) if samples.loss_of_rows else built.model.calculate_loss(batch)
         ).item()
 
     assert first_loss() == pytest.approx(first_loss(training_loss="softmax"), rel=1e-9)
@@ -342,13 +342,13 @@ def test_on_rows_and_on_recboles_samples_the_loss_is_the_same(build: Build, samp
         train_batch_size=100_000,
         training_negatives_shared=True,
     )
-    path = choose_data_path(built.config, built.model, built.loaders)
+    chosen = choose_samples(built.config, built.model, built.loaders)
     built.model.double()
     torch.manual_seed(1)
     negatives = torch.randint(1, 61, (256,))
-    batch = next(iter(path.train))
+    batch = next(iter(chosen.loader))
     torch.manual_seed(1)
-    loss = path.loss_of_rows(built.model, batch[0]) if path.loss_of_rows else built.model.calculate_loss(batch)
+    loss = chosen.loss_of_rows(built.model, batch[0]) if chosen.loss_of_rows else built.model.calculate_loss(batch)
     dataset = built.loaders.train._dataset
     whole = dataset[torch.arange(len(dataset))]
     outputs = built.model.forward(whole["item_id_list"], whole["item_length"])
@@ -360,9 +360,9 @@ def test_a_model_that_a_loss_does_not_fit_is_refused(build: Build) -> None:
     sampling = {"distribution": "uniform", "sample_num": 1}
     other = build("FPMC", training_loss="bce", train_neg_sample_args=sampling)
     with pytest.raises(ConfigurationError, match="training_loss: FPMC does not score by a dot product"):
-        choose_data_path(other.config, other.model, other.loaders)
+        choose_samples(other.config, other.model, other.loaders)
     more = build("SASRec", training_loss="bce", training_samples="augmented")
     own = more.model.calculate_loss
     more.model.calculate_loss = lambda interaction: own(interaction) + 1
     with pytest.raises(ConfigurationError, match="training_loss: SASRec adds to the loss of its scores"):
-        choose_data_path(more.config, more.model, more.loaders)
+        choose_samples(more.config, more.model, more.loaders)
