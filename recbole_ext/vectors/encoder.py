@@ -90,7 +90,7 @@ class Encoder(EncodingSettings, VectorSource):
         return lines
 
     def estimate(self, dataset: Dataset) -> Estimate | None:
-        shape, size = self._shape(), dataset.size()
+        shape, size = self.shape(), dataset.size()
         if shape is None or size is None:
             return None
         tokens = size.items * min(self.max_tokens or TOKENS_OF_A_TEXT, TOKENS_OF_A_TEXT)
@@ -99,7 +99,7 @@ class Encoder(EncodingSettings, VectorSource):
 
     def estimate_tuning(self, dataset: Dataset) -> Estimate | None:
         """What the tuning costs, without the encoding after it; ``None`` where too little is known."""
-        shape = self._shape()
+        shape = self.shape()
         if self.tune is None or shape is None:
             return None
         sizes = [source.size() for source in self.tune.sources_for(dataset)]
@@ -108,7 +108,7 @@ class Encoder(EncodingSettings, VectorSource):
             return None
         return objective_class(self.tune.objective).estimate(shape, known, self.tune.settings)
 
-    def _shape(self) -> Transformer | None:
+    def shape(self) -> Transformer | None:
         """The encoder's shape, where it is on this machine or known anyway, less what is left out of it."""
         path = config_here(self.encoder)
         # What is tuned has the shape of what it was tuned from.

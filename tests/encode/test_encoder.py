@@ -51,7 +51,9 @@ def test_each_pooling_is_what_its_name_says_also_next_to_longer_texts(
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_a_reduced_precision_reaches_weights_and_vectors(precision: str, tiny_bert: Path) -> None:
-    model = load_encoder(resolve_encoder(str(tiny_bert)), EncodingSettings.checked({"precision": precision}, "test"), "cpu")
+    model = load_encoder(
+        resolve_encoder(str(tiny_bert)), EncodingSettings.checked({"precision": precision}, "test"), "cpu"
+    )
     dtype = getattr(torch, precision)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
     assert model.encode(TEXTS, convert_to_tensor=True).dtype == dtype
