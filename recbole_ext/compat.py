@@ -192,7 +192,7 @@ def order_by_exact_time() -> None:
         exact = self.config["exact_time_order"] is not False
         if reordered:
             log.info(
-                "%s: in single precision, as RecBole keeps times, the rows of %d users can't be told apart; they are "
+                "%s: in single precision, as RecBole keeps times, the rows of %d users would be out of order; they are "
                 "in the order of %s",
                 *(self.dataset_name, reordered, "the exact time" if exact else "the file (exact_time_order is off)"),
             )
