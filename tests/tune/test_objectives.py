@@ -15,10 +15,9 @@ from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import EncoderError
 from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.tune.corpus import Corpus
-from recbole_ext.tune.objectives import OBJECTIVES
+from recbole_ext.tune.objectives import OBJECTIVES, objective_class
 from recbole_ext.tune.objectives.contrast import in_batch_contrast
 from recbole_ext.tune.objectives.masking import mask_words
-from recbole_ext.tune.settings import TuneSettings
 
 ATTRIBUTES = [[("title", f"thing number {n} for some purpose"), ("brand", "acme")] for n in range(20)]
 TEXTS = [f"thing number {n}" for n in range(20)]
@@ -36,8 +35,8 @@ def drawn_from(seed: int) -> torch.Generator:
 
 def build(name: str, encoder: Path, **given: Any) -> Any:
     torch.manual_seed(0)
-    settings = TuneSettings(objective=name, max_tokens=64, **given)  # type: ignore[arg-type]
-    return OBJECTIVES[name].build(resolve_encoder(str(encoder)), CORPUS, settings, None)
+    settings = OBJECTIVES[name].settings(max_tokens=64, **given)
+    return objective_class(name).build(resolve_encoder(str(encoder)), CORPUS, settings, None)
 
 
 def test_contrast_is_the_cross_entropy_of_cosines_over_the_temperature() -> None:

@@ -15,17 +15,38 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recbole_ext.encode import encode
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, EncoderError, TuningError, WriteError
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.tune import TuneSettings, tune
-from recbole_ext.tune.corpus import Corpus, read_corpus, training_histories
-from recbole_ext.tune.settings import checked_settings
+from recbole_ext.tune import TuneReport, TuneSettings, tune
+from recbole_ext.tune.corpus import Corpus, read_corpus
+from recbole_ext.tune.objectives import OBJECTIVES, objective_class
+from recbole_ext.tune.settings import PairsSettings
 from recbole_ext.tune.stage import split_sequences
 from recbole_ext.tune.trainer import ByLength
 from recbole_ext.tune.unfinished import last_checkpoint
+from recbole_ext.vectors.encoder import Encoder
 
 FAST: dict[str, Any] = {"epochs": 1, "batch_size": 8, "max_tokens": 48, "attribute_tokens": 8, "max_items": 5}
+
+
+def fast(objective: str) -> dict[str, Any]:
+    """What of ``FAST`` the objective can be told."""
+    return {key: value for key, value in FAST.items() if key in OBJECTIVES[objective].settings.model_fields}
+
+
+def run(
+    folder: Path, encoder: Path | str, out: Path, objective: str = "recformer", name: str = "tiny", **settings: Any
+) -> TuneReport:
+    """Tune on one domain, fast unless ``settings`` say otherwise."""
+    source = Dataset.named(name, folder, configs=folder)
+    return tune([source], str(encoder), out, objective, **{**fast(objective), **settings})
+
+
+def encode(folder: Path, encoder: Path | str, out: Path) -> None:
+    """The items of ``tiny`` to the store ``out``."""
+    source = Encoder(encoder=str(encoder), template=("{title}",))
+    source.make(Dataset.named("tiny", folder, configs=folder), out, out.parent / "artifacts")
 
 
 @pytest.fixture
@@ -49,13 +70,12 @@ def test_a_tuned_folder_is_loaded_by_from_pretrained_and_by_encode(
 ) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    settings = checked_settings({"objective": objective, **FAST})
-    report = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    report = run(atomic_folder, bert, tmp_path / "tuned", objective)
     assert not report.up_to_date and report.record["examples"] > 8
     assert AutoModel.from_pretrained(tmp_path / "tuned").config.hidden_size == 32
     assert AutoTokenizer.from_pretrained(tmp_path / "tuned").vocab_size > 1000
     for encoder, store in ((bert, "before"), (str(tmp_path / "tuned"), "after")):
-        encode("tiny", atomic_folder, encoder, out=tmp_path / store, template=["{title}"])
+        encode(atomic_folder, encoder, tmp_path / store)
     before, after = (ItemEmbeddingStore.load(tmp_path / name) for name in ("before", "after"))
     assert before.items == after.items and after.embeddings.shape == (60, 32)
     assert (before.embeddings - after.embeddings).abs().max() > 1e-3
@@ -66,8 +86,8 @@ def test_encode_gives_the_vectors_that_the_objective_contrasts(atomic_folder: Pa
     from recbole_ext.recformer.encoder import load_behaviour_encoder
     from recbole_ext.recformer.item_tokens import ItemTokens
 
-    tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="contrast", **FAST))
-    encode("tiny", atomic_folder, str(tmp_path / "tuned"), out=tmp_path / "store", template=["{title}"])
+    run(atomic_folder, bert, tmp_path / "tuned", "contrast")
+    encode(atomic_folder, tmp_path / "tuned", tmp_path / "store")
     store = ItemEmbeddingStore.load(tmp_path / "store")
     encoder, tokenizer, reading = load_behaviour_encoder(resolve_encoder(str(tmp_path / "tuned")))
     assert reading["attribute_tokens"] == 8
@@ -80,11 +100,9 @@ def test_encode_gives_the_vectors_that_the_objective_contrasts(atomic_folder: Pa
 def test_a_second_call_does_nothing_and_other_settings_tune_again(
     atomic_folder: Path, bert: str, tmp_path: Path
 ) -> None:
-    settings = TuneSettings(objective="pairs", **FAST)
-    first = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
-    assert tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings).up_to_date
-    other = settings.model_copy(update={"seed": 7})
-    assert not tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", other).up_to_date
+    first = run(atomic_folder, bert, tmp_path / "tuned", "pairs")
+    assert run(atomic_folder, bert, tmp_path / "tuned", "pairs").up_to_date
+    assert not run(atomic_folder, bert, tmp_path / "tuned", "pairs", seed=7).up_to_date
     assert json.loads((tmp_path / "tuned" / "tuning.json").read_text())["request"] != first.record["request"]
     assert not (tmp_path / "tuned.partial").exists()
 
@@ -93,26 +111,25 @@ def test_a_second_call_does_nothing_and_other_settings_tune_again(
 def test_a_cut_encoder_is_tuned_and_saved_cut(atomic_folder: Path, bert: str, tmp_path: Path, objective: str) -> None:
     from transformers import AutoModel
 
-    settings = checked_settings({"objective": objective, "layers": 1, **FAST})
-    tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    run(atomic_folder, bert, tmp_path / "tuned", objective, layers=1)
     assert AutoModel.from_pretrained(tmp_path / "tuned").config.num_hidden_layers == 1
-    encode("tiny", atomic_folder, str(tmp_path / "tuned"), out=tmp_path / "store", template=["{title}"])
+    encode(atomic_folder, tmp_path / "tuned", tmp_path / "store")
     assert ItemEmbeddingStore.load(tmp_path / "store").embeddings.isfinite().all()
     with pytest.raises(ConfigurationError, match="1 to 2"):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "deeper", settings.model_copy(update={"layers": 3}))
+        run(atomic_folder, bert, tmp_path / "deeper", objective, layers=3)
 
 
 def test_the_held_out_loss_falls(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
-    settings = TuneSettings(objective="mlm", held_out=0.2, learning_rate=3e-3, **{**FAST, "epochs": 6})
-    losses = tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings).record["held_out_loss"]
+    report = run(atomic_folder, bert, tmp_path / "tuned", "mlm", held_out=0.2, learning_rate=3e-3, epochs=6)
+    losses = report.record["held_out_loss"]
     assert len(losses) == 6 and losses[-1] < losses[0]
 
 
 def test_an_interrupted_tuning_goes_on_and_ends_where_an_undisturbed_one_does(
     atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = TuneSettings(objective="contrast", checkpoint_steps=3, held_out=0, **{**FAST, "epochs": 2})
-    tune(["tiny"], atomic_folder, bert, tmp_path / "whole", settings)
+    settings: dict[str, Any] = {"objective": "contrast", "checkpoint_steps": 3, "held_out": 0, "epochs": 2}
+    run(atomic_folder, bert, tmp_path / "whole", **settings)
 
     from recbole_ext.tune.objectives.recformer import Recformer
 
@@ -126,10 +143,10 @@ def test_an_interrupted_tuning_goes_on_and_ends_where_an_undisturbed_one_does(
 
     monkeypatch.setattr(Recformer, "forward", dies)
     with pytest.raises(KeyboardInterrupt):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "broken", settings)
+        run(atomic_folder, bert, tmp_path / "broken", **settings)
     assert not (tmp_path / "broken").exists() and (tmp_path / "broken.partial").is_dir()
     monkeypatch.undo()
-    tune(["tiny"], atomic_folder, bert, tmp_path / "broken", settings)
+    run(atomic_folder, bert, tmp_path / "broken", **settings)
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5, msg=key)
@@ -149,11 +166,10 @@ def test_another_runs_unfinished_folder_is_refused(
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(Recformer, "forward", dies)
-    settings = {"checkpoint_steps": 2, **FAST}
     with pytest.raises(KeyboardInterrupt):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="contrast", **settings))
-    with pytest.raises(TuningError, match=r"tuned\.partial.*other settings"):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="mlm", **settings))
+        run(atomic_folder, bert, tmp_path / "tuned", "contrast", checkpoint_steps=2)
+    with pytest.raises(TuningError, match=r"tuned\.partial.*other objective and settings"):
+        run(atomic_folder, bert, tmp_path / "tuned", "mlm", checkpoint_steps=2)
 
 
 def test_a_tuning_that_ends_before_its_first_checkpoint_leaves_nothing(
@@ -166,7 +182,7 @@ def test_a_tuning_that_ends_before_its_first_checkpoint_leaves_nothing(
 
     monkeypatch.setattr(Recformer, "forward", dies)
     with pytest.raises(KeyboardInterrupt):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(objective="contrast", **FAST))
+        run(atomic_folder, bert, tmp_path / "tuned", "contrast")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,8 +206,8 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before_and_says_so(
 ) -> None:
     import safetensors.torch
 
-    settings = TuneSettings(objective="contrast", checkpoint_steps=2, held_out=0, **FAST)
-    tune(["tiny"], atomic_folder, bert, tmp_path / "whole", settings)
+    settings: dict[str, Any] = {"objective": "contrast", "checkpoint_steps": 2, "held_out": 0}
+    run(atomic_folder, bert, tmp_path / "whole", **settings)
     module, name = (torch, "save") if part == "optimizer.pt" else (safetensors.torch, "save_file")
     save, full = getattr(module, name), [True]
 
@@ -203,10 +219,10 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before_and_says_so(
 
     monkeypatch.setattr(module, name, save_or_fail)
     with pytest.raises(WriteError, match=r"checkpoint-4 can't be written.*checkpoint-2 is kept.*goes on from there"):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+        run(atomic_folder, bert, tmp_path / "tuned", **settings)
     assert [path.name for path in (tmp_path / "tuned.partial" / "checkpoints").iterdir()] == ["checkpoint-2"]
     full.clear()
-    tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    run(atomic_folder, bert, tmp_path / "tuned", **settings)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tuned", "whole"]
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "tuned"))
     for key, value in whole.items():
@@ -224,23 +240,23 @@ def test_a_tuned_encoder_that_finds_no_room_is_written_by_the_next_call(
         with no_room(1000):
             save(*arguments)
 
-    settings = TuneSettings(objective="contrast", held_out=0, **FAST)
+    settings: dict[str, Any] = {"objective": "contrast", "held_out": 0}
     with monkeypatch.context() as patched:
         patched.setattr(BehaviourEncoder, "save", save_on_a_full_disk)
         with pytest.raises(WriteError, match=r"tuned can't be written.*checkpoint-5 is kept"):
-            tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+            run(atomic_folder, bert, tmp_path / "tuned", **settings)
     assert [path.name for path in tmp_path.iterdir()] == ["tuned.partial"]
-    tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", settings)
+    run(atomic_folder, bert, tmp_path / "tuned", **settings)
     assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
 
 
 def test_the_same_request_tunes_the_same_encoder_whatever_the_process_did_before(
     atomic_folder: Path, bert: str, tmp_path: Path
 ) -> None:
-    settings = TuneSettings(objective="mlm", held_out=0, **FAST)
+    settings: dict[str, Any] = {"objective": "mlm", "held_out": 0}
     for name in ("first", "second"):
         torch.rand(17)
-        tune(["tiny"], atomic_folder, bert, tmp_path / name, settings)
+        run(atomic_folder, bert, tmp_path / name, **settings)
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
     assert all(torch.equal(second[key], value) for key, value in first.items())
 
@@ -249,21 +265,18 @@ def test_the_same_request_tunes_the_same_encoder_whatever_the_process_did_before
 def test_few_held_out_sequences_have_a_loss_and_each_of_many_counts(
     atomic_folder: Path, bert: str, tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recbole_ext.tune.objectives import OBJECTIVES
-
     evaluated: list[int] = []
-    collate = OBJECTIVES[objective].collate
+    collate = objective_class(objective).collate
 
     def watched(self: Any, numbered: Any) -> Any:
         if not self.training:
             evaluated.append(len(numbered))
         return collate(self, numbered)
 
-    monkeypatch.setattr(OBJECTIVES[objective], "collate", watched)
+    monkeypatch.setattr(objective_class(objective), "collate", watched)
     for fraction, sequences in ((0.05, 2), (0.25, 10)):
         evaluated.clear()
-        settings = checked_settings({"objective": objective, **FAST, "held_out": fraction})
-        report = tune(["tiny"], atomic_folder, bert, tmp_path / f"{sequences}", settings)
+        report = run(atomic_folder, bert, tmp_path / f"{sequences}", objective, held_out=fraction)
         (loss,) = report.record["held_out_loss"]
         assert np.isfinite(loss) and loss > 0
         assert f"held-out loss [{loss}]" in report.lines()
@@ -298,7 +311,13 @@ def torchrun(arguments: list[str], processes: int = 2) -> subprocess.CompletedPr
 def test_two_processes_write_one_folder_and_tune_what_one_does_with_twice_the_batch(
     atomic_folder: Path, bert: str, tmp_path: Path
 ) -> None:
-    settings = {"objective": "pairs", "dropout": 0, "held_out": 0.2, "learning_rate": 1e-3, **FAST}
+    settings: dict[str, Any] = {
+        "objective": "pairs",
+        "dropout": 0,
+        "held_out": 0.2,
+        "learning_rate": 1e-3,
+        **fast("pairs"),
+    }
     options = [part for key, value in {**settings, "batch_size": 4}.items() for part in (f"--{key}", str(value))]
     together = ["tiny", "--data-path", str(atomic_folder), "--encoder", bert, "--out", str(tmp_path / "two"), *options]
     done = torchrun(together)
@@ -307,7 +326,7 @@ def test_two_processes_write_one_folder_and_tune_what_one_does_with_twice_the_ba
     assert len([line for line in done.stdout.splitlines() if "pairs on tiny" in line]) == 1
     assert "Traceback" not in done.stderr and "destroy_process_group" not in done.stderr
 
-    one = tune(["tiny"], atomic_folder, bert, tmp_path / "one", checked_settings(settings)).record
+    one = run(atomic_folder, bert, tmp_path / "one", **settings).record
     two = json.loads((tmp_path / "two" / "tuning.json").read_text())
     assert (one["processes"], two["processes"]) == (1, 2)
     assert [entry["step"] for entry in one["curve"]] == [entry["step"] for entry in two["curve"]]
@@ -345,7 +364,7 @@ def test_a_folder_that_tune_did_not_write_is_never_touched(atomic_folder: Path, 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(TuningError, match="not written by `tune`"):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "mine", TuneSettings(**FAST))
+        run(atomic_folder, bert, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
@@ -376,7 +395,7 @@ def test_no_tuning_batch_holds_an_item_of_the_validation_or_test_positions(
     monkeypatch.setattr(Recformer, "collate", watched)
     monkeypatch.setattr(Pairs, "collate", watched_pairs)
     for objective in ("recformer", "pairs"):
-        tune(["leaky"], folder, bert, tmp_path / objective, checked_settings({"objective": objective, **FAST}))
+        run(folder, bert, tmp_path / objective, objective, "leaky")
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(bert)
@@ -385,20 +404,12 @@ def test_no_tuning_batch_holds_an_item_of_the_validation_or_test_positions(
     assert zebra not in seen
 
 
-def test_histories_are_recboles_training_split(atomic_folder: Path) -> None:
-    histories = {tuple(history) for history in training_histories("tiny", atomic_folder, {})}
-    rows = [line.split("\t") for line in (atomic_folder / "tiny" / "tiny.inter").read_text().splitlines()[1:]]
-    users: dict[str, list[str]] = {}
-    for user, item, _ in rows:
-        users.setdefault(user, []).append(item)
-    assert histories == {tuple(items[:-2]) for items in users.values()}
-
-
 def test_items_of_several_domains_are_numbered_apart(bert: str, tmp_path: Path) -> None:
     users = {"u": ["a", "b", "c", "x", "x"]}
     for name, word in (("first", "one"), ("second", "two")):
         domain(tmp_path, name, users, {item: f"{word} {item}" for item in "abcx"})
-    corpus = read_corpus(["first", "second"], tmp_path, tmp_path, None)
+    sources = [Dataset.named(name, tmp_path, configs=tmp_path) for name in ("first", "second")]
+    corpus = read_corpus(sources, PairsSettings())
     assert [[corpus.texts[row - 1] for row in sequence] for sequence in corpus.sequences] == [
         ["one a", "one b", "one c"],
         ["two a", "two b", "two c"],
@@ -419,7 +430,7 @@ def test_a_source_domain_that_cannot_be_tuned_on_is_refused(
 ) -> None:
     folder = domain(tmp_path / "data", "poor", users, titles)
     with pytest.raises(TuningError, match=message):
-        tune(["poor"], folder, bert, tmp_path / "tuned", TuneSettings(**FAST))
+        run(folder, bert, tmp_path / "tuned", name="poor")
     assert not (tmp_path / "tuned").exists()
 
 
@@ -436,21 +447,28 @@ def test_running_out_of_memory_says_which_settings_bound_it_and_no_other_error_d
 
     monkeypatch.setattr(Recformer, "forward", allocates_too_much)
     with pytest.raises(TuningError, match="lower batch_size"):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(**FAST))
+        run(atomic_folder, bert, tmp_path / "tuned")
     monkeypatch.setattr(Recformer, "forward", fails_otherwise)
     with pytest.raises(RuntimeError, match="shared memory"):
-        tune(["tiny"], atomic_folder, bert, tmp_path / "tuned", TuneSettings(**FAST))
+        run(atomic_folder, bert, tmp_path / "tuned")
 
 
 def test_a_decoder_under_recformer_and_a_wrong_setting_are_clear_errors(
     atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(EncoderError, match="pooling"):
-        tune(["tiny"], atomic_folder, str(tiny_encoders["gpt2"]), tmp_path / "t", TuneSettings(pooling="last", **FAST))
-    with pytest.raises(ConfigurationError, match="batch_size"):
-        checked_settings({"batch_size": "many"})
-    with pytest.raises(ConfigurationError, match="objective"):
-        checked_settings({"objective": "magic"})
+        run(atomic_folder, tiny_encoders["gpt2"], tmp_path / "t", pooling="last")
+    for settings, message in (
+        ({"batch_size": "many"}, "tune: batch_size"),
+        ({"mlm_weight": -1}, "tune: mlm_weight"),
+        ({"temprature": 1}, "tune: temprature: unknown key. Did you mean 'temperature'"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            run(atomic_folder, tiny_encoders["bert"], tmp_path / "t", **settings)
+    with pytest.raises(ConfigurationError, match="objective: there is no 'magic'; there are recformer, contrast"):
+        tune([], "minilm", tmp_path / "t", "magic")
+    with pytest.raises(ConfigurationError, match="sources: name the datasets"):
+        tune([], "minilm", tmp_path / "t")
 
 
 def test_a_smaller_fraction_of_the_sequences_is_part_of_a_larger_one() -> None:
@@ -468,13 +486,7 @@ def test_bfloat16_tunes_on_a_cpu_and_dropout_goes_into_the_folder(
 ) -> None:
     from transformers import AutoConfig
 
-    report = tune(
-        ["tiny"],
-        atomic_folder,
-        bert,
-        tmp_path / "out",
-        checked_settings({"precision": "bfloat16", "dropout": 0, **FAST}),
-    )
+    report = run(atomic_folder, bert, tmp_path / "out", precision="bfloat16", dropout=0)
     assert report.record["settings"]["dropout"] == 0 and np.isfinite(report.record["curve"][0]["loss"])
     config = AutoConfig.from_pretrained(tmp_path / "out")
     assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0

@@ -41,7 +41,7 @@ class Recformer(Objective):
     def __init__(self, encoder: BehaviourEncoder, tokenizer: Any, tokens: ItemTokens, settings: Any) -> None:
         super().__init__()
         self.encoder, self.tokenizer, self.tokens, self.settings = encoder, tokenizer, tokens, settings
-        self.mlm_weight = settings.mlm_weight if self.contrasts else 1.0
+        self.mlm_weight = settings.mlm_weight if self.contrasts and self.masks else 1.0
         self.lm_head = LanguageModelHead(encoder.base) if self.masks else None
 
     @classmethod
