@@ -84,6 +84,8 @@ def _count(name: str, format: str, data: SourceData, items: pd.DataFrame) -> Con
         duplicate_items=data.duplicate_items,
         empty_fields={column: int((items[column] == "").sum()) for column in items.columns},
         dropped=dict(data.dropped),
+        read_as=dict(data.read_as),
+        not_read=dict(data.not_read),
     )
 
 

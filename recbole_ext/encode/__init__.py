@@ -1,10 +1,18 @@
-"""Item text to an item embedding store."""
+"""Texts to vectors: which encoder a name means, how it reads a text, and all texts through it."""
 
 from __future__ import annotations
 
 from recbole_ext.encode.encoder import load_encoder
-from recbole_ext.encode.item_file import locate_item_file
-from recbole_ext.encode.source import EncoderSource, resolve_encoder
-from recbole_ext.encode.stage import EncodeReport, encode
+from recbole_ext.encode.settings import Compute, EncodingSettings
+from recbole_ext.encode.source import ResolvedEncoder, resolve_encoder
+from recbole_ext.encode.stage import Encoded, encode_texts
 
-__all__ = ["EncodeReport", "EncoderSource", "encode", "load_encoder", "locate_item_file", "resolve_encoder"]
+__all__ = [
+    "Compute",
+    "Encoded",
+    "EncodingSettings",
+    "ResolvedEncoder",
+    "encode_texts",
+    "load_encoder",
+    "resolve_encoder",
+]

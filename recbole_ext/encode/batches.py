@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recbole_ext.errors import ConfigurationError
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def encoding(
-    model: SentenceTransformer, devices: Sequence[str] | None, batch_size: int
+    model: SentenceTransformer, devices: Sequence[str] | None, batch_size: int, **options: Any
 ) -> Iterator[Callable[[list[str]], Iterator[Tensor]]]:
     """Yield a function from texts to their vectors, ``[n, dim]`` on the CPU, in pieces and in order.
 
     One device encodes batch by batch, a piece each. Several share the texts through sentence-transformers'
     own process pool, which lives as long as this context, so that its start is paid once; the piece is then
-    the whole. Pass texts of similar length together: a batch is padded to its longest.
+    the whole. Pass texts of similar length together: a batch is padded to its longest. ``options`` go to
+    ``model.encode``.
     """
     import torch
 
@@ -35,7 +36,9 @@ def encoding(
             for start in range(0, len(texts), batch_size):
                 batch = texts[start : start + batch_size]
                 yield tensor(
-                    model.encode(batch, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
+                    model.encode(
+                        batch, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False, **options
+                    )
                 )
 
         yield encode_here
@@ -53,6 +56,7 @@ def encoding(
                 # A batch a message keeps all devices busy to the end of a shard.
                 chunk_size=batch_size,
                 show_progress_bar=False,
+                **options,
             )
         )
 

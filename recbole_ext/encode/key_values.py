@@ -3,63 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from recbole_ext.encode.source import EncoderSource
-from recbole_ext.text import key_values
+from recbole_ext.encode.settings import EncodingSettings
+from recbole_ext.encode.source import ResolvedEncoder
+from recbole_ext.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from recbole_ext.recformer.encoder import BehaviourEncoder
 
-
-def render_key_values(fields: pd.DataFrame, attributes: Sequence[str]) -> pd.Series:
-    """Each item's key–value pairs as one JSON text, ``""`` for an item without any; the index is that of ``fields``."""
-    pairs = key_values(fields, attributes)
-    texts = [json.dumps(item, ensure_ascii=False) if item else "" for item in pairs]
-    return pd.Series(texts, index=fields.index, name="text", dtype=object)
+WITHOUT_MEANING = ("prompt", "prompt_name", "average_layers", "layers", "drop", "adapter")
+"""Settings for encoders that read plain text; this one is used whole."""
 
 
 class KeyValueEncoder:
-    """What the stage needs of an encoder, for texts of :func:`render_key_values`."""
+    """What the stage needs of an encoder, for items written as JSON texts of their pairs of key and value."""
 
     def __init__(self, encoder: BehaviourEncoder, tokenizer: Any, attribute_tokens: int, max_tokens: int) -> None:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.attribute_tokens, self.max_seq_length = attribute_tokens, max_tokens
 
-    def encode(self, texts: list[str], batch_size: int = 64, **_: Any) -> Tensor:
+    def encode(self, texts: list[str], batch_size: int = 64, truncate_dim: int | None = None, **_: Any) -> Tensor:
         """Pooled vectors, ``[texts, width]``."""
         from recbole_ext.recformer.item_tokens import ItemTokens
 
         tokens = ItemTokens.of(
             [json.loads(text) for text in texts], self.tokenizer, self.attribute_tokens, 1, self.max_seq_length
         )
-        return self.encoder.encode_items(tokens, batch_tokens=batch_size * 128)[1:]
+        return self.encoder.encode_items(tokens, batch_tokens=batch_size * 128)[1:, :truncate_dim]
 
 
 def load_key_value_encoder(
-    source: EncoderSource,
-    reading: dict[str, Any],
-    pooling: str | None,
-    precision: str,
-    device: str | None,
-    max_tokens: int | None,
+    source: ResolvedEncoder, reading: dict[str, Any], settings: EncodingSettings, device: str | None
 ) -> KeyValueEncoder:
-    """Load a folder that ``tune`` wrote; arguments as for :func:`recbole_ext.encode.encoder.load_encoder`.
+    """Load a folder that ``tune`` wrote.
 
     Raises:
+        ConfigurationError: a setting that is about encoders that read plain text.
         EncoderError: it can't be loaded.
     """
     import torch
 
     from recbole_ext.recformer.encoder import load_behaviour_encoder
 
-    encoder, tokenizer, _ = load_behaviour_encoder(source, pooling=pooling)
+    for key in WITHOUT_MEANING:
+        if getattr(settings, key) not in (None, ()):
+            raise ConfigurationError(f"{key}: encoder {source.name!r} reads key–value text and is used whole.")
+    if settings.pooling == "last":
+        raise ConfigurationError(f"pooling: encoder {source.name!r} reads key–value text; choose cls or mean.")
+    encoder, tokenizer, _ = load_behaviour_encoder(source, pooling=settings.pooling)
+    if settings.dim is not None and settings.dim > encoder.width:
+        raise ConfigurationError(f"dim: {settings.dim} is more than the width of {source.name!r}, {encoder.width}.")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    encoder.to(device, getattr(torch, precision)).eval()
-    limit = min(max_tokens or reading["max_tokens"], encoder.longest)
+    encoder.to(device, getattr(torch, settings.precision)).eval()
+    limit = min(settings.max_tokens or reading["max_tokens"], encoder.longest)
     return KeyValueEncoder(encoder, tokenizer, reading["attribute_tokens"], limit)

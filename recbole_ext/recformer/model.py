@@ -12,11 +12,11 @@ from recbole.utils import InputType
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.recformer.encoder import load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.recformer.trainer import RECFORMERTrainer
-from recbole_ext.text import default_template, fields_of, key_values, read_item_fields
 
 
 class RECFORMER(SequentialRecommender):
@@ -33,7 +33,7 @@ class RECFORMER(SequentialRecommender):
 
     input_type = InputType.POINTWISE
     training_samples = "text"
-    """It reads users' histories through its own trainer; see :func:`recbole_ext.training.choose_data_path`."""
+    """It reads users' histories through its own trainer; see :func:`recbole_ext.training.choose_samples`."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -107,16 +107,16 @@ def _tokenise_items(
 
     Items without text have no tokens and are read as ``<s>`` alone.
     """
-    fields = read_item_fields(Path(config["data_path"]) / f"{dataset.dataset_name}.item", dataset.iid_field)
-    attributes = config["item_attributes"] or reading.get("attributes") or fields_of(default_template(fields))[:3]
-    of_item = dict(zip(fields.index, key_values(fields, attributes), strict=True))
+    home = Dataset.of_config(config)
+    attributes = home.attributes(config["item_attributes"] or reading.get("attributes"))
+    of_item = home.item_key_values(attributes)
     items = dataset.id2token(dataset.iid_field, np.arange(1, dataset.item_num))
     attribute_tokens = config["attribute_tokens"] or reading.get("attribute_tokens", 32)
     max_tokens = min(config["max_tokens"] or reading.get("max_tokens", 1024), longest)
     tokens = ItemTokens.of(
         [of_item.get(str(item), []) for item in items], tokenizer, attribute_tokens, max_items, max_tokens
     )
-    return tokens, {"attributes": list(attributes), "attribute_tokens": attribute_tokens, "max_tokens": max_tokens}
+    return tokens, {"attributes": attributes, "attribute_tokens": attribute_tokens, "max_tokens": max_tokens}
 
 
 __all__ = ["RECFORMER", "RECFORMERTrainer"]

@@ -96,7 +96,7 @@ class RECFORMERTrainer(Trainer):
             yield [dataset[batch[part == number]] for number in np.unique(part)]
 
     def _load_best(self) -> None:
-        checkpoint = torch.load(self.saved_model_file, weights_only=False, map_location=self.device)
+        checkpoint = torch.load(self.saved_model_file, map_location=self.device)
         self.model.load_state_dict(checkpoint["state_dict"])
         self.model.items_are_current = True
 

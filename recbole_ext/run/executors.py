@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
+from importlib.util import find_spec
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,15 +23,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 
 from recbole_ext.allocator import keep_freed_memory
-from recbole_ext.compat import job_without_pyarrow, silence_deprecations
-from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.benchmark.spec import RunSpec
+from recbole_ext.errors import ConfigurationError, InstallationError, RecboleExtError
 from recbole_ext.run.gpus import Gpus
 from recbole_ext.run.machine import threads_per_run
 from recbole_ext.run.recording import RunDied, record_run
-from recbole_ext.run.spec import RunSpec
 
 if TYPE_CHECKING:
-    from recbole_ext.run.benchmark import Benchmark
+    from recbole_ext.benchmark.settings import Benchmark
 
 _CLAIMED = os.EX_TEMPFAIL
 SECONDS_TO_END = 30
@@ -55,9 +55,12 @@ def executor_of(benchmark: Benchmark) -> Executor:
     """The executor that the benchmark's ``executor`` names.
 
     Raises:
+        InstallationError: it is Ray, which is not installed.
         ConfigurationError: there is no such Ray cluster, or none of its machines has what a run asks for.
     """
     if benchmark.executor == "ray":
+        if find_spec("ray") is None:
+            raise InstallationError("executor: ray is not installed; type: pip install 'ray>=2.50'")
         return RayTasks(benchmark.ray_address, benchmark.cpus_per_run or 1, benchmark.gpus_per_run)
     return LocalProcesses(benchmark.parallel_runs, benchmark.cpus_per_run)
 
@@ -187,16 +190,23 @@ class RayTasks:
     def _task(self) -> Any:
         # Set before the import, which reads it. A benchmark reports to nobody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        silence_deprecations()
         import ray
 
+        with suppress(ModuleNotFoundError):
+            try:
+                import pyarrow  # noqa: F401  (as Ray does, deep in its serialization, where it is installed)
+            except ModuleNotFoundError:
+                raise
+            except ImportError as error:
+                raise InstallationError(
+                    f"executor: ray reads pyarrow, and {error}; type: pip install --upgrade numpy pyarrow"
+                ) from error
         try:
             ray.init(
                 address=self._address,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
-                job_config=job_without_pyarrow(),
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigurationError(

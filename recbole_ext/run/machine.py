@@ -7,10 +7,14 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.installation import gpu_trouble
 
 VERSIONED = (
     "recbole-ext",
@@ -38,6 +42,18 @@ def threads_per_run(parallel: int) -> int:
     return min(share, int(limit)) if limit.isdigit() and int(limit) > 0 else share
 
 
+def require_gpu(settings: Mapping[str, Any]) -> None:
+    """See that there is a GPU where RecBole's keys ask for one by name; RecBole would take the CPU without a word.
+
+    Raises:
+        ConfigurationError: there is none that torch can use; names the key and why.
+    """
+    use, which = settings.get("use_gpu"), settings.get("gpu_id")
+    key = "use_gpu" if use else "gpu_id" if use is None and which not in (None, "") else None
+    if key and (trouble := gpu_trouble()):
+        raise ConfigurationError(f"{key}: {trouble}. Leave {key} out to run on what there is.")
+
+
 def peak_memory_mb() -> float:
     """Peak resident memory of this process so far, in MiB.
 
@@ -50,6 +66,15 @@ def peak_memory_mb() -> float:
                 return int(line.split()[1]) / 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def peak_device_memory_mb(device: Any) -> float | None:
+    """Peak memory that torch held on an accelerator so far, in MiB; ``None`` on a CPU."""
+    import torch
+
+    if not str(device).startswith("cuda"):
+        return None
+    return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
 
 
 def device_in_words(device: Any) -> str:

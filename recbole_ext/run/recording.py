@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import time
 import traceback
-from datetime import datetime, timezone
-from typing import Any
 
-from recbole_ext.errors import RecboleExtError
+from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.claims import claim
-from recbole_ext.run.spec import RunSpec
-from recbole_ext.writing import write_json
+from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.records import RunRecord
+from recbole_ext.records.record import Fingerprints
+from recbole_ext.run.progress import Progress, write_progress
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +50,15 @@ def is_done(spec: RunSpec) -> bool:
     if spec.exports and not spec.exports.exists():
         return False
     record = read_record(spec)
-    return (
-        record is not None
-        and record.get("status") == "done"
-        and record.get("fingerprints", {}).get("run") == spec.fingerprint
-    )
+    return record is not None and record.status == "done" and record.fingerprints.run == spec.identity
 
 
-def read_record(spec: RunSpec) -> dict[str, Any] | None:
+def read_record(spec: RunSpec) -> RunRecord | None:
     """The run's record, or ``None`` where there is none that can be read."""
     try:
-        record = json.loads(spec.record_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return RunRecord.read(spec.record_path)
+    except (OSError, ConfigurationError):
         return None
-    return record if isinstance(record, dict) else None
 
 
 def _run(spec: RunSpec, threads: int) -> None:
@@ -74,27 +69,28 @@ def _run(spec: RunSpec, threads: int) -> None:
 
     torch.set_num_threads(threads)
     quiet_recbole()
+    began = time.time()
+    write_progress(spec.progress_path, Progress(began=began))
     try:
-        run_once(spec)
+        run_once(spec, lambda curve: write_progress(spec.progress_path, Progress.of(curve, spec.config, began)))
     except RecboleExtError as error:
         _record_failure(spec, str(error), traceback.format_exc())
     except Exception as error:
         _record_failure(spec, f"{type(error).__name__}: {error}", traceback.format_exc())
+    finally:
+        spec.progress_path.unlink(missing_ok=True)
 
 
 def _record_failure(spec: RunSpec, error: str, trace: str) -> None:
-    write_json(
-        spec.record_path,
-        {
-            **spec.identity(),
-            "status": "failed",
-            "error": error,
-            "traceback": trace,
-            "command": spec.command,
-            "fingerprints": {"run": spec.fingerprint},
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        },
-    )
+    from recbole_ext.run.single import names_of
+
+    RunRecord(
+        **names_of(spec),
+        status="failed",
+        fingerprints=Fingerprints(run=spec.identity, dataset=spec.dataset_fingerprint),
+        error=error,
+        traceback=trace,
+    ).write(spec.record_path)
 
 
 def _state(spec: RunSpec) -> tuple[int, int] | None:

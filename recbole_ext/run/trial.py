@@ -1,8 +1,34 @@
-"""A minute version of a run, to see that RecBole works on this machine."""
+"""Runs outside a benchmark: for measurements, and to see that RecBole works on this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from recbole_ext.benchmark import RunSpec, benchmark_of, resolve
+from recbole_ext.data.dataset import Dataset
+
+Settings = dict[str, Any]
+
+
+def lone_run(model: str, dataset: Dataset, settings: Settings, folder: Path) -> RunSpec:
+    """One run of ``model`` from random vectors, under the protocol; what it writes goes below ``folder``.
+
+    Raises:
+        RecboleExtError: as for a benchmark's run; see :func:`recbole_ext.benchmark.resolve`.
+    """
+    content = {
+        "name": "trial",
+        "datasets": [dataset.name],
+        "models": {model: settings},
+        "initialisations": ["random"],
+        "data_path": dataset.data_path,
+        "dataset_configs": dataset.configs,
+        "results": folder,
+        "artifacts": folder,
+    }
+    benchmark, _ = benchmark_of(content, {}, model)
+    return next(resolve(benchmark, {}, "", model).specs())
 
 
 def try_recbole(folder: Path) -> float:
@@ -13,36 +39,18 @@ def try_recbole(folder: Path) -> float:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole.utils import init_seed
+    from recbole_ext.run.single import build_config
+    from recbole_ext.training.prepare import prepare
 
-    from recbole_ext.data.protocol import PROTOCOL
-    from recbole_ext.models import model_class, recbole_config
-    from recbole_ext.training import build_trainer, load
-
-    dataset = folder / "trial"
-    dataset.mkdir(parents=True)
+    (folder / "trial").mkdir(parents=True)
     lines = [f"u{user}\ti{(user + step) % 20}\t{step}" for user in range(30) for step in range(6)]
     header = "user_id:token\titem_id:token\ttimestamp:float"
-    (dataset / "trial.inter").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
-    settings = {
-        **PROTOCOL,
-        "data_path": str(folder),
-        "topk": [10],
-        "epochs": 1,
-        "hidden_size": 16,
-        "inner_size": 16,
-        "train_neg_sample_args": None,
-        "show_progress": False,
-        "checkpoint_dir": str(folder / "checkpoints"),
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-    }
-    config = recbole_config("SASRec", "trial", settings)
-    init_seed(config["seed"], config["reproducibility"])
-    loaders = load(config)
-    model = model_class("SASRec")(config, loaders.train._dataset).to(config["device"])
-    checkpoint = folder / "checkpoints" / "trial.pth"
-    trainer = build_trainer(config, model, checkpoint)
-    trainer.fit(loaders.train, loaders.valid, verbose=False)
-    metrics = trainer.evaluate(loaders.test, load_best_model=True)
-    build_trainer(config, model, checkpoint).resume_checkpoint(checkpoint)
-    return float(metrics["ndcg@10"])
+    (folder / "trial" / "trial.inter").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    small = {"epochs": 1, "hidden_size": 16, "inner_size": 16}
+    config = build_config(lone_run("SASRec", Dataset.named("trial", folder), small, folder))
+    checkpoint = folder / "best.pth"
+    run = prepare(config, checkpoint)
+    run.fit()
+    metrics = run.test()
+    run.trainer.resume_checkpoint(checkpoint)
+    return metrics["ndcg@10"]

@@ -99,18 +99,21 @@ class ItemEmbeddingStore:
             write_json(folder / META_FILE, meta)
 
     @classmethod
-    def load(cls, path: Path | str) -> ItemEmbeddingStore:
+    def load(cls, path: Path | str, ids: str | None = None, vectors: str | None = None) -> ItemEmbeddingStore:
         """Read item vectors in any of the forms that are safe to read. Nothing is ever unpickled.
 
         Args:
-            path: a store folder; a ``.npy`` or ``.pt`` tensor with its item tokens beside it in
-                ``NAME.items.json`` or ``NAME.items.txt`` (one a line); or an atomic file for RecBole's
-                ``preload_weight`` (one ``token`` and one ``float_seq`` column).
+            path: a store folder; a ``.npy``, ``.pt`` or ``.safetensors`` tensor with its item tokens beside it in
+                ``NAME.items.json`` or ``NAME.items.txt`` (one a line); a ``.parquet``, ``.csv`` or ``.tsv`` table; or
+                an atomic file for RecBole's ``preload_weight`` (one ``token`` and one ``float_seq`` column).
+            ids: of a table, the column of item tokens.
+            vectors: of a table, the column of vectors; by default every other column is a dimension.
 
         Raises:
             StoreError: missing, incomplete, damaged, unsafe or contradictory files.
         """
         from recbole_ext.store.preload_weight_file import read_preload_weight_file
+        from recbole_ext.store.table_file import TABLE_FORMATS, read_table_file
         from recbole_ext.store.tensor_file import TENSOR_FORMATS, read_tensor_file
 
         path = Path(path).expanduser()
@@ -118,6 +121,8 @@ class ItemEmbeddingStore:
             return _load_folder(path)
         if not path.exists():
             raise StoreError(f"{path}: no such item embedding store. Make it with `recbole-ext encode`.")
+        if path.suffix in TABLE_FORMATS:
+            return _build(path, *read_table_file(path, ids, vectors), {"source": path.name})
         read = read_tensor_file if path.suffix in TENSOR_FORMATS else read_preload_weight_file
         return _build(path, *read(path), {"source": path.name})
 

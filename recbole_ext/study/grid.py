@@ -116,8 +116,10 @@ def compare(records: list[dict[str, Any]], settings: Settings) -> pd.DataFrame:
 
 
 def _order(settings: Settings) -> list[str]:
+    from recbole_ext.attach import MODES
+
     names = {"init": "initialisations", "protocol": "protocols", "model": "models", "mode": ""}[settings.by]
-    return [str(name) for name in settings.benchmark.get(names) or ["-", "full", "frozen", "adapter", "residual"]]
+    return [str(name) for name in settings.benchmark.get(names) or ["-", *MODES]]
 
 
 def _sentence(table: pd.DataFrame, settings: Settings) -> str:

@@ -25,14 +25,14 @@ import torch
 from recbole.data.interaction import Interaction
 from torch.nn.functional import logsigmoid
 
+from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.losses import softmax_loss
 from recbole_ext.training.objective import outputs_at_targets
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, batches_by_length
-from recbole_ext.training.sequences import SequenceViewDataset
 
 
 class MaskedRowLoader:
-    """Batches of masked histories; a drop-in for RecBole's ``TrainDataLoader`` for BERT4Rec.
+    """Batches of masked histories; a drop-in for RecBole's ``TrainDataLoader`` where masked items are learned.
 
     A batch comes as parts, each an ``Interaction`` with the masked rows (``item_id_list``: ``[rows, longest]``) and
     per masked item its row, position, item and (for BPR) negative: ``[targets]``.

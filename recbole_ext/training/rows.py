@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_ext.training.sequences import SequenceViewDataset
+from recbole_ext.data.sequences import SequenceViewDataset
 
 TARGET_ROW = "target_row"
 TARGET_POSITION = "target_position"

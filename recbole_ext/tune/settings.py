@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.settings import CheckedSettings
 
 
-class TuneSettings(BaseModel):
-    """One behaviour tuning. Defaults are RECFORMER's pre-training where it has the setting."""
+class TuneSettings(CheckedSettings):
+    """What every objective can be told. Defaults are RECFORMER's pre-training where it has the setting."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    reads_key_values: ClassVar[bool] = False
+    """Whether items are read as key–value pairs in sequences (RECFORMER's way) rather than as a line of text each."""
 
-    objective: Literal["recformer", "contrast", "mlm", "pairs"] = "recformer"
-    """What is tuned for; see ``recbole_ext.tune.objectives``."""
-    attributes: tuple[str, ...] | None = None
-    """Item fields that are read, in order; by default those that the dataset config's ``item_text`` names."""
-    attribute_tokens: int = Field(default=32, ge=2)
-    """Tokens kept of an attribute, its key's included."""
-    max_items: int = Field(default=50, ge=1)
-    """Items of a sequence, the newest ones."""
-    max_tokens: int = Field(default=1024, ge=4)
-    """Tokens of a sequence (``pairs``: of an item)."""
     pooling: Literal["cls", "mean", "last"] | None = None
-    """Default: the encoder's own; ``cls`` where it has none."""
+    """Default: the encoder's own; cls where it has none."""
     layers: int | None = Field(default=None, ge=1)
     """Tune the first so many layers of the encoder; the rest is cut off before."""
-    temperature: float = Field(default=0.05, gt=0)
-    """What cosines are divided by."""
-    mask_probability: float = Field(default=0.15, gt=0, lt=1)
-    """Fraction of the words that is masked."""
-    mlm_weight: float = Field(default=0.1, ge=0)
-    """Weight of masked language modelling beside the contrast (``recformer``)."""
+    max_tokens: int = Field(default=1024, ge=4)
+    """Tokens of a sequence, or of an item where the objective reads items one by one."""
     freeze_words: bool = True
     """Keep the word embeddings as they are."""
     sequences: float = Field(default=1.0, gt=0, le=1)
     """Fraction of the source sequences that is used."""
     held_out: float = Field(default=0.05, ge=0, lt=1)
-    """Fraction of the sequences that measures the loss after every epoch instead of being tuned on."""
+    """Fraction of the sequences that measures the tuning after every epoch instead of being tuned on."""
     epochs: float = Field(default=3, gt=0)
     """Passes over the examples; a fraction ends within one."""
     batch_size: int = Field(default=64, ge=2)
-    """Sequences (``pairs``: pairs) in a step on one device; they are each other's negatives."""
+    """Examples in a step on one device; they are each other's negatives."""
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients make one step."""
     learning_rate: float = Field(default=5e-5, gt=0)
@@ -64,15 +51,41 @@ class TuneSettings(BaseModel):
     """Of held-out sequences, cuts, masks, order and dropout."""
 
 
-def checked_settings(given: dict[str, Any]) -> TuneSettings:
-    """The settings that ``given`` names, the rest by default.
+class _Contrasting(TuneSettings):
+    temperature: float = Field(default=0.05, gt=0)
+    """What cosines are divided by."""
 
-    Raises:
-        ConfigurationError: an unknown key or a value out of range; names the key.
-    """
-    try:
-        return TuneSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise ConfigurationError(f"{key}: {first['msg']} (got {first['input']!r}).") from error
+
+class _Masking(TuneSettings):
+    mask_probability: float = Field(default=0.15, gt=0, lt=1)
+    """Fraction of the words that is masked."""
+
+
+class _ReadingSequences(TuneSettings):
+    reads_key_values: ClassVar[bool] = True
+
+    attributes: tuple[str, ...] | None = None
+    """Item fields that are read, in order; by default those that the dataset config's item_text names."""
+    attribute_tokens: int = Field(default=32, ge=2)
+    """Tokens kept of an attribute, its key's included."""
+    max_items: int = Field(default=50, ge=1)
+    """Items of a sequence, the newest ones."""
+
+
+class RecformerSettings(_Contrasting, _Masking, _ReadingSequences):
+    """Of :class:`recbole_ext.tune.objectives.recformer.Recformer`."""
+
+    mlm_weight: float = Field(default=0.1, ge=0)
+    """Weight of masked language modelling beside the contrast."""
+
+
+class ContrastSettings(_Contrasting, _ReadingSequences):
+    """Of :class:`recbole_ext.tune.objectives.recformer.Contrast`."""
+
+
+class MaskedLanguageModelSettings(_Masking, _ReadingSequences):
+    """Of :class:`recbole_ext.tune.objectives.recformer.MaskedLanguageModel`."""
+
+
+class PairsSettings(_Contrasting):
+    """Of :class:`recbole_ext.tune.objectives.pairs.Pairs`."""

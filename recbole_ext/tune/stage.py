@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -16,18 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext import __version__
 from recbole_ext.allocator import keep_freed_memory
+from recbole_ext.claims import claim
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.encode.pruning import keep_layers
 from recbole_ext.encode.source import resolve_encoder
 from recbole_ext.errors import TuningError
-from recbole_ext.tune.corpus import Corpus, read_corpus, source_fingerprints
+from recbole_ext.hashing import sha256_of
+from recbole_ext.tune.corpus import Corpus, read_corpus
+from recbole_ext.tune.objectives import objective_class
 from recbole_ext.tune.settings import TuneSettings
+from recbole_ext.tune.tuning import DEFAULT_OBJECTIVE, Tuning
 from recbole_ext.tune.unfinished import is_writer, last_checkpoint, unfinished
 from recbole_ext.writing import replacing_folder, write_json, write_png
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from recbole_ext.encode.source import EncoderSource
     from recbole_ext.tune.objectives import Objective
 
 log = logging.getLogger(__name__)
@@ -49,23 +52,21 @@ class TuneReport:
         if self.up_to_date:
             return [f"{self.folder}: up to date, nothing to do"]
         return [
-            f"{self.folder}: {record['settings']['objective']} on {', '.join(record['sources'])}, "
+            f"{self.folder}: {record['objective']} on {', '.join(record['sources'])}, "
             f"{record['examples']} examples, {record['seconds']:.0f} s, {record['tokens_per_second']:.0f} tokens/s",
             f"held-out loss {record['held_out_loss']}" if record["held_out_loss"] else "no held-out sequences",
         ]
 
 
 def tune(
-    datasets: Sequence[str],
-    data_path: Path | str,
+    sources: Sequence[Dataset],
     encoder: str,
     out: Path | str,
-    settings: TuneSettings | None = None,
-    *,
-    dataset_configs: Path | str = "dataset_configs",
+    objective: str = DEFAULT_OBJECTIVE,
     checkpoint: Path | str | None = None,
+    **settings: Any,
 ) -> TuneReport:
-    """Tune ``encoder`` on the training splits of ``datasets`` and write it to ``out``.
+    """Tune ``encoder`` on the training splits of ``sources`` and write it to ``out``.
 
     ``out`` then holds what ``from_pretrained`` and the ``encode`` stage read, and ``tuning.json``: settings, sources,
     the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves its
@@ -73,49 +74,66 @@ def tune(
     first alone writes; see :class:`recbole_ext.tune.trainer.ObjectiveTrainer` for what they train together.
 
     Args:
-        datasets: RecBole's names of the source domains; their last two items per user are never seen.
+        sources: the source domains; their last two items per user are never seen.
+        objective: one of ``recbole_ext.tune.objectives.OBJECTIVES``.
         checkpoint: a RECFORMER state dict to begin from instead of the encoder's weights.
+        settings: of the objective; see :mod:`recbole_ext.tune.settings`.
 
     Raises:
         SourceDataError, ConfigurationError, EncoderError: see :func:`read_corpus` and :meth:`Objective.build`.
         TuningError: no usable sequences, ``out`` or ``OUT.partial`` is something else, or memory runs out.
         WriteError: ``out`` or a checkpoint can't be written.
     """
-    settings = settings or TuneSettings()
-    out = Path(out).expanduser()
+    names = [source.name for source in sources]
+    given = {
+        **settings,
+        "objective": objective,
+        "sources": names,
+        "checkpoint": str(checkpoint) if checkpoint else None,
+    }
+    return make_encoder(Tuning.parse(given, "tune"), sources, encoder, Path(out).expanduser())
+
+
+def make_once(tuning: Tuning, sources: Sequence[Dataset], encoder: str, artifacts: Path) -> TuneReport:
+    """See that the tuned encoder of this request is below ``artifacts``, whoever makes it."""
+    out = tuning.folder(encoder, sources, artifacts)
+    with claim(out.with_name(f".{out.name}.lock"), wait=True):
+        report = make_encoder(tuning, sources, encoder, out)
+    for line in report.lines():
+        log.info("%s", line)
+    return report
+
+
+def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: Path) -> TuneReport:
+    """As :func:`tune`, of settings that are parsed."""
     if out.exists() and not (out / RECORD).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise TuningError(f"{out} exists and was not written by `tune`: choose another --out.")
-    source = resolve_encoder(encoder)
-    request: dict[str, Any] = {
-        "encoder": source.identity,
-        "checkpoint": _sha256(Path(checkpoint).read_bytes()) if checkpoint else None,
-        "sources": source_fingerprints(datasets, data_path),
-        # Without these keys unless they say something: folders tuned before there were any still answer.
-        "settings": settings.model_dump(
-            mode="json", exclude={key for key in ("layers", "dropout") if getattr(settings, key) is None}
-        ),
-    }
-    identity = _sha256(json.dumps(request, sort_keys=True).encode())
+    for source in sources:
+        source.require()
+    names = [source.name for source in sources]
+    request = tuning.request(encoder, sources)
+    identity = sha256_of(request)
     if (record := _finished(out)) is not None and record.get("request") == identity:
         return TuneReport(out, record, up_to_date=True)
-    corpus = read_corpus(datasets, data_path, Path(dataset_configs), settings.attributes)
+    settings = tuning.settings
+    corpus = read_corpus(sources, settings)
     with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:
-        start = Path(checkpoint) if checkpoint else None
-        objective = _build(source, corpus, settings, start)
+        objective = _build(tuning, encoder, corpus)
         training, held_out = split_sequences(corpus, settings)
         examples = objective.examples(training)
         if len(examples) < 2:
             raise TuningError(
-                f"{', '.join(datasets)}: {len(examples)} training examples for {settings.objective}, and contrast "
+                f"{', '.join(names)}: {len(examples)} training examples for {tuning.objective}, and contrast "
                 "needs at least two. Use more source sequences (`sequences`, `held_out`) or another domain."
             )
         trained = _train(objective, examples, objective.examples(held_out), settings, checkpoints)
         record = {
             "request": identity,
-            "encoder": source.name,
-            "encoder_identity": source.identity,
+            "objective": tuning.objective,
+            "encoder": encoder,
+            "encoder_identity": request["encoder"],
             "checkpoint": request["checkpoint"],
-            "sources": list(datasets),
+            "sources": names,
             "source_fingerprints": request["sources"],
             "settings": request["settings"],
             "processes": trained.processes,
@@ -139,14 +157,15 @@ def tune(
     return TuneReport(out, record, up_to_date=False)
 
 
-def _build(source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> Objective:
     from transformers.trainer_utils import set_seed
 
     from recbole_ext.tune.dropout import set_dropout
-    from recbole_ext.tune.objectives import OBJECTIVES
 
+    settings = tuning.settings
     set_seed(settings.seed)  # for a new head's weights: whatever this process did before, it begins alike
-    objective = OBJECTIVES[settings.objective].build(source, corpus, settings, checkpoint)
+    checkpoint = Path(tuning.checkpoint).expanduser() if tuning.checkpoint else None
+    objective = objective_class(tuning.objective).build(resolve_encoder(encoder), corpus, settings, checkpoint)
     if settings.layers:
         keep_layers(objective.base, settings.layers)
     if settings.dropout is not None:
@@ -241,7 +260,3 @@ def _draw_losses(curve: list[dict[str, float]], path: Path) -> None:
     axes.set(xlabel="epoch", ylabel="loss")
     axes.legend()
     write_png(path, figure, dpi=120)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 
 Build = Callable[..., SimpleNamespace]
 
@@ -27,10 +27,10 @@ def recformer(build: Build, tiny_encoders: dict[str, Path]) -> Callable[..., Sim
 
 
 def fit(built: SimpleNamespace) -> Any:
-    path = choose_data_path(built.config, built.model, built.loaders)
-    assert path.name == "text"
+    samples = choose_samples(built.config, built.model, built.loaders)
+    assert samples.name == "text"
     trainer = build_trainer(built.config, built.model, built.checkpoint)
-    trainer.fit(path.train, built.loaders.valid, verbose=False)
+    trainer.fit(samples.loader, built.loaders.valid, verbose=False)
     return trainer
 
 

@@ -40,7 +40,7 @@ def finished(
     search = [{"hidden_dropout_prob": 0.1}, {"hidden_dropout_prob": 0.8}]
     path = described(
         folder,
-        initialisations={"none": {}, "vectors": {"store": str(store_of(ITEMS, folder / "store")), "mode": "residual"}},
+        initialisations={"none": {}, "vectors": {"store": str(store_of(ITEMS, folder / "store")), "mode": "bounded"}},
         search=search,
         seeds=[1, 2],
         parallel_runs=2,
@@ -66,7 +66,7 @@ def test_a_record_holds_all_that_the_result_stands_on(finished: SimpleNamespace)
     for record in finished.records:
         assert record["benchmark"] == "trial"
         assert (record["dataset"], record["model"], record["protocol"]) == ("tiny", "SASRec", "full")
-        assert record["mode"] == {"none": "-", "vectors": "residual"}[record["init"]]
+        assert record["mode"] == {"none": "-", "vectors": "bounded"}[record["init"]]
         assert (record["status"], record["command"]) == ("done", COMMAND)
         assert record["config"]["hidden_dropout_prob"] == record["candidate"]["hidden_dropout_prob"]
         assert record["config"]["seed"] == record["seed"]

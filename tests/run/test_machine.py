@@ -3,6 +3,7 @@ from __future__ import annotations
 import builtins
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from recbole_ext.errors import ConfigurationError
 from recbole_ext.run import machine
-from recbole_ext.run.machine import cores, device_in_words, peak_memory_mb, threads_per_run
+from recbole_ext.run.machine import cores, device_in_words, peak_memory_mb, require_gpu, threads_per_run
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
@@ -72,3 +74,20 @@ def test_the_device_says_which_processor_and_how_many_threads() -> None:
     finally:
         torch.set_num_threads(before)
     assert re.fullmatch(r"cpu \(\S.*, 1 threads\)", words)
+
+
+@pytest.mark.parametrize("settings", [{"use_gpu": True}, {"gpu_id": "0,1"}, {"gpu_id": 0}])
+def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    key = next(iter(settings))
+    with pytest.raises(ConfigurationError, match=f"{key}: torch finds no GPU here. Leave {key} out"):
+        require_gpu(settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_gpu": False}, {"gpu_id": ""}, {"use_gpu": False, "gpu_id": 0}])
+def test_nothing_is_said_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    require_gpu(settings)

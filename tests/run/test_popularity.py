@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recbole_ext.run.popularity import keep_popularity
-from recbole_ext.training import choose_data_path
+from recbole_ext.training import choose_samples
 
 Build = Callable[..., SimpleNamespace]
 
@@ -37,10 +37,10 @@ def test_it_is_counted_on_the_training_split_alone(
     eval_args = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": mode}
     negatives = {"distribution": "uniform", "sample_num": 1}
     built = build(model, eval_args=eval_args, **({"train_neg_sample_args": negatives} if model == "BPR" else {}))
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     named = keep_popularity(built.loaders, "tiny", tmp_path)
     assert named is not None
-    with np.load(tmp_path / named["file"]) as file:
+    with np.load(tmp_path / named.file) as file:
         assert {name: values.dtype for name, values in file.items()} == {
             "item_interactions": np.int32,
             "test_interactions": np.int32,
@@ -53,7 +53,8 @@ def test_it_is_counted_on_the_training_split_alone(
 def test_runs_on_the_same_split_share_one_file(build: Build, tmp_path: Path) -> None:
     named = [keep_popularity(build(model).loaders, "tiny", tmp_path) for model in ("SASRec", "GRU4Rec")]
     assert named[0] == named[1]
-    assert [f"popularity/{path.name}" for path in (tmp_path / "popularity").iterdir()] == [named[0]["file"]]  # type: ignore[index]
+    assert named[0] is not None
+    assert [f"popularity/{path.name}" for path in (tmp_path / "popularity").iterdir()] == [named[0].file]
 
 
 def test_another_split_has_another_file(build: Build, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from recbole_ext.claims import claim
 from recbole_ext.errors import StoreError
 from recbole_ext.run.benchmark_file import load_benchmark
-from recbole_ext.claims import claim
 from recbole_ext.run.recording import RunDied, is_done, read_record, record_death, record_run
 from recbole_ext.run.spec import RunSpec, expand
 from recbole_ext.writing import write_json

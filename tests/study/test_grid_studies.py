@@ -104,9 +104,9 @@ def test_a_grid_study_runs_from_its_yaml_to_its_figure(
         },
     }
     Path("study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    folder = run_study("long-sequences", Path("study.yaml"), {}, Path("results/studies"), "test")
+    folder = run_study("long-sequences", Path("study.yaml"), {}, Path("runs/studies"), "test")
     written = json.loads((folder / "study.json").read_text())
-    records = [json.loads(path.read_text()) for path in Path("results/study-tiny/runs").glob("*.json")]
+    records = [json.loads(path.read_text()) for path in Path("runs/study-tiny/runs").glob("*.json")]
     means = {row["value"]: row["mean"] for row in written["numbers"]["rows"]}
     assert means == pytest.approx({r["protocol"]: r["test"]["ndcg@10"] for r in records})
     assert written["sentence"].startswith("Does it help? Test NDCG@10: tiny, SASRec: best is")

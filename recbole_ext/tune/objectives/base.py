@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from recbole_ext.encode.source import EncoderSource
+from recbole_ext.encode.source import ResolvedEncoder
+from recbole_ext.estimate import LOADED_MB, Estimate, Transformer
 from recbole_ext.tune.corpus import Corpus
 from recbole_ext.tune.settings import TuneSettings
+
+if TYPE_CHECKING:
+    from recbole_ext.data.dataset import Size
+
+LOADING_SECONDS = 20.0
+"""Importing torch and transformers, loading an encoder, reading and tokenising a corpus."""
 
 
 class Objective(nn.Module, ABC):
@@ -32,7 +40,9 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+    def build(
+        cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None
+    ) -> Objective:
         """Load the encoder of ``source`` and tokenise the corpus once.
 
         Args:
@@ -41,6 +51,11 @@ class Objective(nn.Module, ABC):
         Raises:
             EncoderError: the encoder can't be loaded or lacks what the objective needs.
         """
+
+    @classmethod
+    @abstractmethod
+    def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: TuneSettings) -> Estimate:
+        """What tuning a transformer of this shape on source domains of these sizes costs."""
 
     @abstractmethod
     def examples(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
@@ -69,3 +84,18 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def base(self) -> Any:
         """The Hugging Face model inside."""
+
+
+def estimate_of(
+    shape: Transformer, examples: float, tokens: float, settings: TuneSettings, readings: int = 1, masked: float = 0.0
+) -> Estimate:
+    """The cost of a tuning whose examples have so many ``tokens`` each, read ``readings`` times.
+
+    Backward costs twice as much as forward; a ``masked`` part of the tokens costs a softmax over the vocabulary.
+    """
+    per_example = readings * shape.forward(tokens) + masked * tokens * 2 * shape.words
+    passes = settings.epochs * settings.sequences * max(examples, 0)
+    step = settings.batch_size * tokens * readings
+    logits = 3 * 4 * settings.batch_size * tokens * masked * shape.vocabulary
+    megabytes = (16 * shape.parameters + 4 * step * shape.kept_per_token + logits) / 2**20
+    return Estimate(3 * passes * per_example, LOADED_MB + megabytes, fixed=LOADING_SECONDS)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_ext.encode.encoder import load_encoder
-from recbole_ext.encode.source import EncoderSource
+from recbole_ext.encode.settings import EncodingSettings
+from recbole_ext.encode.source import ResolvedEncoder
 from recbole_ext.errors import ConfigurationError, EncoderError
+from recbole_ext.estimate import TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.tune.corpus import Corpus
-from recbole_ext.tune.objectives.base import Objective
+from recbole_ext.tune.objectives.base import Objective, estimate_of
 from recbole_ext.tune.objectives.contrast import in_batch_contrast
-from recbole_ext.tune.settings import TuneSettings
+from recbole_ext.tune.settings import PairsSettings, TuneSettings
+
+if TYPE_CHECKING:
+    from recbole_ext.data.dataset import Size
 
 
 class Pairs(Objective):
@@ -25,16 +31,19 @@ class Pairs(Objective):
     texts are those of the ``encode`` stage, so the tuned folder is encoded just as the vanilla one.
     """
 
-    def __init__(self, model: Any, token_ids: list[list[int]], settings: TuneSettings) -> None:
+    def __init__(self, model: Any, token_ids: list[list[int]], settings: PairsSettings) -> None:
         super().__init__()
         self.model, self.token_ids, self.settings = model, token_ids, settings
         self.pad_id = model.tokenizer.pad_token_id
 
     @classmethod
-    def build(cls, source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+    def build(
+        cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None
+    ) -> Objective:
+        assert isinstance(settings, PairsSettings)
         if checkpoint is not None:
             raise ConfigurationError("checkpoint: a RECFORMER state dict fits the objectives over sequences only.")
-        model = load_encoder(source, settings.pooling, device="cpu")
+        model = load_encoder(source, EncodingSettings(pooling=settings.pooling), device="cpu")
         limit = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
         ids = model.tokenizer(corpus.texts, truncation=True, max_length=limit)["input_ids"]
         if not hasattr(model[0], "auto_model"):
@@ -43,6 +52,11 @@ class Pairs(Objective):
             )
         model[0].auto_model.get_input_embeddings().weight.requires_grad_(not settings.freeze_words)
         return cls(model, [[], *ids], settings)
+
+    @classmethod
+    def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: TuneSettings) -> Estimate:
+        pairs = sum(size.interactions - 3 * size.users for size in sources)
+        return estimate_of(shape, pairs, 2 * min(settings.max_tokens, TOKENS_OF_A_TEXT), settings)
 
     @property
     def base(self) -> Any:

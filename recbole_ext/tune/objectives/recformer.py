@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_ext.encode.source import EncoderSource
+from recbole_ext.encode.source import ResolvedEncoder
 from recbole_ext.errors import EncoderError
+from recbole_ext.estimate import Estimate, Transformer, tokens_of_a_sequence
 from recbole_ext.recformer.by_length import parts_by_length
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
 from recbole_ext.tune.corpus import Corpus
-from recbole_ext.tune.objectives.base import Objective
+from recbole_ext.tune.objectives.base import Objective, estimate_of
 from recbole_ext.tune.objectives.contrast import in_batch_contrast
 from recbole_ext.tune.objectives.masking import LanguageModelHead, mask_words
-from recbole_ext.tune.settings import TuneSettings
+
+if TYPE_CHECKING:
+    from recbole_ext.data.dataset import Size
 
 
 class Recformer(Objective):
@@ -34,20 +38,20 @@ class Recformer(Objective):
     contrasts: ClassVar[bool] = True
     masks: ClassVar[bool] = True
 
-    def __init__(self, encoder: BehaviourEncoder, tokenizer: Any, tokens: ItemTokens, settings: TuneSettings) -> None:
+    def __init__(self, encoder: BehaviourEncoder, tokenizer: Any, tokens: ItemTokens, settings: Any) -> None:
         super().__init__()
         self.encoder, self.tokenizer, self.tokens, self.settings = encoder, tokenizer, tokens, settings
         self.mlm_weight = settings.mlm_weight if self.contrasts else 1.0
         self.lm_head = LanguageModelHead(encoder.base) if self.masks else None
 
     @classmethod
-    def build(cls, source: EncoderSource, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Objective:
+    def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: Any, checkpoint: Path | None) -> Objective:
         if settings.pooling == "last":
-            raise EncoderError(f"pooling: {settings.objective} reads whole sequences; choose cls or mean.")
+            raise EncoderError(f"pooling: {cls.__name__} reads whole sequences; choose cls or mean.")
         encoder, tokenizer, _ = load_behaviour_encoder(source, settings.max_items, settings.pooling)
         if cls.masks and tokenizer.mask_token_id is None:
             raise EncoderError(
-                f"encoder {source.name!r} has no mask token, which {settings.objective!r} needs: choose the objective "
+                f"encoder {source.name!r} has no mask token, which {cls.__name__} needs: choose the objective "
                 "contrast or pairs, or another encoder."
             )
         if checkpoint is not None:
@@ -56,6 +60,20 @@ class Recformer(Objective):
         longest = min(settings.max_tokens, encoder.longest)
         tokens = ItemTokens.of(corpus.attributes, tokenizer, settings.attribute_tokens, settings.max_items, longest)
         return cls(encoder, tokenizer, tokens, settings)
+
+    @classmethod
+    def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: Any) -> Estimate:
+        """An example is a user's sequence and the item after it, read once plain and once masked as it is wanted."""
+        users = sum(size.users for size in sources)
+        history = sum(size.interactions - 2 * size.users for size in sources) // max(users, 1)
+        tokens = sum(
+            tokens_of_a_sequence(
+                length, settings.attributes, settings.attribute_tokens, settings.max_items, settings.max_tokens
+            )
+            for length in (history, 1)
+        )
+        masked = settings.mask_probability if cls.masks else 0.0
+        return estimate_of(shape, users, tokens, settings, readings=1 + (cls.contrasts and cls.masks), masked=masked)
 
     @property
     def base(self) -> Any:
