@@ -14,7 +14,7 @@ from typing import Any
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.compat import make_recbole_work, plain_config
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.errors import ConfigurationError, SourceDataError, StoreError
+from recbole_ext.errors import ConfigurationError, SourceDataError, StoreError, WriteError
 from recbole_ext.models import recbole_config
 from recbole_ext.records import Made, RunRecord
 from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics
@@ -102,7 +102,11 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
 
         with replacing_file(spec.ranks_path) as temporary, temporary.open("wb") as file:
             np.save(file, ranks)
-    record.write(spec.record_path)
+    try:
+        record.write(spec.record_path)
+    except WriteError:
+        spec.ranks_path.unlink(missing_ok=True)  # of use beside a record alone
+        raise
     return record
 
 

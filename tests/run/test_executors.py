@@ -20,16 +20,16 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from recbole_ext.run.benchmark_file import load_benchmark
-from recbole_ext.run.spec import RunSpec, expand
 
+from recbole_ext.benchmark import load_benchmark, resolve
+from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError, InstallationError
-from recbole_ext.report import load_records
+from recbole_ext.records import RunRecord
 from recbole_ext.run import executors
-from recbole_ext.run.executors import LocalProcesses, RayTasks, executor_of, how_it_ended
+from recbole_ext.run.executors import Executor, LocalProcesses, RayTasks, executor_of, how_it_ended
 from recbole_ext.run.recording import RunDied, is_done
 
-SEARCH = [{"hidden_dropout_prob": 0.1}, {"hidden_dropout_prob": 0.8}]
+SEARCH = {"space": {"hidden_dropout_prob": [0.1, 0.8]}}
 CONFIG: dict[str, Any] = {"train_batch_size": 64, "topk": [1, 5, 10], "use_gpu": False, "epochs": 6}
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -107,6 +107,14 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, out + errors
 
 
+def record_files(folder: Path) -> list[Path]:
+    return sorted((folder / "results" / "trial" / "runs").glob("[!.]*.json"))
+
+
+def records_of(folder: Path) -> list[RunRecord]:
+    return [RunRecord.read(path) for path in record_files(folder)]
+
+
 def tables(folder: Path) -> str:
     return (folder / "results" / "trial" / "leaderboard.csv").read_text()
 
@@ -132,7 +140,7 @@ def grid_of(described: Callable[..., Path], store_of: Callable[..., Path]) -> Ca
 
     def grid_of(folder: Path, **keys: Any) -> Path:
         store = store_of([f"i{item}" for item in range(60)], folder / "store")
-        inits = {"none": {}, "vectors": {"store": str(store)}}
+        inits = {"random": {}, "vectors": {"store": str(store)}}
         whole = {"initialisations": inits, "search": SEARCH, "seeds": [1, 2], "config": CONFIG}
         return described(folder, **{**whole, **keys})
 
@@ -144,15 +152,14 @@ def undisturbed(grid_of: Callable[..., Path], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("undisturbed")
     code, said = finish(start(grid_of(folder), "--parallel_runs=2"))
     assert code == 0, said
-    records = load_records(folder / "results" / "trial")
-    return SimpleNamespace(folder=folder, table=tables(folder), runs={record["run"] for record in records})
+    return SimpleNamespace(folder=folder, table=tables(folder), runs={record.run for record in records_of(folder)})
 
 
 # --- processes of this machine ---
 
 
 def test_local_processes_are_the_default_and_import_no_ray(described: Callable[..., Path], tmp_path: Path) -> None:
-    assert isinstance(executor_of(load_benchmark(described(tmp_path))), LocalProcesses)
+    assert isinstance(executor_for(described(tmp_path)), LocalProcesses)
     code = "import sys, recbole_ext.run.grid; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
     assert done.stdout == "False\n"
@@ -165,7 +172,12 @@ def spec(described: Callable[..., Path], tmp_path: Path) -> RunSpec:
 
 
 def first_run(path: Path) -> RunSpec:
-    return next(expand(load_benchmark(path), ""))
+    return next(resolve(*load_benchmark(path), "", path.name).specs())
+
+
+def executor_for(path: Path, **overrides: Any) -> Executor:
+    benchmark, _ = load_benchmark(path, overrides)
+    return executor_of(benchmark)
 
 
 @pytest.fixture
@@ -261,7 +273,7 @@ def test_a_run_has_the_threads_and_the_gpu_that_it_is_given(
 
 
 def test_a_benchmark_says_how_many_threads_a_run_has(described: Callable[..., Path], tmp_path: Path) -> None:
-    executor = executor_of(load_benchmark(described(tmp_path), {"cpus_per_run": 3, "parallel_runs": 7}))
+    executor = executor_for(described(tmp_path), cpus_per_run=3, parallel_runs=7)
     assert isinstance(executor, LocalProcesses) and executor._threads == 3
 
 
@@ -296,10 +308,9 @@ def test_loader_workers_give_the_same_numbers(described: Callable[..., Path], tm
         run = first_run(described(folder, config=config))
         with LocalProcesses(1) as executor:
             assert executor.submit(run, False).result()
-        record = json.loads(run.record_path.read_text())
-        assert record["status"] == "done", record
-        assert record["config"]["worker"] == workers
-        metrics.append((record["validation"], record["test"], [epoch["train_loss"] for epoch in record["curve"]]))
+        made = RunRecord.read(run.record_path).done
+        assert made.config["worker"] == workers
+        metrics.append((made.validation, made.test, [epoch.train_loss for epoch in made.curve]))
     assert metrics[0] == metrics[1]
 
 
@@ -308,23 +319,23 @@ def test_ctrl_c_ends_runs_with_loader_workers_leaves_nothing_half_done_and_the_n
 ) -> None:
     path = described(
         tmp_path,
-        search=[{"epochs": 1}, {"epochs": 100_000}],
+        models={name: {"hidden_size": 16, "epochs": epochs} for name, epochs in (("GRU4Rec", 1), ("SASRec", 100_000))},
         config={**CONFIG, "stopping_step": 100_000, "worker": 2, "training_samples": "augmented"},
     )
     runs = tmp_path / "results" / "trial" / "runs"
     dates = []
     for _ in range(2):
         process = start(path)
-        wait_until(lambda: len(list(runs.glob("*.json"))) == 1 and list(runs.glob(".*.lock")), process)
+        wait_until(lambda: len(record_files(tmp_path)) == 1 and list(runs.glob(".*.lock")), process)
         time.sleep(1)  # into the long one
         os.killpg(process.pid, signal.SIGINT)
         code, said = finish(process)
         assert code == 130, said
         assert "the next call goes on" in said
         assert "Traceback" not in said and "leaked" not in said and "ignored" not in said
-        (record,) = runs.glob("*.json")
-        assert not list(runs.glob(".*"))
-        dates.append(json.loads(record.read_text())["date"])
+        (record,) = records_of(tmp_path)
+        assert not list(runs.glob(".*")) and not list(tmp_path.rglob("*.pth"))
+        dates.append(record.date)
         with pytest.raises(ProcessLookupError):
             time.sleep(2)
             os.killpg(process.pid, 0)
@@ -340,7 +351,7 @@ def test_a_disk_that_is_full_ends_the_grid_with_one_message_and_leaves_nothing_h
     code, said = finish(start(path))
     assert code == 2, said
     assert "can't be written: No space left on device" in said and "Traceback" not in said
-    assert not [file.name for file in disk.rglob("*") if file.name.startswith(".") or file.suffix == ".json"]
+    assert not list((disk / "results" / "trial" / "runs").iterdir()) and not list(disk.rglob(".*"))
     (disk / "ballast").unlink()
     subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
     code, said = finish(start(path))
@@ -359,17 +370,17 @@ def test_a_grid_whose_run_was_killed_ends_after_a_second_call_as_one_that_nobody
     kill_a_run(process, tmp_path, is_run)
     code, said = finish(process)
     assert code == 1, said
-    records = load_records(tmp_path / "results" / "trial")
-    (failed,) = [record for record in records if record["status"] == "failed"]
-    assert "killed (signal 9)" in failed["error"]
-    assert f"failed: {failed['run']}" in said
-    done = {record["run"]: record["date"] for record in records if record["status"] == "done"}
+    records = records_of(tmp_path)
+    (failed,) = [record for record in records if record.status == "failed"]
+    assert failed.error is not None and "killed (signal 9)" in failed.error
+    assert f"{failed.run} failed: its process was killed" in said
+    done = {record.run: record.date for record in records if record.status == "done"}
     assert len(done) >= 3
 
     code, said = finish(start(path, "--parallel_runs=2"))
     assert code == 0, said
     assert tables(tmp_path) == undisturbed.table
-    again = {record["run"]: record["date"] for record in load_records(tmp_path / "results" / "trial")}
+    again = {record.run: record.date for record in records_of(tmp_path)}
     assert undisturbed.runs <= set(again)
     assert {run: again[run] for run in done} == done
 
@@ -399,8 +410,7 @@ def test_two_calls_on_the_same_results_share_the_runs(
         assert code == 0, said
         assert "Traceback" not in said
     assert tables(tmp_path) == undisturbed.table
-    records = load_records(tmp_path / "results" / "trial")
-    assert {record["run"] for record in records} == undisturbed.runs
+    assert {record.run for record in records_of(tmp_path)} == undisturbed.runs
     assert not list((tmp_path / "results" / "trial" / "runs").glob(".*"))
     assert not list(tmp_path.rglob("*.pth"))
 
@@ -429,17 +439,17 @@ def test_a_ray_worker_that_was_killed_fails_its_run_alone_and_the_next_call_repe
     kill_a_run(process, on_ray.parent, lambda child: "_in_worker" in " ".join(child.cmdline()))
     code, said = finish(process)
     assert code == 1, said
-    records = load_records(on_ray.parent / "results" / "trial")
-    (failed,) = [record for record in records if record["status"] == "failed"]
-    assert "WorkerCrashedError" in failed["error"]
-    done = {record["run"]: record["date"] for record in records if record["status"] == "done"}
+    records = records_of(on_ray.parent)
+    (failed,) = [record for record in records if record.status == "failed"]
+    assert failed.error is not None and "WorkerCrashedError" in failed.error
+    done = {record.run: record.date for record in records if record.status == "done"}
     assert len(done) >= 3
 
     # The next call may be a local one: the records are the same.
     code, said = finish(start(on_ray, "--executor", "local"))
     assert code == 0, said
     assert tables(on_ray.parent) == undisturbed.table
-    again = {record["run"]: record["date"] for record in load_records(on_ray.parent / "results" / "trial")}
+    again = {record.run: record.date for record in records_of(on_ray.parent)}
     assert {run: again[run] for run in done} == done
 
 
@@ -459,7 +469,7 @@ def test_ctrl_c_ends_ray_tasks_and_leaves_neither_record_nor_process(
     code, said = finish(process)
     assert code == 130, said
     assert "the next call goes on" in said and "Traceback" not in said
-    assert not list((tmp_path / "results" / "trial" / "runs").glob("*.json"))
+    assert not record_files(tmp_path)
     _, alive = psutil.wait_procs(below, timeout=20)
     assert alive == []
 
@@ -468,7 +478,7 @@ def test_ctrl_c_ends_ray_tasks_and_leaves_neither_record_nor_process(
 def test_a_run_that_no_machine_has_room_for_is_refused_rather_than_waited_for(
     described: Callable[..., Path], tmp_path: Path
 ) -> None:
-    (spec,) = expand(load_benchmark(described(tmp_path)), "")
+    spec = first_run(described(tmp_path))
     with RayTasks("local", cpus=1, gpus=64) as executor, pytest.raises(ConfigurationError, match="gpus_per_run: 64"):
         executor.submit(spec, False)
     assert not is_done(spec)
@@ -478,7 +488,7 @@ def test_the_executor_and_its_resources_can_be_given_on_the_command_line(
     described: Callable[..., Path], tmp_path: Path
 ) -> None:
     overrides = {"executor": "ray", "ray_address": "auto", "cpus_per_run": 4, "gpus_per_run": 0.5}
-    executor = executor_of(load_benchmark(described(tmp_path), overrides))
+    executor = executor_for(described(tmp_path), **overrides)
     assert isinstance(executor, RayTasks)
     assert vars(executor) == {"_address": "auto", "_cpus": 4, "_gpus": 0.5, "_submitted": []}
 
@@ -488,7 +498,7 @@ def test_ray_that_is_not_installed_is_said_with_the_line_to_type(
 ) -> None:
     monkeypatch.setattr(executors, "find_spec", lambda name: None)
     with pytest.raises(InstallationError, match="ray is not installed; type: pip install 'ray"):
-        executor_of(load_benchmark(described(tmp_path), {"executor": "ray"}))
+        executor_for(described(tmp_path), executor="ray")
 
 
 def test_a_pyarrow_that_cannot_be_imported_is_said_with_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
