@@ -1,113 +1,138 @@
-"""Tuning steps and RECFORMER as parts of a grid: made once, in order, and fingerprinted by content."""
+"""Tuning steps and RECFORMER as parts of a grid: made once, in order, and named by all that they are made of."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from recbole_ext.run.spec import expand
 
+from recbole_ext.benchmark import Resolved
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run import load_benchmark
+from recbole_ext.records import Grid, RunRecord
 from recbole_ext.run.grid import run_benchmark
 
-SASREC = {"hidden_size": 16, "inner_size": 32, "epochs": 1, "topk": [5, 10], "valid_metric": "NDCG@10"}
-RECFORMER = {"stage_one_epochs": 1, "stage_two_epochs": 0, "topk": [5, 10], "valid_metric": "NDCG@10"}
+SASREC = {"hidden_size": 16, "inner_size": 32}
+RECFORMER = {"stage_one_epochs": 1, "stage_two_epochs": 0}
+TUNING: dict[str, Any] = {
+    "sources": ["tiny"], "objective": "contrast", "epochs": 1, "batch_size": 8, "max_tokens": 48
+}  # fmt: skip
 
 
 @pytest.fixture
-def benchmark_file(atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path) -> Any:
-    def write(**changes: Any) -> Path:
-        tuning = {"sources": ["tiny"], "objective": "contrast", "epochs": 1, "batch_size": 8, "max_tokens": 48}
-        from_plm = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+def tuned(resolved: Callable[..., Resolved], tiny_encoders: dict[str, Path]) -> Callable[..., Resolved]:
+    """``tuned(**keys)``: the paper's four initialisations, with RECFORMER on one of them."""
+    from_plm = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+
+    def tuned(tuning: dict[str, Any] | None = None, **keys: Any) -> Resolved:
         content = {
             "name": "tuned",
-            "datasets": ["tiny"],
             "models": {"SASRec": SASREC, "RECFORMER": RECFORMER},
-            "only": {"RECFORMER": {"initialisations": ["pretrain"], "seeds": [1]}},
+            "grids": {"RECFORMER": {"initialisations": ["pretrain"], "seeds": [1]}},
             "initialisations": {
-                "none": None,
+                "random": {},
                 "vanilla": from_plm,
-                "pretrain": {**from_plm, "tune": tuning},
+                "pretrain": {**from_plm, "tune": {**TUNING, **(tuning or {})}},
                 "finetune": {"finetune": "pretrain", "transform": [{"pca": 16}]},
             },
             "seeds": [1, 2],
-            "data_path": str(atomic_folder),
-            "results": str(tmp_path / "results"),
-            "artifacts": str(tmp_path / "artifacts"),
-            **changes,
+            "config": {"epochs": 1, "topk": [5, 10], "use_gpu": False},
         }
-        path = tmp_path / "tuned.yaml"
-        path.write_text(yaml.safe_dump(content), encoding="utf-8")
-        return path
+        return resolved(**{**content, **keys})
 
-    return write
+    return tuned
 
 
 def test_one_yaml_makes_the_four_initialisations_and_runs_recformer_beside_them(
-    benchmark_file: Any, tmp_path: Path
+    tuned: Callable[..., Resolved], tmp_path: Path
 ) -> None:
-    benchmark = load_benchmark(benchmark_file())
-    report, failed = run_benchmark(benchmark, "test")
-    assert failed == []
-    records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "tuned" / "runs").glob("*.json")]
-    cells = sorted((r["model"], r["init"], r["mode"], r["seed"]) for r in records)
-    assert cells == sorted(
+    found = tuned()
+    assert run_benchmark(found) == []
+    records = [RunRecord.read(path) for path in (found.benchmark.folder / "runs").glob("*.json")]
+    assert sorted((r.model, r.variant, r.mode, r.seed) for r in records) == sorted(
         [
-            ("SASRec", init, "-" if init == "none" else "full", seed)
-            for init in benchmark.initialisations
+            ("SASRec", variant, "-" if variant == "random" else "full", seed)
+            for variant in found.benchmark.initialisations
             for seed in (1, 2)
         ]
         + [("RECFORMER", "pretrain", "text", 1)]
     )
-    stores = {r["init"]: r["fingerprints"]["store"] for r in records if r["model"] == "SASRec"}
-    assert stores["none"] is None and len(set(stores.values())) == 4
-    assert any("RECFORMER" in line for line in report.lines())
-    tuned = list((tmp_path / "artifacts" / "encoders").iterdir())
-    assert sorted(path.name for path in tuned) == ["tuned-finetune-tiny", "tuned-pretrain-tiny"]
+    vectors = {r.variant: r.fingerprints.vectors for r in records if r.model == "SASRec"}
+    assert vectors["random"] is None and len(set(vectors.values())) == 4
+    stores = sorted(path.name.partition("-")[0] for path in (tmp_path / "artifacts" / "stores" / "tiny").iterdir())
+    assert stores == ["encoder", "encoder", "finetune"]
+    encoders = sorted(path.name.partition("-")[0] for path in (tmp_path / "artifacts" / "encoders").iterdir())
+    assert encoders == ["contrast", "finetune"]
+    rows = {(row.model, row.variant): row for row in Grid.read(found.benchmark.folder).rows}
+    assert rows["SASRec", "finetune"].vectors.startswith("fine-tuned")
+    assert rows["RECFORMER", "pretrain"].baseline is None, "random vectors are no row of its model"
 
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("runs/*.json")}
-    run_benchmark(benchmark, "test")
-    assert {path: path.stat().st_mtime_ns for path in times} == times
-
-
-def test_another_tuning_makes_new_stores_and_new_runs_of_what_stands_on_it(benchmark_file: Any, tmp_path: Path) -> None:
-    def fingerprints() -> dict[tuple[str, str], str]:
-        benchmark = load_benchmark(benchmark_file(seeds=[1]))
-        return {(spec.model, spec.init): spec.fingerprint for spec in expand(benchmark, "test")}
-
-    run_benchmark(load_benchmark(benchmark_file(seeds=[1])), "test")
-    before = fingerprints()
-    again = load_benchmark(benchmark_file(seeds=[1]))
-    assert again.initialisations["pretrain"].tune is not None
-    again.initialisations["pretrain"].tune = again.initialisations["pretrain"].tune.model_copy(update={"seed": 9})
-    run_benchmark(again, "test")
-    after = fingerprints()
-    changed = {cell for cell in before if before[cell] != after[cell]}
-    assert changed == {("SASRec", "pretrain"), ("SASRec", "finetune"), ("RECFORMER", "pretrain")}
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix in (".json", ".safetensors")}
+    assert run_benchmark(tuned()) == []
+    made.pop(found.benchmark.folder / "grid.json")
+    assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"models": {"SASRec": SASREC}, "only": {}}, "needs RECFORMER among the models"),
-        ({"only": {"BERT4Rec": {}}}, "'BERT4Rec' is not among the models"),
-        ({"only": {"RECFORMER": {"seeds": [2]}}}, "the first among them"),
-        ({"only": {"RECFORMER": {"initialisations": ["magic"]}}}, "'magic' is not among the initialisations"),
-    ],
-)
-def test_a_grid_that_cannot_be_is_refused_by_its_key(benchmark_file: Any, changes: Any, message: str) -> None:
+def test_another_tuning_makes_new_stores_and_new_runs_of_what_stands_on_it(tuned: Callable[..., Resolved]) -> None:
+    def identities(found: Resolved) -> dict[tuple[str, str], str]:
+        return {(spec.model, spec.variant): spec.identity for spec in found.specs() if spec.seed == 1}
+
+    before, after = identities(tuned()), identities(tuned({"seed": 9}))
+    assert {cell for cell in before if before[cell] != after[cell]} == {
+        ("SASRec", "pretrain"),
+        ("SASRec", "finetune"),
+        ("RECFORMER", "pretrain"),
+    }
+
+
+def test_other_keys_of_recformer_make_other_vectors_of_it(tuned: Callable[..., Resolved]) -> None:
+    def stores(found: Resolved) -> dict[str, Path | None]:
+        return {spec.variant: spec.store for spec in found.specs() if spec.model == "SASRec"}
+
+    before = stores(tuned())
+    after = stores(tuned(models={"SASRec": SASREC, "RECFORMER": {**RECFORMER, "stage_one_epochs": 2}}))
+    assert {variant for variant in before if before[variant] != after[variant]} == {"finetune"}
+
+
+def test_identities_are_known_before_anything_is_made(tuned: Callable[..., Resolved]) -> None:
+    before = [spec.identity for spec in tuned().specs()]
+    found = tuned()
+    assert run_benchmark(found) == []
+    assert [spec.identity for spec in tuned().specs()] == before
+
+
+PLM = {"encoder": "minilm", "transform": [{"pca": 16}]}
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"models": {"SASRec": SASREC}, "grids": {}}, "finetune: needs RECFORMER among the models"),
+    (
+        {"search": {"space": {"learning_rate": [0.1, 0.2]}}},
+        r"finetune: give RECFORMER a search without a space, by grids\.RECFORMER\.search",
+    ),
+    (
+        {"initialisations": {"random": {}, "pretrain": {"tune": {"sources": ["tiny"]}}}},
+        "initialisations.pretrain: 'tune' says something about no source",
+    ),
+    (
+        {"initialisations": {"random": {}, "pretrain": {**PLM, "tune": {"sources": {"other": ["tiny"]}}}}},
+        "sources: none for dataset 'tiny'",
+    ),
+    (
+        {"initialisations": {"random": {}, "pretrain": {**PLM, "tune": {"sources": ["tiny"], "objective": "pair"}}}},
+        "there is no 'pair'; did you mean pairs",
+    ),
+    (
+        {"initialisations": {"random": {}, "pretrain": {**PLM, "tune": {"sources": ["tiny"], "epoch": 3}}}},
+        "epoch: unknown key. Did you mean 'epochs'",
+    ),
+    ({"initialisations": {"random": {}, "pretrain": {**PLM, "tune": {}}}}, "sources: name the datasets to tune on"),
+]
+
+
+@pytest.mark.parametrize(("keys", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_a_grid_that_can_not_be_is_refused_by_its_key(
+    tuned: Callable[..., Resolved], keys: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        load_benchmark(benchmark_file(**changes))
-
-
-def test_tuning_needs_an_encoder_and_sources_for_every_target(benchmark_file: Any) -> None:
-    bad: dict[str, Any] = {"none": None, "pretrain": {"tune": {"sources": ["tiny"]}}}
-    with pytest.raises(ConfigurationError, match="'tune' needs the 'encoder'"):
-        load_benchmark(benchmark_file(initialisations=bad, only={}, models={"SASRec": SASREC}))
-    bad = {"pretrain": {"encoder": "minilm", "tune": {"sources": {"other": ["tiny"]}}}}
-    with pytest.raises(ConfigurationError, match="none for 'tiny'"):
-        load_benchmark(benchmark_file(initialisations=bad, only={}, models={"SASRec": SASREC}))
+        tuned(**keys)
