@@ -17,7 +17,7 @@ from recbole_ext.run.trial import lone_run
 
 
 def run_reach(dataset: Dataset, model: str, repeats: int, quality: Path) -> dict[str, Any]:
-    """Time epochs of both sides in turns and multiply with the epochs that ``bench quality`` needed; returns the result.
+    """Time epochs of both sides in turns, times the epochs that ``bench quality`` needed; returns the result.
 
     How many epochs a side takes until the best validation NDCG@10 that stock reached with every seed is a property of
     its training, which ``quality.json`` holds (median over seeds); what an epoch and its evaluation cost is measured

@@ -21,7 +21,7 @@ def record_of(spec: RunSpec, error: str | None = None, identity: str | None = No
 
 
 class Instead:
-    """An executor that records what ``outcome`` says of a run instead of running it; ``ran`` keeps what it was given."""
+    """An executor that records what ``outcome`` says of a run instead of running it; ``ran`` keeps what it got."""
 
     def __init__(self, outcome: Callable[[RunSpec], dict[str, Any]]) -> None:
         self.outcome = outcome

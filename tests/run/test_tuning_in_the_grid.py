@@ -26,7 +26,7 @@ def tuned(resolved: Callable[..., Resolved], tiny_encoders: dict[str, Path]) -> 
     from_plm = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
 
     def tuned(tuning: dict[str, Any] | None = None, **keys: Any) -> Resolved:
-        content = {
+        content: dict[str, Any] = {
             "name": "tuned",
             "models": {"SASRec": SASREC, "RECFORMER": RECFORMER},
             "grids": {"RECFORMER": {"initialisations": ["pretrain"], "seeds": [1]}},
