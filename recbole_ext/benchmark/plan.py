@@ -13,7 +13,7 @@ from recbole_ext.data.dataset import Size
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.estimate import EFFICIENCY, Estimate, measured_speed
 from recbole_ext.models import reads_text
-from recbole_ext.recformer.estimate import estimate_recformer
+from recbole_ext.models.recformer_estimate import estimate_recformer
 from recbole_ext.vectors.encoder import Encoder
 
 EPOCHS_BEFORE_STOPPING = 40

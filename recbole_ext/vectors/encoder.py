@@ -10,16 +10,16 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ValidationInfo
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute, EncodingSettings
-from recbole_ext.encode.source import ResolvedEncoder, config_here, resolve_encoder, width_here
-from recbole_ext.encode.stage import encode_texts
-from recbole_ext.encode.texts import ItemTexts, item_key_values, item_texts
+from recbole_ext.encoders.source import ResolvedEncoder, config_here, resolve_encoder, width_here
+from recbole_ext.encoding.settings import Compute, EncodingSettings
+from recbole_ext.encoding.stage import encode_texts
+from recbole_ext.encoding.texts import ItemTexts, item_key_values, item_texts
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.settings import mapping, where_of
-from recbole_ext.tune.objectives import objective_class
-from recbole_ext.tune.stage import make_once
-from recbole_ext.tune.tuning import Tuning
+from recbole_ext.tuning.objectives import objective_class
+from recbole_ext.tuning.stage import make_once
+from recbole_ext.tuning.tuning import Tuning
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
 
 

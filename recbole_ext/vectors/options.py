@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.settings import add_options, given_options
 from recbole_ext.vectors import SOURCES, VectorSource, parse_source
 
