@@ -184,7 +184,10 @@ class _Check:
             )
         users = frame[self.user].cat.codes.to_numpy()
         order = np.lexsort((times, users))
-        if reordered := users_that_single_precision_reorders(users, times, order):
+        kept = times
+        if self.keys["normalize_all"] is True or self.time in (self.keys["normalize_field"] or ()):
+            kept = (times - times.min()) / max(float(np.ptp(times)), 1.0)
+        if reordered := users_that_single_precision_reorders(users, times, kept.astype(np.float32), order):
             exact = self.keys.get(EXACT_TIME_ORDER, True)
             self._say(
                 f"{table.path.name}: in single precision, as RecBole keeps times, rows of {reordered:,} of "

@@ -97,7 +97,7 @@ class Dataset:
     @property
     def effective_keys(self) -> Settings:
         """``recbole_keys`` above what RecBole takes for those about data that are not there."""
-        return {**recbole_defaults(), **self.recbole_keys}
+        return {**recbole_defaults(self.name), **self.recbole_keys}
 
     @property
     def folder(self) -> Path:
