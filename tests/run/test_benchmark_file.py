@@ -278,3 +278,9 @@ def test_an_override_of_the_hook_reaches_the_initialisations_with_a_store(load: 
 def test_an_override_that_would_be_ignored_is_refused(load: Callable[..., Benchmark], argument: str) -> None:
     with pytest.raises(ConfigurationError, match="is not set here but by"):
         load(argument)
+
+
+def test_what_is_run_goes_to_a_folder_that_git_ignores() -> None:
+    assert Benchmark.model_fields["results"].default == Path("runs")
+    ignored = (Path(__file__).resolve().parents[2] / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"/runs/", "artifacts/"} <= set(ignored)
