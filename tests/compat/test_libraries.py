@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +40,15 @@ def test_numpy_has_the_names_that_recbole_uses_before_its_first_config(name: str
         getattr(np, name)
     restore_numpy_names()
     assert np.zeros(2, dtype=getattr(np, name)).shape == (2,)
+
+
+def test_nobody_is_warned_of_what_only_recbole_can_change(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from recbole_ext.run.trial import try_recbole; "
+    code += "print(try_recbole(Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    warned = [line for line in done.stderr.splitlines() if "Warning" in line]
+    assert warned == []
 
 
 def test_names_that_numpy_has_are_left_alone() -> None:
