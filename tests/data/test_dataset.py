@@ -20,7 +20,8 @@ from recbole_ext.errors import ConfigurationError, SourceDataError
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 Made = Callable[..., Dataset]
 
-KNOWLEDGE = {
+LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
+KNOWLEDGE: dict[str, Any] = {
     "model": "CKE",
     "load_col": {
         "inter": ["user_id", "item_id", "timestamp"],
@@ -153,6 +154,9 @@ def test_size_of_split_files_counts_an_id_once(made: Made) -> None:
     keys = {"benchmark_filename": list(rows)}
     dataset = made({f"{name}.inter": lines for name, lines in rows.items()}, **keys)
     assert dataset.size() == Size(users=1, items=4, interactions=6)
+    header = "user_id:token\titem_id_list:token_seq\titem_id:token"
+    files = {f"{name}.inter": [header, "u\ta b\tc", "u\ta b c\td"] for name in rows}
+    assert made(files, **keys).size() == Size(users=1, items=4, interactions=6)
 
 
 def test_size_is_what_the_config_expects_after_its_filters_and_counted_where_it_says_nothing(
@@ -209,6 +213,23 @@ def test_recbole_is_told_to_load_user_item_and_time_by_their_own_names_unless_lo
     assert dataset.with_keys({"load_col": None}).recbole_keys["load_col"] is None
     assert "load_col" not in dataset.with_keys({"benchmark_filename": ["a", "b", "c"]}).recbole_keys
     assert dataset.effective_keys["field_separator"] == "\t"
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BPR", "CKE", "FM"])
+def test_the_keys_can_be_all_of_a_run_s_as_recbole_has_them(model: str) -> None:
+    from recbole_ext.compat import make_recbole_work
+
+    make_recbole_work()
+    from recbole_ext.models import recbole_config
+
+    keys: dict[str, Any] = {"train_neg_sample_args": None} if model == "SASRec" else {}
+    keys |= KNOWLEDGE if model == "CKE" else {}
+    config = recbole_config(model, "ml-100k", keys)
+    dataset = Dataset("ml-100k", Path("nowhere"), {**config.final_config_dict, "eval_args": LEAVE_ONE_OUT})
+    found = {path.suffix.lstrip(".") for path in dataset.files()}
+    assert found == {"CKE": {"inter", "kg", "link"}, "FM": {"inter", "user", "item"}}.get(model, {"inter"})
+    assert any("83 of 943 users" in sentence for sentence in dataset.check())
+    assert len(dataset.training_histories()) == 943
 
 
 # -- histories -----------------------------------------------------------------------------------------------------
