@@ -50,7 +50,7 @@ def build(atomic_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
 
     checkpoints = tmp_path_factory.mktemp("checkpoints")
 
-    def build(model: str, **settings: Any) -> SimpleNamespace:
+    def build(model: str, dataset: str = "tiny", **settings: Any) -> SimpleNamespace:
         defaults = {
             **PROTOCOL,
             "data_path": str(atomic_folder),
@@ -64,7 +64,7 @@ def build(atomic_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
             "topk": [5, 10],
             "epochs": 2,
         }
-        config = recbole_config(model, "tiny", {**defaults, **settings})
+        config = recbole_config(model, dataset, {**defaults, **settings})
         init_seed(config["seed"], True)
         loaders = load(config)
         init_seed(config["seed"], True)

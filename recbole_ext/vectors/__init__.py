@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.encode.settings import Compute
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.vectors.controls import Gaussian, Shuffled
 from recbole_ext.vectors.cooccurrence import Cooccurrence
@@ -31,6 +34,8 @@ SOURCES: dict[str, type[VectorSource]] = {
     "gaussian": Gaussian,
 }
 """Leading key (its ``kind``): the source that it stands for."""
+DEFAULT: dict[str, Any] = {"encoder": "minilm"}
+"""The embedded encoder as it is published."""
 
 
 def parse_source(settings: Mapping[str, Any], where: str) -> VectorSource | None:
@@ -50,6 +55,33 @@ def parse_source(settings: Mapping[str, Any], where: str) -> VectorSource | None
         hint = f"Did you mean {close[0]!r}?" if close else f"A source begins with one of {', '.join(SOURCES)}."
         raise ConfigurationError(f"{where}: {key!r} says something about no source of item vectors. {hint}")
     return SOURCES[leading[0]].checked(settings, where)
+
+
+def encode(
+    dataset: Dataset,
+    out: Path | str,
+    source: VectorSource | Mapping[str, Any] = DEFAULT,
+    *,
+    artifacts: Path | str = "artifacts",
+    compute: Compute | None = None,
+) -> Made:
+    """Make the item vectors of ``dataset``, as the store ``out``; one that is up to date is left as it is.
+
+    Args:
+        source: where they come from: a source, or the mapping of one as in a benchmark's YAML, such as
+            ``{"encoder": "minilm", "pooling": "mean"}``.
+        artifacts: where tuned encoders and other stores go that the source is made of.
+        compute: batch size and devices.
+
+    Raises:
+        ConfigurationError: the mapping describes no source.
+        StoreError, WriteError: see :meth:`VectorSource.make`.
+        RecboleExtError: the vectors can't be made.
+    """
+    parsed = source if isinstance(source, VectorSource) else parse_source(source, "source")
+    if parsed is None:
+        raise ConfigurationError("source: an empty mapping stands for random vectors; name a source.")
+    return parsed.make(dataset, Path(out), Path(artifacts), compute)
 
 
 def made_of(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -75,4 +107,4 @@ def _names(path: tuple[str | int, ...], value: Any) -> Iterator[tuple[tuple[str 
             yield (*path, *inner), name
 
 
-__all__ = ["SOURCES", "Made", "VectorSource", "made_of", "parse_source"]
+__all__ = ["DEFAULT", "SOURCES", "Made", "VectorSource", "encode", "made_of", "parse_source"]
