@@ -13,13 +13,21 @@ from pathlib import Path
 
 from recbole_ext import __version__
 from recbole_ext.bench.commands import add_bench
-from recbole_ext.errors import RecboleExtError
+from recbole_ext.errors import InstallationError, RecboleExtError
+from recbole_ext.installation import require_installation
 from recbole_ext.settings import add_options, given_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 some runs failed, 2 a mistake in the input, 130 stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        require_installation()  # before the parser: the commands' modules import what may be missing
+    except InstallationError as error:
+        if "doctor" in arguments:
+            return _doctor(argparse.Namespace())
+        print(f"recbole-ext: {error}", file=sys.stderr)
+        return 2
     parser = build_parser()
     options, overrides = parser.parse_known_args(arguments)
     if overrides and options.command not in ("run", "study"):
@@ -123,8 +131,8 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.tune.objectives import OBJECTIVES
-    from recbole_ext.tune.tuning import DEFAULT_OBJECTIVE
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE
 
     parser = commands.add_parser(
         "tune",
@@ -147,9 +155,9 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
 
 def _tune(options: argparse.Namespace) -> int:
     from recbole_ext.data.dataset import Dataset
-    from recbole_ext.tune import tune
-    from recbole_ext.tune.objectives import OBJECTIVES
-    from recbole_ext.tune.unfinished import is_writer
+    from recbole_ext.tuning import tune
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.tuning.unfinished import is_writer
 
     given = given_options(options, (entry.settings for entry in OBJECTIVES.values()))
     sources = [Dataset.named(name, options.data_path, options.dataset_configs) for name in options.datasets]
@@ -183,24 +191,18 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from recbole_ext.run.benchmark_file import EMBEDDED, load_benchmark, parse_overrides
+    from recbole_ext import api
+    from recbole_ext.benchmark import parse_overrides
 
     overrides = parse_overrides(options.overrides)
     if options.executor:
         overrides["executor"] = options.executor
-    benchmark = load_benchmark(options.benchmark or EMBEDDED, overrides)
     if options.plan:
-        from recbole_ext.run.plan import plan, plan_lines
-
-        print("\n".join(plan_lines(plan(benchmark, options.line))))
+        print("\n".join(api.plan(options.benchmark, overrides)))
         return 0
-    from recbole_ext.run.grid import run_benchmark
-
-    report, failed = run_benchmark(benchmark, options.line)
-    print("\n".join(report.lines()))
-    if benchmark.note:
-        print(f"\n{benchmark.note.strip()}")
-    return 1 if failed else 0
+    outcome = api.run(options.benchmark, overrides, command=options.line)
+    print("\n".join(outcome.report.lines()))
+    return 1 if outcome.failed else 0
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
@@ -209,7 +211,7 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         help="leaderboard, figures and page again from the run records",
         description="Write leaderboard.csv, leaderboard.md, figures and index.html from DIR/runs.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="results/BENCHMARK")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="runs/BENCHMARK")
     parser.set_defaults(run=_report)
 
 
@@ -221,7 +223,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _add_study(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.study import STUDIES
+    from recbole_ext.studies import STUDIES
 
     parser = commands.add_parser(
         "study",
@@ -231,13 +233,13 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("name", choices=sorted(STUDIES), metavar="NAME", help=", ".join(STUDIES))
     parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml")
-    parser.add_argument("--out", type=Path, default=Path("results/studies"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("runs/studies"), help="default: %(default)s")
     parser.set_defaults(run=_study)
 
 
 def _study(options: argparse.Namespace) -> int:
-    from recbole_ext.run.benchmark_file import parse_overrides
-    from recbole_ext.study import run_study
+    from recbole_ext.benchmark import parse_overrides
+    from recbole_ext.studies import run_study
 
     folder = run_study(options.name, options.file, parse_overrides(options.overrides), options.out, options.line)
     print(f"{folder}: study.json, figures, text.md")

@@ -9,6 +9,10 @@ class RecboleExtError(Exception):
     """Base of all errors of this package. The message names the file, line or key and the way out."""
 
 
+class InstallationError(RecboleExtError):
+    """RecBole or another package is missing, or of a version that does not work here."""
+
+
 class SourceDataError(RecboleExtError):
     """Source files or atomic files are missing, empty or malformed."""
 

@@ -7,12 +7,11 @@ import contextlib
 import difflib
 import typing
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from typing_extensions import Self
 
 from recbole_ext.errors import ConfigurationError
 

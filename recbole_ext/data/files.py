@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.compat import recbole_folder
-from recbole_ext.data.config import OWN_KEYS, read_config, read_yaml
+from recbole_ext.data.config import OWN_KEYS, read_config
 from recbole_ext.errors import SourceDataError
 from recbole_ext.writing import replacing_folder
+from recbole_ext.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recbole_ext.errors import StoreError
+from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.store.folder import EMBEDDINGS_FILE, ITEMS_FILE, read_meta
 from recbole_ext.store.table_file import TABLE_FORMATS
 from recbole_ext.store.tensor_file import TENSOR_FORMATS, token_list_of
@@ -22,6 +23,11 @@ def files_of(path: Path) -> list[Path]:
     if not path.is_file():
         raise StoreError(f"{path}: no such item embedding store. Make it with `recbole-ext encode`.")
     return [path, token_list_of(path)] if path.suffix in TENSOR_FORMATS else [path]
+
+
+def fingerprint_of(path: Path) -> str:
+    """SHA-256 over the contents of :func:`files_of`."""
+    return sha256_of([sha256_of_file(file) for file in files_of(path)])
 
 
 def is_table(path: Path) -> bool:

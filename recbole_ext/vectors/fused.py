@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.settings import CheckedSettings, mapping, where_of
@@ -69,7 +69,7 @@ class Fused(VectorSource):
         import torch
 
         from recbole_ext.store import ItemEmbeddingStore
-        from recbole_ext.vectors.transforms import apply_transforms
+        from recbole_ext.store.transforms import apply_transforms
 
         stores = [ItemEmbeddingStore.load(part.of.make_once(dataset, artifacts, compute)) for part in self.fused]
         vectors = [
@@ -90,7 +90,7 @@ class Fused(VectorSource):
         return [part.of for part in self.fused]
 
     def width(self, dataset: Dataset) -> int | None:
-        from recbole_ext.vectors.transforms import width_after
+        from recbole_ext.store.transforms import width_after
 
         widths = []
         for part in self.fused:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.store.files import files_of, is_table, width_of

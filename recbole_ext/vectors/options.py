@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.settings import add_options, given_options
 from recbole_ext.vectors import DEFAULT, SOURCES, VectorSource, parse_source
 

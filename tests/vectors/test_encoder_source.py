@@ -11,7 +11,7 @@ import torch
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.tune import tune
+from recbole_ext.tuning import tune
 from recbole_ext.vectors.encoder import Encoder
 
 FAST: dict[str, Any] = {"epochs": 1, "batch_size": 8, "max_tokens": 32}

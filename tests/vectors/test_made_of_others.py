@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import StoreError
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.store.transforms import apply_transforms
 from recbole_ext.vectors import parse_source
 from recbole_ext.vectors.controls import Gaussian, Shuffled
 from recbole_ext.vectors.lexical import Lexical
-from recbole_ext.vectors.transforms import apply_transforms
 
 LEXICAL: dict[str, Any] = {"lexical": "tfidf", "dim": 4}
 BEHAVIOUR: dict[str, Any] = {"cooccurrence": "ppmi", "dim": 4}
