@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.vectors.controls import Gaussian, Shuffled
 from recbole_ext.vectors.cooccurrence import Cooccurrence
@@ -57,33 +54,6 @@ def parse_source(settings: Mapping[str, Any], where: str) -> VectorSource | None
     return SOURCES[leading[0]].checked(settings, where)
 
 
-def encode(
-    dataset: Dataset,
-    out: Path | str,
-    source: VectorSource | Mapping[str, Any] = DEFAULT,
-    *,
-    artifacts: Path | str = "artifacts",
-    compute: Compute | None = None,
-) -> Made:
-    """Make the item vectors of ``dataset``, as the store ``out``; one that is up to date is left as it is.
-
-    Args:
-        source: where they come from: a source, or the mapping of one as in a benchmark's YAML, such as
-            ``{"encoder": "minilm", "pooling": "mean"}``.
-        artifacts: where tuned encoders and other stores go that the source is made of.
-        compute: batch size and devices.
-
-    Raises:
-        ConfigurationError: the mapping describes no source.
-        StoreError, WriteError: see :meth:`VectorSource.make`.
-        RecboleExtError: the vectors can't be made.
-    """
-    parsed = source if isinstance(source, VectorSource) else parse_source(source, "source")
-    if parsed is None:
-        raise ConfigurationError("source: an empty mapping stands for random vectors; name a source.")
-    return parsed.make(dataset, Path(out), Path(artifacts), compute)
-
-
 def made_of(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """The places in a source's mapping where the name of another initialisation may stand, with the name there.
 
@@ -107,4 +77,4 @@ def _names(path: tuple[str | int, ...], value: Any) -> Iterator[tuple[tuple[str 
             yield (*path, *inner), name
 
 
-__all__ = ["DEFAULT", "SOURCES", "Made", "VectorSource", "encode", "made_of", "parse_source"]
+__all__ = ["DEFAULT", "SOURCES", "Made", "VectorSource", "made_of", "parse_source"]

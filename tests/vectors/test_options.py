@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode import Compute
+from recbole_ext.encoding import Compute
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.vectors import SOURCES, encode, parse_source
+from recbole_ext.vectors import SOURCES, parse_source
 from recbole_ext.vectors.options import add_source_options, compute_of, source_of
 
 
@@ -97,15 +94,3 @@ def test_how_vectors_are_computed_is_no_part_of_the_source() -> None:
     assert source_of(options) == parse_source({"encoder": "minilm"}, "test")
     with pytest.raises(ConfigurationError, match="batch_size"):
         compute_of(parse("--batch-size", "0"))
-
-
-def test_encode_is_one_call_from_python(shop: Dataset, tmp_path: Path) -> None:
-    made = encode(shop, tmp_path / "store", {"lexical": "tfidf", "dim": 3}, artifacts=tmp_path)
-    assert (made.items, made.dim, made.up_to_date) == (26, 3, False)
-    assert ItemEmbeddingStore.load(tmp_path / "store").dim == 3
-    source = parse_source({"lexical": "tfidf", "dim": 3}, "test")
-    assert source is not None
-    again = encode(shop, str(tmp_path / "store"), source)
-    assert again.up_to_date and "nothing to do" in again.lines()[0]
-    with pytest.raises(ConfigurationError, match="an empty mapping stands for random vectors"):
-        encode(shop, tmp_path / "other", {})
