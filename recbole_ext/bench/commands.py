@@ -33,10 +33,11 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         if name == "tune":
             kind.add_argument("--sequences", type=int, default=256, help="default: %(default)s")
             kind.add_argument("--max-tokens", type=int, default=512, help="of a sequence; default: %(default)s")
-        if name == "quality":
+        if name in ("quality", "losses"):
             kind.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
-            kind.add_argument("--stock-seeds", type=int, default=5, help="default: %(default)s")
             kind.add_argument("--parallel-runs", type=int, default=1, help="default: %(default)s")
+        if name == "quality":
+            kind.add_argument("--stock-seeds", type=int, default=5, help="default: %(default)s")
         kind.set_defaults(run=run)
 
 
@@ -103,6 +104,26 @@ def _bench_reach(options: argparse.Namespace) -> int:
             keys = _bench_keys(options, dataset)
             result = run_reach(dataset, model, keys, options.repeats, quality, out, options.line)
             _write_table(out.with_suffix(".md"), reach_table(result), options.line)
+    return 0
+
+
+def _bench_losses(options: argparse.Namespace) -> int:
+    from recbole_ext.bench.losses import losses_table, run_losses
+
+    for dataset in options.dataset or ["ml-100k"]:
+        for model in options.model or ["SASRec"]:
+            out = options.out / f"losses-{dataset}-{model}.json"
+            result = run_losses(
+                dataset,
+                model,
+                options.seeds,
+                options.parallel_runs,
+                options.repeats,
+                options.data_path,
+                out,
+                options.line,
+            )
+            _write_table(out.with_suffix(".md"), losses_table(result), options.line)
     return 0
 
 
@@ -182,6 +203,11 @@ KINDS: dict[str, tuple[str, str, Run]] = {
         "seconds until stock's best validation score, from the epochs that `bench quality` found",
         "reach-DATASET-MODEL.json and .md",
         _bench_reach,
+    ),
+    "losses": (
+        "memory, seconds and test NDCG@10 of the losses of a large catalogue, side by side",
+        "losses-DATASET-MODEL.json and .md and a record per run",
+        _bench_losses,
     ),
     "memory": (
         "what preparing 10 million interactions and a step over 140,000 items take",
