@@ -18,7 +18,7 @@ from recbole_ext.models import model_class
 from recbole_ext.models.transition_graph import places
 from recbole_ext.models.untrained import training_interactions
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 
 Build = Callable[..., SimpleNamespace]
 Written = Callable[..., Callable[..., SimpleNamespace]]
@@ -273,10 +273,10 @@ def test_what_can_not_be_a_graphs_key_is_said(build: Build, keys: dict[str, Any]
 @pytest.mark.parametrize("model", MODELS)
 def test_it_is_evaluated_without_an_epoch_of_training(build_on_vectors: Build, model: str, tmp_path: Path) -> None:
     built = build_on_vectors(model, epochs=50)
-    path = choose_data_path(built.config, built.model, built.loaders)
-    assert path.name == "none"
+    samples = choose_samples(built.config, built.model, built.loaders)
+    assert samples.name == "none"
     trainer = build_trainer(built.config, built.model, tmp_path / "best.pth")
-    _, validation = trainer.fit(path.train, built.loaders.valid, verbose=False)
+    _, validation = trainer.fit(samples.loader, built.loaders.valid, verbose=False)
     test = trainer.evaluate(built.loaders.test, load_best_model=True)
     assert len(trainer.curve) == 1 and trainer.curve[0]["train_loss"] == 0
     assert 0 <= validation["ndcg@10"] <= 1 and 0 <= test["ndcg@10"] <= 1
