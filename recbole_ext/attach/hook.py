@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 from torch.nn.utils import parametrize
 
-from recbole_ext.attach.parametrizations import Adapter, Frozen, Residual
-from recbole_ext.attach.transforms import apply_transforms
+from recbole_ext.attach.parametrizations import Adapter, Bounded, Dual, Frozen
+from recbole_ext.attach.places import ItemTable, item_tables
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.store.transforms import apply_transforms, scale
 
 log = logging.getLogger(__name__)
 
-MODES = ("full", "frozen", "adapter", "residual")
+MODES = ("full", "frozen", "adapter", "bounded", "dual")
+ANY_WIDTH = ("adapter", "dual")
+"""Modes that bring vectors to the model's width themselves."""
+BOUND = 0.5
+DENSE_PROBABILITY = 0.5
 MISSING = ("error", "mean", "random")
 
 
@@ -35,18 +41,24 @@ class Coverage:
 
 
 def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | None:
-    """Give ``model.item_embedding`` the vectors of the store that ``config["item_embedding"]`` names.
+    """Give the items of ``model`` the vectors of the store that ``config["item_embedding"]`` names.
 
-    Call it on a freshly built RecBole model, before its optimiser is built. Works for any model that keeps its
-    items in an ``nn.Embedding`` called ``item_embedding``. Rows are found by item *token*; row 0 (padding) and rows
-    past the last item (BERT4Rec's mask) are left alone. Without the key ``item_embedding`` nothing is touched
-    and no random number is drawn.
+    Call it on a freshly built RecBole model, before its optimiser is built. Works for any model that keeps its items in
+    tables that :func:`recbole_ext.attach.places.item_tables` finds; each of them gets the vectors. Rows are found by
+    item *token*; the others (padding, BERT4Rec's mask, other features and entities) are left alone. Without the key
+    ``item_embedding`` nothing is touched and no random number is drawn, unless ``item_embedding_scale`` gives the
+    model's own random vectors that standard deviation; vectors of a store get it after their transforms, so that one
+    search covers both.
 
     Args:
         model: a RecBole recommender.
-        dataset: the RecBole dataset the model was built for; its item field maps tokens to internal ids.
+        dataset: the RecBole dataset of the training split; its item field maps tokens to internal ids, and ``bounded``
+            and ``dual`` ask it which items have interactions.
         config: RecBole's ``Config`` or any mapping with ``item_embedding`` (a path or an ``ItemEmbeddingStore``),
-            ``item_embedding_transform``, ``item_embedding_mode`` and ``item_embedding_missing``.
+            ``item_embedding_transform``, ``item_embedding_mode``, ``item_embedding_missing``, and perhaps
+            ``item_embedding_scale``, for ``bounded`` ``item_embedding_bound`` (in units of the vectors' mean norm, 0.5
+            by default as in its paper, where every norm is one) and for ``dual`` ``item_embedding_dense_probability``
+            (0.5 by default).
 
     A model that has read the store itself (it says so by an ``item_vector_coverage``) is left alone.
 
@@ -54,21 +66,41 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         The coverage, or ``None`` where no store is named.
 
     Raises:
-        AttachError: the model has no ``item_embedding``; widths differ; items are missing under ``error``.
-        ConfigurationError: an unknown mode, policy or transform.
+        AttachError: the model has no table of items; widths differ; items are missing under ``error``.
+        ConfigurationError: an unknown mode, policy or transform, or a bound or probability that can't be.
         StoreError: the store can't be read.
     """
     if not config["item_embedding"]:
+        if deviation := _optional(config, "item_embedding_scale"):
+            _scale_random_vectors(model, dataset, deviation)
         return None
     if hasattr(model, "item_vector_coverage"):
         return model.item_vector_coverage
     mode = _choice(config, "item_embedding_mode", MODES)
-    embedding = _item_embedding(model)
+    tables = item_tables(model, dataset.iid_field)
+    if any(parametrize.is_parametrized(table.embedding) for table in tables):
+        raise AttachError("item_embedding: this model has a store attached already; build a fresh model.")
     vectors, coverage = item_vectors(dataset, config)
-    log.info("item_embedding: mode %s", mode)
-    _check_width(vectors, embedding, mode)
-    _put(vectors.to(embedding.weight.device), embedding, mode)
+    log.info("item_embedding: mode %s, in %s", mode, ", ".join(table.name for table in tables))
+    for table in tables:
+        _check_width(vectors, table, mode)
+        _put(vectors.to(table.embedding.weight.device), table, mode, dataset, config)
     return coverage
+
+
+def new_item_rows(model: Any, vectors: torch.Tensor, iid_field: str = "item_id") -> torch.Tensor:
+    """Items that the model's dataset does not have as the model would see them, ``[items, width]``.
+
+    The score of such an item is the dot product of the model's output with its row, where the model scores so.
+
+    Args:
+        vectors: ``[items, dim]``, transformed as the dataset's own were.
+    """
+    (table,) = item_tables(model, iid_field)
+    embedding = table.embedding
+    if not parametrize.is_parametrized(embedding):
+        return vectors
+    return embedding.parametrizations.weight[0].rows_of(vectors)
 
 
 def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
@@ -101,6 +133,8 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
     _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
+    if deviation := _optional(config, "item_embedding_scale"):
+        vectors = scale(vectors, deviation, "item_embedding_scale")
     return _fill_missing(vectors, covered, policy, config["seed"]), coverage
 
 
@@ -111,16 +145,9 @@ def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def _item_embedding(model: Any) -> nn.Embedding:
-    embedding = getattr(model, "item_embedding", None)
-    if not isinstance(embedding, nn.Embedding):
-        raise AttachError(
-            f"item_embedding: {type(model).__name__} keeps its items in no nn.Embedding named 'item_embedding', "
-            "so a store can't be attached; take another model or drop the key item_embedding."
-        )
-    if parametrize.is_parametrized(embedding):
-        raise AttachError("item_embedding: this model has a store attached already; build a fresh model.")
-    return embedding
+def _optional(config: Any, key: str) -> Any:
+    """The value of a key that a mapping need not have; RecBole's ``Config`` gives ``None`` for unknown ones."""
+    return config[key] if key in config else None  # noqa: SIM401 (a Config has no get)
 
 
 def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, store: str) -> None:
@@ -152,29 +179,62 @@ def _fill_missing(vectors: torch.Tensor, covered: torch.Tensor, policy: str, see
     return filled
 
 
-def _check_width(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> None:
+def _check_width(vectors: torch.Tensor, table: ItemTable, mode: str) -> None:
     n_items, width = vectors.shape
-    if embedding.num_embeddings <= n_items:
+    rows, own_width = table.embedding.num_embeddings, table.embedding.embedding_dim
+    if rows < table.first + n_items:
         raise AttachError(
-            f"item_embedding: the model's matrix has {embedding.num_embeddings} rows, too few for {n_items} items and "
-            "the padding row; it was built for another dataset."
+            f"item_embedding: the model's matrix has {rows} rows, too few for {n_items} items and the padding row; it "
+            "was built for another dataset."
         )
-    if mode != "adapter" and width != embedding.embedding_dim:
+    if mode not in ANY_WIDTH and width != own_width:
         raise AttachError(
-            f"item_embedding: the vectors are {width} wide, the model's items {embedding.embedding_dim}. Bridge them "
-            f"with item_embedding_transform: [{{pca: {embedding.embedding_dim}}}], with item_embedding_mode: adapter, "
+            f"item_embedding: the vectors are {width} wide, the model's items {own_width} ({table.name}). Bridge them "
+            f"with item_embedding_transform: [{{pca: {own_width}}}], with item_embedding_mode: adapter, "
             f"or give the model the vectors' width (hidden_size or embedding_size: {width})."
         )
 
 
-def _put(vectors: torch.Tensor, embedding: nn.Embedding, mode: str) -> None:
+def _scale_random_vectors(model: Any, dataset: Any, deviation: Any) -> None:
+    """Give the rows of the items, as the model drew them, the standard deviation ``deviation`` over all entries."""
+    for table in item_tables(model, dataset.iid_field):
+        rows = slice(table.first, table.first + dataset.item_num - 1)
+        with torch.no_grad():
+            weight = table.embedding.weight
+            weight[rows] = scale(weight[rows], deviation, "item_embedding_scale")
+
+
+def _put(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, config: Any) -> None:
+    embedding, first = table.embedding, table.first
     if mode == "full":
         with torch.no_grad():
-            embedding.weight[1 : 1 + len(vectors)] = vectors
-    elif mode == "frozen":
-        parametrize.register_parametrization(embedding, "weight", Frozen(vectors))
-    elif mode == "residual":
-        parametrize.register_parametrization(embedding, "weight", Residual(vectors))
-    else:
-        adapter = Adapter(vectors, embedding.embedding_dim).to(vectors.device)
-        parametrize.register_parametrization(embedding, "weight", adapter)
+            embedding.weight[first : first + len(vectors)] = vectors
+        return
+    function = _function(vectors, table, mode, dataset, config)
+    parametrize.register_parametrization(embedding, "weight", function.to(embedding.weight.device))
+
+
+def _function(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, config: Any) -> Frozen:
+    first, width = table.first, table.embedding.embedding_dim
+    if mode == "frozen":
+        return Frozen(vectors, first)
+    if mode == "adapter":
+        return Adapter(vectors, width, first)
+    trained = torch.from_numpy(np.asarray(dataset.inter_matrix(form="csr").sum(axis=0)).ravel()[1:] > 0)
+    if mode == "dual":
+        probability = _number(config, "item_embedding_dense_probability", DENSE_PROBABILITY, 1.0)
+        return Dual(vectors, width, probability, trained.to(vectors.device), first)
+    bound = _number(config, "item_embedding_bound", BOUND)
+    radius = bound * vectors.norm(dim=1).mean().item()
+    log.info("item_embedding: differences of at most %.4g, %g of the vectors' mean norm", radius, bound)
+    return Bounded(vectors, radius, trained.to(vectors.device), first)
+
+
+def _number(config: Any, key: str, default: float, most: float = math.inf) -> float:
+    value = _optional(config, key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        range_ = "a number from 0" if most == math.inf else f"a number from 0 to {most:g}"
+        raise ConfigurationError(f"{key}: {value!r} is not {range_}.")
+    return float(value)

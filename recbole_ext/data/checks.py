@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_ext.compat import users_that_single_precision_reorders
-from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, check_interval, check_keys, recbole_defaults
+from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, about_data, check_interval, check_keys
 from recbole_ext.data.files import (
     columns_left_out,
     columns_read,
@@ -55,10 +55,8 @@ def _request(dataset: Dataset, text: bool) -> str:
     keys = dataset.effective_keys
     paths = [*dataset.files(), *([dataset.item_file] if dataset.item_file.is_file() else [])]
     stats = [(str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
-    about_data = {*recbole_defaults(), "encoding", "eval_args", EXACT_TIME_ORDER}
-    decisive = {key: value for key, value in keys.items() if key in about_data}
     ours = (text, dataset.expected, dataset.keys.get("item_text"), model_kind(keys), reads_knowledge(keys))
-    return json.dumps([dataset.name, stats, decisive, ours], sort_keys=True, default=str)
+    return json.dumps([dataset.name, stats, about_data(keys), ours], sort_keys=True, default=str)
 
 
 class _Check:

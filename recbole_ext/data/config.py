@@ -9,14 +9,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.yaml_files import read_yaml
 
 Settings = dict[str, Any]
 
 DATASET_CONFIGS = Path("dataset_configs")
+"""Where the dataset configs are by default: in the working folder, and those of this package below it."""
+
+_PACKAGE = Path(__file__).parents[1]
+PACKAGED_DATASET_CONFIGS = next(
+    (folder for folder in (_PACKAGE / "dataset_configs", _PACKAGE.parent / "dataset_configs") if folder.is_dir()), None
+)
+"""Beside the package in a checkout; the wheel takes them into it."""
 
 OWN_KEYS = ("item_text", "source", "expected", "recbole_name")
 """What only this package reads of a dataset config."""
@@ -54,8 +60,13 @@ def refuse_saved_data(keys: Mapping[str, Any]) -> None:
 
 
 def find_config(name: str, configs: Path | str = DATASET_CONFIGS) -> Path | None:
-    """The config of dataset ``name``; ``None`` where there is none."""
+    """The config of dataset ``name``; ``None`` where there is none.
+
+    Of the default folder: ``dataset_configs/NAME.yaml`` of the working folder, else the packaged one of that name.
+    """
     path = Path(configs) / f"{name}.yaml"
+    if not path.is_file() and Path(configs) == DATASET_CONFIGS and PACKAGED_DATASET_CONFIGS:
+        path = PACKAGED_DATASET_CONFIGS / path.name
     return path if path.is_file() else None
 
 
@@ -139,6 +150,15 @@ def check_interval(key: str, value: Any) -> None:
             raise ConfigurationError(f"{key}: {part.strip()} ends before it begins.")
 
 
+def about_data(keys: Mapping[str, Any]) -> Settings:
+    """Those of ``keys`` that say how files are read, filtered, ordered and split."""
+    about = {"encoding", EXACT_TIME_ORDER, *recbole_defaults()} - {"MAX_ITEM_LIST_LENGTH"}
+    told = {key: value for key, value in keys.items() if key in about}
+    if keys.get("eval_args"):
+        told["eval_args"] = {part: how for part, how in keys["eval_args"].items() if part != "mode"}
+    return told
+
+
 @cache
 def recbole_keys_of_datasets() -> frozenset[str]:
     """The keys of RecBole that can stand in a dataset config: what its own defaults for data and protocol hold."""
@@ -157,33 +177,3 @@ def recbole_defaults(name: str | None = None) -> Mapping[str, Any]:
 def _properties(file: str) -> Mapping[str, Any]:
     path = recbole_folder() / "properties" / file
     return read_yaml(path, "RecBole's defaults") if path.is_file() else {}
-
-
-def read_yaml(path: Path, what: str) -> Settings:
-    """A YAML file that holds a mapping; ``what`` says in an error what it should be.
-
-    Raises:
-        ConfigurationError: not UTF-8, not YAML, or not a mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml_loader())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path}: {what} is a mapping of keys to values.")
-    return content
-
-
-@cache
-def yaml_loader() -> type[yaml.SafeLoader]:
-    """YAML that reads ``1e-3`` as a number, as RecBole's own loader does."""
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$|^[-+]?\d*\.\d+$|^[-+]?\d+\.\d*$"),
-        list("-+0123456789."),
-    )
-    return Loader

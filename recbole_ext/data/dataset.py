@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.data.checks import check
-from recbole_ext.data.config import DATASET_CONFIGS, OWN_KEYS, find_config, read_config, recbole_defaults
+from recbole_ext.data.config import (
+    DATASET_CONFIGS,
+    OWN_KEYS,
+    about_data,
+    find_config,
+    read_config,
+    recbole_defaults,
+)
 from recbole_ext.data.files import dataset_folder, file_sha256, interaction_suffixes, require_files, suffixes_read
 from recbole_ext.data.histories import training_histories
 from recbole_ext.data.sizes import Size, counted
@@ -38,11 +45,13 @@ class Dataset:
             ``field_separator``, ``load_col``, ``benchmark_filename``, …), and this package's (``item_text``,
             ``expected``, ``source``, ``recbole_name``, ``exact_time_order``). All keys of a run may be there; its
             ``model`` or ``MODEL_TYPE`` says whether a knowledge graph is read.
+        configs: the folder of dataset YAMLs, for :meth:`sibling`.
     """
 
     name: str
     data_path: Path
     keys: Settings = field(default_factory=dict)
+    configs: Path = DATASET_CONFIGS
 
     @classmethod
     def named(
@@ -58,7 +67,17 @@ class Dataset:
             ConfigurationError: the YAML is not a mapping, or says something unknown.
         """
         path = find_config(name, configs)
-        return cls(name, Path(data_path), {**(read_config(path) if path else {}), **(keys or {})})
+        return cls(name, Path(data_path), {**(read_config(path) if path else {}), **(keys or {})}, Path(configs))
+
+    @classmethod
+    def of_config(cls, config: Any) -> Dataset:
+        """The dataset of a RecBole ``Config``, under all keys of that run."""
+        # RecBole has put the dataset's own folder into the key.
+        return cls(str(config["dataset"]), Path(config["data_path"]).parent, dict(config.final_config_dict))
+
+    def sibling(self, name: str) -> Dataset:
+        """Another dataset in the same places: ``data_path`` and folder of YAMLs."""
+        return Dataset.named(name, self.data_path, self.configs)
 
     def with_keys(self, keys: Mapping[str, Any]) -> Dataset:
         """This dataset under more keys, such as those of one run."""
@@ -186,6 +205,10 @@ class Dataset:
         fields = self.item_fields()
         return render_texts(fields, template or self.keys.get("item_text") or default_template(fields))
 
+    def attributes(self, attributes: Sequence[str] | None = None) -> list[str]:
+        """The fields that RECFORMER reads: ``attributes`` if given, else those that the text's template names."""
+        return list(attributes or fields_of(self.template()))
+
     def item_key_values(self, attributes: Sequence[str] | None = None) -> dict[str, list[tuple[str, str]]]:
         """Pairs of key and value of each item, as RECFORMER reads it, by item token.
 
@@ -193,8 +216,12 @@ class Dataset:
         """
         fields = self.item_fields()
         template = self.keys.get("item_text") or default_template(fields)
-        pairs = key_values(fields, attributes or fields_of(template))
+        pairs = key_values(fields, list(attributes or fields_of(template)))
         return dict(zip(map(str, fields.index), pairs, strict=True))
+
+    def histories_request(self) -> Settings:
+        """What decides :meth:`training_histories`, as JSON values: the files, the keys that filter and split them."""
+        return {"files": self.fingerprint(), "keys": about_data(self.recbole_keys)}
 
     def training_histories(self) -> list[np.ndarray]:
         """Every user's training items as tokens, oldest first, under RecBole's filters and these keys' split.

@@ -105,12 +105,6 @@ class SequenceViewDataset(SequentialDataset):
         self._drop_unused_col()
         return [self.copy(select(self.inter_feat, torch.from_numpy(index))) for index in parts]
 
-    def build(self) -> list[SequenceViewDataset]:
-        """RecBole's splits. This dataset keeps only the training samples: all would live as long as it does."""
-        splits = super().build()
-        self.inter_feat = splits[0].inter_feat
-        return splits
-
     def _by_user(self) -> tuple[np.ndarray, np.ndarray]:
         """The order that puts each user's samples together, users as they first appear, and how many each has.
 
@@ -129,6 +123,19 @@ class SequenceViewDataset(SequentialDataset):
         """Put the samples in the order of their histories' length, so that batches in order hold little padding."""
         order = torch.argsort(self.inter_feat[self.item_list_length_field], stable=True)
         self.inter_feat = SampleViews(select(self.inter_feat, order), self)
+
+    def items_before(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """All items that the users of these samples had before the target, however long ago.
+
+        Returns:
+            For each item, which of the samples it belongs to, and its id: ``[items before]`` each.
+        """
+        samples = self.inter_feat[index]
+        target = (samples[self.HISTORY_START] + samples[self.item_list_length_field]).numpy()
+        begin = self.user_start[target]
+        rows = np.repeat(np.arange(len(target)), target - begin)
+        before = np.arange(len(rows)) - np.repeat((target - begin).cumsum() - target, target - begin)
+        return torch.from_numpy(rows), self.history[self.iid_field][torch.from_numpy(before)]
 
     def training_histories(self) -> tuple[np.ndarray, np.ndarray]:
         """Where in ``history`` each user's items of this training split begin, and how many they are: ``[users]`` each.

@@ -1,23 +1,30 @@
-"""Models by name: this package's own beside RecBole's.
+"""Models by name: RecBole's, this package's own, and a user's by dotted path.
 
 An own model is one entry of ``OWN_MODELS``. As in RecBole, ``properties/NAME.yaml`` gives its default
 hyper-parameters, and a class ``NAMETrainer`` in its module, where there is one, trains it. An own model may carry the
 name of one of RecBole's and stands in for it then; a YAML of such a name goes above RecBole's.
+
+A user's model is named by where it can be imported from, ``my_package.models.MySASRec``; the working folder is looked
+in too. It has the defaults of the RecBole model that it is made from, and above them its attribute ``defaults``, a
+dictionary of keys. ``MySASRecTrainer`` or ``MySASRecDataset`` beside it are used in place of RecBole's.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.metrics import register_metrics
+from recbole_ext.yaml_files import read_yaml
 
 VECTOR_FEATURE = "item_embedding"
 """What stands for the vectors of the key ``item_embedding`` among a model's ``selected_features``."""
@@ -37,32 +44,90 @@ class OwnModel:
 
 OWN_MODELS: dict[str, OwnModel] = {
     "AlphaFuse": OwnModel("recbole_ext.models.alphafuse", needs_item_vectors=True),
+    "ESASRec": OwnModel("recbole_ext.models.esasrec"),
     "FDSA": OwnModel("recbole_ext.models.item_features"),
-    "RECFORMER": OwnModel("recbole_ext.recformer.model", reads_text=True),
+    "GSASRec": OwnModel("recbole_ext.models.gsasrec"),
+    "HSTU": OwnModel("recbole_ext.models.hstu"),
+    "KSR": OwnModel("recbole_ext.models.ksr"),
+    "LastItem": OwnModel("recbole_ext.models.last_item"),
+    "NearestNeighbour": OwnModel("recbole_ext.models.nearest_neighbour", needs_item_vectors=True),
+    "RECFORMER": OwnModel("recbole_ext.models.recformer", reads_text=True),
+    "RaCT": OwnModel("recbole_ext.models.ract"),
+    "RecentPop": OwnModel("recbole_ext.models.recent_pop"),
     "S3Rec": OwnModel("recbole_ext.models.s3rec"),
     "SASRecF": OwnModel("recbole_ext.models.item_features"),
+    "TransitionGraph": OwnModel("recbole_ext.models.transition_graph"),
     "UniSRec": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
     "UniSRecID": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
     "WhitenRec": OwnModel("recbole_ext.models.whitenrec", needs_item_vectors=True),
     "ZESRec": OwnModel("recbole_ext.models.zesrec", needs_item_vectors=True),
 }
 
+PIP_NAMES = {
+    "community": "python-louvain",
+    "faiss": "faiss-cpu (or faiss-gpu)",
+    "kmeans_pytorch": "kmeans-pytorch",
+    "torch_scatter": "torch-scatter",
+}
 PROPERTIES = Path(__file__).parent / "properties"
+NEEDED_PACKAGES = {"LightGBM": "lightgbm", "XGBoost": "xgboost"}
+"""What RecBole's module of a model imports at once; what others import later is in :mod:`recbole_ext.models.needs`."""
 
 
 def model_class(name: str) -> Any:
-    """The class of the model called ``name``: this package's, else RecBole's.
+    """The class of the model called ``name``: this package's, else RecBole's; a user's for a dotted path.
 
     Raises:
-        ConfigurationError: there is no such model; suggests the closest.
+        ConfigurationError: there is no such model, or the package that it is built on is not installed.
     """
+    if "." in name:
+        return _users_class(name)
     if name not in model_names():
         raise no_such_model(name)
     if name in OWN_MODELS:
         return getattr(import_module(OWN_MODELS[name].module), name)
+    require_package(name, NEEDED_PACKAGES.get(name))
     from recbole.utils import get_model
 
     return get_model(name)
+
+
+def require_package(model: str, package: str | None) -> None:
+    """See that ``package``, where one is named, is installed.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if package is not None and find_spec(package) is None:
+        raise ConfigurationError(
+            f"models: {model} needs the package {package}, which is not installed: pip install "
+            + PIP_NAMES.get(package, package)
+        )
+
+
+def _users_class(path: str) -> Any:
+    module_name, _, class_name = path.rpartition(".")
+    if str(Path.cwd()) not in sys.path:  # where `python -m` would look, and a console script does not
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"models: {path}: {module_name} can't be imported ({error}). Install its package, or run from the folder "
+            "that holds it."
+        ) from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        close = difflib.get_close_matches(class_name, dir(module), n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ConfigurationError(f"models: {path}: {module_name} has no class {class_name}.{hint}")
+    from recbole.utils import ModelType
+
+    if not isinstance(found, type) or not isinstance(getattr(found, "type", None), ModelType):
+        raise ConfigurationError(
+            f"models: {path} is no RecBole model: derive it from one, or from one of RecBole's abstract recommenders."
+        )
+    return found
 
 
 def reads_text(name: str) -> bool:
@@ -70,12 +135,30 @@ def reads_text(name: str) -> bool:
     return name in OWN_MODELS and OWN_MODELS[name].reads_text
 
 
-def trainer_class(model_type: Any, name: str) -> Any:
-    """The trainer class of the model called ``name``: the one that comes with it, else RecBole's choice."""
+def companion(model: type, kind: str, where: Any) -> Any | None:
+    """The class ``NAME + kind`` of the nearest ancestor NAME of ``model`` that has one, beside it or in ``where``.
+
+    So a model has the trainer and the dataset of the RecBole model that it is made from; ``None`` where none has one.
+    """
+    for ancestor in model.__mro__:
+        name = ancestor.__name__ + kind
+        found = getattr(sys.modules[ancestor.__module__], name, None) or getattr(where, name, None)
+        if found is not None:
+            return found
+    return None
+
+
+def trainer_class(model: Any) -> Any:
+    """The trainer class of a model's class: the one that comes with it or its ancestors, else RecBole's by its type."""
+    import recbole.trainer
     from recbole.utils import get_trainer
 
-    module = import_module(OWN_MODELS[name].module) if name in OWN_MODELS else None
-    return getattr(module, f"{name}Trainer", None) or get_trainer(model_type, name)
+    return companion(model, "Trainer", recbole.trainer) or get_trainer(model.type, model.__name__)
+
+
+def recbole_name(model: type) -> str:
+    """The name by which RecBole knows a model's class: that of its nearest ancestor among RecBole's models."""
+    return next((ancestor.__name__ for ancestor in model.__mro__ if ancestor.__name__ in recboles()), model.__name__)
 
 
 def needs_item_vectors(name: str, settings: dict[str, Any]) -> bool:
@@ -83,37 +166,89 @@ def needs_item_vectors(name: str, settings: dict[str, Any]) -> bool:
 
     It then has no random initialisation, and ``item_embedding_mode`` says nothing about it.
     """
+    if "." in name:
+        return bool(getattr(model_class(name), "needs_item_vectors", False))
     own = OWN_MODELS.get(name)
     return own is not None and (own.needs_item_vectors or VECTOR_FEATURE in (settings.get("selected_features") or ()))
 
 
 @cache
 def own_model_defaults(name: str) -> dict[str, Any] | None:
-    """What this package's YAML says about the model called ``name``; ``None`` where it says nothing."""
-    path = PROPERTIES / f"{name}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else None
+    """What this package's YAML, or a user's class, says about the model called ``name``; ``None``: nothing."""
+    if "." not in name:
+        return _properties(PROPERTIES / f"{name}.yaml")
+    defaults: dict[str, Any] = {}
+    for ancestor in reversed(model_class(name).__mro__):
+        if ancestor.__name__ in model_names():
+            defaults |= model_defaults(ancestor.__name__)
+        defaults |= vars(ancestor).get("defaults") or {}
+    return defaults
+
+
+@cache
+def model_defaults(name: str) -> dict[str, Any]:
+    """The default settings of the model called ``name``: RecBole's, and above them this package's or the user's.
+
+    Raises:
+        ConfigurationError: there is no such model; suggests the closest.
+    """
+    if "." not in name and name not in model_names():
+        raise no_such_model(name)
+    return {**(_recboles_defaults(name) or {}), **(own_model_defaults(name) or {})}
+
+
+def _recboles_defaults(name: str) -> dict[str, Any] | None:
+    """RecBole's YAML of a model. (It names two in lower case, and does not find them itself where case counts.)"""
+    return _properties(_recboles_yaml(name)) or _properties(_recboles_yaml(name.lower()))
+
+
+def _recboles_yaml(name: str) -> Path:
+    return recbole_folder() / "properties" / "model" / f"{name}.yaml"
+
+
+def _properties(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    return read_yaml(path, "a model's defaults") if path.read_text(encoding="utf-8").strip() else {}
 
 
 def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
-    """RecBole's ``Config`` of ``model``, with the model's defaults below ``settings``.
+    """RecBole's ``Config`` of ``model``, with the model's defaults below ``settings``; RecBole works from here on.
 
     Raises:
-        ConfigurationError: there is no such model.
+        ConfigurationError: there is no such model, or RecBole refuses a value.
     """
+    from recbole_ext.compat import make_recbole_work, without_command_line
+
+    found = model_class(model)
+    make_recbole_work()
     from recbole.config import Config
 
-    from recbole_ext.compat import without_command_line
+    not_found_by_recbole = {} if _recboles_yaml(model).is_file() else _recboles_defaults(model) or {}
+    layers = {**not_found_by_recbole, **(own_model_defaults(model) or {}), **settings}
+    if layers.get("metrics"):
+        layers["metrics"] = register_metrics(layers["metrics"])
+    try:
+        with without_command_line():
+            return Config(model=found, dataset=dataset, config_dict=layers)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
+        raise ConfigurationError(f"{model} on {dataset}: RecBole refuses the configuration: {error}") from error
 
-    with without_command_line():
-        layers = {**(own_model_defaults(model) or {}), **settings}
-        return Config(model=model_class(model), dataset=dataset, config_dict=layers)
+
+@cache
+def recboles() -> frozenset[str]:
+    """Every model of RecBole: the classes that it finds by name, one in each module called so in lower case."""
+    names = set()
+    for path in (recbole_folder() / "model").glob("*_recommender/*.py"):
+        classes = re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        names |= {name for name in classes if name.lower() == path.stem}
+    return frozenset(names)
 
 
 @cache
 def model_names() -> tuple[str, ...]:
-    """Every model that can be named, sorted."""
-    recboles = (recbole_folder() / "properties" / "model").glob("*.yaml")
-    return tuple(sorted({*OWN_MODELS, *(path.stem for path in recboles)}))
+    """Every model that has a name, sorted; a user's own have paths."""
+    return tuple(sorted({*OWN_MODELS, *recboles()}))
 
 
 def no_such_model(name: str) -> ConfigurationError:
@@ -121,4 +256,7 @@ def no_such_model(name: str) -> ConfigurationError:
     names = model_names()
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"Did you mean {close[0]}?" if close else f"They have {', '.join(names)}."
-    return ConfigurationError(f"models: RecBole and this package have no model {name!r}. {hint}")
+    return ConfigurationError(
+        f"models: RecBole and this package have no model {name!r}. {hint} (A class of your own is named by its path, "
+        "such as my_package.models.MySASRec.)"
+    )

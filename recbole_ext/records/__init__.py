@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from recbole_ext.records.grid import Grid, Published, Row, history, read_records, record_path
+from recbole_ext.records.grid import Earlier, Grid, Published, Row, history, read_records, record_path
 from recbole_ext.records.record import Made, RowKey, RunRecord
 
-__all__ = ["Grid", "Made", "Published", "Row", "RowKey", "RunRecord", "history", "read_records", "record_path"]
+__all__ = [
+    "Earlier",
+    "Grid",
+    "Made",
+    "Published",
+    "Row",
+    "RowKey",
+    "RunRecord",
+    "history",
+    "read_records",
+    "record_path",
+]

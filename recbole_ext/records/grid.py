@@ -5,23 +5,21 @@ A report is made of these rows and of nothing else that lies in the folder.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import model_validator
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.records.record import RowKey, RunRecord, Settings
-from recbole_ext.writing import write_json
+from recbole_ext.records.document import Document, Part, Settings, read_document
+from recbole_ext.records.record import RowKey, RunRecord
 
 GRID = "grid.json"
+RANDOM = "random"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Published(_Part):
+class Published(Part):
     """A number that others, or this project, published for the same data and protocol."""
 
     dataset: str
@@ -35,7 +33,7 @@ class Published(_Part):
     """Where it was published, with a link."""
 
 
-class Row(_Part):
+class Row(Part):
     """One row of the leaderboard: its search, and the runs of the trial that validation chose."""
 
     dataset: str
@@ -44,7 +42,7 @@ class Row(_Part):
     protocol: str
     mode: str
     vectors: str
-    """The vectors' source in words, such as ``encoder minilm``; ``random`` where nothing is attached."""
+    """The vectors' source in words, such as ``encoder minilm``; :data:`RANDOM` where nothing is attached."""
     baseline: str | None = None
     """The variant that it is compared with (same dataset, model and protocol); ``None``: it is nobody's rival."""
     trials: list[str]
@@ -58,11 +56,25 @@ class Row(_Part):
     def key(self) -> RowKey:
         return RowKey(self.dataset, self.model, self.variant, self.protocol)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether it begins from the model's own random vectors."""
+        return self.vectors == RANDOM
 
-class Grid(_Part):
+    @model_validator(mode="after")
+    def _chosen_among_its_own(self) -> Row:
+        if self.chosen is None:
+            return self
+        if not 0 <= self.chosen < len(self.trials):
+            raise ValueError(f"{self.key}: chosen {self.chosen} is none of its {len(self.trials)} trials")
+        if self.trials[self.chosen] not in self.runs:
+            raise ValueError(f"{self.key}: the chosen trial's run {self.trials[self.chosen]} is not among its runs")
+        return self
+
+
+class Grid(Document):
     """What a benchmark asked for, with the names of the runs that answer it."""
 
-    format: int = 2
     benchmark: str
     command: str
     """Makes the table again."""
@@ -77,8 +89,17 @@ class Grid(_Part):
     content: Settings = {}
     """The benchmark's YAML with everything that the command line set."""
 
+    @model_validator(mode="after")
+    def _rows_differ(self) -> Grid:
+        keys = [row.key for row in self.rows]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"two rows are called {key}")
+        return self
+
     def write(self, folder: Path) -> None:
-        write_json(folder / GRID, self.model_dump(mode="json"))
+        """Write ``folder``/grid.json, whole or not at all."""
+        self.write_to(folder / GRID)
 
     @classmethod
     def read(cls, folder: Path) -> Grid:
@@ -89,18 +110,17 @@ class Grid(_Part):
         """
         path = folder / GRID
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return read_document(cls, path, "Run the benchmark again; finished runs are kept.")
         except FileNotFoundError:
-            raise ConfigurationError(
-                f"{path}: no such file. `report` wants the folder of one benchmark, such as runs/NAME, which "
-                "`recbole-ext run BENCHMARK.yaml` writes."
-            ) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ConfigurationError(
-                f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}. Run the benchmark again; finished runs "
-                "are kept."
-            ) from error
+            raise ConfigurationError(f"{path}: no such file. {_where_grids_are(folder)}") from None
+
+
+def _where_grids_are(folder: Path) -> str:
+    wanted = "`report` wants the folder of one benchmark, such as runs/NAME, which `recbole-ext run` writes"
+    if (folder.parent / GRID).is_file():
+        return f"{wanted}: here {folder.parent}, one up."
+    below = sorted(path.parent.name for path in folder.glob(f"*/{GRID}"))
+    return f"{wanted}: here one of {', '.join(below)} below it." if below else f"{wanted}."
 
 
 def record_path(folder: Path, run: str) -> Path:
@@ -118,7 +138,24 @@ def read_records(folder: Path, runs: list[str]) -> dict[str, RunRecord]:
     return {run: RunRecord.read(path) for run, path in paths.items() if path.is_file()}
 
 
-def history(folder: Path, grid: Grid) -> list[str]:
-    """Names of the records in ``folder`` that the benchmark did not ask for: earlier settings, in order."""
-    asked: set[Any] = {run for row in grid.rows for run in (*row.trials, *row.runs)}
-    return [path.stem for path in sorted((folder / "runs").glob("*.json")) if path.stem not in asked]
+class Earlier(NamedTuple):
+    """A record in the folder that the benchmark did not ask for."""
+
+    run: str
+    date: str
+    """As recorded; empty where the file does not say."""
+
+
+def history(folder: Path, grid: Grid) -> list[Earlier]:
+    """The records in ``folder`` that the grid did not ask for, by name, whatever their format: earlier settings."""
+    asked = {run for row in grid.rows for run in (*row.trials, *row.runs)}
+    paths = [path for path in sorted((folder / "runs").glob("[!.]*.json")) if path.stem not in asked]
+    return [Earlier(path.stem, _date_of(path)) for path in paths]
+
+
+def _date_of(path: Path) -> str:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    return str(content.get("date") or "") if isinstance(content, dict) else ""

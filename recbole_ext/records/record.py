@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import model_validator
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.writing import write_json
-
-Settings = dict[str, Any]
+from recbole_ext.records.document import Document, Part, Settings, read_document
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Epoch(_Part):
+class Epoch(Part):
     """One epoch of training: its number from 0, losses and seconds; ``valid`` where it was evaluated."""
 
     epoch: int
-    train_loss: float
+    train_loss: float | None = None
+    """``None`` for boosted trees, which know none."""
     train_seconds: float
     valid: float | None = None
     """The validation metric that early stopping goes by."""
     valid_seconds: float | None = None
 
 
-class Seconds(_Part):
+class Seconds(Part):
     """Wall-clock seconds."""
 
     training: float
@@ -40,7 +35,7 @@ class Seconds(_Part):
     """Median over the validations."""
 
 
-class Parameters(_Part):
+class Parameters(Part):
     """Numbers of parameters."""
 
     total: int
@@ -48,7 +43,7 @@ class Parameters(_Part):
     item_embedding: int
 
 
-class Coverage(_Part):
+class Coverage(Part):
     """How many of the dataset's items got their vector from the store."""
 
     items: int
@@ -56,7 +51,7 @@ class Coverage(_Part):
     missing: int
 
 
-class Statistics(_Part):
+class Statistics(Part):
     """What was trained and ranked on, after RecBole's filters."""
 
     users: int
@@ -64,14 +59,14 @@ class Statistics(_Part):
     interactions: int
 
 
-class Popularity(_Part):
-    """The file, beside the records, that holds the training counts of items and of test items; see ``run/popularity``."""
+class Popularity(Part):
+    """The file beside the records that holds training counts of items and of test items; see ``run/popularity``."""
 
     file: str
     sha256: str
 
 
-class Fingerprints(_Part):
+class Fingerprints(Part):
     """SHA-256 of what the run was made from, as it was resolved."""
 
     run: str
@@ -82,7 +77,7 @@ class Fingerprints(_Part):
     """The store's vectors and tokens."""
 
 
-class Made(_Part):
+class Made(Part):
     """What is known of a run that ended well."""
 
     training_samples: str
@@ -114,6 +109,50 @@ class Made(_Part):
     config: Settings
     """RecBole's full configuration."""
 
+    @property
+    def largest_k(self) -> int:
+        """The largest of RecBole's ``topk``; ranks beyond it are not known."""
+        topk = self.config.get("topk") or 0
+        return max(topk) if isinstance(topk, list) else int(topk)
+
+    @property
+    def decimal_places(self) -> int:
+        """To which RecBole rounds the metrics that it reports."""
+        return int(self.config.get("metric_decimal_place", 4))
+
+    @property
+    def direction(self) -> int:
+        """1 where a larger ``valid_metric`` is better, else −1."""
+        return 1 if self.config.get("valid_metric_bigger", True) else -1
+
+    @property
+    def ranks_all_items(self) -> bool:
+        """Whether the test item was ranked among all items, and not in a sample of them."""
+        return "full" in str((self.config.get("eval_args") or {}).get("mode"))
+
+    @property
+    def score(self) -> float | None:
+        """Validation of the best epoch by ``valid_metric``; ``None`` where nothing was validated."""
+        return self.validation.get(self.valid_metric)
+
+    @property
+    def validations(self) -> dict[int, float]:
+        """By epoch what early stopping went by, where it was evaluated."""
+        return {point.epoch: point.valid for point in self.curve if point.valid is not None}
+
+    @property
+    def ended_at_limit(self) -> bool:
+        """Whether it was still training when the epoch limit ended it.
+
+        A model without training, such as Pop, is given one epoch by RecBole whatever the limit, and one parameter.
+        """
+        return not self.stopped_early and len(self.curve) >= self.epoch_limit and self.parameters.trainable > 1
+
+    @property
+    def seconds_to_best(self) -> float:
+        """Seconds of training and validating up to the end of the best epoch."""
+        return sum(p.train_seconds + (p.valid_seconds or 0.0) for p in self.curve if p.epoch <= self.best_epoch)
+
 
 class RowKey(NamedTuple):
     """What names a row of a leaderboard."""
@@ -127,10 +166,9 @@ class RowKey(NamedTuple):
         return ", ".join(self)
 
 
-class RunRecord(_Part):
+class RunRecord(Document):
     """One run, as ``runs/NAME/runs/RUN.json`` holds it. Per-user ranks lie beside it in ``RUN.ranks.npy``."""
 
-    format: Literal[2] = 2
     run: str
     """File stem of the record."""
     benchmark: str
@@ -164,9 +202,15 @@ class RunRecord(_Part):
         assert self.made is not None, self.run
         return self.made
 
+    @model_validator(mode="after")
+    def _whole(self) -> RunRecord:
+        if (self.status == "done") != (self.made is not None):
+            raise ValueError(f"status {self.status!r} does not fit what the record holds")
+        return self
+
     def write(self, path: Path) -> None:
         """Write it whole or not at all."""
-        write_json(path, self.model_dump(mode="json", exclude_none=True))
+        self.write_to(path)
 
     @classmethod
     def read(cls, path: Path) -> RunRecord:
@@ -175,17 +219,7 @@ class RunRecord(_Part):
         Raises:
             ConfigurationError: the file is no record of this format, or a renamed one; names the key.
         """
-        way_out = "Delete the file and run the benchmark again: only this run is repeated."
-        try:
-            record = cls.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ConfigurationError(
-                f"{path}: {f'key `{where}`: ' if where else ''}{first['msg']}. {way_out}"
-            ) from error
-        if (record.status == "done") != (record.made is not None):
-            raise ConfigurationError(f"{path}: status {record.status!r} does not fit what the record holds. {way_out}")
+        record = read_document(cls, path, "Delete the file and run the benchmark again: only this run is repeated.")
         if record.run != path.stem:
             raise ConfigurationError(f"{path}: holds the run {record.run!r}; rename it to {record.run}.json.")
         return record

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from recbole_ext.training.data_path import TRAINING_SAMPLES, DataPath, Loaders, choose_data_path, load
-from recbole_ext.training.freezing import freeze_blocks
+from recbole_ext.training.flops import count_flops
+from recbole_ext.training.loaders import Loaders, load
+from recbole_ext.training.prepare import PreparedRun, prepare
+from recbole_ext.training.samples import TRAINING_SAMPLES, TrainingSamples, choose_samples
 from recbole_ext.training.trainer import BenchmarkTrainer, build_trainer
 
 __all__ = [
     "TRAINING_SAMPLES",
     "BenchmarkTrainer",
-    "DataPath",
     "Loaders",
+    "PreparedRun",
+    "TrainingSamples",
     "build_trainer",
-    "choose_data_path",
-    "freeze_blocks",
+    "choose_samples",
+    "count_flops",
     "load",
+    "prepare",
 ]

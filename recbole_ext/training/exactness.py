@@ -7,22 +7,27 @@ rounding can't be taken for a difference nor a difference for rounding.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.loss import BPRLoss
+from torch.nn.functional import cross_entropy
 
 from recbole_ext.data.sequences import SequenceViewDataset
-from recbole_ext.training.objective import gathering, row_loss, scored_items
+from recbole_ext.training.masked import masked_loss
+from recbole_ext.training.objective import gathering, learns_masked_items, outputs_of, row_loss, scored_items
+from recbole_ext.training.prefixes import MaskedPrefixLoader
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, UserRowLoader
 
 log = logging.getLogger(__name__)
 
 PROBED_SAMPLES = 12
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
-PROBE_ERRORS = (TypeError, RuntimeError, IndexError, KeyError, AttributeError, NotImplementedError)
 
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -60,7 +65,7 @@ def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
     output and the targets: SASRec, GRU4Rec and those like them.
     """
     dataset, table = loader._dataset, loader.rows
-    if not hasattr(model, "gather_indexes") or model.max_seq_length != dataset.max_item_list_len:
+    if len(table) == 0 or not hasattr(model, "gather_indexes") or model.max_seq_length != dataset.max_item_list_len:
         return False
     rows = np.argsort(np.diff(table.first_target), kind="stable")[-2:]
     in_rows = loader.batch(rows)
@@ -82,13 +87,45 @@ def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
     return _all_equal(model, compare)
 
 
+def masks_are_exact(model: Any, loader: MaskedPrefixLoader) -> bool:
+    """Is the model's loss of RecBole's masked samples the loss at the masked positions alone? (BERT4Rec)"""
+    if not learns_masked_items(model):
+        return False
+    dataset = loader._dataset
+    samples = dataset[np.linspace(0, len(dataset) - 1, min(PROBED_SAMPLES, len(dataset))).astype(int)]
+    masked = loader.samples.transform(dataset, samples)
+    at_masks = loader.part(masked)
+
+    def compare() -> Pairs:
+        whole, part = masked.to(model.device), at_masks.to(model.device)
+        return [(model.calculate_loss(whole), masked_loss(model, part))]
+
+    return _all_equal(model, compare)
+
+
 def scores_are_dot_products(model: Any, dataset: SequenceViewDataset) -> bool:
     """Does the model score an item by the dot product of its output with the item's vector?"""
 
     def compare() -> Pairs:
         padded, _ = _padded_and_trimmed(model, dataset)
-        outputs = model.forward(padded[model.ITEM_SEQ], padded[model.ITEM_SEQ_LEN])
+        outputs = outputs_of(model, padded)
         return [(_scores(model, padded), outputs @ scored_items(model).T)]
+
+    return _all_equal(model, compare)
+
+
+def loss_is_of_scores_alone(model: Any, dataset: SequenceViewDataset) -> bool:
+    """Is the loss the softmax over the scores of all items (``loss_type: CE``) or the BPR of two, and nothing more?"""
+
+    def compare() -> Pairs:
+        samples, _ = _padded_and_trimmed(model, dataset)
+        scores, target = _scores(model, samples), samples[model.POS_ITEM_ID]
+        if model.loss_type == "CE":
+            return [(cross_entropy(scores, target), model.calculate_loss(samples))]
+        positive, negative = (
+            scores.gather(1, items.unsqueeze(1)).squeeze(1) for items in (target, samples[model.NEG_ITEM_ID])
+        )
+        return [(BPRLoss()(positive, negative), model.calculate_loss(samples))]
 
     return _all_equal(model, compare)
 
@@ -105,6 +142,18 @@ def one_score_at_a_time_is_all_at_once(model: Any, dataset: SequenceViewDataset)
     return _all_equal(model, compare)
 
 
+@contextmanager
+def own_random_numbers() -> Iterator[None]:
+    """Leave the random numbers of the training as they were: a probe may draw some, and RecBole makes none."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
 @torch.no_grad()
 def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
     """Whether ``compare`` gives equal pairs; a model that can't compute one of them does not qualify."""
@@ -115,8 +164,15 @@ def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
             model.to(dtype)
             try:
                 return all(_equal(expected, found) for expected, found in compare())
-            except PROBE_ERRORS as error:  # in double precision perhaps only for a constant of another type
-                log.debug("%s in %s: %s", type(model).__name__, dtype, error)
+            # Whatever a model does not bear says no; in double precision perhaps only for a constant of another type.
+            except Exception as error:
+                log.log(
+                    logging.INFO if dtype == precision else logging.DEBUG,
+                    "%s: not asked whether a shortcut is exact, so RecBole's own way it is (%s: %s)",
+                    type(model).__name__,
+                    type(error).__name__,
+                    error,
+                )
         return False
     finally:
         model.to(precision).train(was_training)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-from torch.nn.utils import parametrize
-
 from recbole_ext.errors import ConfigurationError
 
 
@@ -24,10 +21,10 @@ def frozen_epochs(model: Any, config: Any) -> int:
             "item_embedding_frozen_epochs: only vectors of a store that train later can wait: name one with "
             "item_embedding, and leave item_embedding_mode at full."
         )
-    embedding = getattr(model, "item_embedding", None)
-    if not isinstance(embedding, nn.Embedding) or parametrize.is_parametrized(embedding):
+    if hasattr(model, "item_vector_coverage"):
         raise ConfigurationError(
-            f"item_embedding_frozen_epochs: {type(model).__name__} has no item_embedding of its own that could wait."
+            f"item_embedding_frozen_epochs: {type(model).__name__} makes its items of the vectors; there is no item "
+            "embedding of its own that could wait."
         )
     return epochs
 

@@ -32,7 +32,7 @@ from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, batches_by_le
 
 
 class MaskedRowLoader:
-    """Batches of masked histories; a drop-in for RecBole's ``TrainDataLoader`` for BERT4Rec.
+    """Batches of masked histories; a drop-in for RecBole's ``TrainDataLoader`` where masked items are learned.
 
     A batch comes as parts, each an ``Interaction`` with the masked rows (``item_id_list``: ``[rows, longest]``) and
     per masked item its row, position, item and (for BPR) negative: ``[targets]``.

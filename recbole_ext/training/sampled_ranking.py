@@ -49,4 +49,4 @@ class SampledRankingLoader(FullSortEvalDataLoader):
 def has_one_positive_each(loader: NegSampleEvalDataLoader) -> bool:
     """Whether the loader samples negatives for users with one item to find each."""
     samples = loader.neg_sample_args["sample_num"] != "none" and loader.neg_sample_args["distribution"] != "none"
-    return samples and bool((loader.uid2items_num[loader.uid_list] == 1).all())
+    return samples and len(loader.uid_list) > 0 and bool((loader.uid2items_num[loader.uid_list] == 1).all())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import recbole.trainer.trainer as recbole_trainer
@@ -15,9 +16,19 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.clip_grad import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_ext.attach import item_tables
 from recbole_ext.models import trainer_class
-from recbole_ext.training.evaluation import LeaveOneOutCollector, RankKeepingEvaluator, ranks_by_user
+from recbole_ext.training.evaluation import (
+    MAXIMUM_PAIRS,
+    LeaveOneOutCollector,
+    RankKeepingEvaluator,
+    ranks_by_user,
+    scores_all_items_at_once,
+)
 from recbole_ext.training.freezing import frozen_epochs
+from recbole_ext.training.objective import LossOfRows
+
+OnEpoch: TypeAlias = Callable[[list[dict[str, float]]], None]
 
 
 class NoTensorboard:
@@ -35,26 +46,33 @@ def keep_tensorboard_out() -> None:
 class BenchmarkTrainer:
     """Mixed in before RecBole's own trainer class; see :func:`build_trainer`.
 
+    Args:
+        loss_of_rows: loss of a part of a batch, where the training data come as rows; ``None`` = RecBole's samples.
+
     Attributes:
         curve: one entry per epoch: ``epoch``, ``train_loss``, ``valid`` (the validation metric), and the seconds
             of training and evaluation.
-        loss_of_rows: loss of a part of a batch, where the training data come as rows; ``None`` = RecBole's samples.
+        on_epoch: is called with ``curve`` whenever it has grown.
     """
 
-    loss_of_rows: Callable[[Any, Any], torch.Tensor] | None = None
-
-    def __init__(self, config: Any, model: Any) -> None:
+    def __init__(self, config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None) -> None:
         keep_tensorboard_out()
         super().__init__(config, model)  # type: ignore[call-arg]
+        self.saved_model_file = str(checkpoint)
+        self.loss_of_rows = loss_of_rows
         self.eval_collector = LeaveOneOutCollector(config)
         self.evaluator = RankKeepingEvaluator(config)
         self.curve: list[dict[str, float]] = []
+        self.on_epoch: OnEpoch | None = None
+        if config["training_samples"] != "augmented" and not scores_all_items_at_once(config.model_class):
+            self.test_batch_size = max(config["eval_batch_size"], MAXIMUM_PAIRS)
         self.frozen_epochs = frozen_epochs(model, config)
 
     def _train_epoch(self: Any, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         began = time.perf_counter()
         if self.frozen_epochs:
-            self.model.item_embedding.requires_grad_(epoch_idx >= self.frozen_epochs)
+            for table in item_tables(self.model, self.config["ITEM_ID_FIELD"]):
+                table.embedding.requires_grad_(epoch_idx >= self.frozen_epochs)
         # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
         with torch.autograd.set_detect_anomaly(False):
             if self.loss_of_rows is None:
@@ -62,14 +80,23 @@ class BenchmarkTrainer:
             else:
                 loss = self._train_rows(train_data, epoch_idx, kwargs.get("show_progress", False))
         total = sum(loss) if isinstance(loss, tuple) else loss
-        self.curve.append(
-            {
-                "epoch": epoch_idx,
-                "train_loss": float(total) / len(train_data),
-                "train_seconds": time.perf_counter() - began,
-            }
-        )
+        seconds = time.perf_counter() - began
+        self._keep({"epoch": epoch_idx, "train_loss": float(total) / len(train_data), "train_seconds": seconds})
         return loss
+
+    def _train_at_once(self, train_data: Any, valid_data: Any) -> None:
+        """The whole training of a boosted tree, for which there is no loss of an epoch."""
+        began = time.perf_counter()
+        super()._train_at_once(train_data, valid_data)  # type: ignore[misc]
+        self._keep({"epoch": len(self.curve), "train_seconds": time.perf_counter() - began})
+
+    def _keep(self, epoch: dict[str, float]) -> None:
+        self.curve.append(epoch)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_epoch is not None:
+            self.on_epoch(self.curve)
 
     def _train_rows(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
         """One epoch over batches that come in parts; the sum of the batches' mean losses, as RecBole reports it."""
@@ -95,32 +122,43 @@ class BenchmarkTrainer:
             scaler.update()
         return total
 
-    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
+    def _valid_epoch(self, valid_data: Any, **options: Any) -> Any:
         began = time.perf_counter()
-        score, result = super()._valid_epoch(valid_data, show_progress=show_progress)  # type: ignore[misc]
+        score, result = super()._valid_epoch(valid_data, **options)  # type: ignore[misc]
         self.curve[-1] |= {"valid": float(score), "valid_seconds": time.perf_counter() - began}
+        self._tell()
         return score, result
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
-        # Cached: a parametrized item matrix (adapter, residual) is computed once, not once per batch.
+        self.eval_collector.tied_targets = None
+        # Cached: a parametrized item matrix (adapter, bounded) is computed once, not once per batch.
         with parametrize.cached():
             return super().evaluate(eval_data, *args, **kwargs)  # type: ignore[misc]
 
-    def test_ranks(self, test_data: Any) -> np.ndarray | None:
-        """Ranks of the last evaluation by user, uint8 ``[users]``; ``None`` for metrics that need no ranking."""
+    def test_ranks(self: Any, test_data: Any) -> np.ndarray | None:
+        """Ranks of the last evaluation by user, see :func:`recbole_ext.training.evaluation.ranks_by_user`.
+
+        ``None`` for metrics that need no ranking, and where a user has several items to find.
+        """
         ranks = self.evaluator.ranks
-        return None if ranks is None else ranks_by_user(ranks, test_data)
+        return None if ranks is None else ranks_by_user(ranks, test_data, max(self.config["topk"]))
 
     @property
-    def best_epoch(self) -> int:
-        """The epoch whose checkpoint is the best one."""
-        scores = [entry.get("valid", float("-inf")) for entry in self.curve]
-        return int(self.curve[int(np.argmax(scores))]["epoch"])
+    def tied_targets(self) -> int | None:
+        """Of how many targets of the last evaluation the score is another item's too; ``None`` = not counted."""
+        return self.eval_collector.tied_targets
+
+    @property
+    def best_epoch(self: Any) -> int:
+        """The epoch that RecBole saved: the last of the best, the last of all without validation; -1 before any."""
+        sign = 1 if self.config["valid_metric_bigger"] else -1
+        best = max((sign * entry["valid"] for entry in self.curve if "valid" in entry), default=None)
+        saved = [entry for entry in self.curve if best is None or sign * entry.get("valid", math.nan) == best]
+        return int(saved[-1]["epoch"]) if saved else -1
 
 
-def build_trainer(config: Any, model: Any, checkpoint: Path) -> Any:
+def build_trainer(config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None) -> Any:
     """The trainer class of this model with :class:`BenchmarkTrainer` in front, saving to ``checkpoint``."""
-    recbole_class = trainer_class(config["MODEL_TYPE"], config["model"])
-    trainer = type(f"Benchmark{recbole_class.__name__}", (BenchmarkTrainer, recbole_class), {})(config, model)
-    trainer.saved_model_file = str(checkpoint)
-    return trainer
+    recbole_class = trainer_class(config.model_class)
+    trainer = type(f"Benchmark{recbole_class.__name__}", (BenchmarkTrainer, recbole_class), {})
+    return trainer(config, model, checkpoint, loss_of_rows)

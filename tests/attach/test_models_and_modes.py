@@ -11,7 +11,7 @@ import torch
 
 from recbole_ext.attach import MODES, attach_item_embedding
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 
 Build = Callable[..., SimpleNamespace]
 SEQUENTIAL = ["SASRec", "BERT4Rec", "GRU4Rec", "NARM", "LightSANs", "CORE", "FEARec", "STAMP", "Caser", "SRGNN"]
@@ -27,13 +27,12 @@ def test_the_model_learns_ranks_and_gives_back_its_best_checkpoint(
     tokens = [str(token) for token in built.dataset.field2id_token["item_id"][1:]]
     torch.manual_seed(0)
     built.config["item_embedding"] = ItemEmbeddingStore(torch.randn(len(tokens), 16), tokens)
-    attach_item_embedding(built.model, built.dataset, built.config)
+    attach_item_embedding(built.model, built.loaders.train._dataset, built.config)
     before = built.model.item_embedding.weight.detach().clone()
     built.config["item_embedding"] = None
-    path = choose_data_path(built.config, built.model, built.loaders)
-    trainer = build_trainer(built.config, built.model, tmp_path / "best.pth")
-    trainer.loss_of_rows = path.loss_of_rows
-    trainer.fit(path.train, built.loaders.valid, verbose=False)
+    samples = choose_samples(built.config, built.model, built.loaders)
+    trainer = build_trainer(built.config, built.model, tmp_path / "best.pth", samples.loss_of_rows)
+    trainer.fit(samples.loader, built.loaders.valid, verbose=False)
     after = built.model.item_embedding.weight.detach()
     moved = (after[1:61] != before[1:61]).any(dim=1)
     assert not moved.any() if mode == "frozen" else moved.any()

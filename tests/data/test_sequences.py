@@ -12,7 +12,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 
 from recbole_ext.data.sequences import SequenceViewDataset
-from recbole_ext.training.data_path import load
+from recbole_ext.training import load
 
 Build = Callable[..., SimpleNamespace]
 

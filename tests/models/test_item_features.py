@@ -10,7 +10,7 @@ import torch
 
 from recbole_ext.attach import attach_item_embedding
 from recbole_ext.errors import AttachError
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 
 Build = Callable[..., SimpleNamespace]
 MODELS = ["SASRecF", "FDSA"]
@@ -54,12 +54,11 @@ def test_the_projection_learns_and_neither_vectors_nor_item_table_are_set(build_
 @pytest.mark.parametrize("model", MODELS)
 def test_it_trains_on_one_row_per_user_and_gives_back_its_best_checkpoint(build_on_vectors: Build, model: str) -> None:
     built = build_on_vectors(model, selected_features=["item_embedding"], epochs=1)
-    path = choose_data_path(built.config, built.model, built.loaders)
-    assert path.name == "user"
-    trainer = build_trainer(built.config, built.model, built.checkpoint)
-    trainer.loss_of_rows = path.loss_of_rows
+    samples = choose_samples(built.config, built.model, built.loaders)
+    assert samples.name == "user"
+    trainer = build_trainer(built.config, built.model, built.checkpoint, samples.loss_of_rows)
     built.config["item_embedding"] = None  # a store given as an object has no place in a checkpoint
-    trainer.fit(path.train, built.loaders.valid, verbose=False)
+    trainer.fit(samples.loader, built.loaders.valid, verbose=False)
     learned = built.model.feature_embed_layer.project.weight.detach().clone()
     torch.nn.init.zeros_(built.model.feature_embed_layer.project.weight)
     trainer.evaluate(built.loaders.test, load_best_model=True)

@@ -13,7 +13,7 @@ from recbole_ext.attach import attach_item_embedding
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.models import OWN_MODELS
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.training import choose_data_path
+from recbole_ext.training import choose_samples
 from recbole_ext.training.exactness import scores_are_dot_products
 from recbole_ext.training.rows import UserRowLoader
 
@@ -46,7 +46,7 @@ def whole(built: SimpleNamespace) -> torch.Tensor:
 
 @pytest.mark.parametrize("built", MODELS, indirect=True)
 def test_trains_on_one_row_per_user(built: SimpleNamespace) -> None:
-    assert choose_data_path(built.config, built.model, built.loaders).name == "user"
+    assert choose_samples(built.config, built.model, built.loaders).name == "user"
     assert built.loaders.test._dataset.trim_padding
 
 
@@ -66,11 +66,11 @@ def test_scores_by_a_dot_product_so_that_every_training_loss_fits(built: SimpleN
 @pytest.mark.parametrize("model", MODELS)
 def test_losses_for_large_catalogues_apply(build_on_vectors: Build, model: str, training_loss: str) -> None:
     built = build_on_vectors(model, training_loss=training_loss, **SETTINGS.get(model, {}))
-    path = choose_data_path(built.config, built.model, built.loaders)
-    rows = next(iter(path.train))[0]
+    samples = choose_samples(built.config, built.model, built.loaders)
+    rows = next(iter(samples.loader))[0]
     built.model.eval()
-    assert path.loss_of_rows is not None
-    loss = path.loss_of_rows(built.model, rows)
+    assert samples.loss_of_rows is not None
+    loss = samples.loss_of_rows(built.model, rows)
     assert loss.isfinite()
     if training_loss == "softmax":
         from recbole_ext.training.objective import row_loss

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 
 Build = Callable[..., SimpleNamespace]
 
@@ -27,10 +27,10 @@ def recformer(build: Build, tiny_encoders: dict[str, Path]) -> Callable[..., Sim
 
 
 def fit(built: SimpleNamespace) -> Any:
-    path = choose_data_path(built.config, built.model, built.loaders)
-    assert path.name == "text"
+    samples = choose_samples(built.config, built.model, built.loaders)
+    assert samples.name == "text"
     trainer = build_trainer(built.config, built.model, built.checkpoint)
-    trainer.fit(path.train, built.loaders.valid, verbose=False)
+    trainer.fit(samples.loader, built.loaders.valid, verbose=False)
     return trainer
 
 
@@ -115,7 +115,7 @@ def test_the_exported_store_is_what_the_plm_of_stage_ones_best_epoch_makes_of_th
 
 
 def test_stage_one_ends_when_patience_does(recformer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recbole_ext.recformer.trainer import RECFORMERTrainer
+    from recbole_ext.models.recformer_trainer import RECFORMERTrainer
 
     scores = iter(range(100, 0, -1))  # worse every time
     monkeypatch.setattr(RECFORMERTrainer, "_valid_epoch", lambda *_, **__: (float(next(scores)), {}))

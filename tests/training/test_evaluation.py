@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recbole.evaluator.collector import Collector
 
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 from recbole_ext.training.evaluation import LeaveOneOutCollector, bounded_batch_size, positive_hits, ranks_by_user
 
 Build = Callable[..., SimpleNamespace]
@@ -26,16 +26,17 @@ def test_hits_equal_those_of_topk_also_where_scores_tie(seed: int, k: int, disti
     scores[:, 0] = -torch.inf
     positive = torch.randint(1, 12, (9,), generator=generator)
     expected = (torch.topk(scores, k, dim=-1).indices == positive.unsqueeze(1)).int()
-    found = positive_hits(scores, positive, k)
+    found, n_tied = positive_hits(scores, positive, k)
     untied = (scores == scores.gather(1, positive.unsqueeze(1))).sum(1) == 1
     assert torch.equal(found[untied], expected[untied])
     tied_alone = torch.topk(scores[~untied], k, dim=-1).indices == positive[~untied].unsqueeze(1)
     assert torch.equal(found[~untied], tied_alone.int())
+    assert n_tied == (~untied).sum()
 
 
 def test_fewer_items_than_the_largest_k_leave_the_places_behind_them_empty() -> None:
     scores = torch.tensor([[-torch.inf, 2.0, 1.0, 1.0], [-torch.inf, 3.0, 2.0, 1.0]])
-    hits = positive_hits(scores, torch.tensor([3, 3]), 50)
+    hits, _ = positive_hits(scores, torch.tensor([3, 3]), 50)
     assert hits.shape == (2, 50) and hits.sum(dim=1).tolist() == [1, 1]
     assert hits.argmax(dim=1).tolist()[1] == 2 and hits.argmax(dim=1).tolist()[0] in (1, 2)
 
@@ -63,10 +64,9 @@ def test_users_with_several_positives_go_through_recboles_own_collector(build: B
 
 def test_kept_ranks_give_back_the_reported_metrics_and_lie_in_the_order_of_users(build: Build) -> None:
     built = build("SASRec", topk=[1, 5, 10, 50])
-    path = choose_data_path(built.config, built.model, built.loaders)
-    trainer = build_trainer(built.config, built.model, built.checkpoint)
-    trainer.loss_of_rows = path.loss_of_rows
-    trainer.fit(path.train, built.loaders.valid, verbose=False)
+    samples = choose_samples(built.config, built.model, built.loaders)
+    trainer = build_trainer(built.config, built.model, built.checkpoint, samples.loss_of_rows)
+    trainer.fit(samples.loader, built.loaders.valid, verbose=False)
     metrics = trainer.evaluate(built.loaders.test)
     ranks = trainer.test_ranks(built.loaders.test)
     assert ranks.dtype == np.uint8 and len(ranks) == 40
@@ -85,7 +85,7 @@ def test_kept_ranks_give_back_the_reported_metrics_and_lie_in_the_order_of_users
 def test_sampled_ranking_keeps_ranks_in_the_order_of_users_too(build: Build) -> None:
     eval_args = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "uni10"}
     built = build("SASRec", eval_args=eval_args)
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     trainer = build_trainer(built.config, built.model, built.checkpoint)
     metrics = trainer.evaluate(built.loaders.test, load_best_model=False)
     ranks = trainer.test_ranks(built.loaders.test)
@@ -95,10 +95,24 @@ def test_sampled_ranking_keeps_ranks_in_the_order_of_users_too(build: Build) -> 
 
 def test_ranks_are_sorted_by_user_id() -> None:
     loader = SimpleNamespace(uid_list=[3, 1, 2])
-    assert ranks_by_user(np.array([30, 10, 20]), loader).tolist() == [10, 20, 30]
+    assert ranks_by_user(np.array([30, 10, 20]), loader, 50).tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(("maximum", "kind"), [(50, np.uint8), (255, np.uint8), (256, np.uint16), (70_000, np.uint32)])
+def test_ranks_are_kept_in_a_type_that_holds_the_largest_k(maximum: int, kind: type) -> None:
+    ranks = ranks_by_user(np.array([maximum, 1]), SimpleNamespace(uid_list=[2, 1]), maximum)
+    assert ranks.dtype == kind and ranks.tolist() == [1, maximum]
 
 
 @pytest.mark.parametrize("n_items", [10, 5_000, 1_000_000, 10**9])
 def test_scores_of_an_evaluation_batch_stay_bounded(n_items: int) -> None:
     size = bounded_batch_size(4096, n_items)
     assert 1 <= size <= 4096 and (size == 1 or size * n_items <= 2**28)
+
+
+def test_no_ranks_are_kept_where_a_user_has_several_items_to_find(build: Build) -> None:
+    eval_args = {"split": {"RS": [0.6, 0.2, 0.2]}, "group_by": "user", "order": "TO", "mode": "full"}
+    built = build("BPR", eval_args=eval_args, train_neg_sample_args={"distribution": "uniform", "sample_num": 1})
+    trainer = build_trainer(built.config, built.model, built.checkpoint)
+    trainer.evaluate(built.loaders.test, load_best_model=False)
+    assert trainer.test_ranks(built.loaders.test) is None

@@ -13,7 +13,8 @@ import torch
 from recbole_ext.attach import attach_item_embedding
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.training import build_trainer, choose_data_path, freeze_blocks
+from recbole_ext.training import build_trainer, choose_samples
+from recbole_ext.training.freezing import freeze_blocks
 
 Build = Callable[..., SimpleNamespace]
 
@@ -29,12 +30,11 @@ def trained(built: SimpleNamespace) -> dict[str, torch.Tensor]:
     """``EPOCHS.NAME``: the state after none, one and two epochs."""
     attach_item_embedding(built.model, built.dataset, built.config)
     freeze_blocks(built.model, built.config)
-    path = choose_data_path(built.config, built.model, built.loaders)
-    trainer = build_trainer(built.config, built.model, built.checkpoint)
-    trainer.loss_of_rows = path.loss_of_rows
+    samples = choose_samples(built.config, built.model, built.loaders)
+    trainer = build_trainer(built.config, built.model, built.checkpoint, samples.loss_of_rows)
     states = [{name: value.clone() for name, value in built.model.state_dict().items()}]
     for epoch in range(2):
-        trainer._train_epoch(path.train, epoch)
+        trainer._train_epoch(samples.loader, epoch)
         states.append({name: value.clone() for name, value in built.model.state_dict().items()})
     return {f"{epoch}.{name}": value for epoch, state in enumerate(states) for name, value in state.items()}
 
@@ -80,7 +80,7 @@ def test_the_first_blocks_stay_as_they_were_initialised_and_the_others_train(bui
         ("SASRec", {"frozen_blocks": -1}, "frozen_blocks: -1 is not a whole number"),
         ("SASRec", {"frozen_blocks": "all"}, "frozen_blocks: 'all' is not a whole number"),
         ("SASRec", {"item_embedding_frozen_epochs": 5}, "only vectors of a store"),
-        ("SASRec", {"item_embedding_frozen_epochs": 5, "item_embedding_mode": "residual"}, "leave item_embedding_mode"),
+        ("SASRec", {"item_embedding_frozen_epochs": 5, "item_embedding_mode": "bounded"}, "leave item_embedding_mode"),
         ("SASRec", {"item_embedding_frozen_epochs": 0.5}, "item_embedding_frozen_epochs: 0.5 is not a whole number"),
     ],
 )

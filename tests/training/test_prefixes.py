@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 from recbole_ext.training.prefixes import parts_by_length
 
 Build = Callable[..., SimpleNamespace]
@@ -34,15 +34,15 @@ def test_a_batchs_loss_and_gradients_are_recboles(build: Build, model: str) -> N
     wanted = gradients(built.model)
     built.model.zero_grad()
     built.config["training_samples"] = "prefix"
-    path = choose_data_path(built.config, built.model, built.loaders)
+    samples = choose_samples(built.config, built.model, built.loaders)
     built.loaders.train.generator.manual_seed(3)
     random.seed(3)
-    parts = next(iter(path.train))
+    parts = next(iter(samples.loader))
     n_targets = sum(len(part["target_row"]) for part in parts)
-    assert path.name == "prefix" and path.loss_of_rows is not None
+    assert samples.name == "prefix" and samples.loss_of_rows is not None
     total = torch.zeros(())
     for part in parts:
-        loss = path.loss_of_rows(built.model, part) * (len(part["target_row"]) / n_targets)
+        loss = samples.loss_of_rows(built.model, part) * (len(part["target_row"]) / n_targets)
         loss.backward()
         total = total + loss.detach()
     torch.testing.assert_close(total, expected.detach(), rtol=1e-5, atol=1e-7)
@@ -55,22 +55,21 @@ def test_a_batchs_loss_and_gradients_are_recboles(build: Build, model: str) -> N
 @pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
 def test_a_whole_training_without_dropout_follows_recboles(build: Build, model: str) -> None:
     curves = []
-    for samples in ("augmented", "prefix"):
-        built = build(model, **SHORT, training_samples=samples, epochs=3)
-        path = choose_data_path(built.config, built.model, built.loaders)
-        trainer = build_trainer(built.config, built.model, built.checkpoint)
-        trainer.loss_of_rows = path.loss_of_rows
+    for name in ("augmented", "prefix"):
+        built = build(model, **SHORT, training_samples=name, epochs=3)
+        samples = choose_samples(built.config, built.model, built.loaders)
+        trainer = build_trainer(built.config, built.model, built.checkpoint, samples.loss_of_rows)
         random.seed(5)
         torch.manual_seed(5)
-        trainer.fit(path.train, verbose=False, saved=False)  # RecBole's masks of validation draw numbers too
+        trainer.fit(samples.loader, verbose=False, saved=False)  # RecBole's masks of validation draw numbers too
         curves.append([entry["train_loss"] for entry in trainer.curve])
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
 def test_parts_are_trimmed_to_their_longest_and_padded_to_no_more_than_twice(build: Build) -> None:
     built = build("SASRec", MAX_ITEM_LIST_LENGTH=30, train_batch_size=64, training_samples="prefix")
-    path = choose_data_path(built.config, built.model, built.loaders)
-    parts = next(iter(path.train))
+    samples = choose_samples(built.config, built.model, built.loaders)
+    parts = next(iter(samples.loader))
     assert len(parts) > 2
     for part in parts:
         lengths = part["item_length"]

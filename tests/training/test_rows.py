@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_ext.training.data_path import choose_data_path
+from recbole_ext.training import choose_samples
 from recbole_ext.training.objective import row_loss
 from recbole_ext.training.rows import UserRowLoader, UserRows, batches_by_length, split_by_sum
 from recbole_ext.training.transformer import fuse_kernels
@@ -59,7 +59,7 @@ def assert_equal_objectives(built: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize("maximum", [4, 12, 50], ids=["windows slide", "some slide", "none slides"])
-@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "ESASRec", "HSTU", "GSASRec"])
 def test_loss_and_gradients_equal_recboles_over_the_same_samples(build: Build, model: str, maximum: int) -> None:
     assert_equal_objectives(build(model, MAX_ITEM_LIST_LENGTH=maximum, **NO_DROPOUT))
 
@@ -175,6 +175,9 @@ EXPECTED_PATHS = {
     "SASRec": ("user", True),
     "GRU4Rec": ("user", True),
     "BERT4Rec": ("user", True),
+    "ESASRec": ("user", True),
+    "GSASRec": ("user", True),
+    "HSTU": ("user", True),
     "NARM": ("prefix", True),
     "STAMP": ("augmented", False),
     "Caser": ("augmented", False),
@@ -187,8 +190,8 @@ EXPECTED_PATHS = {
 @pytest.mark.parametrize("model", EXPECTED_PATHS)
 def test_each_model_takes_the_fastest_path_that_is_exact_for_it(build: Build, model: str) -> None:
     built = build(model)
-    path = choose_data_path(built.config, built.model, built.loaders)
-    assert (path.name, built.loaders.test._dataset.trim_padding) == EXPECTED_PATHS[model]
+    samples = choose_samples(built.config, built.model, built.loaders)
+    assert (samples.name, built.loaders.test._dataset.trim_padding) == EXPECTED_PATHS[model]
 
 
 def test_a_model_whose_loss_reads_more_than_its_output_is_not_trained_on_rows(build: Build) -> None:
@@ -199,14 +202,14 @@ def test_a_model_whose_loss_reads_more_than_its_output_is_not_trained_on_rows(bu
             return super().calculate_loss(interaction) + interaction[self.ITEM_SEQ].float().mean()
 
     built.model.__class__ = WithAuxiliaryLoss
-    assert choose_data_path(built.config, built.model, built.loaders).name == "augmented"
+    assert choose_samples(built.config, built.model, built.loaders).name == "augmented"
 
 
 def test_a_bidirectional_model_is_not_trained_on_rows(build: Build) -> None:
     built = build("SASRec")
     built.model.get_attention_mask = lambda seq: type(built.model).get_attention_mask(built.model, seq, True)
     built.model.trm_encoder.__class__ = type("Other", (type(built.model.trm_encoder),), {})
-    assert choose_data_path(built.config, built.model, built.loaders).name == "prefix"
+    assert choose_samples(built.config, built.model, built.loaders).name == "prefix"
 
 
 def test_asking_for_rows_where_they_are_wrong_is_an_error(build: Build) -> None:
@@ -214,7 +217,7 @@ def test_asking_for_rows_where_they_are_wrong_is_an_error(build: Build) -> None:
 
     built = build("NARM", training_samples="user")
     with pytest.raises(ConfigurationError, match="training_samples.*NARM"):
-        choose_data_path(built.config, built.model, built.loaders)
+        choose_samples(built.config, built.model, built.loaders)
     built = build("SASRec", training_samples="users")
     with pytest.raises(ConfigurationError, match="'users' is unknown"):
-        choose_data_path(built.config, built.model, built.loaders)
+        choose_samples(built.config, built.model, built.loaders)

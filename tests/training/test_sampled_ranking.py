@@ -11,7 +11,7 @@ import pytest
 import torch
 from recbole.data.dataloader import NegSampleEvalDataLoader
 
-from recbole_ext.training import build_trainer, choose_data_path
+from recbole_ext.training import build_trainer, choose_samples
 from recbole_ext.training.sampled_ranking import SampledRankingLoader, has_one_positive_each
 
 Build = Callable[..., SimpleNamespace]
@@ -33,7 +33,7 @@ def test_the_metrics_are_those_of_recboles_loader(build: Build, model: str, mode
     stock = built.loaders.test
     assert isinstance(stock, NegSampleEvalDataLoader)
     expected = metrics_and_ranks(built, stock)
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     assert isinstance(built.loaders.test, SampledRankingLoader)
     found = metrics_and_ranks(built, built.loaders.test)
     assert found[0] == pytest.approx(expected[0], abs=1e-7)
@@ -70,7 +70,7 @@ def test_each_evaluation_draws_anew_as_recbole_does(build: Build) -> None:
 
 def test_a_history_is_read_once(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     built = build("SASRec", eval_args={**WHOLE, "mode": "uni10"})
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     read: list[int] = []
     forward = built.model.forward
 
@@ -85,14 +85,14 @@ def test_a_history_is_read_once(build: Build, monkeypatch: pytest.MonkeyPatch) -
 
 def test_recboles_own_samples_keep_recboles_own_loader(build: Build) -> None:
     built = build("SASRec", eval_args={**WHOLE, "mode": "uni10"}, training_samples="augmented")
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     assert type(built.loaders.test) is NegSampleEvalDataLoader
 
 
 def test_users_with_several_test_items_keep_recboles_own_loader(build: Build) -> None:
     built = build("SASRec", eval_args={**WHOLE, "split": {"RS": [0.6, 0.2, 0.2]}, "mode": "uni10"})
     assert not has_one_positive_each(built.loaders.test)
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     assert type(built.loaders.test) is NegSampleEvalDataLoader
 
 
@@ -102,5 +102,5 @@ def test_a_model_that_scores_one_item_otherwise_keeps_recboles_own_loader(
     built = build("SASRec", eval_args={**WHOLE, "mode": "uni10"})
     predict = built.model.predict
     monkeypatch.setattr(built.model, "predict", lambda interaction: predict(interaction) ** 2)
-    choose_data_path(built.config, built.model, built.loaders)
+    choose_samples(built.config, built.model, built.loaders)
     assert type(built.loaders.test) is NegSampleEvalDataLoader

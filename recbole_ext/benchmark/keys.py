@@ -1,0 +1,155 @@
+"""The keys that RecBole, the hook and this package give a meaning: which models have them, what values they take."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.compat import recbole_folder
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.models import model_defaults
+
+Settings = dict[str, Any]
+
+HOOK_KEYS: dict[str, tuple[str, ...]] = {
+    "item_embedding": ("str",),
+    "item_embedding_transform": ("list",),
+    "item_embedding_mode": ("str",),
+    "item_embedding_missing": ("str",),
+    "item_embedding_scale": ("float", "None"),
+    "item_embedding_bound": ("float", "None"),
+    "item_embedding_dense_probability": ("float", "None"),
+}
+TRAINING_KEYS: dict[str, tuple[str, ...]] = {
+    "training_samples": ("str",),
+    "window_stride": ("int", "None"),
+    "training_loss": ("str",),
+    "training_negatives": ("int", "None"),
+    "training_negatives_shared": ("bool", "None"),
+    "training_logq": ("bool", "None"),
+    "gbce_t": ("float", "None"),
+    "item_embedding_frozen_epochs": ("int", "None"),
+    "frozen_blocks": ("int", "None"),
+    "exact_time_order": ("bool",),
+}
+PLACES = {
+    "seed": "seeds",
+    "data_path": "data_path at the top",
+    "checkpoint_dir": "artifacts",
+    "dataset": "datasets",
+    "model": "models",
+    "item_embedding": "initialisations.NAME",
+    **{
+        f"item_embedding_{part}": f"initialisations.NAME.{part}"
+        for part in ("transform", "mode", "missing", "scale", "bound", "dense_probability")
+    },
+}
+"""Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
+CACHES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+"""RecBole's caches hand over old data for new files, so a benchmark has none."""
+_UNTYPED = (
+    "eval_args",
+    "train_neg_sample_args",
+    "valid_neg_sample_args",
+    "test_neg_sample_args",
+    "valid_metric",
+    "gpu_id",
+)
+"""Keys that are checked elsewhere, or take what RecBole's comments don't say."""
+_COMMENTED = re.compile(r"^(\w+)\s*:(.*?)(?:#\s*\(([^)]*)\).*)?$")
+_WORDS = {"string": "str", "none": "None", "boolean": "bool"}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys that one model knows: name to the types that its value may have (empty: any)."""
+
+    model: str
+    types: Mapping[str, tuple[str, ...]]
+
+    def check(self, where: str, key: str, value: Any) -> None:
+        """See that this model has ``key`` and that ``value`` is of a type that it takes.
+
+        Raises:
+            ConfigurationError: it is not; names ``where``, the key, and the closest one that there is.
+        """
+        if key not in self.types:
+            raise ConfigurationError(f"{where}: {self.model} has no key {key!r}.{did_you_mean(key, self.types)}")
+        if key in CACHES and value:
+            raise ConfigurationError(
+                f"{where}: {key} is refused: RecBole would hand over saved data although its files have changed."
+            )
+        if key == "eval_args" and not isinstance(value, dict):
+            raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
+        types = self.types[key]
+        if types and key not in _UNTYPED and not any(_is(value, kind) for kind in types):
+            raise ConfigurationError(f"{where}: {key} should be {' or '.join(types)}; got {value!r}.")
+
+
+@cache
+def keys_of(model: str) -> Keys:
+    """The keys of ``model``: RecBole's for every run, the model's own, the hook's and this package's.
+
+    Raises:
+        ConfigurationError: there is no model of that name.
+    """
+    defaults = model_defaults(model)
+    folder = recbole_folder() / "properties"
+    types: dict[str, tuple[str, ...]] = {**HOOK_KEYS, **TRAINING_KEYS}
+    for path in (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml"):
+        types |= _commented_types(path) if path.is_file() else {}
+    for key, value in defaults.items():
+        types.setdefault(key, _type_of(value))
+    # RecBole reads these without a default.
+    types |= {"nproc": ("int",), "eval_neg_sample_args": (), "eval_type": ()}
+    return Keys(model, types)
+
+
+def did_you_mean(key: str, known: Iterable[str]) -> str:
+    """A sentence with the closest known key; empty where none is close."""
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+@cache
+def _commented_types(path: Path) -> dict[str, tuple[str, ...]]:
+    """Key to types, from the comments by which RecBole documents its YAML files: ``topk: [10]  # (list or int …)``."""
+    types = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if (match := _COMMENTED.match(line)) is None:
+            continue
+        key, default, comment = match.groups()
+        words = [re.split(r"\s+of\s+|,", word.strip())[0] for word in (comment or "").split(" or ")]
+        words = [_WORDS.get(word.lower(), word) for word in words]
+        known = tuple(word for word in words if word in _CHECKS)
+        # `~` is how RecBole writes "off", whatever the comment says, and no mapping is off too.
+        off = "dict" in known or default.strip() in ("~", "None", "null")
+        types[key] = (*known, "None") if known and off else known
+    return types
+
+
+def _type_of(default: Any) -> tuple[str, ...]:
+    if default is None:
+        return ()
+    kind = type(default).__name__
+    return (kind,) if kind in _CHECKS else ()
+
+
+def _is(value: Any, kind: str) -> bool:
+    return bool(_CHECKS[kind](value))
+
+
+_CHECKS = {
+    "int": lambda v: (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, float) and v.is_integer()),
+    "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "bool": lambda v: isinstance(v, bool),
+    "str": lambda v: isinstance(v, str),
+    "list": lambda v: isinstance(v, list | tuple),
+    "dict": lambda v: isinstance(v, dict),
+    "None": lambda v: v is None,
+}

@@ -1,0 +1,218 @@
+"""Every step of a benchmark before it is taken: its inputs, an estimate of time and memory, what is missing here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
+from recbole_ext.benchmark.spec import RunSpec
+from recbole_ext.data.dataset import Size
+from recbole_ext.errors import RecboleExtError
+from recbole_ext.estimate import EFFICIENCY, Estimate, measured_speed
+from recbole_ext.models import reads_text
+from recbole_ext.models.recformer_estimate import estimate_recformer
+from recbole_ext.vectors.encoder import Encoder
+
+EPOCHS_BEFORE_STOPPING = 40
+"""Epochs that a run is counted with where early stopping is on: SASRec on `Scientific` and `Office` takes 20 to 45."""
+SECONDS_OF_A_RUN = 6.0
+"""Before its first epoch: reading data, setting up, asking which samples are exact."""
+SECONDS_OF_A_BATCH = 0.02
+"""Overhead of a batch that arithmetic does not count: small models wait for it more than for products."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """``times``: how often it is still to be taken; ``estimate`` of one time, ``None`` where nothing is known."""
+
+    kind: Literal["data", "tune", "store", "run", "report"]
+    what: str
+    inputs: str
+    times: int
+    estimate: Estimate | None = None
+
+
+def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
+    """The steps of a benchmark in the order in which they are taken."""
+    sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
+    steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
+    for encoder in resolved.encoders:
+        place = encoder.path
+        steps.append(
+            Step(
+                "tune",
+                place.name,
+                encoder.source.in_words(),
+                int(not place.exists()),
+                encoder.source.estimate_tuning(encoder.dataset),
+            )
+        )
+    for store in resolved.stores:
+        estimate = store.source.estimate(store.dataset)
+        steps.append(Step("store", store.dataset.name, store.source.in_words(), int(not store.path.exists()), estimate))
+    steps += [_run_step(row, sizes[row.key.dataset], is_done) for row in resolved.rows]
+    folder = resolved.benchmark.folder
+    return [*steps, Step("report", "", f"{folder} -> leaderboard, figures, page", 1, Estimate(0.0, 600.0, fixed=5.0))]
+
+
+def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[str]:
+    """The steps as an aligned table, what is missing, and what the estimates stand on."""
+    steps = plan(resolved, is_done)
+    device, speed = measured_speed()
+    titles = ("step", "made of", "to do", "time", "memory")
+    rows = [
+        (f"{step.kind} {step.what}", step.inputs, str(step.times) if step.times else "done", *_costs(step, speed))
+        for step in steps
+    ]
+    return [
+        *_aligned([titles, *rows], numeric=(2, 3, 4)),
+        "",
+        *(
+            ["Missing here:", *(f"  - {line}" for line in resolved.missing)]
+            if resolved.missing
+            else ["Nothing is missing here."]
+        ),
+        *(["Worth knowing:", *(f"  - {line}" for line in resolved.notices)] if resolved.notices else []),
+        "",
+        f"Estimates for this machine ({device}, {speed / 1e9:,.0f} billion operations per second in a matrix product, "
+        f"of which training reaches {EFFICIENCY:.0%}): {duration(seconds_left(steps, resolved, speed))} in all, with "
+        f"{resolved.benchmark.parallel_runs} at a time. A run that early stopping ends is counted with "
+        f"{EPOCHS_BEFORE_STOPPING} epochs, or with its limit where that is less.",
+    ]
+
+
+def what_will_be_done(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[str]:
+    """What `run` says before it begins: how much there is to do and how long it takes, or that all is done."""
+    steps = plan(resolved, is_done)
+    name, folder = resolved.benchmark.name, resolved.benchmark.folder
+    runs = [step for step in steps if step.kind == "run"]
+    left = sum(step.times for step in runs)
+    if not left:
+        made = [spec.record_path.stat().st_mtime for spec in resolved.specs() if is_done(spec)]
+        when = datetime.fromtimestamp(max(made)).strftime("%Y-%m-%d %H:%M") if made else "nowhere"
+        return [
+            f"{name}: nothing to do: all of its runs are in {folder}, the last one from {when}. To run it again, "
+            "remove that folder, or give it another place: --results=FOLDER."
+        ]
+    device, speed = measured_speed()
+    before = [step for step in steps if step.times and step.kind in ("tune", "store")]
+    made_first = ", ".join(f"{step.kind} {step.what} ({step.inputs})" for step in before)
+    return [
+        f"{name}: {left} runs to do for {len(resolved.rows)} rows"
+        + (f"; before them: {made_first}" if before else "")
+        + f". About {duration(seconds_left(steps, resolved, speed))} on this machine ({device}). Results: {folder}"
+    ]
+
+
+def seconds_left(steps: Sequence[Step], resolved: Resolved, speed: float) -> float:
+    """All that is still to be done. Runs beside each other share the cores, so they are counted one after the other."""
+    return sum(step.estimate.seconds(speed) * step.times for step in steps if step.estimate)
+
+
+def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], bool]) -> Step:
+    """The whole search of a row, and the other seeds of its choice."""
+    searched = row.searched
+    needed = len(searched) + len(row.trials[0]) - 1
+    done = sum(is_done(spec) for spec in searched)
+    done += max((sum(is_done(spec) for spec in runs[1:]) for runs in row.trials), default=0)
+    key = row.key
+    estimate = None
+    if size is not None:
+        estimate = _recformer_estimate(row, size) if reads_text(key.model) else estimate_run(dict(row.effective), size)
+    return Step(
+        "run",
+        f"{key.dataset} {key.model} {key.variant} {key.protocol}",
+        row.variant.in_words(),
+        max(needed - done, 0),
+        estimate,
+    )
+
+
+def estimate_run(config: dict[str, Any], size: Size) -> Estimate:
+    """One run of a transformer with ``hidden_size``, ``n_layers`` and ``inner_size``, or what is like it.
+
+    Per training token each layer costs 2 (4 d² + 2 d d_inner) operations and its attention 4 L d; per target a softmax
+    over all items costs 2 d per item; backward costs twice as much as forward. Every epoch ends with an evaluation.
+    Parameters are kept four times (value, gradient and Adam's two means).
+    """
+    width = int(config.get("hidden_size") or config.get("embedding_size") or 64)
+    layers = int(config.get("n_layers") or config.get("num_layers") or 1)
+    inner = int(config.get("inner_size") or 4 * width)
+    length = int(config["MAX_ITEM_LIST_LENGTH"])
+    weights = layers * (4 * width**2 + 2 * width * inner)
+    tokens = max(size.interactions - 2 * size.users, size.users)
+    mean_history = max(tokens // max(size.users, 1), 1)
+    history = min(length, mean_history)
+    # A history longer than the maximum is read in windows, one for every `window_stride` items.
+    if mean_history > length:
+        stride = int(config.get("window_stride") or 1)
+        tokens = size.users * length * (1 + (mean_history - length) // stride)
+    per_token = 2 * weights + layers * 4 * history * width
+    targets = min(tokens, size.interactions) * float(config.get("mask_ratio") or 1.0)
+    scored = size.items if (config.get("training_loss") or "model") in ("model", "softmax") else 1000
+    training = 3 * (tokens * per_token + targets * 2 * width * scored)
+    evaluation = size.users * (history * per_token + 2 * width * size.items)
+    logits = min(int(config["train_batch_size"]) * history * scored, 2**27)
+    scores = min(int(config["eval_batch_size"]) * size.items, 2**28)
+    parameters = (size.items + length) * width + weights
+    megabytes = (16 * parameters + 8 * logits + 8 * scores + 24 * size.interactions) / 2**20
+    epochs = int(config["epochs"])
+    if int(config.get("stopping_step") or 0) and int(config.get("eval_step", 1)) > 0:
+        epochs = min(epochs, EPOCHS_BEFORE_STOPPING)
+    batches = size.users / int(config["train_batch_size"]) * max(mean_history, 1) + size.users / int(
+        config["eval_batch_size"]
+    )
+    return Estimate(
+        epochs * (training + evaluation),
+        LOADED_MB + megabytes,
+        fixed=SECONDS_OF_A_RUN + epochs * batches * SECONDS_OF_A_BATCH,
+    )
+
+
+LOADED_MB = 600
+"""Resident memory of a process that has torch and RecBole loaded and nothing else."""
+
+
+def _recformer_estimate(row: ResolvedRow, size: Size) -> Estimate | None:
+    source = row.variant.source
+    shape = source.shape() if isinstance(source, Encoder) else None
+    if shape is None:
+        return None
+    tuned = source.tune.settings if isinstance(source, Encoder) and source.tune else None
+    return estimate_recformer(shape, size, row.effective, tuned)
+
+
+def _size(dataset: Any) -> Size | None:
+    try:
+        return dataset.size()
+    except RecboleExtError:
+        return None
+
+
+def _costs(step: Step, speed: float) -> tuple[str, str]:
+    if not step.times:
+        return "", ""
+    if step.estimate is None:
+        return "unknown", "unknown"
+    return duration(step.estimate.seconds(speed) * step.times), f"{step.estimate.memory_mb / 1024:.1f} GB"
+
+
+def _aligned(rows: Sequence[Sequence[str]], numeric: tuple[int, ...]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in numeric else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    for unit, length, digits in (("days", 86400.0, 1), ("h", 3600.0, 1), ("min", 60.0, 0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.{digits}f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,336 @@
+"""The resolver: a benchmark and its overrides in, immutable specifications of runs out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from recbole_ext.attach import MODES
+from recbole_ext.benchmark import checks
+from recbole_ext.benchmark.beginnings import Beginning, Beginnings, EncoderToTune, StoreToMake
+from recbole_ext.benchmark.layers import merged, refuse_contradictions
+from recbole_ext.benchmark.protocol import PROTOCOL
+from recbole_ext.benchmark.search import Search
+from recbole_ext.benchmark.settings import Benchmark
+from recbole_ext.benchmark.spec import RunSpec
+from recbole_ext.benchmark.variant import Variant, baseline_of, parse_variants
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.models import model_defaults, needs_item_vectors, own_model_defaults, reads_text, recbole_config
+from recbole_ext.records import RowKey
+from recbole_ext.vectors.finetune import Finetune
+
+EXPORTING_MODEL = "RECFORMER"
+"""The model whose first stage leaves an item matrix that initialisations can be made of."""
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ResolvedRow:
+    """A row of the leaderboard to be: the runs of its search and of all seeds.
+
+    Attributes:
+        trials: ``trials[t][i]`` is the run of the search's point ``t`` with seed ``i``; seed 0 searches.
+        effective: the whole RecBole configuration of its first trial, RecBole's defaults included.
+    """
+
+    key: RowKey
+    variant: Variant
+    mode: str
+    baseline: str | None
+    search: Search
+    trials: tuple[tuple[RunSpec, ...], ...]
+    effective: Mapping[str, Any]
+
+    @property
+    def searched(self) -> list[RunSpec]:
+        """The runs of the search."""
+        return [runs[0] for runs in self.trials]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All that a benchmark asks for. Nothing of it is read from disk again while it runs.
+
+    Attributes:
+        missing: what is not on this machine and how to get it, a line each; a benchmark that runs has none.
+        notices: what the datasets' checks found worth saying.
+    """
+
+    benchmark: Benchmark
+    overrides: Settings
+    command: str
+    datasets: Mapping[str, Dataset]
+    rows: tuple[ResolvedRow, ...]
+    stores: tuple[StoreToMake, ...]
+    encoders: tuple[EncoderToTune, ...]
+    missing: tuple[str, ...]
+    notices: tuple[str, ...]
+
+    def specs(self) -> Iterator[RunSpec]:
+        """Every run that may be run, in reading order."""
+        for row in self.rows:
+            for runs in row.trials:
+                yield from runs
+
+
+def resolve(benchmark: Benchmark, overrides: Settings, command: str, where: str, fetch: bool = True) -> Resolved:
+    """Every run that ``benchmark`` asks for, checked before anything is computed.
+
+    Args:
+        overrides: keys of RecBole and of the hook from the command line, the highest layer.
+        where: what to call the benchmark in errors.
+        fetch: download datasets that RecBole knows by name and that are not here, and refuse what is missing;
+            without, list it in :attr:`Resolved.missing`.
+
+    Raises:
+        ConfigurationError: a key, a value or a combination that can't be right; names the place and the key.
+        SourceDataError: a dataset is not there, or its files are not what RecBole can read.
+        EncoderError, StoreError: a source of vectors is not there.
+    """
+    return _Resolver(benchmark, overrides, command, where, fetch).resolved()
+
+
+class _Resolver:
+    def __init__(self, benchmark: Benchmark, overrides: Settings, command: str, where: str, fetch: bool) -> None:
+        self.benchmark, self.overrides, self.command, self.where, self.fetch = (
+            benchmark,
+            overrides,
+            command,
+            where,
+            fetch,
+        )
+        self.variants = parse_variants(benchmark.initialisations, where)
+        self.beginnings = Beginnings(benchmark.artifacts, fetch, self._exported)
+        self.notices: list[str] = []
+
+    def resolved(self) -> Resolved:
+        benchmark = self.benchmark
+        for model in benchmark.models:
+            own = {f"initialisations.{n}.config": self.variants[n].config for n in self.variants_of(model)}
+            checks.check_keys(benchmark, model, own, self.overrides, self.where)
+        keys = {**benchmark.config, **self.overrides}
+        datasets = {
+            name: Dataset.named(name, benchmark.data_path, benchmark.dataset_configs, keys)
+            for name in benchmark.datasets
+        }
+        rows = [
+            self._row(model, datasets[dataset], protocol, self.variants[name])
+            for dataset in benchmark.datasets
+            for protocol in benchmark.protocols
+            for model in benchmark.models
+            if dataset in benchmark.part(model, "datasets") and protocol in benchmark.part(model, "protocols")
+            for name in self.variants_of(model)
+        ]
+        checks.check_budgets({row.key: len(row.trials) for row in rows}, self.where)
+        return Resolved(
+            benchmark,
+            self.overrides,
+            self.command,
+            datasets,
+            tuple(rows),
+            tuple(self.beginnings.stores.values()),
+            tuple(self.beginnings.encoders.values()),
+            tuple(dict.fromkeys(self.beginnings.missing)),
+            tuple(dict.fromkeys(self.notices)),
+        )
+
+    def variants_of(self, model: str) -> list[str]:
+        """The initialisations that ``model`` is run with.
+
+        A model made of item vectors has no random one; a model that reads text itself begins from an encoder.
+        """
+        settings = {**model_defaults(model), **self.benchmark.config, **self.benchmark.models[model], **self.overrides}
+        names = self.benchmark.part(model, "initialisations")
+        if reads_text(model):
+            fitting = [n for n in names if (source := self.variants[n].source) is not None and source.kind == "encoder"]
+            need = "reads text itself: give it an initialisation with `encoder`"
+        elif needs_item_vectors(model, settings):
+            fitting = [name for name in names if not self.variants[name].is_random]
+            need = "is made of item vectors: give it an initialisation with a source of them"
+        else:
+            fitting, need = names, ""
+        if not fitting:
+            raise ConfigurationError(f"{self.where}: models.{model}: it {need}.")
+        return fitting
+
+    def _check_dataset(self, dataset: Dataset) -> None:
+        """Of one run: protocols and models may have the dataset read or split in their own way."""
+        try:
+            self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check()]
+        except RecboleExtError as error:
+            if self.fetch:
+                raise
+            self.beginnings.missing.append(str(error))
+
+    def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
+        where = f"{self.where}: {dataset.name}, {model}, {variant.name}"
+        layers = self._layers(model, dataset, protocol, variant)
+        refuse_contradictions(self.benchmark.protocols[protocol], layers, f"{self.where}: protocols.{protocol}")
+        search, points = self.benchmark.search_of(model), self._points(model, variant)
+        configs = [self._config(model, layers, point) for point in points]
+        checks.refuse_equal_trials(points, configs, where)
+        for config in configs:
+            checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
+        effective = self._effective(model, dataset, configs[0], where)
+        seen = dataset.with_keys(effective)
+        self._check_dataset(seen)
+        beginning = self.beginnings.of(seen, variant.source, reads_text(model))
+        if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
+            for config in configs:
+                checks.check_width(beginning.width, config, {**effective, **config}, where)
+        seeds = self.benchmark.part(model, "seeds")
+        mode = self._mode(model, variant, configs[0])
+        trials = tuple(
+            tuple(self._spec(model, seen, protocol, variant, mode, seed, point, config, beginning) for seed in seeds)
+            for point, config in zip(points, configs, strict=True)
+        )
+        baseline = baseline_of(variant, self.variants)
+        in_grid = baseline in self.variants_of(model)
+        return ResolvedRow(
+            RowKey(dataset.name, model, variant.name, protocol),
+            variant,
+            mode,
+            baseline if in_grid else None,
+            search,
+            trials,
+            effective,
+        )
+
+    def _layers(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> dict[str, Settings]:
+        named = self.benchmark.protocols[protocol]
+        return {
+            "protocol": merged({"protocol": PROTOCOL, "model defaults": named}),
+            # RecBole's own defaults are fixed by its version; this package's are not, and so part of the identity.
+            "model defaults": own_model_defaults(model) or {},
+            "dataset": Dataset.named(dataset.name, dataset.data_path, self.benchmark.dataset_configs).recbole_keys,
+            "benchmark": self.benchmark.config,
+            "model": self.benchmark.models[model],
+            "variant": {**self._applying(variant.attach, model, variant), **variant.config},
+            "command line": self._applying(self.overrides, model, variant),
+        }
+
+    def _config(self, model: str, layers: Mapping[str, Settings], point: Settings) -> Settings:
+        config = merged({**layers, "trial": point})
+        loss = config.get("loss_type", model_defaults(model).get("loss_type"))
+        if loss == "CE" and "train_neg_sample_args" not in config:
+            config["train_neg_sample_args"] = None
+        if not self._chosen_by_user({**layers, "trial": point}, "valid_metric"):
+            config["valid_metric"] = checks.nearest_valid_metric(config)
+        return config
+
+    @staticmethod
+    def _chosen_by_user(layers: Mapping[str, Settings], key: str) -> bool:
+        return any(key in settings for name, settings in layers.items() if name != "protocol")
+
+    def _effective(self, model: str, dataset: Dataset, config: Settings, where: str) -> Mapping[str, Any]:
+        """RecBole's whole configuration, which also says whether RecBole takes it."""
+        settings = {**config, "data_path": str(dataset.data_path), "seed": self.benchmark.seeds[0]}
+        try:
+            return dict(recbole_config(model, dataset.name, settings).final_config_dict)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}: {error}") from error
+
+    def _points(self, model: str, variant: Variant) -> list[Settings]:
+        """The search's points as far as they say something about this variant, each once."""
+        points = [self._applying(point, model, variant) for point in self.benchmark.search_of(model).points()]
+        return list({json.dumps(point, sort_keys=True): point for point in points}.values())
+
+    @staticmethod
+    def _applying(settings: Settings, model: str, variant: Variant) -> Settings:
+        """The keys that say something about this variant: of the hook's, random vectors have a scale and no more."""
+        if reads_text(model):
+            return {key: value for key, value in settings.items() if not key.startswith("item_embedding_")}
+        if variant.is_random:
+            return {
+                key: value
+                for key, value in settings.items()
+                if key == "item_embedding_scale" or not key.startswith("item_embedding_")
+            }
+        return settings
+
+    def _exported(self, dataset: Dataset, source: Finetune) -> Beginning:
+        """The item matrix that the first stage of a run of RECFORMER makes."""
+        run = self._exporting_run(dataset, source)
+        return Beginning(run.identity, store=run.exports, width=source.width(dataset))
+
+    def _exporting_run(self, dataset: Dataset, source: Finetune) -> RunSpec:
+        """The run of RECFORMER whose first stage's item matrix ``source`` is."""
+        model = EXPORTING_MODEL
+        begun = next((name for name, variant in self.variants.items() if variant.source == source.finetune), None)
+        if model not in self.benchmark.models or begun not in self.variants_of(model):
+            raise ConfigurationError(
+                f"{self.where}: finetune: needs {model} among the models, run with the initialisation that it is begun "
+                "from, which has an encoder."
+            )
+        row = self._row(model, dataset, self.benchmark.part(model, "protocols")[0], self.variants[begun])
+        if len(row.trials) > 1:
+            raise ConfigurationError(
+                f"{self.where}: finetune: give {model} a search without a space, by grids.{model}.search: {{}}."
+            )
+        return row.trials[0][0]
+
+    def _exporting(self, spec: RunSpec, dataset: Dataset) -> RunSpec:
+        """The same run, which keeps its item matrix where an initialisation is made of it."""
+        if spec.model != EXPORTING_MODEL or spec.seed != self.benchmark.seeds[0]:
+            return spec
+        begun = self.variants[spec.variant].source
+        for variant in self.variants.values():
+            source = variant.source
+            if isinstance(source, Finetune) and source.finetune == begun:
+                store = source.model_copy(update={"run": {"identity": spec.identity}}).store_path(
+                    dataset, spec.artifacts
+                )
+                encoder = spec.artifacts / "encoders" / store.name
+                exports = {"export_item_embedding": str(store), "export_encoder": str(encoder)}
+                return replace(spec, config={**spec.config, **exports})
+        return spec
+
+    def _spec(
+        self,
+        model: str,
+        dataset: Dataset,
+        protocol: str,
+        variant: Variant,
+        mode: str,
+        seed: int,
+        point: Settings,
+        config: Settings,
+        beginning: Beginning,
+    ) -> RunSpec:
+        benchmark = self.benchmark
+        config = {**config, "seed": seed, "data_path": str(dataset.data_path)}
+        if beginning.store is not None:
+            config["item_embedding"] = str(beginning.store)
+            config.setdefault("item_embedding_mode", MODES[0])
+        if beginning.encoder is not None:
+            config["encoder"] = beginning.encoder
+        spec = RunSpec(
+            benchmark=benchmark.name,
+            dataset=dataset.name,
+            model=model,
+            variant=variant.name,
+            mode=mode,
+            protocol=protocol,
+            seed=seed,
+            trial=point,
+            config=config,
+            dataset_fingerprint=dataset.fingerprint(),
+            vectors=beginning.identity,
+            store_content=beginning.content,
+            expected=dataset.expected,
+            folder=benchmark.folder,
+            artifacts=benchmark.artifacts,
+            command=self.command,
+        )
+        return self._exporting(spec, dataset)
+
+    def _mode(self, model: str, variant: Variant, config: Settings) -> str:
+        if reads_text(model):
+            return "text"
+        if variant.is_random or needs_item_vectors(model, config):
+            return "-"
+        return str(config.get("item_embedding_mode") or MODES[0])

@@ -1,0 +1,114 @@
+"""One run, resolved: everything that it needs, as plain values, with an identity that no file can change any more."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.records import RowKey, record_path
+
+Settings = dict[str, Any]
+
+WITHOUT_EFFECT = (
+    "data_path",
+    "checkpoint_dir",
+    "item_embedding",
+    "encoder",
+    "export_item_embedding",
+    "export_encoder",
+    "show_progress",
+    "state",
+    "gpu_id",
+    "use_gpu",
+    "worker",
+    "log_wandb",
+    "wandb_project",
+)
+"""Keys that don't decide a result. What the paths point to is in the identity by its content or its request."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that one run needs; another process, or machine, can take it from here.
+
+    Attributes:
+        trial: the point of the search.
+        config: keys of RecBole, the hook and this package, of all layers.
+        dataset_fingerprint: SHA-256 over every file that RecBole reads under ``config``.
+        vectors: the request hash of what the model begins from (a store, or an encoder); ``None`` for random vectors.
+        store_content: SHA-256 of the store's files, if they were there when the run was resolved; it refuses others.
+        identity: SHA-256 over all that decides the result.
+        folder: the benchmark's folder.
+    """
+
+    benchmark: str
+    dataset: str
+    model: str
+    variant: str
+    mode: str
+    protocol: str
+    seed: int
+    trial: Settings
+    config: Settings
+    dataset_fingerprint: str
+    vectors: str | None
+    store_content: str | None
+    expected: Mapping[str, int]
+    folder: Path
+    artifacts: Path
+    command: str
+    identity: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        content = {
+            "model": self.model,
+            "seed": self.seed,
+            "config": {key: value for key, value in self.config.items() if key not in WITHOUT_EFFECT},
+            "dataset": self.dataset_fingerprint,
+            "vectors": self.vectors,
+        }
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode())
+        object.__setattr__(self, "identity", digest.hexdigest())
+
+    @property
+    def name(self) -> str:
+        """File stem of the record: readable, and unique by its identity."""
+        return f"{self.dataset}-{self.model}-{self.variant}-{self.protocol}-s{self.seed}-{self.identity[:12]}"
+
+    @property
+    def row(self) -> RowKey:
+        """The row of the leaderboard that it belongs to."""
+        return RowKey(self.dataset, self.model, self.variant, self.protocol)
+
+    @property
+    def store(self) -> Path | None:
+        """The store that this run starts from."""
+        path = self.config.get("item_embedding")
+        return Path(path) if path else None
+
+    @property
+    def exports(self) -> Path | None:
+        """The store that this run makes beside its record."""
+        path = self.config.get("export_item_embedding")
+        return Path(path) if path else None
+
+    @property
+    def record_path(self) -> Path:
+        return record_path(self.folder, self.name)
+
+    @property
+    def ranks_path(self) -> Path:
+        return self.record_path.with_suffix(".ranks.npy")
+
+    @property
+    def claim_path(self) -> Path:
+        return self.folder / "runs" / f".{self.name}.lock"
+
+    @property
+    def progress_path(self) -> Path:
+        """Where a run under way writes how far it is."""
+        return self.folder / "runs" / f".{self.name}.progress.json"

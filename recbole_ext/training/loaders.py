@@ -1,0 +1,144 @@
+"""From a RecBole config to the loaders of its three splits."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import recbole.data.dataset as recboles
+from recbole.data import create_samplers, get_dataloader
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.sampler import KGSampler
+from recbole.utils import ModelType
+
+from recbole_ext.data.sequences import SequenceViewDataset
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.models import companion, recbole_name
+from recbole_ext.training.evaluation import evaluation_batch_size
+
+log = logging.getLogger(__name__)
+
+RANK_SEEN_ITEMS = (True, False, "auto")
+
+
+@dataclass
+class Loaders:
+    """The three splits as RecBole's loaders, and the whole dataset they come from."""
+
+    dataset: Any
+    train: Any
+    valid: Any
+    test: Any
+
+
+def load(config: Any) -> Loaders:
+    """Read and split the dataset of ``config`` by RecBole's own rules, from its files each time.
+
+    Whether evaluation ranks what a user has seen already says ``rank_seen_items``, for all models alike: ``true``,
+    ``false``, or ``auto``: not where no user of the dataset repeats an item. Without the key it is as in RecBole:
+    ``repeatable`` says it for general models, and sequential ones rank all items. The answer is left in the config.
+
+    Raises:
+        ConfigurationError: an unknown value of ``rank_seen_items``, or one that the evaluation mode does not have.
+    """
+    dataset = _dataset_class(config)(config)
+    config["rank_seen_items"] = _ranks_seen_items(config, dataset)
+    is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    if not is_sequential:
+        config["repeatable"] = config["rank_seen_items"]
+    splits = dataset.build()
+    samplers = create_samplers(config, dataset, splits)
+    if isinstance(dataset, SequenceViewDataset):
+        # Popularity is counted over all samples, as in RecBole; from here on they would only take memory.
+        dataset.inter_feat = splits[0].inter_feat
+    train, *evaluated = (_loader_class(config, phase) for phase in ("train", "valid", "test"))
+    if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+        negatives = config["train_neg_sample_args"]
+        entities = KGSampler(dataset, negatives["distribution"], negatives["alpha"])
+        loaders = [train(config, splits[0], samplers[0], entities, shuffle=True)]
+    else:
+        loaders = [train(config, splits[0], samplers[0], shuffle=config["shuffle"])]
+    for phase, loader_class, split, sampler in zip(("valid", "test"), evaluated, splits[1:], samplers[1:], strict=True):
+        if is_sequential and not config["rank_seen_items"] and len(split):
+            loader_class = _without_seen_items(loader_class, phase)
+        loaders.append(loader_class(_evaluation_config(config, phase, dataset.item_num), split, sampler, shuffle=False))
+    return Loaders(dataset, *loaders)
+
+
+def _dataset_class(config: Any) -> Any:
+    """The class that comes with the model in RecBole or beside a user's, else the one for models of its type."""
+    own = companion(config.model_class, "Dataset", recboles)
+    if own is not None:
+        return own
+    if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+        return recboles.KnowledgeBasedDataset
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        return recboles.Dataset
+    return recboles.SequentialDataset if config["benchmark_filename"] else SequenceViewDataset
+
+
+def _loader_class(config: Any, phase: str) -> Any:
+    named = {key: config[key] for key in ("MODEL_TYPE", "eval_args")}
+    return get_dataloader({"model": recbole_name(config.model_class), **named}, phase)
+
+
+def _evaluation_config(config: Any, phase: str, n_items: int) -> Any:
+    """The config that RecBole's loader of ``phase`` reads.
+
+    Its batches have a size of their own, and a loader without a sampler is taken for the test set's by RecBole 1.2.1,
+    so that mode ``labeled`` for validation alone would sample negatives.
+    """
+    changed = copy.copy(config)
+    changed.final_config_dict = {
+        **config.final_config_dict,
+        "eval_batch_size": evaluation_batch_size(config, phase, n_items),
+        "test_neg_sample_args": config[f"{phase}_neg_sample_args"],
+    }
+    return changed
+
+
+def _ranks_seen_items(config: Any, dataset: Any) -> bool:
+    wanted = config["rank_seen_items"]
+    if wanted is None:
+        return bool(config["repeatable"])
+    if wanted not in RANK_SEEN_ITEMS:
+        raise ConfigurationError(f"rank_seen_items: {wanted!r} is unknown; choose true, false or auto.")
+    repeats = int(dataset.inter_feat.duplicated([dataset.uid_field, dataset.iid_field]).sum())
+    if wanted is False and repeats:
+        log.warning(
+            "rank_seen_items: false, but %d of %d interactions repeat an item that the user had seen; as in RecBole, "
+            "such an item is ranked where it is the one to find",
+            repeats,
+            len(dataset.inter_feat),
+        )
+    return wanted if wanted != "auto" else repeats > 0
+
+
+def _without_seen_items(loader_class: type, phase: str) -> type:
+    if loader_class is not FullSortEvalDataLoader:
+        raise ConfigurationError(
+            f"rank_seen_items: false: a sequential model's {phase} set has it in mode full alone (eval_args)."
+        )
+    return UnseenItemsLoader
+
+
+class UnseenItemsLoader(FullSortEvalDataLoader):
+    """Full ranking for a sequential model, without the items that the user had seen before the one to find.
+
+    All that came before it counts, however long ago; of a dataset that has no more than the lists that the model reads
+    (pre-split files; DIEN, GRU4RecKG, KSR), those lists.
+    """
+
+    def collate_fn(self, index: Any) -> tuple[Any, Any, Any, Any]:
+        interaction, _, positive_u, positive_i = super().collate_fn(index)
+        if isinstance(self._dataset, SequenceViewDataset):
+            rows, items = self._dataset.items_before(np.asarray(index))
+        else:
+            lists = interaction[self.iid_field + self.config["LIST_SUFFIX"]]
+            rows, columns = lists.nonzero(as_tuple=True)
+            items = lists[rows, columns]
+        others = items != positive_i[rows]
+        return interaction, (rows[others], items[others]), positive_u, positive_i

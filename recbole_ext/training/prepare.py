@@ -1,0 +1,110 @@
+"""Everything that a run needs, set up in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole.utils import init_seed
+
+from recbole_ext.attach import Coverage, attach_item_embedding
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.models.needs import check_needs
+from recbole_ext.training.freezing import freeze_blocks
+from recbole_ext.training.loaders import Loaders, load
+from recbole_ext.training.samples import TrainingSamples, choose_samples
+from recbole_ext.training.trainer import OnEpoch, build_trainer
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that is ready to train.
+
+    Attributes:
+        config: RecBole's ``Config``.
+        loaders: the splits; its validation and test loaders are those that the run evaluates with.
+        model: with its item vectors, where a store is named.
+        coverage: how many items the store covered; ``None`` where none is named.
+        samples: what the model is trained on.
+        trainer: RecBole's trainer of this model, with :class:`recbole_ext.training.trainer.BenchmarkTrainer` in front.
+    """
+
+    config: Any
+    loaders: Loaders
+    model: Any
+    coverage: Coverage | None
+    samples: TrainingSamples
+    trainer: Any
+
+    def fit(self, on_epoch: OnEpoch | None = None) -> dict[str, float]:
+        """Train; returns the validation metrics of the best epoch, none where nothing is validated.
+
+        ``on_epoch`` is called with the trainer's curve whenever it has grown.
+        """
+        self.trainer.on_epoch = on_epoch
+        with fields_that_are_missing_are_named(self.config, self.loaders.dataset):
+            _, validation = self.trainer.fit(
+                self.samples.loader, self.loaders.valid, verbose=False, show_progress=self.config["show_progress"]
+            )
+        return dict(validation or {})
+
+    def test(self) -> dict[str, float]:
+        """The test metrics of the best epoch."""
+        return dict(
+            self.trainer.evaluate(self.loaders.test, load_best_model=True, show_progress=self.config["show_progress"])
+        )
+
+
+@contextmanager
+def fields_that_are_missing_are_named(config: Any, dataset: Any) -> Iterator[None]:
+    """Turn the ``KeyError`` of a model that asks the data for a field that they lack into a sentence."""
+    try:
+        yield
+    except KeyError as error:
+        field = error.args[0] if error.args else None
+        if not isinstance(field, str) or field in dataset.field2type:
+            raise
+        raise ConfigurationError(
+            f"{config['model']} reads a field {field!r}, which is not in the data. Load it with load_col, or name "
+            "with the model's keys the field that it is to read instead."
+        ) from error
+
+
+def prepare(config: Any, checkpoint: Path) -> PreparedRun:
+    """Set up the run that ``config`` describes; its best epoch is going to be saved to ``checkpoint``.
+
+    The order of steps, and so of random draws, is that of RecBole's ``run_recbole``.
+
+    Args:
+        config: RecBole's ``Config``, as :func:`recbole_ext.models.recbole_config` makes it.
+
+    Raises:
+        ConfigurationError: a key has a value that does not fit the model or the data, or the model lacks what it needs.
+        AttachError, StoreError: the store does not fit; see :func:`recbole_ext.attach.attach_item_embedding`.
+    """
+    # RecBole looks for the folder and then makes it: of two runs that start at once, one would fail.
+    Path(config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)
+    check_needs(config)
+    init_seed(config["seed"], config["reproducibility"])
+    loaders = load(config)
+    if not len(loaders.test):
+        raise ConfigurationError(
+            f"eval_args: split {config['eval_args']['split']} holds out no test set, so there is nothing to report."
+        )
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    with fields_that_are_missing_are_named(config, loaders.dataset):
+        model = config.model_class(config, loaders.train._dataset).to(config["device"])
+    coverage = attach_item_embedding(model, loaders.train._dataset, config)
+    freeze_blocks(model, config)
+    samples = choose_samples(config, model, loaders)
+    return PreparedRun(
+        config=config,
+        loaders=loaders,
+        model=model,
+        coverage=coverage,
+        samples=samples,
+        trainer=build_trainer(config, model, checkpoint, samples.loss_of_rows),
+    )

@@ -1,0 +1,208 @@
+"""Which samples a model is trained on: the fastest way that keeps RecBole's objective."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
+from recbole.data.transform import Equal
+from recbole.utils import EvaluatorType, ModelType
+
+from recbole_ext.data.sequences import SequenceViewDataset
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.training.exactness import (
+    loss_is_of_scores_alone,
+    masks_are_exact,
+    one_score_at_a_time_is_all_at_once,
+    own_random_numbers,
+    rows_are_exact,
+    scores_are_dot_products,
+    trimmed_loss_is_exact,
+    trimmed_scores_are_exact,
+)
+from recbole_ext.training.loaders import Loaders
+from recbole_ext.training.losses import softmax_loss, training_loss
+from recbole_ext.training.masked import MaskedRowLoader, masked_loss
+from recbole_ext.training.objective import LossOfRows, learns_masked_items, loss_at_targets, replace_loss, row_loss
+from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
+from recbole_ext.training.rows import UserRowLoader
+from recbole_ext.training.sampled_ranking import SampledRankingLoader, has_one_positive_each
+from recbole_ext.training.transformer import fuse_kernels
+
+log = logging.getLogger(__name__)
+
+OWN_SAMPLES = "training_samples"
+"""Attribute of a model that reads histories through a trainer of its own: what to call its samples."""
+
+MASKS = "mask_itemseq"
+"""RecBole's ``transform`` that masks items."""
+
+TRAINING_SAMPLES = ("auto", "user", "prefix", "augmented")
+
+
+@dataclass(frozen=True)
+class TrainingSamples:
+    """What a model is trained on.
+
+    Attributes:
+        name: ``user`` rows, trimmed ``prefix`` samples, RecBole's ``augmented`` samples, or a model's own kind.
+        loader: gives an epoch's batches.
+        loss_of_rows: loss of a part of a batch, where batches come as rows; ``None`` = the model's ``calculate_loss``.
+    """
+
+    name: str
+    loader: Any
+    loss_of_rows: LossOfRows | None = None
+
+
+def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples:
+    """The fastest way of training ``model`` that keeps RecBole's objective, or the one ``training_samples`` names.
+
+    ``user``: one row per user. ``prefix``: RecBole's batches of samples without their padding. ``augmented``: RecBole's
+    samples and evaluation to the last bit. ``auto`` takes the first of these that the model proves exact. What ``user``
+    means for a model that learns masked items (BERT4Rec) is said in :mod:`recbole_ext.training.masked`; its ``prefix``
+    has RecBole's masks.
+
+    Raises:
+        ConfigurationError: an unknown value, or ``user`` or ``prefix`` for a model that it does not fit.
+    """
+    wanted = config["training_samples"] or "auto"
+    if wanted not in TRAINING_SAMPLES:
+        raise ConfigurationError(
+            f"training_samples: {wanted!r} is unknown; choose one of {', '.join(TRAINING_SAMPLES)}."
+        )
+    if own := getattr(model, OWN_SAMPLES, None):
+        with own_random_numbers():
+            _sample_rankings_at_once(config, model, loaders)
+        _read_by_length(loaders)
+        return TrainingSamples(own, loaders.train)
+    samples = None
+    if wanted != "augmented" and isinstance(loaders.dataset, SequenceViewDataset):
+        if config["single_spec"]:
+            with own_random_numbers():
+                samples = _shortcut(config, model, loaders, wanted)
+        else:
+            log.info("training_samples: several processes train on RecBole's own samples")
+    samples = samples or TrainingSamples("augmented", loaders.train)
+    if samples.loss_of_rows is None:
+        _replace_loss(config, model, loaders)
+    return samples
+
+
+def _shortcut(config: Any, model: Any, loaders: Loaders, wanted: str) -> TrainingSamples | None:
+    """What ``wanted`` names, with evaluation that reads every history once, where all of it is exact."""
+    _sample_rankings_at_once(config, model, loaders)
+    samples = _rows(config, model, loaders) if wanted in ("auto", "user") else None
+    if samples is None and wanted in ("auto", "prefix"):
+        samples = _trimmed_prefixes(config, model, loaders)
+    if samples is None:
+        if wanted != "auto":
+            raise ConfigurationError(
+                f"training_samples: {wanted!r} would change what {type(model).__name__} learns; use auto or augmented."
+            )
+        return None
+    fuse_kernels(model)
+    if learns_masked_items(model):
+        # RecBole's transform masks evaluation batches too, which nothing reads.
+        loaders.valid.transform = loaders.test.transform = Equal(config)
+    if trimmed_scores_are_exact(model, loaders.train._dataset):
+        _read_by_length(loaders)
+    return samples
+
+
+def _read_by_length(loaders: Loaders) -> None:
+    """Let full ranking pad its batches to their own longest history only."""
+    for split in (loaders.valid, loaders.test):
+        # RecBole's own sampled ranking joins a batch user by user, which needs one width for all.
+        if isinstance(split, FullSortEvalDataLoader):
+            split._dataset.trim_padding = True
+            split._dataset.sort_by_length()
+
+
+def _sample_rankings_at_once(config: Any, model: Any, loaders: Loaders) -> None:
+    """Replace RecBole's loaders of sampled ranking by those that read a history once, where scores stay the same."""
+    if config["eval_type"] != EvaluatorType.RANKING:
+        return
+    for name in ("valid", "test"):
+        stock = getattr(loaders, name)
+        if (
+            isinstance(stock, NegSampleEvalDataLoader)
+            and has_one_positive_each(stock)
+            and one_score_at_a_time_is_all_at_once(model, stock._dataset)
+        ):
+            setattr(loaders, name, SampledRankingLoader(stock))
+
+
+def _rows(config: Any, model: Any, loaders: Loaders) -> TrainingSamples | None:
+    dataset, sampler = loaders.train._dataset, loaders.train._sampler
+    if config["transform"] == MASKS:
+        if not masks_are_exact(model, MaskedPrefixLoader(loaders.train)):
+            return None
+        return TrainingSamples(
+            "user", MaskedRowLoader(config, dataset, sampler), _loss(config, model, masked_loss, dataset)
+        )
+    if config["transform"] is not None or config["train_neg_sample_args"]["dynamic"]:
+        return None
+    loader = UserRowLoader(config, dataset, sampler)
+    if not rows_are_exact(model, loader):
+        return None
+    return TrainingSamples("user", loader, _loss(config, model, row_loss, dataset))
+
+
+def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> TrainingSamples | None:
+    dataset = loaders.train._dataset
+    if config["transform"] == MASKS:
+        loader = MaskedPrefixLoader(loaders.train)
+        exact = masks_are_exact(model, loader)
+        return TrainingSamples("prefix", loader, _loss(config, model, masked_loss, dataset)) if exact else None
+    if config["transform"] is not None or config["train_neg_sample_args"]["dynamic"]:
+        return None
+    if rows_are_exact(model, UserRowLoader(config, dataset, loaders.train._sampler)):
+        return TrainingSamples("prefix", PrefixLoader(loaders.train), _loss(config, model, row_loss, dataset))
+    if not trimmed_loss_is_exact(model, dataset):
+        return None
+    dataset.trim_padding = True
+    return TrainingSamples("prefix", loaders.train)
+
+
+def _loss(config: Any, model: Any, own: LossOfRows, dataset: SequenceViewDataset) -> LossOfRows:
+    """The loss that ``training_loss`` names; where the model's own is a softmax over its items, a fast exact one."""
+    loss = training_loss(config)
+    if learns_masked_items(model):
+        return own if loss is None else loss_at_targets(loss)
+    by_dot_product = scores_are_dot_products(model, dataset)
+    if loss is None:
+        is_softmax = model.loss_type == "CE" and by_dot_product and loss_is_of_scores_alone(model, dataset)
+        return loss_at_targets(softmax_loss) if is_softmax else own
+    if not by_dot_product:
+        raise _no_dot_product(model)
+    return loss_at_targets(loss)
+
+
+def _replace_loss(config: Any, model: Any, loaders: Loaders) -> None:
+    """Put the loss that ``training_loss`` names into a model that trains on RecBole's samples."""
+    loss, dataset = training_loss(config), loaders.train._dataset
+    if loss is None:
+        return
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        raise _no_dot_product(model)
+    with own_random_numbers():
+        by_dot_product = scores_are_dot_products(model, dataset)
+        of_scores_alone = by_dot_product and loss_is_of_scores_alone(model, dataset)
+    if not by_dot_product:
+        raise _no_dot_product(model)
+    if not of_scores_alone:
+        raise ConfigurationError(
+            f"training_loss: {type(model).__name__} adds to the loss of its scores something that "
+            f"{config['training_loss']!r} would drop; leave the key out."
+        )
+    replace_loss(model, loss)
+
+
+def _no_dot_product(model: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"training_loss: {type(model).__name__} does not score by a dot product with its items on these samples; "
+        "leave the key out."
+    )

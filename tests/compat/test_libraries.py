@@ -1,0 +1,66 @@
+"""What RecBole asks of numpy and scipy and newer ones no longer have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.sparse import dok_matrix
+
+from recbole_ext.compat import make_recbole_work
+from recbole_ext.compat.libraries import restore_numpy_names
+
+Build = Callable[..., SimpleNamespace]
+NAMES = ["bool", "int", "long", "float", "float_", "complex_", "object", "unicode_"]
+
+
+@pytest.fixture
+def numpy_without_old_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy as it will be: none of the names, whatever this version still has and RecBole has set."""
+    for name in NAMES:
+        monkeypatch.setitem(np.__dict__, name, None)
+        monkeypatch.delitem(np.__dict__, name)
+
+
+@pytest.mark.usefixtures("numpy_without_old_names")
+def test_a_config_is_made_on_a_numpy_without_the_old_names(build: Build) -> None:
+    restore_numpy_names()
+    assert build("SASRec").config["model"] == "SASRec"
+
+
+@pytest.mark.usefixtures("numpy_without_old_names")
+@pytest.mark.parametrize("name", NAMES)
+def test_numpy_has_the_names_that_recbole_uses_before_its_first_config(name: str) -> None:
+    with pytest.raises(AttributeError):
+        getattr(np, name)
+    restore_numpy_names()
+    assert np.zeros(2, dtype=getattr(np, name)).shape == (2,)
+
+
+def test_names_that_numpy_has_are_left_alone() -> None:
+    before = {name: getattr(np, name) for name in ("float64", "bool_", "str_")}
+    restore_numpy_names()
+    assert {name: getattr(np, name) for name in before} == before
+
+
+def test_a_dok_matrix_takes_a_dict_of_entries() -> None:
+    make_recbole_work()
+    matrix = dok_matrix((2, 3), dtype=np.float32)
+    matrix._update({(0, 1): 1, (1, 2): 2})
+    assert matrix.toarray().tolist() == [[0, 1, 0], [0, 0, 2]]
+
+
+@pytest.mark.parametrize("name", ["LightGCN", "NGCF", "GCMC", "SpectralCF", "NCL"])
+def test_a_model_of_the_interaction_graph_is_built(build: Build, name: str) -> None:
+    """KGIN and MCCLK fill their graph in the same way, but need torch-scatter."""
+    pairs = {"distribution": "uniform", "sample_num": 1, "dynamic": False}
+    built = build(name, train_neg_sample_args=pairs)
+    users, items = built.dataset.user_num, built.dataset.item_num
+    interactions = built.loaders.train._dataset.inter_matrix().toarray()
+    graph = np.block([[np.zeros((users, users)), interactions], [interactions.T, np.zeros((items, items))]])
+    if name == "LightGCN":
+        degree = (graph > 0).sum(axis=1) + 1e-7
+        expected = graph / np.sqrt(degree[:, None] * degree[None, :])
+        assert built.model.norm_adj_matrix.to_dense().cpu().numpy() == pytest.approx(expected, abs=1e-6)
