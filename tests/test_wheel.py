@@ -63,9 +63,9 @@ def test_its_dataset_configs_are_found_where_the_working_folder_has_none(unpacke
     code = """
 from pathlib import Path
 import recbole_ext
-from recbole_ext.data.files import read_dataset_config
+from recbole_ext.data.dataset import Dataset
 print(Path(recbole_ext.__file__).parent)
-print(read_dataset_config(Path("dataset_configs/ml-100k.yaml")).get("expected"))
+print(Dataset.named("ml-100k").expected)
 """
     home, expected = run_unpacked(unpacked, tmp_path, "-c", code).splitlines()
     assert home == str(unpacked / "recbole_ext")
@@ -75,8 +75,8 @@ print(read_dataset_config(Path("dataset_configs/ml-100k.yaml")).get("expected"))
 def test_those_of_the_working_folder_go_first(unpacked: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset_configs").mkdir()
     (tmp_path / "dataset_configs" / "ml-100k.yaml").write_text("source: mine\n")
-    code = "from pathlib import Path; from recbole_ext.data.files import read_dataset_config as read; "
-    code += "print(read(Path('dataset_configs/ml-100k.yaml')), read(Path('elsewhere/ml-100k.yaml')))"
+    code = "from recbole_ext.data.dataset import Dataset; "
+    code += "print(Dataset.named('ml-100k').keys, Dataset.named('ml-100k', configs='elsewhere').keys)"
     assert run_unpacked(unpacked, tmp_path, "-c", code).strip() == "{'source': 'mine'} {}"
 
 

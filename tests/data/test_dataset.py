@@ -32,6 +32,25 @@ KNOWLEDGE: dict[str, Any] = {
 ITEMS = ["item_id:token\ttitle:token_seq\tbrand:token", "a\tA pen\tBIC", "b\tInk\t"]
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The files whose columns RecBole reads from now on."""
+    from recbole_ext.compat import make_recbole_work
+
+    make_recbole_work()
+    import recbole.data.dataset.dataset as module
+
+    paths = set()
+    really = module.pd.read_csv
+
+    def noting(path: str, *arguments: Any, **options: Any) -> Any:
+        paths.add(path)
+        return really(path, *arguments, **options)
+
+    monkeypatch.setattr(module.pd, "read_csv", noting)
+    return paths
+
+
 def test_ml_100k_lies_in_recbole_s_wheel_whatever_data_path_says() -> None:
     dataset = Dataset.named("ml-100k", "nowhere")
     dataset.require()
@@ -53,32 +72,28 @@ def test_ml_100k_lies_in_recbole_s_wheel_whatever_data_path_says() -> None:
         ({"load_col": None, "unload_col": {"item": ["class"]}}, {"inter", "user", "item"}),
         (KNOWLEDGE, {"inter", "kg", "link"}),
         ({**KNOWLEDGE, "model": "SASRec", "MODEL_TYPE": "KNOWLEDGE"}, {"inter", "kg", "link"}),
-        (
-            {"load_col": {"inter": ["user_id", "item_id"], "kg": "*"}, "additional_feat_suffix": ["kg"]},
-            {"inter", "kg"},
-        ),
     ],
 )
-def test_files_are_those_that_recbole_opens(
-    keys: dict[str, Any], expected: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from recbole_ext.compat import make_recbole_work
-
-    make_recbole_work()
-    import recbole.data.dataset.dataset as module
-
-    opened = set()
-    really = module.pd.read_csv
-
-    def noting(path: str, *arguments: Any, **options: Any) -> Any:
-        opened.add(path)
-        return really(path, *arguments, **options)
-
-    monkeypatch.setattr(module.pd, "read_csv", noting)
+def test_files_are_those_that_recbole_opens(keys: dict[str, Any], expected: set[str], opened: set[str]) -> None:
     dataset = Dataset.named("ml-100k", keys=keys)
     stock_dataset("ml-100k", dataset.folder, dataset.effective_keys)
     assert {str(path) for path in dataset.files()} == opened
     assert {path.suffix.lstrip(".") for path in dataset.files()} == expected
+
+
+@pytest.mark.parametrize("suffix", ["ent", ["ent"]])
+def test_files_of_further_features_are_those_that_recbole_opens(
+    made: Made, inter: list[str], opened: set[str], suffix: object
+) -> None:
+    vectors = ["ent_id:token\tent_emb:float_seq", *(f"{item}\t1 2" for item in "abcdef")]
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "ent": ["ent_id", "ent_emb"]}
+    keys = {"load_col": columns, "alias_of_item_id": ["ent_id"], "preload_weight": {"ent_id": "ent_emb"}}
+    dataset = made({"inter": inter, "ent": vectors, "net": ["broken"]}, additional_feat_suffix=["ent"], **keys)
+    stock_dataset("own", dataset.folder, dataset.effective_keys)
+    assert {str(path) for path in dataset.files()} == opened
+    asked = dataset.with_keys({"additional_feat_suffix": suffix})
+    assert [path.name for path in asked.files()] == ["own.inter", "own.ent"]
+    assert asked.check() == []
 
 
 def test_files_that_are_split_already_stand_for_the_interactions(made: Made, inter: list[str]) -> None:
