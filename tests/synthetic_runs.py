@@ -116,7 +116,9 @@ class Benchmark:
         tag = "-".join(f"{name}{value}" for name, value in trial.items())
         name = "-".join([*row_key, *([tag] if tag else []), f"s{seed}"]).replace("/", "_")
         ranks = drawn_ranks(self.users, quality, seed) if ranks is None else ranks
-        outer: dict[str, Any] = {key: changes.pop(key) for key in ("run", "command", "date", "git_revision") if key in changes}
+        outer: dict[str, Any] = {
+            key: changes.pop(key) for key in ("run", "command", "date", "git_revision") if key in changes
+        }
         fingerprint = changes.pop("dataset_fingerprint", "d" * 64)
         if "popularity" not in changes:
             changes["popularity"] = self.popularity(dataset, len(ranks), test_interactions)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.vectors.nested import Nested
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource

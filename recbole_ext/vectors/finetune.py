@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.store.folder import is_store_folder, read_meta
 from recbole_ext.vectors.nested import Nested

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import SourceDataError
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.vectors.behaviour import numbered_histories, pairs_within

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recbole_ext import __version__
 from recbole_ext.claims import claim
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.estimate import Estimate
 from recbole_ext.hashing import sha256_of
@@ -23,7 +23,7 @@ from recbole_ext.store.folder import has_vectors, read_meta, refuse_to_overwrite
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbole_ext.encode.shards import ShardFolder
+    from recbole_ext.encoding.shards import ShardFolder
 
 log = logging.getLogger(__name__)
 

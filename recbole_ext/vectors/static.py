@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
-from recbole_ext.encode.texts import item_texts
+from recbole_ext.encoding.settings import Compute
+from recbole_ext.encoding.texts import item_texts
 from recbole_ext.errors import SourceDataError
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.hashing import sha256_of_file

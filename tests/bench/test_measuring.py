@@ -19,7 +19,11 @@ def test_work_takes_turns_and_every_repeat_is_kept() -> None:
 
 
 def test_a_call_is_timed_and_returns_what_it_returned() -> None:
-    seconds, returned = timed(lambda: time.sleep(0.05) or "done")
+    def slow() -> str:
+        time.sleep(0.05)
+        return "done"
+
+    seconds, returned = timed(slow)
     assert returned == "done" and 0.05 <= seconds < 5
 
 

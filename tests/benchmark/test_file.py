@@ -41,9 +41,7 @@ def test_a_file_that_is_no_yaml_mapping_is_named(tmp_path: Path, content: bytes)
 
 
 @pytest.mark.parametrize("preset", sorted(path.name for path in PRESETS.glob("*.yaml")))
-def test_presets_load_by_name_wherever_one_is(
-    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_presets_load_by_name_wherever_one_is(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     benchmark, _ = load_benchmark(Path(preset))
     assert benchmark.name == Path(preset).stem

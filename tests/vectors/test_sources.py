@@ -99,14 +99,14 @@ def test_an_estimate_is_given_where_the_dataset_is_known(settings: dict[str, Any
 
 @pytest.mark.parametrize("kind", ["lexical", "cooccurrence", "item2vec", "shuffled", "gaussian"])
 def test_another_seed_is_another_store(kind: str, shop: Dataset, tmp_path: Path) -> None:
-    leading: dict[str, Any] = {
+    every: dict[str, dict[str, Any]] = {
         "lexical": {"lexical": "tfidf", "dim": 2},
         "cooccurrence": {"cooccurrence": "ppmi", "dim": 2},
         "item2vec": {"item2vec": "sgns", "dim": 2, "epochs": 1},
         "shuffled": {"shuffled": {"lexical": "tfidf", "dim": 2}},
         "gaussian": {"gaussian": {"lexical": "tfidf", "dim": 2}},
-    }[kind]
-    one, two = (parsed({**leading, "seed": seed}) for seed in (1, 2))
+    }
+    one, two = (parsed({**every[kind], "seed": seed}) for seed in (1, 2))
     assert one.store_path(shop, tmp_path) != two.store_path(shop, tmp_path)
 
 
