@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +19,13 @@ import yaml
 
 from recbole_ext import __version__
 from recbole_ext.cli import main
+from recbole_ext.records import RunRecord
 
 BENCHMARK: dict[str, Any] = {
     "name": "trial",
     "datasets": ["tiny"],
     "models": {"SASRec": {"hidden_size": 16, "inner_size": 16, "n_layers": 1}},
-    "initialisations": {"none": {}, "bert": {"encoder": "bert", "transform": ["center"], "template": ["{title}"]}},
+    "initialisations": {"random": {}, "bert": {"encoder": "bert", "transform": ["center"], "template": ["{title}"]}},
     "seeds": [1],
     "config": {"epochs": 3, "topk": [1, 5, 10], "use_gpu": False, "show_progress": False},
     "note": "Made-up people like made-up things.",
@@ -86,7 +87,7 @@ def write_source(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """The whole road: convert, encode, run, report; each command's outcome and the folder it happened in."""
+    """The whole road: convert, encode, plan, run, report, run again; each command's outcome, and the folder of it all."""
     folder = tmp_path_factory.mktemp("road")
     write_source(folder / "source")
     save_tiny_bert(folder / "bert")
@@ -95,8 +96,10 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         done = SimpleNamespace(folder=folder)
         done.convert = call("convert", "source", "--format", "csv", "--name", "tiny")
         done.encode = call("encode", "tiny", "--encoder", "bert", "--out", "store", "--template", "{title}")
+        done.plan = call("run", "benchmark.yaml", "--epochs=1", "--plan")
         done.run = call("run", "benchmark.yaml", "--epochs=1", f"--data_path={Path.cwd() / 'artifacts' / 'data'}")
         done.report = call("report", "runs/trial")
+        done.again = call("run", "benchmark.yaml", "--epochs=1")
     return done
 
 
@@ -115,30 +118,43 @@ def test_encode_writes_a_store(road: SimpleNamespace) -> None:
     assert "20 items, 16 dimensions" in road.encode.out
     store = ItemEmbeddingStore.load(road.folder / "store")
     assert sorted(store.items) == sorted(f"i{item}" for item in range(20))
-    assert store.meta["template"] == ["{title}"]
+    assert store.meta["request"]["template"] == ["{title}"]
+
+
+def test_the_plan_names_every_step_and_runs_nothing(road: SimpleNamespace) -> None:
+    assert road.plan.code == 0
+    for words in ("store tiny", "encoder bert", "run tiny SASRec random full", "run tiny SASRec bert full", "report"):
+        assert words in road.plan.out
+    assert "Nothing is missing here." in road.plan.out and "Estimates for this machine" in road.plan.out
 
 
 def test_run_prints_the_leaderboard_and_the_note(road: SimpleNamespace) -> None:
     assert road.run.code == 0
-    for word in ("SASRec", "none", "bert", BENCHMARK["note"]):
+    for word in ("SASRec", "random", "bert", BENCHMARK["note"]):
         assert word in road.run.out
 
 
 def test_run_records_the_command_and_obeys_it_without_machine_paths(road: SimpleNamespace) -> None:
-    records = [json.loads(path.read_text()) for path in (road.folder / "runs/trial/runs").glob("*.json")]
-    assert sorted(record["init"] for record in records) == ["bert", "none"]
+    records = [RunRecord.read(path) for path in (road.folder / "runs/trial/runs").glob("*.json")]
+    assert sorted(record.variant for record in records) == ["bert", "random"]
     for record in records:
-        assert record["command"].startswith("recbole-ext run benchmark.yaml --epochs=1 --data_path=")
-        assert record["config"]["epochs"] == record["epochs"] == 1
-        assert record["config"]["data_path"] == "artifacts/data/tiny"
-        assert str(road.folder) not in json.dumps(record["config"])
+        assert record.command.startswith("recbole-ext run benchmark.yaml --epochs=1")
+        assert record.done.config["epochs"] == len(record.done.curve) == 1
+        assert record.done.config["data_path"] == "artifacts/data/tiny"
+        assert str(road.folder) not in json.dumps(record.done.config)
+
+
+def test_where_everything_is_done_it_says_so_and_how_to_do_it_again(road: SimpleNamespace) -> None:
+    assert road.again.code == 0
+    said = road.again.out + road.again.err
+    assert "nothing to do" in said and "--results=FOLDER" in said
 
 
 def test_report_prints_what_run_printed(road: SimpleNamespace) -> None:
     assert road.report.code == 0
     assert road.report.out.strip() in road.run.out
     written = {path.name for path in (road.folder / "runs" / "trial").iterdir()}
-    assert {"runs", "leaderboard.csv", "leaderboard.md", "figures", "index.html"} <= written
+    assert {"runs", "grid.json", "leaderboard.csv", "leaderboard.md", "figures", "index.html"} <= written
 
 
 def test_nothing_else_is_left_in_the_working_folder(road: SimpleNamespace) -> None:
@@ -162,19 +178,35 @@ def test_the_template_comes_from_the_dataset_config(road: SimpleNamespace, tmp_p
             "encode", "tiny", "--encoder", "bert", "--out", str(tmp_path / "s"), "--dataset-configs", str(tmp_path)
         )
     assert done.code == 0
-    assert json.loads((tmp_path / "s" / "meta.json").read_text())["template"] == ["A {title}"]
+    assert json.loads((tmp_path / "s" / "meta.json").read_text())["request"]["template"] == ["A {title}"]
 
 
-def test_failed_runs_end_with_1_and_are_named(road: SimpleNamespace, tmp_path: Path) -> None:
-    inits = {"none": {}, "narrow": {"store": "store", "transform": [{"pca": 4}]}}
-    (tmp_path / "b.yaml").write_text(yaml.safe_dump({**BENCHMARK, "initialisations": inits}))
+def test_failed_runs_end_with_1_and_are_named(
+    road: SimpleNamespace, store_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    foreign = store_of(["of", "another", "dataset"], tmp_path / "foreign")
+    initialisations = {"random": {}, "foreign": {"store": str(foreign)}}
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump({**BENCHMARK, "initialisations": initialisations}))
     with working_in(road.folder):
         done = call("run", str(tmp_path / "b.yaml"), f"--results={tmp_path}", "--epochs=1")
     assert done.code == 1
-    assert "failed: tiny-SASRec-narrow-full" in done.out
-    assert "the vectors are 4 wide, the model's items 16" in done.out
-    (finished,) = (tmp_path / "trial" / "runs").glob("*-none-*.json")
-    assert json.loads(finished.read_text())["status"] == "done"
+    assert "tiny-SASRec-foreign-full" in done.out + done.err
+    assert "none of the dataset's 20 items is in the store" in done.out + done.err
+    (finished,) = (tmp_path / "trial" / "runs").glob("*-random-*.json")
+    assert RunRecord.read(finished).status == "done"
+
+
+@pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["run", "plan"])
+def test_what_can_not_be_right_is_refused_by_run_and_plan_alike(
+    road: SimpleNamespace, tmp_path: Path, plan: list[str]
+) -> None:
+    narrow = {"narrow": {"store": "store", "transform": [{"pca": 4}]}}
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump({**BENCHMARK, "initialisations": narrow}))
+    with working_in(road.folder):
+        done = call("run", str(tmp_path / "b.yaml"), f"--results={tmp_path}", *plan)
+    assert done.code == 2
+    assert "the vectors are 4 wide, the model's items 16" in done.err
+    assert not (tmp_path / "trial").exists()
 
 
 # --- help ---
@@ -185,8 +217,11 @@ def test_failed_runs_end_with_1_and_are_named(road: SimpleNamespace, tmp_path: P
     [
         ([], ["convert", "encode", "run", "report", "doctor", "--version"]),
         (["convert"], ["SOURCE", "--format", "--name", "--out", "lcrec", "csv"]),
-        (["encode"], ["DATASET", "--encoder", "--out", "--template", "--pooling", "--precision", "--device"]),
-        (["run"], ["BENCHMARK.yaml", "--key=value", "embedded benchmark"]),
+        (["encode"], ["DATASET", "--encoder", "--out", "--template", "--pooling", "--precision", "--devices"]),
+        (["tune"], ["DATASET", "--encoder", "--objective", "--out", "--mask-probability", "--held-out"]),
+        (["run"], ["BENCHMARK.yaml", "--key=value", "embedded benchmark", "--plan"]),
+        (["study"], ["STUDY.yaml", "cold-start"]),
+        (["bench"], ["--dataset", "--repeats", "quality", "scale"]),
         (["report"], ["DIR"]),
         (["doctor"], ["--help"]),
     ],
@@ -214,15 +249,17 @@ def test_no_command_shows_what_there_is() -> None:
 MISTAKES = [
     (["convert", "nowhere", "--format", "csv", "--name", "x"], "nowhere"),
     (["convert", ".", "--format", "csv", "--name", "a/b"], "'a/b' can't name a dataset"),
-    (["encode", "nothing", "--out", "s"], "artifacts/data/nothing/nothing.item: no such file"),
+    (["encode", "nothing", "--out", "s"], "nothing/nothing.item: no such file"),
     (["encode", "ml-100k", "--out", "s", "--encoder", "./nowhere"], "encoder './nowhere': there is no such folder"),
     (["encode", "ml-100k", "--out", "s", "--template", "{nonsense}"], "nonsense"),
-    (["encode", "ml-100k", "--out", "s", "--batch-size", "0"], "batch_size: 0 is out of range"),
+    (["encode", "ml-100k", "--out", "s", "--batch-size", "0"], "batch_size: Input should be greater than or equal to 1"),
     (["run", "nothing.yaml"], "nothing.yaml: no such benchmark file"),
-    (["run", "embedded.yaml", "--epoch=3"], "no key 'epoch'"),
+    (["run", "embedded.yaml", "--epoch=3"], "has no key 'epoch'. Did you mean 'epochs'?"),
+    (["run", "embedded.yaml", "--epochs=many", "--plan"], "epochs should be int; got 'many'"),
+    (["run", "embedded.yaml", "--seed=3"], "'seed' is not set here but by `seeds` of the benchmark"),
     (["run", "embedded.yaml", "--epochs", "3"], "--epochs: overrides are written --key=value"),
     (["run", "embedded.yaml", "--models=[SASRek]"], "Did you mean SASRec?"),
-    (["report", "nowhere"], "nowhere/runs: no run records"),
+    (["report", "nowhere"], "nowhere/grid.json: no such file"),
 ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recbole_ext.data.config import about_data
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.errors import RecboleExtError
+from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.store.files import fingerprint_of
 from recbole_ext.tuning.tuning import Tuning
 from recbole_ext.vectors import VectorSource
@@ -44,7 +44,7 @@ class StoreToMake:
 
 @dataclass(frozen=True)
 class EncoderToTune:
-    """A behaviour-tuned encoder that a run reads text with."""
+    """A behaviour-tuned encoder, which a run reads text with or a store is made with."""
 
     dataset: Dataset
     source: Encoder
@@ -91,14 +91,30 @@ class Beginnings:
     def _store(self, dataset: Dataset, source: VectorSource) -> Beginning:
         if isinstance(source, Finetune):
             return self.exported(dataset, source)
+        self._to_make(dataset, source)
+        path = source.store_path(dataset, self.artifacts)
+        return Beginning(source.identity(dataset), store=path, width=source.width(dataset))
+
+    def _to_make(self, dataset: Dataset, source: VectorSource) -> None:
+        """Keep ``source`` and, before it, all that it is made of."""
+        if isinstance(source, Finetune):
+            raise ConfigurationError(
+                "finetune: what RECFORMER exports is there only once its run has ended, so no other vectors can be made "
+                "of it. Run the benchmark, and then give its store: {store: artifacts/stores/…}."
+            )
+        if isinstance(source, Encoder) and source.tune is not None:
+            self._tuned(dataset, source, source.tune)
+        for part in source.parts():
+            self._to_make(dataset, part)
         path = source.store_path(dataset, self.artifacts)
         self.stores.setdefault(path, StoreToMake(dataset, source, path))
-        return Beginning(source.identity(dataset), store=path, width=source.width(dataset))
 
     def _encoder(self, dataset: Dataset, source: VectorSource) -> Beginning:
         assert isinstance(source, Encoder), source
-        if source.tune is None:
-            return Beginning(source.identity(dataset), encoder=source.encoder)
-        path = source.tune.folder(source.encoder, source.tune.sources_for(dataset), self.artifacts)
-        self.encoders.setdefault(path, EncoderToTune(dataset, source, source.tune, path))
-        return Beginning(source.identity(dataset), encoder=str(path))
+        encoder = str(self._tuned(dataset, source, source.tune)) if source.tune else source.encoder
+        return Beginning(source.identity(dataset), encoder=encoder)
+
+    def _tuned(self, dataset: Dataset, source: Encoder, tuning: Tuning) -> Path:
+        path = tuning.folder(source.encoder, tuning.sources_for(dataset), self.artifacts)
+        self.encoders.setdefault(path, EncoderToTune(dataset, source, tuning, path))
+        return path

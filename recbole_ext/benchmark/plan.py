@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,17 +11,20 @@ from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.data.dataset import Size
 from recbole_ext.errors import RecboleExtError
-from recbole_ext.estimate import EFFICIENCY, Estimate, measured_speed
+from recbole_ext.estimate import EFFICIENCY, LOADED_MB, Estimate, measured_speed
 from recbole_ext.models import reads_text
 from recbole_ext.models.recformer_estimate import estimate_recformer
 from recbole_ext.vectors.encoder import Encoder
 
 EPOCHS_BEFORE_STOPPING = 40
 """Epochs that a run is counted with where early stopping is on: SASRec on `Scientific` and `Office` takes 20 to 45."""
-SECONDS_OF_A_RUN = 6.0
-"""Before its first epoch: reading data, setting up, asking which samples are exact."""
-SECONDS_OF_A_BATCH = 0.02
-"""Overhead of a batch that arithmetic does not count: small models wait for it more than for products."""
+SECONDS_OF_A_RUN = 0.5
+"""Before its first epoch, in a process that is forked with everything loaded: reading, setting up, asking which samples
+are exact."""
+SECONDS_OF_A_BATCH = 0.008
+"""What a step costs that arithmetic does not count: small models wait for it more than for products."""
+SAMPLED = 1000
+"""Items that a sampled loss scores for a target where ``training_negatives`` does not say it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[s
         *(["Worth knowing:", *(f"  - {line}" for line in resolved.notices)] if resolved.notices else []),
         "",
         f"Estimates for this machine ({device}, {speed / 1e9:,.0f} billion operations per second in a matrix product, "
-        f"of which training reaches {EFFICIENCY:.0%}): {duration(seconds_left(steps, resolved, speed))} in all, with "
+        f"of which training reaches {EFFICIENCY:.0%}): {time_left(steps, speed)} in all, with "
         f"{resolved.benchmark.parallel_runs} at a time. A run that early stopping ends is counted with "
         f"{EPOCHS_BEFORE_STOPPING} epochs, or with its limit where that is less.",
     ]
@@ -103,13 +106,15 @@ def what_will_be_done(resolved: Resolved, is_done: Callable[[RunSpec], bool]) ->
     return [
         f"{name}: {left} runs to do for {len(resolved.rows)} rows"
         + (f"; before them: {made_first}" if before else "")
-        + f". About {duration(seconds_left(steps, resolved, speed))} on this machine ({device}). Results: {folder}"
+        + f". About {time_left(steps, speed)} on this machine ({device}). Results: {folder}"
     ]
 
 
-def seconds_left(steps: Sequence[Step], resolved: Resolved, speed: float) -> float:
-    """All that is still to be done. Runs beside each other share the cores, so they are counted one after the other."""
-    return sum(step.estimate.seconds(speed) * step.times for step in steps if step.estimate)
+def time_left(steps: Sequence[Step], speed: float) -> str:
+    """Of all that is still to be done. Runs beside each other share the cores: they count one after the other."""
+    left = duration(sum(step.estimate.seconds(speed) * step.times for step in steps if step.estimate))
+    unknown = sum(step.times for step in steps if step.estimate is None)
+    return f"{left}, and {unknown} steps of unknown length" if unknown else left
 
 
 def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], bool]) -> Step:
@@ -121,7 +126,7 @@ def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], 
     key = row.key
     estimate = None
     if size is not None:
-        estimate = _recformer_estimate(row, size) if reads_text(key.model) else estimate_run(dict(row.effective), size)
+        estimate = _recformer_estimate(row, size) if reads_text(key.model) else estimate_run(row.effective, size)
     return Step(
         "run",
         f"{key.dataset} {key.model} {key.variant} {key.protocol}",
@@ -131,40 +136,35 @@ def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], 
     )
 
 
-def estimate_run(config: dict[str, Any], size: Size) -> Estimate:
+def estimate_run(config: Mapping[str, Any], size: Size) -> Estimate:
     """One run of a transformer with ``hidden_size``, ``n_layers`` and ``inner_size``, or what is like it.
 
     Per training token each layer costs 2 (4 d² + 2 d d_inner) operations and its attention 4 L d; per target a softmax
-    over all items costs 2 d per item; backward costs twice as much as forward. Every epoch ends with an evaluation.
-    Parameters are kept four times (value, gradient and Adam's two means).
+    over all items costs 2 d per item; backward costs twice as much as forward. An epoch has as many targets as RecBole
+    has samples; every epoch ends with an evaluation. Parameters are kept four times (value, gradient, Adam's two means).
     """
     width = int(config.get("hidden_size") or config.get("embedding_size") or 64)
+    of_item = int(config.get("embedding_size") or width)
     layers = int(config.get("n_layers") or config.get("num_layers") or 1)
     inner = int(config.get("inner_size") or 4 * width)
     length = int(config["MAX_ITEM_LIST_LENGTH"])
     weights = layers * (4 * width**2 + 2 * width * inner)
-    tokens = max(size.interactions - 2 * size.users, size.users)
-    mean_history = max(tokens // max(size.users, 1), 1)
-    history = min(length, mean_history)
-    # A history longer than the maximum is read in windows, one for every `window_stride` items.
-    if mean_history > length:
-        stride = int(config.get("window_stride") or 1)
-        tokens = size.users * length * (1 + (mean_history - length) // stride)
+    targets = max(size.interactions - 3 * size.users, size.users)
+    tokens, history = _tokens_read(config, size, targets, length)
     per_token = 2 * weights + layers * 4 * history * width
-    targets = min(tokens, size.interactions) * float(config.get("mask_ratio") or 1.0)
-    scored = size.items if (config.get("training_loss") or "model") in ("model", "softmax") else 1000
-    training = 3 * (tokens * per_token + targets * 2 * width * scored)
-    evaluation = size.users * (history * per_token + 2 * width * size.items)
-    logits = min(int(config["train_batch_size"]) * history * scored, 2**27)
+    scored = int(config.get("training_negatives") or SAMPLED)
+    if (config.get("training_loss") or "model") in ("model", "softmax"):
+        scored = size.items
+    training = 3 * (tokens * per_token + targets * 2 * of_item * scored)
+    evaluation = size.users * (history * per_token + 2 * of_item * size.items)
+    logits = min(int(config["train_batch_size"]) * scored, 2**27)
     scores = min(int(config["eval_batch_size"]) * size.items, 2**28)
-    parameters = (size.items + length) * width + weights
+    parameters = (size.items + length) * of_item + weights
     megabytes = (16 * parameters + 8 * logits + 8 * scores + 24 * size.interactions) / 2**20
     epochs = int(config["epochs"])
     if int(config.get("stopping_step") or 0) and int(config.get("eval_step", 1)) > 0:
         epochs = min(epochs, EPOCHS_BEFORE_STOPPING)
-    batches = size.users / int(config["train_batch_size"]) * max(mean_history, 1) + size.users / int(
-        config["eval_batch_size"]
-    )
+    batches = targets / int(config["train_batch_size"]) + size.users / int(config["eval_batch_size"]) + 2
     return Estimate(
         epochs * (training + evaluation),
         LOADED_MB + megabytes,
@@ -172,8 +172,21 @@ def estimate_run(config: dict[str, Any], size: Size) -> Estimate:
     )
 
 
-LOADED_MB = 600
-"""Resident memory of a process that has torch and RecBole loaded and nothing else."""
+def _tokens_read(config: Mapping[str, Any], size: Size, targets: float, length: int) -> tuple[float, int]:
+    """Items that an epoch's forward passes read, and how many of them stand in one history on the average."""
+    whole = max((size.interactions - 2 * size.users) // max(size.users, 1), 1)
+    history = min(whole, length)
+    samples = config.get("training_samples")
+    if samples == "augmented":
+        return targets * length, history
+    if samples == "prefix":
+        return targets * (history + 1) / 2, history
+    if config.get("mask_ratio"):
+        return targets / float(config["mask_ratio"]), history
+    if whole <= length:
+        return size.users * whole, history
+    # A history longer than the maximum is read in windows, one for every `window_stride` items.
+    return size.users * length * (1 + (whole - length) // int(config.get("window_stride") or 1)), history
 
 
 def _recformer_estimate(row: ResolvedRow, size: Size) -> Estimate | None:

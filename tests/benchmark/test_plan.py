@@ -1,0 +1,258 @@
+"""The plan: every step in order, what is missing and how to get it, and estimates that grow as they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_ext.benchmark import Resolved, RunSpec, load_benchmark, parse_overrides, resolve
+from recbole_ext.benchmark.plan import Step, duration, estimate_run, plan, plan_lines, what_will_be_done
+from recbole_ext.data.dataset import Size
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.estimate import Transformer
+from recbole_ext.models.recformer_estimate import TOKENS_OF_A_STEP, estimate_recformer
+from recbole_ext.tuning.settings import RecformerSettings
+
+Resolve = Callable[..., Resolved]
+
+CHECKOUT = Path(__file__).parents[2]
+CONFIG: dict[str, Any] = {
+    "hidden_size": 64,
+    "n_layers": 2,
+    "inner_size": 256,
+    "MAX_ITEM_LIST_LENGTH": 50,
+    "train_batch_size": 512,
+    "eval_batch_size": 512,
+    "epochs": 10,
+}
+SCIENTIFIC = Size(8317, 4344, 58492)
+ML_100K = Size(943, 1682, 100_000)
+QUIET_CORE = 105e9
+"""Operations per second of the core on which the numbers below were measured, in processor seconds."""
+MINILM = Transformer(width=384, layers=6, inner=1536, vocabulary=30522)
+
+
+def nothing_is_done(spec: RunSpec) -> bool:
+    return False
+
+
+def named(steps: list[Step]) -> dict[str, Step]:
+    return {f"{step.kind} {step.what}".strip(): step for step in steps}
+
+
+# --- steps ---
+
+
+def test_the_steps_come_in_the_order_of_the_road(resolved: Resolve, tiny_encoders: dict[str, Path]) -> None:
+    bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+    found = resolved(
+        initialisations={"random": {}, "bert": bert}, protocols={"full": {}, "uni5": {"eval_args": {"mode": "uni5"}}}
+    )
+    assert list(named(plan(found, nothing_is_done))) == [
+        "data tiny",
+        "store tiny",
+        "run tiny SASRec random full",
+        "run tiny SASRec bert full",
+        "run tiny SASRec random uni5",
+        "run tiny SASRec bert uni5",
+        "report",
+    ]
+
+
+def test_what_vectors_are_made_of_is_made_before_them(resolved: Resolve, tiny_encoders: dict[str, Path]) -> None:
+    """A tuned encoder, its vectors, and their control; RECFORMER reads with the same encoder, so it is tuned once."""
+    bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+    tuned = {**bert, "tune": {"sources": ["tiny"], "objective": "pairs"}}
+    found = resolved(
+        models={"SASRec": {"hidden_size": 16}, "RECFORMER": {}},
+        initialisations={"random": {}, "shuffled": {"shuffled": "tuned", "transform": [{"pca": 16}]}, "tuned": tuned},
+        grids={"RECFORMER": {"initialisations": ["tuned"]}},
+    )
+    steps = plan(found, nothing_is_done)
+    assert [step.kind for step in steps] == ["data", "tune", "store", "store", "run", "run", "run", "run", "report"]
+    assert [step.inputs.partition(" ")[0] for step in steps[2:4]] == ["encoder", "shuffled"]
+    assert all(step.estimate is not None for step in steps if step.kind != "data")
+
+
+def test_vectors_can_not_be_made_of_what_a_run_of_this_benchmark_exports(
+    resolved: Resolve, tiny_encoders: dict[str, Path]
+) -> None:
+    bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+    with pytest.raises(ConfigurationError, match="finetune: what RECFORMER exports is there only once its run has ended"):
+        resolved(
+            models={"SASRec": {"hidden_size": 16}, "RECFORMER": {}},
+            initialisations={"bert": bert, "fine": {"finetune": "bert"}, "shuffled": {"shuffled": "fine"}},
+            grids={"RECFORMER": {"initialisations": ["bert"]}},
+        )
+
+
+def test_runs_to_do_are_the_search_and_the_other_seeds_less_those_done(resolved: Resolve) -> None:
+    found = resolved(search={"space": {"hidden_dropout_prob": [0.1, 0.5]}}, seeds=[1, 2, 3])
+
+    def left(done: list[RunSpec]) -> int:
+        return named(plan(found, lambda spec: spec in done))["run tiny SASRec random full"].times
+
+    (row,) = found.rows
+    assert left([]) == 2 + 2
+    assert left([row.trials[0][0]]) == 3
+    assert left([row.trials[0][0], row.trials[1][0], row.trials[1][1]]) == 1
+    assert left([*row.trials[0], *row.trials[1]]) == 0
+
+
+def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Path], tmp_path: Path) -> None:
+    made_by = "recbole-ext tune {dataset} --out artifacts/tuned/x"
+    path = described(
+        tmp_path,
+        datasets=["nowhere", "ml-1m"],
+        initialisations={
+            "hub": {"encoder": "nobody/has-this-model"},
+            "tuned": {"encoder": "artifacts/tuned/x", "made_by": made_by},
+            "given": {"store": "stores/{dataset}/given"},
+        },
+    )
+    found = resolve(*load_benchmark(path), "the command", path.name, fetch=False)
+    text = "\n".join(plan_lines(found, nothing_is_done))
+    for line in (
+        "nowhere/nowhere.inter: no such file. Make it with `recbole-ext convert",
+        "encoder nobody/has-this-model: needs the network, or a local path",
+        "encoder artifacts/tuned/x: recbole-ext tune nowhere --out artifacts/tuned/x",
+        "stores/ml-1m/given: no such store",
+    ):
+        assert line in text
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("preset", "protocol"), [("paper.yaml", "full"), ("paper-sampled.yaml", "uni100")])
+def test_the_paper_s_table_is_planned_without_its_data(preset: str, protocol: str, tmp_path: Path) -> None:
+    places = [f"--results={tmp_path}", f"--data_path={tmp_path}", f"--dataset_configs={CHECKOUT / 'dataset_configs'}"]
+    benchmark, others = load_benchmark(Path(preset), parse_overrides(places))
+    found = resolve(benchmark, others, "the command", preset, fetch=False)
+    steps = named(plan(found, nothing_is_done))
+    for dataset in ("Arts", "Instruments", "Pantry", "Sports", "Movies"):
+        for model in ("SASRec", "BERT4Rec"):
+            for variant in ("random", "longformer", "pretrain", "finetune"):
+                step = steps[f"run {dataset} {model} {variant} {protocol}"]
+                assert step.times == 2 and step.estimate is not None and step.estimate.operations > 1e12
+        assert any(f"{dataset}.inter" in line for line in found.missing)
+
+
+# --- words ---
+
+
+def test_what_will_be_done_is_told_with_what_is_made_first(resolved: Resolve, tiny_encoders: dict[str, Path]) -> None:
+    bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+    (said,) = what_will_be_done(resolved(initialisations={"random": {}, "bert": bert}, seeds=[1, 2]), nothing_is_done)
+    assert said.startswith("trial: 4 runs to do for 2 rows; before them: store tiny (encoder ")
+    assert "About " in said and "Results: " in said
+
+
+def test_where_all_is_done_it_says_so_and_how_to_do_it_again(resolved: Resolve) -> None:
+    found = resolved()
+    for spec in found.specs():
+        spec.record_path.parent.mkdir(parents=True, exist_ok=True)
+        spec.record_path.write_text("{}")
+    (said,) = what_will_be_done(found, lambda spec: True)
+    assert "nothing to do" in said and "--results=FOLDER" in said
+
+
+def test_steps_that_nobody_can_count_are_told_beside_the_sum(resolved: Resolve) -> None:
+    found = resolved(fetch=False, datasets=["tiny", "nowhere"])
+    text = "\n".join(plan_lines(found, nothing_is_done))
+    assert "and 1 steps of unknown length in all" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3.4, "3 s"), (119, "119 s"), (121, "2 min"), (7300, "2.0 h"), (200_000, "2.3 days")]
+)
+def test_durations_read_well(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+# --- runs ---
+
+
+@pytest.mark.parametrize(
+    ("changed", "factor"),
+    [({"epochs": 20}, 2.0), ({"hidden_size": 128, "inner_size": 512}, 2.0), ({"n_layers": 4}, 1.05)],
+)
+def test_larger_runs_take_longer(changed: dict[str, Any], factor: float) -> None:
+    small, large = estimate_run(CONFIG, SCIENTIFIC), estimate_run({**CONFIG, **changed}, SCIENTIFIC)
+    assert large.operations >= factor * small.operations
+    assert large.memory_mb >= small.memory_mb and large.fixed >= small.fixed
+
+
+def test_a_larger_catalogue_takes_more_time_and_memory() -> None:
+    small, large = (estimate_run(CONFIG, Size(8317, items, 58492)) for items in (4344, 434_400))
+    assert large.operations > 10 * small.operations
+    assert large.memory_mb > small.memory_mb + 16 * 430_000 * 64 / 2**20
+
+
+def test_a_run_that_stops_early_is_counted_so() -> None:
+    long, longer = (estimate_run({**CONFIG, "epochs": n, "stopping_step": 10}, SCIENTIFIC) for n in (300, 3000))
+    assert long == longer
+    assert long.operations < estimate_run({**CONFIG, "epochs": 300}, SCIENTIFIC).operations
+
+
+def test_other_samples_and_losses_cost_what_they_read() -> None:
+    def operations(size: Size = SCIENTIFIC, **changed: Any) -> float:
+        return estimate_run({**CONFIG, **changed}, size).operations
+
+    rows = operations()
+    assert operations(training_samples="prefix") > rows
+    assert operations(training_samples="augmented") > 3 * rows
+    assert operations(mask_ratio=0.2) > 1.5 * rows
+    assert operations(training_loss="bce", training_negatives=1) < rows / 2
+    assert operations(ML_100K, window_stride=1) > 5 * operations(ML_100K, window_stride=25)
+
+
+MEASURED: list[tuple[str, dict[str, Any], Size, float]] = [
+    ("SASRec, ml-100k", {"epochs": 12, "window_stride": 25}, ML_100K, 64),
+    ("BERT4Rec, ml-100k", {"epochs": 12, "window_stride": 25, "mask_ratio": 0.2}, ML_100K, 156),
+]
+"""Processor seconds of whole runs, one thread, as `embedded.yaml` has them."""
+
+
+@pytest.mark.parametrize(("changed", "size", "seconds"), [row[1:] for row in MEASURED], ids=[row[0] for row in MEASURED])
+def test_the_estimate_is_within_a_factor_of_two_of_what_was_measured(
+    changed: dict[str, Any], size: Size, seconds: float
+) -> None:
+    assert 0.5 < estimate_run({**CONFIG, **changed}, size).seconds(QUIET_CORE) / seconds < 2
+
+
+# --- texts ---
+
+
+def test_encoding_is_counted_by_the_texts_that_are_here(
+    resolved: Resolve, own_data: Path, tiny_encoders: dict[str, Path]
+) -> None:
+    def operations(**keys: Any) -> float:
+        bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}], **keys}
+        found = resolved(data_path=str(own_data), initialisations={"bert": bert})
+        estimate = named(plan(found, nothing_is_done))["store tiny"].estimate
+        assert estimate is not None
+        return estimate.operations
+
+    short = operations()
+    assert operations(layers=1) == pytest.approx(short / 2)
+    assert operations(template=["{title} {title}"]) > 1.5 * short
+    assert operations(max_tokens=2) < short / 2
+    assert operations(template=["the same"]) == pytest.approx(short / 60, rel=0.5), "each text is encoded once"
+
+
+def test_recformer_costs_its_epochs_and_reads_as_its_encoder_was_tuned_to() -> None:
+    short = RecformerSettings(attribute_tokens=8, max_items=6, max_tokens=128)
+    config = {"stage_one_epochs": 2, "stage_two_epochs": 1}
+    tuned, plain = (estimate_recformer(MINILM, SCIENTIFIC, config, settings) for settings in (short, None))
+    assert tuned.operations < plain.operations and tuned.memory_mb == plain.memory_mb
+    assert estimate_recformer(MINILM, SCIENTIFIC, {**config, "max_tokens": 128, "attribute_tokens": 8}) == tuned
+    twice = estimate_recformer(MINILM, SCIENTIFIC, {"stage_one_epochs": 4, "stage_two_epochs": 2}, short)
+    assert twice.operations == 2 * tuned.operations
+
+
+def test_the_plan_counts_the_parts_that_recformers_trainer_makes() -> None:
+    from recbole_ext.models.recformer_trainer import TOKENS_PER_PART
+
+    assert TOKENS_OF_A_STEP == TOKENS_PER_PART
