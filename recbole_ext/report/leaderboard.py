@@ -40,7 +40,7 @@ class Leaderboard:
 
     @property
     def at_a_glance(self) -> tuple[list[str], list[str]]:
-        """The metrics and the comparisons to show first: of the ranking, and those in which others published numbers."""
+        """The metrics and comparisons to show first: of the ranking, and those in which others published numbers."""
         published = {name for number in self.grid.published for name in number.metrics}
         metrics = [*self.headline, *(m for m in self.metrics if m in published and m not in self.headline)]
         return metrics, [m for m in self.compared if m == self.compared[0] or improvement_of(m) in published]
