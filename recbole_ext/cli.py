@@ -131,8 +131,8 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.tune.objectives import OBJECTIVES
-    from recbole_ext.tune.tuning import DEFAULT_OBJECTIVE
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE
 
     parser = commands.add_parser(
         "tune",
@@ -155,9 +155,9 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
 
 def _tune(options: argparse.Namespace) -> int:
     from recbole_ext.data.dataset import Dataset
-    from recbole_ext.tune import tune
-    from recbole_ext.tune.objectives import OBJECTIVES
-    from recbole_ext.tune.unfinished import is_writer
+    from recbole_ext.tuning import tune
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.tuning.unfinished import is_writer
 
     given = given_options(options, (entry.settings for entry in OBJECTIVES.values()))
     sources = [Dataset.named(name, options.data_path, options.dataset_configs) for name in options.datasets]
@@ -223,7 +223,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _add_study(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.study import STUDIES
+    from recbole_ext.studies import STUDIES
 
     parser = commands.add_parser(
         "study",
@@ -239,7 +239,7 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
 
 def _study(options: argparse.Namespace) -> int:
     from recbole_ext.benchmark import parse_overrides
-    from recbole_ext.study import run_study
+    from recbole_ext.studies import run_study
 
     folder = run_study(options.name, options.file, parse_overrides(options.overrides), options.out, options.line)
     print(f"{folder}: study.json, figures, text.md")

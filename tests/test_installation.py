@@ -108,3 +108,10 @@ def test_nothing_that_may_be_missing_is_imported_before_it_is_asked_for() -> Non
     code = "import sys, recbole_ext.installation; print(sorted({'numpy', 'torch', 'recbole'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["README.md", "Makefile", ".ci/run"])
+def test_recbole_is_installed_by_one_line_everywhere(name: str) -> None:
+    text = (Path(__file__).resolve().parents[1] / name).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if "recbole==" in line]
+    assert lines and all(f"--no-deps {installation.RECBOLE}" in line for line in lines)

@@ -51,7 +51,7 @@ OWN_MODELS: dict[str, OwnModel] = {
     "KSR": OwnModel("recbole_ext.models.ksr"),
     "LastItem": OwnModel("recbole_ext.models.last_item"),
     "NearestNeighbour": OwnModel("recbole_ext.models.nearest_neighbour", needs_item_vectors=True),
-    "RECFORMER": OwnModel("recbole_ext.recformer.model", reads_text=True),
+    "RECFORMER": OwnModel("recbole_ext.models.recformer", reads_text=True),
     "RaCT": OwnModel("recbole_ext.models.ract"),
     "RecentPop": OwnModel("recbole_ext.models.recent_pop"),
     "S3Rec": OwnModel("recbole_ext.models.s3rec"),

@@ -149,7 +149,7 @@ class Earlier(NamedTuple):
 def history(folder: Path, grid: Grid) -> list[Earlier]:
     """The records in ``folder`` that the grid did not ask for, by name, whatever their format: earlier settings."""
     asked = {run for row in grid.rows for run in (*row.trials, *row.runs)}
-    paths = [path for path in sorted((folder / "runs").glob("*.json")) if path.stem not in asked]
+    paths = [path for path in sorted((folder / "runs").glob("[!.]*.json")) if path.stem not in asked]
     return [Earlier(path.stem, _date_of(path)) for path in paths]
 
 

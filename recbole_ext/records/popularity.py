@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,8 +37,10 @@ def write_interactions(folder: Path, dataset: str, interactions: Interactions) -
     digest = interactions.sha256()
     path = folder / "popularity" / f"{dataset}-{digest[:8]}.npz"
     if not path.is_file():
-        with replacing_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **interactions._asdict())
+        packed = io.BytesIO()  # on a full disk, a half-written archive of numpy complains when it is let go of
+        np.savez_compressed(packed, **interactions._asdict())
+        with replacing_file(path) as temporary:
+            temporary.write_bytes(packed.getvalue())
     return Popularity(file=path.relative_to(folder).as_posix(), sha256=digest)
 
 

@@ -68,8 +68,8 @@ def fields_that_are_missing_are_named(config: Any, dataset: Any) -> Iterator[Non
         if not isinstance(field, str) or field in dataset.field2type:
             raise
         raise ConfigurationError(
-            f"{config['model']} reads a field {field!r}, which is not in the data. Load it with load_col, or name with the "
-            "model's keys the field that it is to read instead."
+            f"{config['model']} reads a field {field!r}, which is not in the data. Load it with load_col, or name "
+            "with the model's keys the field that it is to read instead."
         ) from error
 
 

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recbole_ext.data.config import EXACT_TIME_ORDER, recbole_defaults
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.vectors.source import Settings
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-def behaviour_request(dataset: Dataset) -> Settings:
-    """What of a source's request is about behaviour: the files, and the keys that filter, order and split them."""
-    keys = {*recbole_defaults(), "eval_args", EXACT_TIME_ORDER}
-    return {
-        "dataset": dataset.fingerprint(),
-        "keys": {key: value for key, value in sorted(dataset.recbole_keys.items()) if key in keys},
-    }
 
 
 def numbered_histories(dataset: Dataset) -> tuple[list[str], list[np.ndarray]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.vectors.nested import Nested
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
@@ -83,8 +83,9 @@ class Gaussian(_Control):
         import torch
 
         mean = vectors.double().mean(dim=0)
+        rank = min(len(vectors) - 1, vectors.shape[1])
         _, values, axes = torch.linalg.svd(vectors.double() - mean, full_matrices=False)
-        drawn = torch.randn(len(vectors), len(values), generator=generator, dtype=torch.float64)
+        drawn = torch.randn(len(vectors), rank, generator=generator, dtype=torch.float64)
         # The draw's own mean and covariance are taken out first, so that the result's are not just about the source's.
         scores, _, turn = torch.linalg.svd(drawn - drawn.mean(dim=0), full_matrices=False)
-        return (mean + (scores @ turn * values) @ axes).float()
+        return (mean + (scores @ turn * values[:rank]) @ axes[:rank]).float()

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, Estimate
-from recbole_ext.vectors.behaviour import behaviour_request, numbered_histories, pairs_within
+from recbole_ext.vectors.behaviour import numbered_histories, pairs_within
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
 
 PASSES = 7
@@ -39,7 +39,7 @@ class Cooccurrence(VectorSource):
     """Of random projections, starting values and draws."""
 
     def request(self, dataset: Dataset) -> Settings:
-        return {**self.model_dump(mode="json"), **behaviour_request(dataset)}
+        return {**self.model_dump(mode="json"), "histories": dataset.histories_request()}
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
         """Made of the training splits alone.

@@ -10,17 +10,17 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ValidationInfo
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute, EncodingSettings
-from recbole_ext.encode.source import ResolvedEncoder, config_here, resolve_encoder, width_here
-from recbole_ext.encode.stage import encode_texts
+from recbole_ext.encoders.source import ResolvedEncoder, config_here, resolve_encoder, width_here
+from recbole_ext.encoding.settings import Compute, EncodingSettings
+from recbole_ext.encoding.stage import encode_texts
+from recbole_ext.encoding.texts import ItemTexts, item_key_values, item_texts
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.settings import mapping, where_of
-from recbole_ext.tune.objectives import objective_class
-from recbole_ext.tune.stage import make_once
-from recbole_ext.tune.tuning import Tuning
+from recbole_ext.tuning.objectives import objective_class
+from recbole_ext.tuning.stage import make_once
+from recbole_ext.tuning.tuning import Tuning
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
-from recbole_ext.vectors.texts import ItemTexts, item_key_values, item_texts
 
 
 def _tuning(value: Any, info: ValidationInfo) -> Any:
@@ -55,7 +55,7 @@ class Encoder(EncodingSettings, VectorSource):
         encoded = encode_texts(self.resolved(dataset, artifacts), self, list(texts.of_item.values()), work, compute)
         meta = {**encoded.meta, "items_without_text": texts.without}
         done = f"{encoded.encoded_texts} of {encoded.unique_texts} different texts encoded now"
-        return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), encoded.shards.remove)
+        return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), encoded.shards)
 
     def resolved(self, dataset: Dataset, artifacts: Path) -> ResolvedEncoder:
         """The encoder that reads this dataset's texts; one that is to be tuned is tuned first, unless it has been."""
@@ -90,7 +90,7 @@ class Encoder(EncodingSettings, VectorSource):
         return lines
 
     def estimate(self, dataset: Dataset) -> Estimate | None:
-        shape, size = self._shape(), dataset.size()
+        shape, size = self.shape(), dataset.size()
         if shape is None or size is None:
             return None
         tokens = size.items * min(self.max_tokens or TOKENS_OF_A_TEXT, TOKENS_OF_A_TEXT)
@@ -99,7 +99,7 @@ class Encoder(EncodingSettings, VectorSource):
 
     def estimate_tuning(self, dataset: Dataset) -> Estimate | None:
         """What the tuning costs, without the encoding after it; ``None`` where too little is known."""
-        shape = self._shape()
+        shape = self.shape()
         if self.tune is None or shape is None:
             return None
         sizes = [source.size() for source in self.tune.sources_for(dataset)]
@@ -108,7 +108,7 @@ class Encoder(EncodingSettings, VectorSource):
             return None
         return objective_class(self.tune.objective).estimate(shape, known, self.tune.settings)
 
-    def _shape(self) -> Transformer | None:
+    def shape(self) -> Transformer | None:
         """The encoder's shape, where it is on this machine or known anyway, less what is left out of it."""
         path = config_here(self.encoder)
         # What is tuned has the shape of what it was tuned from.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.store.folder import is_store_folder, read_meta
 from recbole_ext.vectors.nested import Nested
@@ -29,7 +29,7 @@ class Finetune(VectorSource):
     def request(self, dataset: Dataset) -> Settings:
         return {
             "of": {"kind": self.finetune.kind, **self.finetune.request(dataset)},
-            "dataset": dataset.fingerprint(),
+            "histories": dataset.histories_request(),
             "run": self.run or {},
         }
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.settings import CheckedSettings, mapping, where_of

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
+from recbole_ext.encoding.texts import item_texts
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
-from recbole_ext.vectors.texts import item_texts
 
 WORD = r"(?u)\b\w+\b"
 PASSES = 7

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
+from recbole_ext.encoding.texts import item_texts
 from recbole_ext.errors import SourceDataError
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
-from recbole_ext.vectors.texts import item_texts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +165,8 @@ def test_the_users_that_are_said_to_be_reordered_are_those_that_a_sort_in_single
         exact = sorted(own, key=lambda row: times[row])
         expected += sorted(own, key=lambda row: np.float32(times[row])) != exact
     order = np.lexsort((times.astype(float), users))
-    assert users_that_single_precision_reorders(users, times.astype(float), order) == expected
+    kept = times.astype(np.float32)
+    assert users_that_single_precision_reorders(users, times.astype(float), kept, order) == expected
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -176,11 +179,19 @@ def test_the_checks_and_the_log_say_how_many_users_are_affected(
     [sentence] = dataset.check()
     assert "rows of 1 of 2 users would be out of order" in sentence and sentence.endswith(f"in the order of {order}.")
     with caplog.at_level(logging.INFO, "recbole_ext"):
-        stock_dataset("own", dataset.folder, dataset.effective_keys)
+        stock_dataset("own", dataset.folder, dataset.effective_keys).build()
     [record] = [record.getMessage() for record in caplog.records if record.name.startswith("recbole_ext")]
-    assert "the rows of 1 users" in record and record.endswith(f"in the order of {order}")
+    assert "the rows of 1 users would" in record and record.endswith(f"in the order of {order}")
 
 
-def test_ml_100k_is_such_a_file() -> None:
-    first = Dataset.named("ml-100k", configs="nowhere").check()[0]
-    assert "rows of 908 of 943 users would be out of order; they are in the order of the exact time" in first
+def test_ml_100k_is_such_a_file_and_the_users_are_those_whose_histories_change() -> None:
+    dataset = Dataset.named("ml-100k", configs="nowhere", keys={"eval_args": LEAVE_ONE_OUT})
+    keys = dataset.effective_keys
+    assert "rows of 83 of 943 users would be out of order; they are in the order of the exact" in dataset.check()[0]
+    histories = []
+    for exact in (True, False):
+        read = SequenceViewDataset(stock_keys("ml-100k", dataset.folder, {**keys, "exact_time_order": exact}))
+        read.build()
+        rows = zip(*(read.history[field].tolist() for field in ("user_id", "item_id")), strict=True)
+        histories.append({user: list(own) for user, own in groupby(rows, key=itemgetter(0))})
+    assert sum(own != histories[1][user] for user, own in histories[0].items()) == 83

@@ -79,7 +79,7 @@ def test_the_split_is_part_of_the_request(settings: dict[str, Any], shop: Datase
 
 def test_items_that_stand_alone_have_no_vector_and_that_is_said(tmp_path: Path) -> None:
     rows = ["user_id:token\titem_id:token\ttimestamp:float"]
-    histories = {"u": ["a", "b", "x", "x"], "v": ["a", "b", "x", "x"], "w": ["c", "x", "x"]}
+    histories = {"u": ["a", "b", "x", "x"], "v": ["a", "b", "x", "x"], "w": ["c", "c", "x", "x"]}
     rows += [f"{user}\t{item}\t{time}" for user, items in histories.items() for time, item in enumerate(items)]
     write(tmp_path / "data", "lonely", rows, ["a\tx"])
     dataset = Dataset.named("lonely", tmp_path / "data", configs=tmp_path)
@@ -113,8 +113,8 @@ def test_ppmi_is_that_of_the_definition(tmp_path: Path) -> None:
 
 def test_without_two_items_in_a_history_there_is_nothing_to_learn(tmp_path: Path) -> None:
     rows = ["user_id:token\titem_id:token\ttimestamp:float"]
-    rows += [f"u\t{item}\t{time}" for time, item in enumerate(["a", "x", "y"])]
-    rows += [f"v\t{item}\t{time}" for time, item in enumerate(["b", "x", "y"])]
+    rows += [f"u\t{item}\t{time}" for time, item in enumerate(["a", "a", "x", "y"])]
+    rows += [f"v\t{item}\t{time}" for time, item in enumerate(["b", "b", "x", "y"])]
     write(tmp_path / "data", "short", rows, ["a\tx"])
     dataset = Dataset.named("short", tmp_path / "data", configs=tmp_path)
     with pytest.raises(SourceDataError, match="no training history of short holds two different items"):

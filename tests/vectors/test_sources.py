@@ -32,7 +32,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, tiny_encoders: dict
     words.write_text("red 1 0 0\nblue 0 1 0\nthing 0 0 1\nzebra 1 1 1\n")
     ItemEmbeddingStore(torch.eye(3), ["i0", "i1", "i2"]).save(tmp_path / "given")
     lexical = {"lexical": "tfidf", "dim": 3}
-    return {
+    of_kind: dict[str, dict[str, Any]] = {
         "encoder": {"encoder": str(tiny_encoders["bert"]), "pooling": "mean"},
         "store": {"store": str(tmp_path / "given")},
         "lexical": lexical,
@@ -42,7 +42,8 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, tiny_encoders: dict
         "fused": {"fused": [lexical, {"of": {"cooccurrence": "ppmi", "dim": 4}, "transform": [{"pca": 2}]}]},
         "shuffled": {"shuffled": lexical},
         "gaussian": {"gaussian": lexical, "seed": 3},
-    }[request.param]
+    }
+    return of_kind[request.param]
 
 
 MADE = [kind for kind in SOURCES if kind != "finetune"]
@@ -98,14 +99,14 @@ def test_an_estimate_is_given_where_the_dataset_is_known(settings: dict[str, Any
 
 @pytest.mark.parametrize("kind", ["lexical", "cooccurrence", "item2vec", "shuffled", "gaussian"])
 def test_another_seed_is_another_store(kind: str, shop: Dataset, tmp_path: Path) -> None:
-    leading = {
+    every: dict[str, dict[str, Any]] = {
         "lexical": {"lexical": "tfidf", "dim": 2},
         "cooccurrence": {"cooccurrence": "ppmi", "dim": 2},
         "item2vec": {"item2vec": "sgns", "dim": 2, "epochs": 1},
         "shuffled": {"shuffled": {"lexical": "tfidf", "dim": 2}},
         "gaussian": {"gaussian": {"lexical": "tfidf", "dim": 2}},
-    }[kind]
-    one, two = (parsed({**leading, "seed": seed}) for seed in (1, 2))
+    }
+    one, two = (parsed({**every[kind], "seed": seed}) for seed in (1, 2))
     assert one.store_path(shop, tmp_path) != two.store_path(shop, tmp_path)
 
 

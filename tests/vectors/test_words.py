@@ -37,7 +37,7 @@ def cosine(store: ItemEmbeddingStore, one: str, two: str) -> float:
 
 def test_items_with_common_words_are_near_each_other(shop: Dataset, tmp_path: Path) -> None:
     store = made({"lexical": "tfidf", "dim": 4}, shop, tmp_path)
-    assert cosine(store, "i0", "i1") > 0.9 > 0.5 > cosine(store, "i0", "i12")
+    assert cosine(store, "i0", "i1") > cosine(store, "i0", "i12") + 0.3
     assert "empty" not in store.items and "marker0" in store.items
 
 
