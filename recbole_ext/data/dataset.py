@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from recbole_ext.data.checks import check
 from recbole_ext.data.config import (
     DATASET_CONFIGS,
-    EXACT_TIME_ORDER,
     OWN_KEYS,
+    about_data,
     find_config,
     read_config,
     recbole_defaults,
@@ -221,11 +221,7 @@ class Dataset:
 
     def histories_request(self) -> Settings:
         """What decides :meth:`training_histories`, as JSON values: the files, the keys that filter and split them."""
-        keys = {*recbole_defaults(), "eval_args", EXACT_TIME_ORDER}
-        return {
-            "files": self.fingerprint(),
-            "keys": {key: value for key, value in sorted(self.recbole_keys.items()) if key in keys},
-        }
+        return {"files": self.fingerprint(), "keys": about_data(self.recbole_keys)}
 
     def training_histories(self) -> list[np.ndarray]:
         """Every user's training items as tokens, oldest first, under RecBole's filters and these keys' split.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.compat import recbole_folder
-from recbole_ext.data.config import OWN_KEYS, read_config
 from recbole_ext.errors import SourceDataError
 from recbole_ext.writing import replacing_folder
 from recbole_ext.yaml_files import read_yaml
@@ -136,22 +135,3 @@ def _download(url: str, dataset: str, folder: Path) -> None:
         extract_zip(str(archive), str(temporary))
         archive.unlink()
         rename_atomic_files(str(temporary), archive.stem, dataset)
-
-
-# Under their old names for callers that are being rewritten; they go at the merge.
-
-
-def recbole_keys(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in OWN_KEYS}
-
-
-def read_dataset_config(path: Path) -> dict[str, Any]:
-    return read_config(path) if path.is_file() else {}
-
-
-def interaction_file(dataset: str, data_path: str) -> Path:
-    return dataset_folder(dataset, Path(data_path)) / f"{dataset}.inter"
-
-
-def require_dataset(dataset: str, data_path: str, recbole_name: str | None = None) -> None:
-    require_files(dataset, Path(data_path), ["inter"], recbole_name)

@@ -178,6 +178,8 @@ def test_a_column_that_load_col_names_must_be_there(made: Made) -> None:
         ({"exact_time_order": "no"}, r"exact_time_order: true or false"),
         ({"field_separator": ""}, r"field_separator: '' separates nothing"),
         ({"val_interval": {"rating": "[3,inf)"}}, r"val_interval: no field 'rating' is loaded"),
+        ({"val_interval": {"timestamp": "3"}}, r"val_interval of timestamp: an interval is written"),
+        ({"val_interval": {"item_id": "a"}}, r"val_interval of item_id: a list of tokens"),
         ({"normalize_field": ["price"]}, r"normalize_field: no field 'price'"),
         ({"alias_of_item_id": ["item_id_list"]}, r"alias_of_item_id: no field 'item_id_list'"),
         ({"preload_weight": {"item_id": "vector"}}, r"preload_weight: no field 'vector'"),
@@ -310,6 +312,12 @@ def test_without_an_order_in_time_a_dataset_needs_no_times(made: Made) -> None:
 
 def test_split_files_need_no_file_of_all_interactions(made: Made) -> None:
     made(split_files(), **SPLITS, alias_of_item_id=["item_id_list"], model="SASRec").check()
+
+
+def test_splits_of_different_datasets_are_an_error(made: Made) -> None:
+    files = {**split_files(), "test.inter": ["user_id:token\titem_id_list:token_seq\titem_id:token", "x\ty z\tz"]}
+    with pytest.raises(SourceDataError, match=r"own\.train\.inter and own\.test\.inter share no user and no item"):
+        made(files, **SPLITS, alias_of_item_id=["item_id_list"]).check()
 
 
 def test_histories_must_share_the_items_ids(made: Made) -> None:
