@@ -1,12 +1,14 @@
 # Two commands on a fresh machine: `make leaderboard` and `make test`. Both make their own .venv.
 #
-# PYTHON   the interpreter to build .venv with; RecBole 1.2.1 needs 3.10 or 3.11
+# PYTHON   the interpreter to build .venv with: 3.11, 3.12, 3.13 or 3.14
 # TORCH    how pip is to get torch, installed before everything else; a CPU build is enough. Examples:
 #          make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 #          make test TORCH="torch==2.13.0"
-PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3,$(shell $(p) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null && echo $(p))))
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 TORCH ?= torch
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet
 
 .PHONY: leaderboard test clean
 .DEFAULT_GOAL := leaderboard
@@ -23,15 +25,17 @@ test: .venv/installed-test
 clean:
 	rm -rf .venv
 
+# RecBole's own requirements are left out: pyproject.toml lists what it really needs.
 .venv/installed-%: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=23" "setuptools>=68,<81" wheel
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	$(PIP) --upgrade pip
+	$(PIP) --no-warn-conflicts $(TORCH)
+	$(PIP) --no-warn-conflicts --editable ".[$*]"
+	$(PIP) --no-deps recbole==1.2.1
 	touch $@
 
 .venv/bin/python:
-	@$(or $(strip $(PYTHON)),false) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null || { \
-	  echo "RecBole 1.2.1 needs Python 3.10 or 3.11 (its ray <= 2.6.3 has no wheel for later ones);" \
-	    "$(if $(strip $(PYTHON)),$(PYTHON) is another,neither python3.11, python3.10 nor python3 is one)." \
-	    "Install one and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(or $(strip $(PYTHON)),false) -c '$(SUPPORTED)' 2>/dev/null || { \
+	  echo "This needs Python 3.11, 3.12, 3.13 or 3.14;" \
+	    "$(if $(strip $(PYTHON)),$(PYTHON) is none of them,none of them is on the PATH)." \
+	    "Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 1; }
 	$(PYTHON) -m venv .venv

@@ -1,10 +1,18 @@
-"""How this process gets its memory from the system."""
+"""How this process gets its memory from the system, and how it tells that there is no more."""
 
 from __future__ import annotations
 
 import ctypes
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",  # the same, on macOS and Windows
+    "CUDA error: out of memory",  # where the driver, not torch's own allocator, has none
+    "MPS backend out of memory",
+)
+"""How torch begins or ends the ``RuntimeError`` of an allocation that failed, where it has no type of its own."""
 
 
 def keep_freed_memory() -> None:
@@ -20,3 +28,12 @@ def keep_freed_memory() -> None:
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(M_TOP_PAD, 2**26)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` is a failed allocation, on whatever device, and not one that only mentions memory."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)

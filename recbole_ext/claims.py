@@ -5,26 +5,30 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_held: set[int] = set()
 
 
 @contextmanager
 def claim(lock: Path, wait: bool) -> Iterator[bool]:
     """Hold ``lock`` for the block; yields whether it is ours. Without ``wait``, not when another process has it.
 
-    The claim ends with the process that holds it, however that dies, so no claim is ever stale; what a killed process
-    leaves is an empty file that claims nothing. Machines that share the folder need a file system that passes
-    ``flock`` on (NFS on Linux does).
+    The claim ends with the process that holds it, however that dies and whatever children outlive it, so no claim is
+    ever stale; what a killed process leaves is an empty file that claims nothing. Machines that share the folder need
+    a file system that passes ``flock`` on (NFS on Linux does).
     """
     file = _lock(lock, wait)
     if file is None:
         yield False
         return
+    _held.add(file)
     try:
         yield True
     finally:
         lock.unlink(missing_ok=True)
+        _held.discard(file)
         os.close(file)
 
 
@@ -51,3 +55,13 @@ def _is(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _let_go() -> None:
+    """In a forked child, such as a data loader's worker: a claim is held by whoever has the file open."""
+    while _held:
+        with suppress(OSError):
+            os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)

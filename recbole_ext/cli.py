@@ -13,12 +13,21 @@ from pathlib import Path
 
 from recbole_ext import __version__
 from recbole_ext.bench.commands import add_bench
-from recbole_ext.errors import RecboleExtError
+from recbole_ext.errors import InstallationError, RecboleExtError
+from recbole_ext.installation import require_installation
+from recbole_ext.settings import add_options, given_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 some runs failed, 2 a mistake in the input, 130 stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        require_installation()  # before the parser: the commands' modules import what may be missing
+    except InstallationError as error:
+        if "doctor" in arguments:
+            return _doctor(argparse.Namespace())
+        print(f"recbole-ext: {error}", file=sys.stderr)
+        return 2
     parser = build_parser()
     options, overrides = parser.parse_known_args(arguments)
     if overrides and options.command not in ("run", "study"):
@@ -36,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recbole-ext: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"recbole-ext: can't read or write: {error}. Nothing half-written was left behind.", file=sys.stderr)
+        print(f"recbole-ext: can't read or write: {error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("recbole-ext: stopped; the next call goes on from what is finished.", file=sys.stderr)
@@ -89,6 +98,8 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _add_encode(commands: argparse._SubParsersAction) -> None:
+    from recbole_ext.vectors.options import add_source_options
+
     parser = commands.add_parser(
         "encode",
         help="item text to an item embedding store",
@@ -97,54 +108,31 @@ def _add_encode(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("dataset", metavar="DATASET", help="named as in RecBole")
     parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
-    parser.add_argument("--encoder", default="minilm", help="minilm (packaged), a Hugging Face name or a path")
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="the store's folder")
-    parser.add_argument(
-        "--template",
-        action="append",
-        metavar="PART",
-        help='a part of the text, such as "Brand: {brand}"; repeat for more. Default: the dataset config\'s item_text, '
-        "else all text fields",
-    )
     parser.add_argument("--dataset-configs", type=Path, default=Path("dataset_configs"), help="default: %(default)s")
-    parser.add_argument("--pooling", choices=["cls", "mean", "last"], help="default: the model's own, else mean")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--max-tokens", type=int, help="cut texts after so many tokens; default: the model's limit")
-    parser.add_argument("--layers", type=int, help="keep the encoder's first so many layers; default: all")
     parser.add_argument(
-        "--drop", action="append", default=[], metavar="L[.H]", help="leave out layer L, or its head H; repeat for more"
+        "--artifacts",
+        type=Path,
+        default=Path("artifacts"),
+        help="where tuned encoders and other stores go that a source is made of; default: %(default)s",
     )
-    parser.add_argument("--precision", default="float32", choices=["float32", "float16", "bfloat16"])
-    parser.add_argument("--device", action="append", help="torch device; repeat for several. Default: the best one")
+    add_source_options(parser)
     parser.set_defaults(run=_encode)
 
 
 def _encode(options: argparse.Namespace) -> int:
-    from recbole_ext.data.files import read_dataset_config
-    from recbole_ext.encode import encode
+    from recbole_ext.data.dataset import Dataset
+    from recbole_ext.vectors.options import compute_of, source_of
 
-    settings = read_dataset_config(options.dataset_configs / f"{options.dataset}.yaml")
-    report = encode(
-        options.dataset,
-        options.data_path,
-        options.encoder,
-        out=options.out,
-        template=options.template or settings.get("item_text"),
-        pooling=options.pooling,
-        batch_size=options.batch_size,
-        precision=options.precision,
-        devices=options.device,
-        max_tokens=options.max_tokens,
-        layers=options.layers,
-        drop=options.drop,
-        item_field=settings.get("ITEM_ID_FIELD", "item_id"),
-    )
-    print("\n".join(report.lines()))
+    source, compute = source_of(options), compute_of(options)
+    dataset = Dataset.named(options.dataset, options.data_path, options.dataset_configs)
+    print("\n".join(source.make(dataset, options.out, options.artifacts, compute).lines()))
     return 0
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.tune.settings import TuneSettings
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE
 
     parser = commands.add_parser(
         "tune",
@@ -155,35 +143,27 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("datasets", nargs="+", metavar="DATASET", help="source domains, named as in RecBole")
     parser.add_argument("--encoder", default="minilm", help="minilm (packaged), a Hugging Face name or a path")
+    parser.add_argument("--objective", choices=list(OBJECTIVES), default=DEFAULT_OBJECTIVE, help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tuned encoder")
     parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
     parser.add_argument("--dataset-configs", type=Path, default=Path("dataset_configs"), help="default: %(default)s")
     parser.add_argument("--checkpoint", type=Path, help="a RECFORMER state dict to begin from")
-    for name, field in TuneSettings.model_fields.items():
-        flags = list(dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"]))
-        help_text = f"{field.description} Default: {field.default}.".replace("``", "").replace("%", "%%")
-        many = {"nargs": "+"} if name == "attributes" else {}
-        parser.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=help_text, **many)  # type: ignore[arg-type]
+    settings = parser.add_argument_group("settings; in brackets the objectives that have the option")
+    add_options(settings, {name: entry.settings for name, entry in OBJECTIVES.items()})
     parser.set_defaults(run=_tune)
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from recbole_ext.tune.settings import TuneSettings, checked_settings
+    from recbole_ext.data.dataset import Dataset
+    from recbole_ext.tuning import tune
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.tuning.unfinished import is_writer
 
-    given = {name: getattr(options, name) for name in TuneSettings.model_fields if hasattr(options, name)}
-    settings = checked_settings(given)
-    from recbole_ext.tune import tune
-
-    report = tune(
-        options.datasets,
-        options.data_path,
-        options.encoder,
-        options.out,
-        settings,
-        dataset_configs=options.dataset_configs,
-        checkpoint=options.checkpoint,
-    )
-    print("\n".join(report.lines()))
+    given = given_options(options, (entry.settings for entry in OBJECTIVES.values()))
+    sources = [Dataset.named(name, options.data_path, options.dataset_configs) for name in options.datasets]
+    report = tune(sources, options.encoder, options.out, options.objective, options.checkpoint, **given)
+    if is_writer():
+        print("\n".join(report.lines()))
     return 0
 
 
@@ -231,7 +211,7 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         help="leaderboard, figures and page again from the run records",
         description="Write leaderboard.csv, leaderboard.md, figures and index.html from DIR/runs.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="results/BENCHMARK")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="runs/BENCHMARK")
     parser.set_defaults(run=_report)
 
 
@@ -243,7 +223,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _add_study(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.study import STUDIES
+    from recbole_ext.studies import STUDIES
 
     parser = commands.add_parser(
         "study",
@@ -253,13 +233,13 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("name", choices=sorted(STUDIES), metavar="NAME", help=", ".join(STUDIES))
     parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml")
-    parser.add_argument("--out", type=Path, default=Path("results/studies"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("runs/studies"), help="default: %(default)s")
     parser.set_defaults(run=_study)
 
 
 def _study(options: argparse.Namespace) -> int:
     from recbole_ext.benchmark import parse_overrides
-    from recbole_ext.study import run_study
+    from recbole_ext.studies import run_study
 
     folder = run_study(options.name, options.file, parse_overrides(options.overrides), options.out, options.line)
     print(f"{folder}: study.json, figures, text.md")

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.errors import WriteError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -21,17 +23,21 @@ def replacing_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path in the target's folder; on success it becomes ``target``, on error it is removed.
 
     A kill leaves at most a ``.NAME.*.tmp`` beside the target, never a half-written target.
+
+    Raises:
+        WriteError: the disk is full, the folder can't be made, …
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with explaining_failed_writes(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -39,19 +45,64 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``target``; on success it takes the target's place, on error it is removed.
 
     The old target is moved aside, not deleted, before the new one takes its place: a kill in between loses neither.
+
+    Raises:
+        WriteError: the disk is full, the folder can't be made, …
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
+    with explaining_failed_writes(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
         old = temporary.with_name(f"{temporary.name}.old")
-        if target.exists():
-            target.replace(old)
-        temporary.replace(target)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            if target.exists():
+                target.replace(old)
+            temporary.replace(target)
+        finally:
+            if old.exists() and not target.exists():
+                old.replace(target)
+            for leftover in (temporary, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def explaining_failed_writes(target: Path) -> Iterator[None]:
+    """Turn a failed write within the block into a :class:`WriteError` that names ``target``."""
+    try:
+        yield
+    except Exception as error:
+        if (reason := _why_not_written(error, target)) is None:
+            raise
+        raise WriteError(target, reason) from error
+
+
+def _why_not_written(error: Exception, target: Path) -> str | None:
+    """The system's words where ``error`` is a failed write to ``target`` or into its folder; else ``None``."""
+    if isinstance(error, WriteError):
+        # Of a part of a folder under its temporary name, which nobody has to know.
+        return error.reason if error.target.absolute().is_relative_to(target.parent.absolute()) else None
+    if isinstance(error, OSError):
+        # Something else may have been read or written in between.
+        if isinstance(error.filename, str | bytes) and not _on_the_way(os.fsdecode(error.filename), target.parent):
+            return None
+        return error.strerror or _broken_off(error)
+    # What Rust and C++ make of the same: their names, for neither library may be loaded just to ask.
+    if type(error).__name__ == "SafetensorError":
+        return str(error)
+    if isinstance(error, RuntimeError) and "inline_container" in str(error):
+        return _broken_off(error)
+    return None
+
+
+def _on_the_way(name: str, folder: Path) -> bool:
+    """Whether the file ``name`` is in ``folder``, or above it."""
+    path, folder = Path(name).absolute(), folder.absolute()
+    return path.is_relative_to(folder) or folder.is_relative_to(path)
+
+
+def _broken_off(error: Exception) -> str:
+    return f"it broke off, as on a full disk ({error})"
 
 
 def write_png(target: Path, figure: Figure, dpi: int) -> None:

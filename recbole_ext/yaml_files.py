@@ -19,7 +19,7 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         ConfigurationError: not UTF-8, not YAML, or not a mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml_loader())
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml_loader())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, dict):

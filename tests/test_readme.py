@@ -51,8 +51,8 @@ def test_the_lines_for_someone_who_only_has_recbole_train_and_evaluate_with_the_
 
 
 def test_the_benchmark_in_the_readme_is_one_that_runs_would_accept(tmp_path: Path) -> None:
-    from recbole_ext.run.benchmark_file import load_benchmark
-    from recbole_ext.run.spec import expand
+    from recbole_ext.runs.benchmark_file import load_benchmark
+    from recbole_ext.runs.spec import expand
 
     (tmp_path / "mine.yaml").write_text(block("yaml", "name: mine"), encoding="utf-8")
     runs = list(expand(load_benchmark(tmp_path / "mine.yaml"), "test"))

@@ -1,11 +1,15 @@
-"""What results/README.md says is what the results say."""
+"""What results/README.md says is what the results say, and published tables are those of their records."""
 
 from __future__ import annotations
 
-import csv
 import json
 import re
+import shutil
 from pathlib import Path
+
+import pytest
+
+from recbole_ext.report import write_report
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 TEXT = (RESULTS / "README.md").read_text(encoding="utf-8")
@@ -24,15 +28,15 @@ def test_every_study_that_has_been_run_is_quoted() -> None:
     assert set(re.findall(r"^> — \[`(.+?)`\]", TEXT, re.MULTILINE)) == run
 
 
-def test_the_tables_are_the_leaderboards() -> None:
-    with (RESULTS / "comparison" / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-        board = {(row["dataset"], row["model"], row["init"], row["protocol"]): row for row in csv.DictReader(file)}
-    row_format = r"^\| ([\w-]+) \| (\w+) \| ([\w-]+) \|(?: (uni100) \|)? (\d+) \| ([\d.]+) \| (.+?) \| (.+?) \|$"
-    lines = re.findall(row_format, TEXT, re.MULTILINE)
-    assert {(dataset, model, init, protocol or "full") for dataset, model, init, protocol, *_ in lines} == set(board)
-    for dataset, model, init, protocol, seeds, score, change, p in lines:
-        row = board[dataset, model, init, protocol or "full"]
-        assert (int(seeds), score) == (int(row["n_seeds"]), f"{float(row['ndcg@5']):.4f}"), (dataset, model, init)
-        gain = row["ndcg@5_improvement_%"]
-        assert change == (f"{float(gain):+.1f} %" if gain else "–"), (dataset, model, init)
-        assert p == (f"{float(row['p_holm']):.3g}" if row["p_holm"] else "–"), (dataset, model, init)
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/grid.json")))
+def test_a_published_leaderboard_is_what_its_grid_and_records_give(name: str, tmp_path: Path) -> None:
+    shutil.copytree(RESULTS / name, tmp_path / name)
+    write_report(tmp_path / name)
+    for file in ("leaderboard.csv", "leaderboard.md"):
+        assert (tmp_path / name / file).read_bytes() == (RESULTS / name / file).read_bytes(), file
+
+
+def test_every_folder_of_results_can_be_read() -> None:
+    """One of an earlier format would be shown by nothing."""
+    folders = {path.name for path in RESULTS.iterdir() if path.is_dir()}
+    assert folders - {"performance", "studies"} == {path.parent.name for path in RESULTS.glob("*/grid.json")}

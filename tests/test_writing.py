@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,8 +13,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
+from recbole_ext.errors import WriteError
 from recbole_ext.writing import replacing_file, replacing_folder, write_json, write_png
 
 Replacing = Callable[[Path], AbstractContextManager[Path]]
@@ -50,14 +57,116 @@ def test_an_old_target_is_replaced_whole(tmp_path: Path, replacing: Replacing) -
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()])
-def test_an_error_leaves_what_was_there(tmp_path: Path, replacing: Replacing, error: BaseException) -> None:
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(FULL, WriteError), (KeyboardInterrupt(), KeyboardInterrupt), (ValueError(), ValueError)]
+)
+def test_an_error_leaves_what_was_there(
+    tmp_path: Path, replacing: Replacing, error: BaseException, expected: type[BaseException]
+) -> None:
     target = tmp_path / "target"
     with replacing(target) as temporary:
         fill(temporary, "old")
-    with pytest.raises(type(error)), replacing(target) as temporary:
+    with pytest.raises(expected), replacing(target) as temporary:
         fill(temporary, "half")
         raise error
+    assert content(target) == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def write_tensors(path: Path) -> None:
+    save_file({"a": torch.zeros(100_000)}, path)
+
+
+def write_checkpoint(path: Path) -> None:
+    torch.save({"a": torch.zeros(100_000)}, path)
+
+
+def write_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(100_000))
+
+
+def write_text(path: Path) -> None:
+    path.write_text("x" * 400_000)
+
+
+def write_picture(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, format="png")
+
+
+WRITERS = [write_tensors, write_checkpoint, write_array, write_text, write_picture]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_full_disk_is_one_error_whoever_writes_and_leaves_what_was_there(
+    tmp_path: Path, no_room: Callable[..., Any], write: Callable[[Path], None]
+) -> None:
+    target = tmp_path / "target"
+    target.write_text("old")
+    message = f"^{target} can't be written: .*Nothing half-written was left"
+    with pytest.raises(WriteError, match=message), no_room(50_000), replacing_file(target) as temporary:
+        write(temporary)
+    assert content(target) == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_on_a_disk_without_room_the_same_holds(
+    small_disk: Callable[[int], Path], write: Callable[[Path], None]
+) -> None:
+    disk = small_disk(100)
+    with replacing_file(disk / "target") as temporary:
+        temporary.write_text("old")
+    for target in (disk / "target", disk / "folder"):
+        with pytest.raises(WriteError), replacing_file(target) as temporary:
+            write(temporary)
+    with pytest.raises(WriteError, match="folder can't be written"), replacing_folder(disk / "folder") as temporary:
+        write(temporary / "part")
+    assert content(disk / "target") == "old"
+    assert list(disk.iterdir()) == [disk / "target"]
+
+
+def test_the_error_names_the_target_and_no_temporary_name(tmp_path: Path) -> None:
+    with pytest.raises(WriteError) as caught, replacing_folder(tmp_path / "store"), replacing_file(tmp_path / "x"):
+        raise FULL
+    assert str(caught.value).startswith(f"{tmp_path / 'store'} can't be written: No space left on device.")
+    assert "tmp." not in str(pickle.loads(pickle.dumps(caught.value)))  # as a process pool or Ray hands it over
+
+
+def test_a_folder_that_cannot_be_made_is_told_by_its_name(tmp_path: Path, replacing: Replacing) -> None:
+    (tmp_path / "file").write_text("no folder")
+    message = r"target can't be written: (Not a directory|File exists)"
+    with pytest.raises(WriteError, match=message), replacing(tmp_path / "file" / "deeper" / "target"):
+        raise AssertionError("there is nothing to write to")
+
+
+def test_a_file_elsewhere_that_cannot_be_read_is_no_failed_write(tmp_path: Path, replacing: Replacing) -> None:
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "folder" / "target"):
+        (tmp_path / "source").read_text()
+    with pytest.raises(RuntimeError), replacing(tmp_path / "target"):
+        raise RuntimeError("out of luck")
+
+
+def test_an_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    with replacing_folder(target) as temporary:
+        fill(temporary, "old")
+    replace = Path.replace
+
+    def fails(self: Path, to: Path) -> Path:
+        if self.suffix == ".tmp":
+            raise FULL
+        return replace(self, to)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(WriteError), replacing_folder(target) as temporary:
+        fill(temporary, "new")
     assert content(target) == "old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from recbole_ext.attach.hook import MISSING, MODES, Coverage, attach_item_embedding, item_vectors
+from recbole_ext.attach.hook import (
+    ANY_WIDTH,
+    MISSING,
+    MODES,
+    Coverage,
+    attach_item_embedding,
+    item_vectors,
+    new_item_rows,
+)
 from recbole_ext.attach.places import ItemTable, Place, item_tables
-from recbole_ext.attach.transforms import TRANSFORMS, apply_transforms
 
 __all__ = [
+    "ANY_WIDTH",
     "MISSING",
     "MODES",
-    "TRANSFORMS",
     "Coverage",
     "ItemTable",
     "Place",
-    "apply_transforms",
     "attach_item_embedding",
     "item_tables",
     "item_vectors",
+    "new_item_rows",
 ]

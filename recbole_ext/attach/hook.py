@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils import parametrize
 
-from recbole_ext.attach.parametrizations import Adapter, Frozen, Residual
+from recbole_ext.attach.parametrizations import Adapter, Bounded, Dual, Frozen
 from recbole_ext.attach.places import ItemTable, item_tables
-from recbole_ext.attach.transforms import apply_transforms, scale
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.store.transforms import apply_transforms, scale
 
 log = logging.getLogger(__name__)
 
-MODES = ("full", "frozen", "adapter", "residual")
+MODES = ("full", "frozen", "adapter", "bounded", "dual")
+ANY_WIDTH = ("adapter", "dual")
+"""Modes that bring vectors to the model's width themselves."""
+BOUND = 0.5
+DENSE_PROBABILITY = 0.5
 MISSING = ("error", "mean", "random")
 
 
@@ -46,9 +52,13 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
 
     Args:
         model: a RecBole recommender.
-        dataset: the RecBole dataset the model was built for; its item field maps tokens to internal ids.
+        dataset: the RecBole dataset of the training split; its item field maps tokens to internal ids, and ``bounded``
+            and ``dual`` ask it which items have interactions.
         config: RecBole's ``Config`` or any mapping with ``item_embedding`` (a path or an ``ItemEmbeddingStore``),
-            ``item_embedding_transform``, ``item_embedding_mode`` and ``item_embedding_missing``.
+            ``item_embedding_transform``, ``item_embedding_mode``, ``item_embedding_missing``, and perhaps
+            ``item_embedding_scale``, for ``bounded`` ``item_embedding_bound`` (in units of the vectors' mean norm, 0.5
+            by default as in its paper, where every norm is one) and for ``dual`` ``item_embedding_dense_probability``
+            (0.5 by default).
 
     A model that has read the store itself (it says so by an ``item_vector_coverage``) is left alone.
 
@@ -57,12 +67,12 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
 
     Raises:
         AttachError: the model has no table of items; widths differ; items are missing under ``error``.
-        ConfigurationError: an unknown mode, policy or transform.
+        ConfigurationError: an unknown mode, policy or transform, or a bound or probability that can't be.
         StoreError: the store can't be read.
     """
     if not config["item_embedding"]:
-        if config["item_embedding_scale"]:
-            _scale_random_vectors(model, dataset, config["item_embedding_scale"])
+        if deviation := _optional(config, "item_embedding_scale"):
+            _scale_random_vectors(model, dataset, deviation)
         return None
     if hasattr(model, "item_vector_coverage"):
         return model.item_vector_coverage
@@ -74,8 +84,23 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
     log.info("item_embedding: mode %s, in %s", mode, ", ".join(table.name for table in tables))
     for table in tables:
         _check_width(vectors, table, mode)
-        _put(vectors.to(table.embedding.weight.device), table, mode)
+        _put(vectors.to(table.embedding.weight.device), table, mode, dataset, config)
     return coverage
+
+
+def new_item_rows(model: Any, vectors: torch.Tensor, iid_field: str = "item_id") -> torch.Tensor:
+    """Items that the model's dataset does not have as the model would see them, ``[items, width]``.
+
+    The score of such an item is the dot product of the model's output with its row, where the model scores so.
+
+    Args:
+        vectors: ``[items, dim]``, transformed as the dataset's own were.
+    """
+    (table,) = item_tables(model, iid_field)
+    embedding = table.embedding
+    if not parametrize.is_parametrized(embedding):
+        return vectors
+    return embedding.parametrizations.weight[0].rows_of(vectors)
 
 
 def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
@@ -108,8 +133,8 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
     _check_coverage(coverage, policy, tokens, covered, store_name)
     vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
-    if config["item_embedding_scale"]:
-        vectors = scale(vectors, config["item_embedding_scale"], "item_embedding_scale")
+    if deviation := _optional(config, "item_embedding_scale"):
+        vectors = scale(vectors, deviation, "item_embedding_scale")
     return _fill_missing(vectors, covered, policy, config["seed"]), coverage
 
 
@@ -118,6 +143,11 @@ def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ConfigurationError(f"{key}: {value!r} is unknown; choose one of {', '.join(choices)}.")
     return value
+
+
+def _optional(config: Any, key: str) -> Any:
+    """The value of a key that a mapping need not have; RecBole's ``Config`` gives ``None`` for unknown ones."""
+    return config[key] if key in config else None  # noqa: SIM401 (a Config has no get)
 
 
 def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, store: str) -> None:
@@ -157,7 +187,7 @@ def _check_width(vectors: torch.Tensor, table: ItemTable, mode: str) -> None:
             f"item_embedding: the model's matrix has {rows} rows, too few for {n_items} items and the padding row; it "
             "was built for another dataset."
         )
-    if mode != "adapter" and width != own_width:
+    if mode not in ANY_WIDTH and width != own_width:
         raise AttachError(
             f"item_embedding: the vectors are {width} wide, the model's items {own_width} ({table.name}). Bridge them "
             f"with item_embedding_transform: [{{pca: {own_width}}}], with item_embedding_mode: adapter, "
@@ -174,15 +204,37 @@ def _scale_random_vectors(model: Any, dataset: Any, deviation: Any) -> None:
             weight[rows] = scale(weight[rows], deviation, "item_embedding_scale")
 
 
-def _put(vectors: torch.Tensor, table: ItemTable, mode: str) -> None:
+def _put(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, config: Any) -> None:
     embedding, first = table.embedding, table.first
     if mode == "full":
         with torch.no_grad():
             embedding.weight[first : first + len(vectors)] = vectors
-    elif mode == "frozen":
-        parametrize.register_parametrization(embedding, "weight", Frozen(vectors, first))
-    elif mode == "residual":
-        parametrize.register_parametrization(embedding, "weight", Residual(vectors, first))
-    else:
-        adapter = Adapter(vectors, embedding.embedding_dim, first).to(vectors.device)
-        parametrize.register_parametrization(embedding, "weight", adapter)
+        return
+    function = _function(vectors, table, mode, dataset, config)
+    parametrize.register_parametrization(embedding, "weight", function.to(embedding.weight.device))
+
+
+def _function(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, config: Any) -> Frozen:
+    first, width = table.first, table.embedding.embedding_dim
+    if mode == "frozen":
+        return Frozen(vectors, first)
+    if mode == "adapter":
+        return Adapter(vectors, width, first)
+    trained = torch.from_numpy(np.asarray(dataset.inter_matrix(form="csr").sum(axis=0)).ravel()[1:] > 0)
+    if mode == "dual":
+        probability = _number(config, "item_embedding_dense_probability", DENSE_PROBABILITY, 1.0)
+        return Dual(vectors, width, probability, trained.to(vectors.device), first)
+    bound = _number(config, "item_embedding_bound", BOUND)
+    radius = bound * vectors.norm(dim=1).mean().item()
+    log.info("item_embedding: differences of at most %.4g, %g of the vectors' mean norm", radius, bound)
+    return Bounded(vectors, radius, trained.to(vectors.device), first)
+
+
+def _number(config: Any, key: str, default: float, most: float = math.inf) -> float:
+    value = _optional(config, key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        range_ = "a number from 0" if most == math.inf else f"a number from 0 to {most:g}"
+        raise ConfigurationError(f"{key}: {value!r} is not {range_}.")
+    return float(value)

@@ -1,7 +1,1 @@
-"""What training and evaluation cost here, against stock RecBole in the same process and run."""
-
-from __future__ import annotations
-
-from recbole_ext.bench.contest import Contest, run_contest
-
-__all__ = ["Contest", "run_contest"]
+"""What training, evaluating, encoding and tuning cost here, against stock RecBole and others in the same run."""

@@ -1,16 +1,38 @@
 """``recbole-ext bench`` and its kinds on the command line.
 
-Each kind writes a JSON and a Markdown table below ``--out`` and prints the table.
+Each kind measures and hands over what it found; here that is written, as JSON with what made it and as a Markdown table
+below ``--out``, and the table is printed.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recbole_ext.writing import replacing_file
+from recbole_ext.writing import replacing_file, write_json
+
+if TYPE_CHECKING:
+    from recbole_ext.data.dataset import Dataset
+
+OUT = Path("runs/performance")
+
+
+class Finding(NamedTuple):
+    """What was measured: the stem of its files, the JSON, the Markdown table; either may be missing."""
+
+    name: str
+    result: dict[str, Any] | None
+    table: list[str] | None
+
+
+class Kind(NamedTuple):
+    """A kind of measurement: what it measures and writes, in words, and what does it."""
+
+    measures: str
+    writes: str
+    run: Callable[[argparse.Namespace], Iterator[Finding]]
 
 
 def add_bench(commands: argparse._SubParsersAction) -> None:
@@ -19,25 +41,27 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         "bench",
         help=f"seconds and memory against stock RecBole; kinds: {', '.join(KINDS)}",
         description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
-        "OUT/DATASET-MODEL.json and OUT/table.md.",
+        f"OUT/DATASET-MODEL.json and OUT/table.md. (What the project publishes: --out=results/{OUT.name}.)",
     )
     _add_shared(bench)
     bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
     bench.set_defaults(
-        run=_bench, dataset=None, model=None, data_path="artifacts/data", repeats=3, out=Path("results/performance")
+        run=_run, measure=_contest, dataset=None, model=None, data_path="artifacts/data", repeats=3, out=OUT
     )
     kinds = bench.add_subparsers(metavar="|".join(KINDS))
-    for name, (help_text, writes, run) in KINDS.items():
-        kind = kinds.add_parser(name, help=help_text, description=f"Measure {help_text}, and write OUT/{writes}.")
-        _add_shared(kind)
+    for name, kind in KINDS.items():
+        parser = kinds.add_parser(
+            name, help=kind.measures, description=f"Measure {kind.measures}, and write OUT/{kind.writes}."
+        )
+        _add_shared(parser)
         if name == "tune":
-            kind.add_argument("--sequences", type=int, default=256, help="default: %(default)s")
-            kind.add_argument("--max-tokens", type=int, default=512, help="of a sequence; default: %(default)s")
+            parser.add_argument("--sequences", type=int, default=256, help="default: %(default)s")
+            parser.add_argument("--max-tokens", type=int, default=512, help="of a sequence; default: %(default)s")
         if name == "quality":
-            kind.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
-            kind.add_argument("--stock-seeds", type=int, default=5, help="default: %(default)s")
-            kind.add_argument("--parallel-runs", type=int, default=1, help="default: %(default)s")
-        kind.set_defaults(run=run)
+            parser.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
+            parser.add_argument("--stock-seeds", type=int, default=5, help="default: %(default)s")
+            parser.add_argument("--parallel-runs", type=int, default=1, help="default: %(default)s")
+        parser.set_defaults(measure=kind.run)
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
@@ -47,156 +71,134 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", help="repeat for more (default: SASRec)", **quiet)
     parser.add_argument("--data-path", "--data_path", help="default: artifacts/data", **quiet)
     parser.add_argument("--repeats", type=int, help="of what is timed, on each side (default: 3)", **quiet)
-    parser.add_argument("--out", type=Path, help="default: results/performance", **quiet)
+    parser.add_argument("--out", type=Path, help=f"default: {OUT}", **quiet)
 
 
-def _bench_encode(options: argparse.Namespace) -> int:
-    from recbole_ext.bench.encoding import encoding_table, run_encoding_contest
-    from recbole_ext.data.files import read_dataset_config
+def _run(options: argparse.Namespace) -> int:
+    from recbole_ext.runs.machine import git_revision, versions
 
-    for dataset in options.dataset or ["ml-100k"]:
-        template = read_dataset_config(Path("dataset_configs") / f"{dataset}.yaml").get("item_text")
-        out = options.out / f"encode-{dataset}.json"
-        result = run_encoding_contest(
-            dataset, options.data_path, template, "minilm", options.repeats, out, options.line
-        )
-        _write_table(out.with_suffix(".md"), encoding_table(result), options.line)
+    for finding in options.measure(options):
+        if finding.result is not None:
+            made_by = {"command": options.line, "versions": versions(), "git_revision": git_revision()}
+            write_json(options.out / f"{finding.name}.json", {**made_by, **finding.result})
+        if finding.table is not None:
+            with replacing_file(options.out / f"{finding.name}.md") as temporary:
+                lines = [f"Made by `{options.line}`.", "", *finding.table, ""]
+                temporary.write_text("\n".join(lines), encoding="utf-8")
+            print("\n".join(finding.table))
     return 0
 
 
-def _bench_tune(options: argparse.Namespace) -> int:
-    from recbole_ext.bench.tuning import run_tuning_contest, tuning_table
-
-    for dataset in options.dataset or ["ml-100k"]:
-        out = options.out / f"tune-{dataset}.json"
-        result = run_tuning_contest(
-            dataset, options.data_path, options.sequences, options.max_tokens, options.repeats, out, options.line
-        )
-        _write_table(out.with_suffix(".md"), tuning_table(result), options.line)
-    return 0
-
-
-def _bench_quality(options: argparse.Namespace) -> int:
-    from recbole_ext.bench.quality import quality_table, run_quality
-
-    out = options.out / "quality.json"
-    result = run_quality(
-        options.dataset or ["ml-100k"],
-        options.model or ["SASRec"],
-        options.seeds,
-        options.stock_seeds,
-        options.parallel_runs,
-        options.data_path,
-        out,
-        options.line,
-    )
-    _write_table(out.with_suffix(".md"), quality_table(result), options.line)
-    return 0
-
-
-def _bench_reach(options: argparse.Namespace) -> int:
-    from recbole_ext.bench.reach import reach_table, run_reach
-
-    for dataset in options.dataset or ["ml-100k"]:
-        for model in options.model or ["SASRec"]:
-            out, quality = options.out / f"reach-{dataset}-{model}.json", options.out / "quality.json"
-            keys = _bench_keys(options, dataset)
-            result = run_reach(dataset, model, keys, options.repeats, quality, out, options.line)
-            _write_table(out.with_suffix(".md"), reach_table(result), options.line)
-    return 0
-
-
-def _bench_memory(options: argparse.Namespace) -> int:
-    from recbole_ext.bench.memory import memory_table, run_memory
-
-    out = options.out / "memory.json"
-    _write_table(out.with_suffix(".md"), memory_table(run_memory(out, options.line)), options.line)
-    return 0
-
-
-def _bench_options(options: argparse.Namespace) -> int:
-    from recbole_ext.bench.options import options_table, run_options
-
-    for dataset in options.dataset or ["ml-100k"]:
-        for model in options.model or ["SASRec"]:
-            out = options.out / f"options-{dataset}-{model}.json"
-            result = run_options(dataset, model, _bench_keys(options, dataset), options.repeats, out, options.line)
-            _write_table(out.with_suffix(".md"), options_table(result), options.line)
-    return 0
-
-
-def _bench_keys(options: argparse.Namespace, dataset: str) -> dict[str, Any]:
-    from recbole_ext.data.files import read_dataset_config, recbole_keys
-
-    settings = recbole_keys(read_dataset_config(Path("dataset_configs") / f"{dataset}.yaml"))
-    return settings | {"data_path": options.data_path, "train_neg_sample_args": None}
-
-
-def _bench_scale(options: argparse.Namespace) -> int:
-    from recbole_ext.bench.scale import run_scale, scale_table
-
-    for model in options.model or ["SASRec"]:
-        result = run_scale(model, options.out / f"scale-{model}.json", options.line)
-        _write_table(options.out / f"scale-{model}.md", scale_table(result), options.line)
-    return 0
-
-
-def _bench(options: argparse.Namespace) -> int:
+def _contest(options: argparse.Namespace) -> Iterator[Finding]:
     from recbole_ext.bench.contest import Contest, run_contest, table
 
     results = []
-    for dataset in options.dataset or ["ml-100k"]:
-        settings = _bench_keys(options, dataset)
-        for model in options.model or ["SASRec"]:
-            contest = Contest(model, dataset, settings, options.repeats, options.reach)
-            results.append(run_contest(contest, options.out / f"{dataset}-{model}.json", options.line))
-    _write_table(options.out / "table.md", table(results), options.line)
-    return 0
+    for dataset in _datasets(options):
+        for model in _models(options):
+            results.append(run_contest(Contest(model, dataset, repeats=options.repeats, reach=options.reach)))
+            yield Finding(f"{dataset.name}-{model}", results[-1], None)
+    yield Finding("table", None, table(results))
 
 
-def _write_table(target: Path, lines: list[str], command: str) -> None:
-    with replacing_file(target) as temporary:
-        temporary.write_text("\n".join([f"Made by `{command}`.", "", *lines, ""]), encoding="utf-8")
-    print("\n".join(lines))
+def _encode(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.encoding import encoding_table, run_encoding_contest
+
+    for dataset in _datasets(options):
+        result = run_encoding_contest(dataset, "minilm", options.repeats)
+        yield Finding(f"encode-{dataset.name}", result, encoding_table(result))
 
 
-Run = Callable[[argparse.Namespace], int]
+def _tune(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.tuning import run_tuning_contest, tuning_table
 
-KINDS: dict[str, tuple[str, str, Run]] = {
-    "encode": (
-        "the encode stage against sentence-transformers' own encode",
-        "encode-DATASET.json and .md",
-        _bench_encode,
+    for dataset in _datasets(options):
+        result = run_tuning_contest(dataset, options.sequences, options.max_tokens, options.repeats)
+        yield Finding(f"tune-{dataset.name}", result, tuning_table(result))
+
+
+def _quality(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.quality import quality_table, run_quality
+
+    seeds = {"recbole-ext": options.seeds, "stock": options.stock_seeds}
+    result = run_quality(_datasets(options), _models(options), seeds, options.parallel_runs, options.out, options.line)
+    yield Finding("quality", result, quality_table(result))
+
+
+def _reach(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.reach import reach_table, run_reach
+
+    for dataset in _datasets(options):
+        for model in _models(options):
+            result = run_reach(dataset, model, options.repeats, options.out / "quality.json")
+            yield Finding(f"reach-{dataset.name}-{model}", result, reach_table(result))
+
+
+def _memory(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.memory import memory_table, run_memory
+
+    result = run_memory()
+    yield Finding("memory", result, memory_table(result))
+
+
+def _options(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.options import options_table, run_options
+
+    for dataset in _datasets(options):
+        for model in _models(options):
+            result = run_options(dataset, model, options.repeats)
+            yield Finding(f"options-{dataset.name}-{model}", result, options_table(result))
+
+
+def _scale(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.scale import run_scale, scale_table
+
+    for model in _models(options):
+        result = run_scale(model)
+        yield Finding(f"scale-{model}", result, scale_table(result))
+
+
+def _datasets(options: argparse.Namespace) -> list[Dataset]:
+    from recbole_ext.data.dataset import Dataset
+
+    return [Dataset.named(name, options.data_path) for name in options.dataset or ["ml-100k"]]
+
+
+def _models(options: argparse.Namespace) -> list[str]:
+    return options.model or ["SASRec"]
+
+
+KINDS: dict[str, Kind] = {
+    "encode": Kind(
+        "the encode stage against sentence-transformers' own encode", "encode-DATASET.json and .md", _encode
     ),
-    "tune": (
+    "tune": Kind(
         "RECFORMER's pre-training step and item encoding against the public code's way",
         "tune-DATASET.json and .md",
-        _bench_tune,
+        _tune,
     ),
-    "quality": (
+    "quality": Kind(
         "test NDCG@10 over several seeds, trained here and on stock RecBole's samples",
-        "quality.json, quality.md and a record per run",
-        _bench_quality,
+        "quality.json, quality.md and a benchmark per side",
+        _quality,
     ),
-    "reach": (
+    "reach": Kind(
         "seconds until stock's best validation score, from the epochs that `bench quality` found",
         "reach-DATASET-MODEL.json and .md",
-        _bench_reach,
+        _reach,
     ),
-    "memory": (
+    "memory": Kind(
         "what preparing 10 million interactions and a step over 140,000 items take",
         "memory.json and memory.md",
-        _bench_memory,
+        _memory,
     ),
-    "options": (
+    "options": Kind(
         "whether mixed precision, torch.compile or loader workers help here",
         "options-DATASET-MODEL.json and .md",
-        _bench_options,
+        _options,
     ),
-    "scale": (
+    "scale": Kind(
         "cost as users, history length, catalogue and width grow, on made-up data, with the exponent of the fit",
         "scale-MODEL.json and .md",
-        _bench_scale,
+        _scale,
     ),
 }
-"""Name: what is measured, what is written, what does it."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.data.files import require_dataset
-from recbole_ext.writing import write_json
+from recbole_ext.bench.measuring import apart, take_turns, timed
+from recbole_ext.data.dataset import Dataset
 
 if TYPE_CHECKING:
     from recbole_ext.bench.contestants import Contestant
-
-log = logging.getLogger(__name__)
+    from recbole_ext.benchmark import RunSpec
 
 
 @dataclass(frozen=True)
@@ -30,15 +26,18 @@ class Contest:
     """
 
     model: str
-    dataset: str
-    settings: dict[str, Any]
+    dataset: Dataset
+    settings: dict[str, Any] = field(default_factory=dict)
     repeats: int = 3
     reach: float = 0.0
     limit: float = 1200.0
 
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "dataset": self.dataset.name}
 
-def run_contest(contest: Contest, out: Path, command: str) -> dict[str, Any]:
-    """Measure ``contest`` and write ``out``; returns what it wrote.
+
+def run_contest(contest: Contest) -> dict[str, Any]:
+    """Measure ``contest``; returns the result.
 
     Both sides live in one process and take turns, so that a machine whose speed drifts slows both. Peak memory is
     that of a process of its own per side, which loads, trains an epoch and evaluates once.
@@ -47,42 +46,32 @@ def run_contest(contest: Contest, out: Path, command: str) -> dict[str, Any]:
         SourceDataError: the dataset is not there.
     """
     from recbole_ext.bench.contestants import SIDES, enter
-    from recbole_ext.run.machine import device_in_words, git_revision, versions
+    from recbole_ext.runs.machine import device_in_words
+    from recbole_ext.runs.trial import lone_run
 
-    require_dataset(contest.dataset, contest.settings["data_path"])
-    seconds: dict[str, dict[str, list[float]]] = {side: {"epoch": [], "evaluation": []} for side in SIDES}
     with tempfile.TemporaryDirectory() as folder:
-        sides = {side: enter(side, contest.model, contest.dataset, contest.settings, Path(folder)) for side in SIDES}
-        for repeat in range(contest.repeats):
-            for side, contestant in sides.items():
-                seconds[side]["epoch"].append(_timed(contestant.train_epoch))
-                seconds[side]["evaluation"].append(_timed(contestant.validate))
-                log.info(
-                    "%s %s, repeat %d, %s: epoch %.2f s, evaluation %.2f s",
-                    contest.dataset,
-                    contest.model,
-                    repeat + 1,
-                    side,
-                    seconds[side]["epoch"][-1],
-                    seconds[side]["evaluation"][-1],
-                )
-        device = device_in_words(sides["stock"].trainer.device)
-        result: dict[str, Any] = {
-            "contest": asdict(contest),
-            "command": command,
-            "device": device,
-            "versions": versions(),
-            "git_revision": git_revision(),
-            "sides": {side: _summary(contestant, seconds[side]) for side, contestant in sides.items()},
+        spec = lone_run(contest.model, contest.dataset, contest.settings, Path(folder))
+        contestants = {side: enter(side, spec) for side in SIDES}
+        work: dict[str, Callable[[], Any]] = {}
+        for side, contestant in contestants.items():
+            work |= {f"{side} epoch": contestant.train_epoch, f"{side} evaluation": contestant.validate}
+        seconds = take_turns(work, contest.repeats, f"{contest.dataset.name} {contest.model}")
+        sides = {
+            side: _summary(contestant, {name: seconds[f"{side} {name}"] for name in ("epoch", "evaluation")})
+            for side, contestant in contestants.items()
         }
-        del sides
-        for side in SIDES:
-            result["sides"][side]["peak_memory_mb"] = _in_own_process(_peak_memory, side, contest)
+        device = device_in_words(contestants["stock"].trainer.device)
+        del contestants, work
+        for side, summary in sides.items():
+            summary["peak_memory_mb"] = apart(_peak_memory, side, spec)
             if contest.reach:
-                result["sides"][side]["seconds_to_reach"] = _in_own_process(_seconds_to_reach, side, contest)
-    result["ratios"] = _ratios(result["sides"]["stock"], result["sides"]["recbole-ext"])
-    write_json(out, result)
-    return result
+                summary["seconds_to_reach"] = apart(_seconds_to_reach, side, spec, contest.reach, contest.limit)
+    return {
+        "contest": contest.as_dict(),
+        "device": device,
+        "sides": sides,
+        "ratios": _ratios(sides["stock"], sides["recbole-ext"]),
+    }
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:
@@ -133,42 +122,26 @@ def _ratios(stock: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:
     return ratios
 
 
-def _timed(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _in_own_process(measure: Callable[[str, Contest], Any], side: str, contest: Contest) -> Any:
-    """``measure(side, contest)`` in a fresh process: its memory and its random state are its own."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(measure, (side, contest))
-
-
-def _peak_memory(side: str, contest: Contest) -> float:
+def _peak_memory(side: str, spec: RunSpec) -> float:
     from recbole_ext.bench.contestants import enter
-    from recbole_ext.run.machine import peak_memory_mb
+    from recbole_ext.runs.machine import peak_memory_mb
 
-    with tempfile.TemporaryDirectory() as folder:
-        contestant = enter(side, contest.model, contest.dataset, contest.settings, Path(folder))
-        contestant.train_epoch()
-        contestant.validate()
+    contestant = enter(side, spec)
+    contestant.train_epoch()
+    contestant.validate()
     return peak_memory_mb()
 
 
-def _seconds_to_reach(side: str, contest: Contest) -> float | None:
-    """Training and evaluation seconds until ``contest.reach``; ``None`` where it was not reached in time."""
+def _seconds_to_reach(side: str, spec: RunSpec, reach: float, limit: float) -> float | None:
+    """Training and evaluation seconds until ``reach``; ``None`` where it was not reached in time."""
     from recbole_ext.bench.contestants import enter
 
-    with tempfile.TemporaryDirectory() as folder:
-        contestant = enter(side, contest.model, contest.dataset, contest.settings, Path(folder))
-        spent = 0.0
-        while spent < contest.limit:
-            spent += _timed(contestant.train_epoch)
-            began = time.perf_counter()
-            reached = contestant.validate() >= contest.reach
-            spent += time.perf_counter() - began
-            if reached:
-                return spent
+    contestant = enter(side, spec)
+    spent = 0.0
+    while spent < limit:
+        training, _ = timed(contestant.train_epoch)
+        validation, score = timed(contestant.validate)
+        spent += training + validation
+        if score >= reach:
+            return spent
     return None

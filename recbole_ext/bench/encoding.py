@@ -2,69 +2,59 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from recbole_ext.encode import encode, load_encoder, locate_item_file, resolve_encoder
-from recbole_ext.text import default_template, read_item_fields, render_texts
-from recbole_ext.writing import write_json
+from recbole_ext.bench.measuring import take_turns
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.encoding import EncodingSettings, load_encoder, resolve_encoder
+from recbole_ext.vectors.encoder import Encoder
+from recbole_ext.vectors.texts import item_texts
 
-log = logging.getLogger(__name__)
 
-
-def run_encoding_contest(
-    dataset: str, data_path: str, template: list[str] | None, encoder: str, repeats: int, out: Path, command: str
-) -> dict[str, Any]:
-    """Encode all items' texts both ways, in turns, and write ``out``; returns what it wrote.
+def run_encoding_contest(dataset: Dataset, encoder: str, repeats: int) -> dict[str, Any]:
+    """Encode all items' texts both ways, in turns; returns the result.
 
     The stage's time is that of a whole call (reading, rendering, loading the encoder, encoding, writing the store),
     the other's that of ``model.encode`` alone on the rendered texts with a loaded model and the same batch size. A
     second call of the stage, which finds its store up to date, is timed too.
 
     Raises:
-        SourceDataError, EncoderError: see :func:`recbole_ext.encode.encode`.
+        SourceDataError, EncoderError: see :class:`recbole_ext.vectors.encoder.Encoder`.
     """
-    from recbole_ext.run.machine import device_in_words, git_revision, versions
+    from recbole_ext.runs.machine import device_in_words
 
-    fields = read_item_fields(locate_item_file(dataset, data_path))
-    texts = [text for text in render_texts(fields, template or default_template(fields)) if text]
-    seconds: dict[str, list[float]] = {"sentence-transformers": [], "recbole-ext": [], "second call": []}
-    model = load_encoder(resolve_encoder(encoder))
-    with tempfile.TemporaryDirectory() as folder:
-        for repeat in range(repeats):
-            store = Path(folder) / f"store{repeat}"
+    texts = list(item_texts(dataset).of_item.values())
+    source = Encoder(encoder=encoder)
+    model = load_encoder(resolve_encoder(encoder), EncodingSettings())
+    with tempfile.TemporaryDirectory() as name:
+        folder, numbers = Path(name), count()
 
-            def stage(store: Path = store) -> None:
-                encode(dataset, data_path, encoder, out=store, template=template)
+        def stage() -> None:
+            # Two calls go to one store: the first makes it, the second finds it.
+            source.make(dataset, folder / f"store{next(numbers) // 2}", folder)
 
-            began = time.perf_counter()
-            model.encode(texts, batch_size=64, show_progress_bar=False)
-            seconds["sentence-transformers"].append(time.perf_counter() - began)
-            for name in ("recbole-ext", "second call"):
-                began = time.perf_counter()
-                stage()
-                seconds[name].append(time.perf_counter() - began)
-            log.info("repeat %d: %s", repeat + 1, {name: round(values[-1], 2) for name, values in seconds.items()})
+        work: dict[str, Callable[[], Any]] = {
+            "sentence-transformers": lambda: model.encode(texts, batch_size=64, show_progress_bar=False),
+            "recbole-ext": stage,
+            "second call": stage,
+        }
+        seconds = take_turns(work, repeats, dataset.name)
     medians = {name: median(values) for name, values in seconds.items()}
-    result = {
-        "dataset": dataset,
+    return {
+        "dataset": dataset.name,
         "encoder": encoder,
         "texts": len(texts),
         "unique_texts": len(set(texts)),
-        "command": command,
         "device": device_in_words(model.device),
-        "versions": versions(),
-        "git_revision": git_revision(),
         "seconds": seconds,
         "medians": medians,
         "throughput_ratio": medians["sentence-transformers"] / medians["recbole-ext"],
     }
-    write_json(out, result)
-    return result
 
 
 def encoding_table(result: dict[str, Any]) -> list[str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recbole_ext.bench.scale import Size, write_interactions
-from recbole_ext.writing import write_json
+from recbole_ext.bench.measuring import apart, timed
+from recbole_ext.bench.scale import Size, made_up
+
+if TYPE_CHECKING:
+    from recbole_ext.benchmark import RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -20,60 +20,43 @@ CATALOGUE = {"items": 140_000, "width": 768, "targets": 4_096}
 """The paper's Arts at the paper's width, and a large batch."""
 
 
-def run_memory(out: Path, command: str, interactions: tuple[int, ...] = INTERACTIONS) -> dict[str, Any]:
-    """Measure each in a process of its own and write ``out``; returns what it wrote.
+def run_memory(interactions: tuple[int, ...] = INTERACTIONS) -> dict[str, Any]:
+    """Measure each in a process of its own; returns the result.
 
-    ``preparation``: peak resident memory of reading, splitting and grouping so many interactions for SASRec, and how
-    much of it the process had before. ``training_step``: peak of whole steps (encoder, softmax over all items,
-    backward, Adam) above the parameters and the optimiser's state; the gradients are part of it.
+    ``preparation``: peak resident memory of all that comes before the first epoch of SASRec on so many interactions
+    (reading, splitting, grouping, the model of 100,000 items), and how much of it the process had before.
+    ``training_step``: peak of whole steps (encoder, softmax over all items, backward, Adam) above the parameters and
+    the optimiser's state; the gradients are part of it.
     """
-    from recbole_ext.run.machine import git_revision, versions
+    from recbole_ext.runs.trial import lone_run
 
-    result: dict[str, Any] = {
-        "command": command,
-        "versions": versions(),
-        "git_revision": git_revision(),
-        "preparation": [],
-    }
+    measured = []
     for number in interactions:
-        with tempfile.TemporaryDirectory() as folder:
-            write_interactions(Path(folder), Size(users=number // 10, length=10, items=100_000))
-            result["preparation"].append({"interactions": number, **_apart(preparation, folder)})
-        log.info("%s", result["preparation"][-1])
-    result["training_step"] = {**CATALOGUE, **_apart(training_step, *CATALOGUE.values())}
-    log.info("%s", result["training_step"])
-    write_json(out, result)
-    return result
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            dataset = made_up(folder, Size(users=number // 10, length=10, items=100_000))
+            # A run's process is given what was resolved elsewhere: checking the files is no part of its memory.
+            spec = lone_run("SASRec", dataset, {}, folder)
+            measured.append({"interactions": number, **apart(preparation, spec)})
+        log.info("%s", measured[-1])
+    step = {**CATALOGUE, **apart(training_step, *CATALOGUE.values())}
+    log.info("%s", step)
+    return {"preparation": measured, "training_step": step}
 
 
-def preparation(folder: str) -> dict[str, float]:
+def preparation(spec: RunSpec) -> dict[str, float]:
     """Peak memory, MiB, and seconds of everything before the first batch."""
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.data.protocol import PROTOCOL
-    from recbole_ext.models import recbole_config
-    from recbole_ext.run.machine import peak_memory_mb
-    from recbole_ext.training import load
-    from recbole_ext.training.rows import UserRowLoader
+    from recbole_ext.runs.machine import peak_memory_mb
+    from recbole_ext.runs.single import build_config
+    from recbole_ext.training.prepare import prepare
 
-    settings = {
-        **PROTOCOL,
-        "data_path": folder,
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-        "train_neg_sample_args": None,
-        "show_progress": False,
-    }
-    config = recbole_config("SASRec", "made-up", settings)
-    before, began = peak_memory_mb(), time.perf_counter()
-    loaders = load(config)
-    loader = UserRowLoader(config, loaders.train._dataset, loaders.train._sampler)
-    next(iter(loader))
-    return {
-        "peak_memory_mb": peak_memory_mb(),
-        "before_mb": before,
-        "seconds": time.perf_counter() - began,
-    }
+    config = build_config(spec)
+    before = peak_memory_mb()
+    seconds, _ = timed(lambda: next(iter(prepare(config, spec.artifacts / "best.pth").samples.loader)))
+    return {"peak_memory_mb": peak_memory_mb(), "before_mb": before, "seconds": seconds}
 
 
 def training_step(items: int, width: int, targets: int) -> dict[str, float]:
@@ -81,7 +64,7 @@ def training_step(items: int, width: int, targets: int) -> dict[str, float]:
     import torch
     from recbole.model.layers import TransformerEncoder
 
-    from recbole_ext.run.machine import peak_memory_mb
+    from recbole_ext.runs.machine import peak_memory_mb
     from recbole_ext.training.losses import softmax_loss
     from recbole_ext.training.transformer import fuse_kernels
 
@@ -122,8 +105,3 @@ def memory_table(result: dict[str, Any]) -> list[str]:
         f"| {step['peak_memory_mb']:,.0f} | {step['above_mb']:,.0f} MiB above parameters and optimiser state |"
     )
     return lines
-
-
-def _apart(measure: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure, arguments)

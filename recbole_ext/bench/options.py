@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -13,27 +11,25 @@ from typing import Any
 import torch
 
 from recbole_ext.bench.contestants import Contestant, enter
-from recbole_ext.writing import write_json
+from recbole_ext.bench.measuring import take_turns
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.runs.trial import lone_run
 
-log = logging.getLogger(__name__)
 
-
-def run_options(
-    dataset: str, model: str, settings: dict[str, Any], repeats: int, out: Path, command: str
-) -> dict[str, Any]:
-    """Median seconds per epoch of this package's path as it is and with each option, in turns; returns what it wrote.
+def run_options(dataset: Dataset, model: str, repeats: int, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Median seconds per epoch of this package's path as it is and with each option, in turns; returns the result.
 
     ``compile`` compiles the loss (and all below it) for changing shapes, its first epoch is a warm-up that does not
     count. ``building batches`` is an epoch's batches without any training: what workers could hide at most.
     """
-    from recbole_ext.run.machine import device_in_words, git_revision, versions
+    from recbole_ext.runs.machine import device_in_words
 
-    seconds: dict[str, list[float]] = {}
+    options: dict[str, dict[str, Any]] = {"as it is": {}, "enable_amp": {"enable_amp": True}, "torch.compile": {}}
     failures: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         sides = {
-            name: enter("recbole-ext", model, dataset, {**settings, **keys}, Path(folder))
-            for name, keys in {"as it is": {}, "enable_amp": {"enable_amp": True}, "torch.compile": {}}.items()
+            name: enter("recbole-ext", lone_run(model, dataset, {**(settings or {}), **keys}, Path(folder)))
+            for name, keys in options.items()
         }
         _compile(sides["torch.compile"])
         work: dict[str, Callable[[], None]] = {name: side.train_epoch for name, side in sides.items()}
@@ -44,26 +40,16 @@ def run_options(
             except Exception as error:  # a compiler or a dtype that this machine lacks is a finding
                 failures[name] = f"{type(error).__name__}: {error}".splitlines()[0]
                 del work[name]
-        for repeat in range(repeats):
-            for name, run in work.items():
-                began = time.perf_counter()
-                run()
-                seconds.setdefault(name, []).append(time.perf_counter() - began)
-            log.info("repeat %d: %s", repeat + 1, {name: round(values[-1], 2) for name, values in seconds.items()})
+        seconds = take_turns(work, repeats, f"{dataset.name} {model}")
         device = device_in_words(sides["as it is"].trainer.device)
-    result = {
-        "dataset": dataset,
+    return {
+        "dataset": dataset.name,
         "model": model,
-        "command": command,
         "device": device,
-        "versions": versions(),
-        "git_revision": git_revision(),
         "seconds": seconds,
         "medians": {name: median(values) for name, values in seconds.items()},
         "failures": failures,
     }
-    write_json(out, result)
-    return result
 
 
 def options_table(result: dict[str, Any]) -> list[str]:

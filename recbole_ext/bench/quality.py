@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -12,14 +10,10 @@ from typing import Any
 
 from scipy.stats import ttest_ind
 
+from recbole_ext import api
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.run.benchmark import Benchmark, Initialisation
-from recbole_ext.run.executors import executor_of
-from recbole_ext.run.grid import run_all
-from recbole_ext.run.spec import RunSpec, expand
-from recbole_ext.writing import write_json
-
-log = logging.getLogger(__name__)
+from recbole_ext.records import Grid, RunRecord, read_records
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "SASRec": {"learning_rate": 1e-3, "train_batch_size": 512, "epochs": 100},
@@ -61,50 +55,52 @@ class Comparison:
 
 
 def run_quality(
-    datasets: list[str],
-    models: list[str],
-    seeds: int,
-    stock_seeds: int,
-    parallel: int,
-    data_path: str,
-    out: Path,
-    command: str,
+    datasets: list[Dataset], models: list[str], seeds: dict[str, int], parallel: int, folder: Path, command: str
 ) -> dict[str, Any]:
-    """Train each model both ways with ``seeds`` and ``stock_seeds`` seeds and write ``out``; returns what it wrote.
+    """Train each model both ways, with as many ``seeds`` as its side has; returns the result.
 
-    The runs are a grid like any other: one record each in ``quality/runs`` beside ``out``, none of them made twice.
+    Each side is a benchmark like any other, in ``folder``/quality-SIDE: no run is made twice.
 
     Raises:
         ConfigurationError: a run failed; the message names it.
     """
-    comparisons = []
-    for model in models:
-        benchmark = Benchmark(
-            name="quality",
-            datasets=datasets,
-            models={model: SETTINGS[model]},
-            initialisations={"none": Initialisation()},
-            protocols={side: {"training_samples": samples} for side, samples in SIDES.items()},
-            seeds=list(range(42, 42 + max(seeds, stock_seeds))),
-            data_path=data_path,
-            results=out.parent,
-            parallel_runs=parallel,
-        )
-        last = {"stock": 42 + stock_seeds, "recbole-ext": 42 + seeds}
-        specs = [spec for spec in expand(benchmark, command) if spec.seed < last[spec.protocol]]
-        with executor_of(benchmark) as executor:
-            failed = run_all(specs, executor, model)
-        if failed:
-            raise ConfigurationError(f"{failed[0].record_path}: the run failed; see there why, mend it and call again.")
-        comparisons += [_compare([s for s in specs if s.dataset == d], d, model) for d in datasets]
-    result = {
-        "command": command,
+    records = {side: _trained(side, datasets, models, seeds[side], parallel, folder, command) for side in SIDES}
+    comparisons = [
+        _compare({side: of_side[dataset.name, model] for side, of_side in records.items()}, dataset.name, model)
+        for model in models
+        for dataset in datasets
+    ]
+    return {
         "settings": {model: SETTINGS[model] for model in models},
-        "seeds": {"recbole-ext": seeds, "stock": stock_seeds},
+        "seeds": seeds,
         "comparisons": [comparison.as_dict() for comparison in comparisons],
     }
-    write_json(out, result)
-    return result
+
+
+def _trained(
+    side: str, datasets: list[Dataset], models: list[str], seeds: int, parallel: int, folder: Path, command: str
+) -> dict[tuple[str, str], list[RunRecord]]:
+    """The finished runs of one side, seed by seed, by dataset and model."""
+    content = {
+        "name": f"quality-{side}",
+        "datasets": [dataset.name for dataset in datasets],
+        "models": {model: SETTINGS[model] for model in models},
+        "initialisations": ["random"],
+        "config": {"training_samples": SIDES[side]},
+        "seeds": list(range(42, 42 + seeds)),
+        "data_path": datasets[0].data_path,
+        "dataset_configs": datasets[0].configs,
+        "results": folder,
+        "parallel_runs": parallel,
+    }
+    outcome = api.run(content, command=command)
+    if outcome.failed:
+        raise ConfigurationError(
+            f"{outcome.folder}/runs/{outcome.failed[0]}.json: the run failed; see there why, mend it and call again."
+        )
+    rows = Grid.read(outcome.folder).rows
+    records = {(row.dataset, row.model): read_records(outcome.folder, row.runs) for row in rows}
+    return {key: sorted(found.values(), key=lambda record: record.seed) for key, found in records.items()}
 
 
 def quality_table(result: dict[str, Any]) -> list[str]:
@@ -124,13 +120,11 @@ def quality_table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _compare(specs: list[RunSpec], dataset: str, model: str) -> Comparison:
-    records = {side: [_record(spec) for spec in specs if spec.protocol == side] for side in SIDES}
-    curves = {side: [[e["valid"] for e in r["curve"]] for r in of_side] for side, of_side in records.items()}
-    scores = {side: [record["test"][METRIC] for record in of_side] for side, of_side in records.items()}
-    return Comparison(
-        dataset, model, scores, epochs_to_stocks_best(curves), int(records["stock"][0]["config"]["epochs"])
-    )
+def _compare(records: dict[str, list[RunRecord]], dataset: str, model: str) -> Comparison:
+    made = {side: [record.done for record in of_side] for side, of_side in records.items()}
+    curves = {side: [list(run.validations.values()) for run in of_side] for side, of_side in made.items()}
+    scores = {side: [run.test[METRIC] for run in of_side] for side, of_side in made.items()}
+    return Comparison(dataset, model, scores, epochs_to_stocks_best(curves), made["stock"][0].epoch_limit)
 
 
 def epochs_to_stocks_best(curves: dict[str, list[list[float]]]) -> dict[str, float | None]:
@@ -149,7 +143,3 @@ def epochs_to_stocks_best(curves: dict[str, list[list[float]]]) -> dict[str, flo
 
     needed = {side: median(reached(curve) for curve in of_side) for side, of_side in curves.items()}
     return {side: epochs if epochs < inf else None for side, epochs in needed.items()}
-
-
-def _record(spec: RunSpec) -> dict[str, Any]:
-    return json.loads(spec.record_path.read_text(encoding="utf-8"))

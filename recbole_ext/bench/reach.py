@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from recbole_ext.bench.contestants import SIDES, enter
+from recbole_ext.bench.contestants import SIDES, Contestant, enter
+from recbole_ext.bench.measuring import take_turns
 from recbole_ext.bench.quality import SETTINGS
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import SourceDataError
-from recbole_ext.writing import write_json
-
-log = logging.getLogger(__name__)
+from recbole_ext.runs.trial import lone_run
 
 
-def run_reach(
-    dataset: str, model: str, settings: dict[str, Any], repeats: int, quality: Path, out: Path, command: str
-) -> dict[str, Any]:
-    """Time epochs of both sides in turns and multiply with the epochs that ``bench quality`` needed; write ``out``.
+def run_reach(dataset: Dataset, model: str, repeats: int, quality: Path) -> dict[str, Any]:
+    """Time epochs of both sides in turns, times the epochs that ``bench quality`` needed; returns the result.
 
     How many epochs a side takes until the best validation NDCG@10 that stock reached with every seed is a property of
     its training, which ``quality.json`` holds (median over seeds); what an epoch and its evaluation cost is measured
@@ -30,40 +26,32 @@ def run_reach(
     Raises:
         SourceDataError: ``quality`` is not there or lacks this dataset and model.
     """
-    from recbole_ext.run.machine import device_in_words, git_revision, versions
+    from recbole_ext.runs.machine import device_in_words
 
-    epochs = _epochs(quality, dataset, model)
-    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    epochs = _epochs(quality, dataset.name, model)
     with tempfile.TemporaryDirectory() as folder:
-        keys = {**settings, **SETTINGS[model]}
-        sides = {side: enter(side, model, dataset, keys, Path(folder)) for side in SIDES}
-        for repeat in range(repeats):
-            for side, contestant in sides.items():
-                began = time.perf_counter()
-                contestant.train_epoch()
-                contestant.validate()
-                seconds[side].append(time.perf_counter() - began)
-                log.info("%s %s, repeat %d, %s: %.2f s", dataset, model, repeat + 1, side, seconds[side][-1])
+        spec = lone_run(model, dataset, SETTINGS[model], Path(folder))
+        sides = {side: enter(side, spec) for side in SIDES}
+        work = {side: lambda side=side: _epoch(sides[side]) for side in SIDES}  # type: ignore[misc]
+        seconds = take_turns(work, repeats, f"{dataset.name} {model}")
         device = device_in_words(sides["stock"].trainer.device)
-    total: dict[str, float | None] = {}
-    for side, of_side in seconds.items():
-        needed = epochs[side]
-        total[side] = None if needed is None else needed * median(of_side)
-    result = {
-        "dataset": dataset,
+    total = {side: None if (n := epochs[side]) is None else n * median(seconds[side]) for side in SIDES}
+    stock, own = (total[side] for side in SIDES)
+    return {
+        "dataset": dataset.name,
         "model": model,
         "settings": SETTINGS[model],
-        "command": command,
         "device": device,
-        "versions": versions(),
-        "git_revision": git_revision(),
         "seconds_of_an_epoch_and_its_evaluation": seconds,
         "epochs": epochs,
         "seconds_to_stocks_best": total,
-        "ratio": None if None in total.values() else total["stock"] / total["recbole-ext"],  # type: ignore[operator]
+        "ratio": None if stock is None or own is None else stock / own,
     }
-    write_json(out, result)
-    return result
+
+
+def _epoch(contestant: Contestant) -> None:
+    contestant.train_epoch()
+    contestant.validate()
 
 
 def reach_table(result: dict[str, Any]) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import tempfile
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recbole_ext.writing import write_json
+from recbole_ext.bench.measuring import apart, timed
+from recbole_ext.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    from recbole_ext.benchmark import RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -35,78 +37,63 @@ AXES: dict[str, tuple[int, ...]] = {
 }
 
 
-def run_scale(model: str, out: Path, command: str, axes: dict[str, tuple[int, ...]] = AXES) -> dict[str, Any]:
-    """Measure ``model`` along every axis, all else as in :class:`Size`, and write ``out``; returns what it wrote.
+def run_scale(model: str, axes: dict[str, tuple[int, ...]] = AXES) -> dict[str, Any]:
+    """Measure ``model`` along every axis, all else as in :class:`Size`; returns the result.
 
     Every point is one epoch and one evaluation in a process of its own. The exponent of an axis is the slope of the
     least-squares line through the logarithms of size and cost.
     """
-    from recbole_ext.run.machine import git_revision, versions
-
-    result: dict[str, Any] = {
-        "model": model,
-        "command": command,
-        "versions": versions(),
-        "git_revision": git_revision(),
-        "axes": {},
-    }
+    measured: dict[str, Any] = {}
     for axis, values in axes.items():
         points = []
         for value in values:
             size = replace(Size(), **{axis: value})
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                points.append({**asdict(size), **pool.apply(measure, (model, size))})
+            points.append({**asdict(size), **measure_point(model, size)})
             log.info("%s = %s: %s", axis, value, {name: round(points[-1][name], 2) for name in MEASURES})
         exponents = {
             name: exponent([point[axis] for point in points], [point[name] for point in points]) for name in MEASURES
         }
-        result["axes"][axis] = {"points": points, "exponents": exponents}
-    write_json(out, result)
-    return result
+        measured[axis] = {"points": points, "exponents": exponents}
+    return {"model": model, "axes": measured}
 
 
-def measure(model: str, size: Size) -> dict[str, float]:
+def measure_point(model: str, size: Size) -> dict[str, float]:
     """Cost of preparing, one epoch and one evaluation at ``size``, with this package's default path."""
+    from recbole_ext.benchmark.keys import keys_of
+    from recbole_ext.runs.trial import lone_run
+
+    widths = {"hidden_size": size.width, "embedding_size": size.width, "inner_size": 4 * size.width}
+    widths = {key: width for key, width in widths.items() if key in keys_of(model).types}
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = made_up(Path(folder), size)
+        return apart(measure, lone_run(model, dataset, widths, Path(folder)))
+
+
+def measure(spec: RunSpec) -> dict[str, float]:
+    """Of a run in this process, which should be a fresh one."""
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.data.protocol import PROTOCOL
-    from recbole_ext.models import recbole_config
-    from recbole_ext.run.machine import peak_memory_mb
-    from recbole_ext.training import prepare
+    from recbole_ext.runs.machine import peak_memory_mb
+    from recbole_ext.runs.single import build_config
+    from recbole_ext.training.prepare import prepare
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_interactions(folder, size)
-        settings = {
-            **PROTOCOL,
-            "data_path": str(folder),
-            "checkpoint_dir": str(folder),
-            "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-            "train_neg_sample_args": None,
-            "show_progress": False,
-            "hidden_size": size.width,
-            "embedding_size": size.width,
-            "inner_size": 4 * size.width,
-        }
-        config = recbole_config(model, "made-up", settings)
-        began = time.perf_counter()
-        run = prepare(config, folder / "best.pth")
-        prepared = time.perf_counter() - began
-        run.trainer.eval_collector.data_collect(run.loaders.train)
-        run.trainer._train_epoch(run.samples.loader, 0)
-        run.trainer._valid_epoch(run.loaders.valid)
-        seconds = run.trainer.curve[0]
+    config = build_config(spec)
+    seconds, run = timed(lambda: prepare(config, spec.artifacts / "best.pth"))
+    run.trainer.eval_collector.data_collect(run.loaders.train)
+    run.trainer._train_epoch(run.samples.loader, 0)
+    run.trainer._valid_epoch(run.loaders.valid)
+    epoch = run.trainer.curve[0]
     return {
-        "seconds_to_prepare": prepared,
-        "seconds_per_epoch": seconds["train_seconds"],
-        "seconds_per_evaluation": seconds["valid_seconds"],
+        "seconds_to_prepare": seconds,
+        "seconds_per_epoch": epoch["train_seconds"],
+        "seconds_per_evaluation": epoch["valid_seconds"],
         "peak_memory_mb": peak_memory_mb(),
     }
 
 
-def write_interactions(folder: Path, size: Size) -> None:
-    """An atomic file ``made-up.inter`` of ``size``; every item occurs, items are drawn uniformly."""
+def made_up(folder: Path, size: Size) -> Dataset:
+    """A dataset of ``size`` below ``folder``; every item occurs, items are drawn uniformly."""
     import numpy as np
     import pandas as pd
 
@@ -122,6 +109,7 @@ def write_interactions(folder: Path, size: Size) -> None:
     )
     (folder / "made-up").mkdir()
     table.to_csv(folder / "made-up" / "made-up.inter", sep="\t", index=False)
+    return Dataset("made-up", folder)
 
 
 def exponent(sizes: list[int], costs: list[float]) -> float:

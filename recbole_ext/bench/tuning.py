@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import time
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -16,17 +15,16 @@ from torch.nn.functional import cross_entropy, gelu, linear
 from transformers import LongformerConfig, LongformerModel
 
 from recbole_ext.allocator import keep_freed_memory
-from recbole_ext.encode.source import resolve_encoder
-from recbole_ext.models.dropout import CheapDropout
+from recbole_ext.bench.measuring import take_turns
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.dropout import CheapDropout
+from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
-from recbole_ext.tune.corpus import read_corpus
-from recbole_ext.tune.objectives.recformer import Recformer
-from recbole_ext.tune.settings import TuneSettings
-from recbole_ext.tune.trainer import ByLength
-from recbole_ext.writing import write_json
-
-log = logging.getLogger(__name__)
+from recbole_ext.tuning.corpus import read_corpus
+from recbole_ext.tuning.objectives.recformer import Recformer
+from recbole_ext.tuning.settings import RecformerSettings
+from recbole_ext.tuning.trainer import ByLength
 
 SIDES = ("public way", "recbole-ext")
 PUBLIC_BATCH = 16
@@ -61,58 +59,48 @@ class PublicWay(Recformer):
         return cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
-def run_tuning_contest(
-    dataset: str, data_path: str, sequences: int, max_tokens: int, repeats: int, out: Path, command: str
-) -> dict[str, Any]:
-    """Tune on ``sequences`` sequences of ``dataset`` and encode its items both ways, in turns; returns what it wrote.
+def run_tuning_contest(dataset: Dataset, sequences: int, max_tokens: int, repeats: int) -> dict[str, Any]:
+    """Tune on ``sequences`` sequences of ``dataset`` and encode its items both ways, in turns; returns the result.
 
     Both sides train the same randomly initialised Longformer (the size of MiniLM: 6 layers, width 384, window 64) on
     the same sequences with word embeddings frozen, in as many steps of 16 sequences, drawn from an epoch's: the public
     way's batches as they come, padded to the longest; this package's by length. Tokens are counted without padding.
 
     Raises:
-        SourceDataError, TuningError: see :func:`recbole_ext.tune.corpus.read_corpus`.
+        SourceDataError, TuningError: see :func:`recbole_ext.tuning.corpus.read_corpus`.
     """
-    from recbole_ext.run.machine import device_in_words, git_revision, versions
+    from recbole_ext.runs.machine import device_in_words
 
-    settings = TuneSettings(max_tokens=max_tokens, batch_size=PUBLIC_BATCH)
+    settings = RecformerSettings(max_tokens=max_tokens, batch_size=PUBLIC_BATCH)
     keep_freed_memory()  # as `tune` does; it serves both sides
-    corpus = read_corpus([dataset], data_path, Path("dataset_configs"), None)
+    corpus = read_corpus([dataset], settings)
     sides = {side: _objective(side, corpus.attributes, settings) for side in SIDES}
-    seconds: dict[str, dict[str, list[float]]] = {side: {"tuning": [], "encoding": []} for side in SIDES}
-    tokens: dict[str, int] = {}
-    for repeat in range(repeats):
-        for side, objective in sides.items():
-            before = objective.tokens_read
-            began = time.perf_counter()
-            # RecBole, which read the corpus, has switched anomaly detection on for the whole process.
-            with torch.autograd.set_detect_anomaly(False):
-                _tune_once(objective, _batches(side, objective, corpus.sequences, sequences), corpus.sequences)
-            seconds[side]["tuning"].append(time.perf_counter() - began)
-            tokens["tuning"] = objective.tokens_read - before
-            began = time.perf_counter()
-            tokens["encoding"] = _encode_once(side, objective)
-            seconds[side]["encoding"].append(time.perf_counter() - began)
-            log.info("repeat %d, %s: %s", repeat + 1, side, {k: round(v[-1], 2) for k, v in seconds[side].items()})
-    rates = {
-        side: {work: tokens[work] / median(values) for work, values in of_side.items()}
-        for side, of_side in seconds.items()
-    }
-    result = {
-        "dataset": dataset,
+    tokens: dict[tuple[str, str], int] = {}
+
+    def tune(side: str) -> None:
+        objective = sides[side]
+        before = objective.tokens_read
+        _tune_once(objective, _batches(side, objective, corpus.sequences, sequences), corpus.sequences)
+        tokens[side, "tuning"] = objective.tokens_read - before
+
+    def encode(side: str) -> None:
+        tokens[side, "encoding"] = _encode_once(side, sides[side])
+
+    kinds: dict[str, Callable[[str], None]] = {"tuning": tune, "encoding": encode}
+    work = {f"{side} {kind}": partial(do, side) for side in SIDES for kind, do in kinds.items()}
+    seconds = take_turns(work, repeats, dataset.name)
+    of_side = {side: {kind: seconds[f"{side} {kind}"] for kind in kinds} for side in SIDES}
+    rates = {side: {kind: tokens[side, kind] / median(of_side[side][kind]) for kind in kinds} for side in SIDES}
+    return {
+        "dataset": dataset.name,
         "sequences": sequences,
         "encoded_items": min(ENCODED_ITEMS, sides["recbole-ext"].tokens.n_items),
         "max_tokens": max_tokens,
-        "command": command,
         "device": device_in_words(next(sides["recbole-ext"].parameters()).device),
-        "versions": versions(),
-        "git_revision": git_revision(),
-        "seconds": seconds,
+        "seconds": of_side,
         "tokens_per_second": rates,
-        "ratios": {work: rates["recbole-ext"][work] / rates["public way"][work] for work in ("tuning", "encoding")},
+        "ratios": {kind: rates["recbole-ext"][kind] / rates["public way"][kind] for kind in kinds},
     }
-    write_json(out, result)
-    return result
 
 
 def tuning_table(result: dict[str, Any]) -> list[str]:
@@ -128,7 +116,7 @@ def tuning_table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _objective(side: str, attributes: list[list[tuple[str, str]]], settings: TuneSettings) -> Recformer:
+def _objective(side: str, attributes: list[list[tuple[str, str]]], settings: RecformerSettings) -> Recformer:
     torch.manual_seed(settings.seed)
     _, tokenizer, _ = load_behaviour_encoder(resolve_encoder("minilm"))
     config = LongformerConfig(
@@ -166,10 +154,12 @@ def _tune_once(objective: Recformer, batches: list[list[int]], examples: list[np
     torch.manual_seed(0)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=5e-5)
     objective.train()
-    for batch in batches:
-        optimizer.zero_grad()
-        objective(**objective.collate([(index, examples[index]) for index in batch]))["loss"].backward()
-        optimizer.step()
+    # RecBole, which read the corpus, has switched anomaly detection on for the whole process.
+    with torch.autograd.set_detect_anomaly(False):
+        for batch in batches:
+            optimizer.zero_grad()
+            objective(**objective.collate([(index, examples[index]) for index in batch]))["loss"].backward()
+            optimizer.step()
 
 
 def _encode_once(side: str, objective: Recformer) -> int:

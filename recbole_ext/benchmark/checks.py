@@ -5,40 +5,96 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from recbole_ext.attach.transforms import width_after
+from recbole_ext.attach import ANY_WIDTH
+from recbole_ext.benchmark.keys import PLACES, keys_of
+from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.metrics import has_cutoff, register_metrics
+from recbole_ext.records import RowKey
+from recbole_ext.store.transforms import width_after
 
 Settings = dict[str, Any]
+
+
+def check_keys(
+    benchmark: Benchmark, model: str, of_variants: Mapping[str, Settings], overrides: Settings, where: str
+) -> None:
+    """See that every key is one of the model that it is meant for, of a type that it takes.
+
+    Args:
+        of_variants: the initialisations' own keys, by where they stand.
+
+    Raises:
+        ConfigurationError: one is not; names the place, the key, and the closest one that there is.
+    """
+    keys = keys_of(model)
+    layers: dict[str, Settings] = {
+        "config": benchmark.config,
+        f"models.{model}": benchmark.models[model],
+        **{f"protocols.{name}": benchmark.protocols[name] for name in benchmark.part(model, "protocols")},
+        **of_variants,
+        "the command line": overrides,
+    }
+    own_search = model in benchmark.grids and benchmark.grids[model].search is not None
+    search = f"grids.{model}.search" if own_search else "search"
+    layers |= {
+        f"{search}, point {number}": point for number, point in enumerate(benchmark.search_of(model).points(), 1)
+    }
+    for layer, settings in layers.items():
+        may_attach = layer == "the command line" or layer.startswith(search)
+        for key, value in settings.items():
+            if key in PLACES and not (may_attach and key.startswith("item_embedding_")):
+                raise ConfigurationError(
+                    f"{where}: {layer}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark."
+                )
+            keys.check(f"{where}: {layer}", key, value)
+
+
+def check_budgets(trials: Mapping[RowKey, int], where: str) -> None:
+    """See that the search has the same number of trials for every variant of a model: what is searched more wins more.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
+    budgets: dict[tuple[str, str, str], dict[str, int]] = {}
+    for row, number in trials.items():
+        budgets.setdefault((row.dataset, row.model, row.protocol), {})[row.variant] = number
+    for (dataset, model, _), by_variant in budgets.items():
+        if len(set(by_variant.values())) > 1:
+            listed = ", ".join(f"{name}: {number}" for name, number in by_variant.items())
+            raise ConfigurationError(
+                f"{where}: {dataset}, {model}: the search tries another number of points for each initialisation "
+                f"({listed}), for some of its keys say nothing about random vectors. Search over keys that say "
+                "something about all of them (item_embedding_scale does), or give each its own part by `grids`."
+            )
 
 
 def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, where: str) -> None:
     """See that metrics, cutoffs, split and mode fit each other.
 
     Raises:
-        ConfigurationError: an unknown metric, cutoffs that are no positive numbers, a ``valid_metric`` that is not among
-            ``metrics`` × ``topk``, a split without a test set, or a search without a validation set.
+        ConfigurationError: an unknown metric, cutoffs that are no positive numbers, a ``valid_metric`` that is not
+            among ``metrics`` × ``topk``, a split without a test set, or a search without a validation set.
     """
-    metrics = metric_names(config)
-    known = _recbole_metrics()
-    for name in metrics:
-        if name.lower() not in known:
-            raise ConfigurationError(f"{where}: metrics: RecBole has no metric {name!r}, but {', '.join(sorted(known))}.")
+    try:
+        metrics = register_metrics(config.get("metrics") or [])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
     cutoffs = _cutoffs(config)
     if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in cutoffs):
         raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")
     if valid_metric_given and str(config["valid_metric"]).lower() not in _reported(metrics, cutoffs):
         raise ConfigurationError(
-            f"{where}: valid_metric: {config['valid_metric']!r} is not among the metrics and cutoffs that are reported: "
+            f"{where}: valid_metric: {config['valid_metric']!r} is not among what is reported: "
             f"{', '.join(_reported(metrics, cutoffs))}."
         )
     validates, tests = held_out(config)
     if not tests:
         raise ConfigurationError(
-            f"{where}: eval_args.split: {config['eval_args'].get('split')!r} leaves nothing to test, and a leaderboard is "
-            "made of test metrics. Use LS: valid_and_test or test_only, or RS with a share for testing."
+            f"{where}: eval_args.split: {config['eval_args'].get('split')!r} leaves nothing to test, and a leaderboard "
+            "is made of test metrics. Use LS: valid_and_test or test_only, or RS with a share for testing."
         )
     if not validates and n_trials > 1:
         raise ConfigurationError(
@@ -50,7 +106,7 @@ def nearest_valid_metric(config: Settings) -> str:
     """What validation goes by where nobody says it: NDCG at 10 or the nearest cutoff, else the first metric."""
     metrics, cutoffs = metric_names(config), _cutoffs(config)
     name = next((metric for metric in metrics if metric.lower() == "ndcg"), metrics[0] if metrics else "NDCG")
-    if not _recbole_metrics().get(name.lower(), True) or not cutoffs:
+    if not has_cutoff(name) or not cutoffs:
         return name
     positive = [k for k in cutoffs if isinstance(k, int) and k > 0] or [10]
     return f"{name}@{min(positive, key=lambda k: (abs(math.log(k / 10)), k))}"
@@ -62,7 +118,10 @@ def held_out(config: Settings) -> tuple[bool, bool]:
     # RecBole takes an eval_step of 0 for "never validate".
     validates = int(config.get("eval_step", 1)) > 0
     if "LS" in split:
-        return validates and split["LS"] in ("valid_and_test", "valid_only"), split["LS"] in ("valid_and_test", "test_only")
+        return validates and split["LS"] in ("valid_and_test", "valid_only"), split["LS"] in (
+            "valid_and_test",
+            "test_only",
+        )
     if "RS" in split:
         shares = [float(share) for share in split["RS"]]
         return validates and len(shares) > 1 and shares[1] > 0, len(shares) > 2 and shares[2] > 0
@@ -82,7 +141,7 @@ def check_width(width: int | None, config: Settings, effective: Mapping[str, Any
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
     wanted = effective.get("embedding_size") or effective.get("hidden_size")
-    if wanted is None or config.get("item_embedding_mode") == "adapter" or transformed == int(wanted):
+    if wanted is None or config.get("item_embedding_mode") in ANY_WIDTH or transformed == int(wanted):
         return
     raise ConfigurationError(
         f"{where}: the vectors are {transformed} wide, the model's items {wanted}. Bridge them with transform: "
@@ -109,8 +168,9 @@ def refuse_equal_trials(points: Sequence[Settings], configs: Sequence[Settings],
 
 
 def metric_names(config: Settings) -> list[str]:
+    """As results name them, but for case; a user's own without its path."""
     metrics = config.get("metrics") or []
-    return [metrics] if isinstance(metrics, str) else [str(metric) for metric in metrics]
+    return [str(metric).rpartition(".")[2] for metric in ([metrics] if isinstance(metrics, str) else metrics)]
 
 
 def _cutoffs(config: Settings) -> list[Any]:
@@ -120,24 +180,11 @@ def _cutoffs(config: Settings) -> list[Any]:
 
 def _reported(metrics: Sequence[str], cutoffs: Sequence[Any]) -> list[str]:
     """Metrics as RecBole's results name them, in order."""
-    has_cutoff = _recbole_metrics()
     return [
         name
         for metric in metrics
-        for name in ([f"{metric.lower()}@{k}" for k in cutoffs] if has_cutoff[metric.lower()] else [metric.lower()])
+        for name in ([f"{metric.lower()}@{k}" for k in cutoffs] if has_cutoff(metric) else [metric.lower()])
     ]
-
-
-@cache
-def _recbole_metrics() -> dict[str, bool]:
-    """RecBole's metrics in lower case, and whether each is taken at a cutoff."""
-    from recbole_ext.compat import make_recbole_work
-
-    make_recbole_work()
-    from recbole.evaluator.register import metrics_dict
-
-    without = ("auc", "gauc", "logloss", "mae", "rmse")
-    return {name: name not in without for name in metrics_dict}
 
 
 def _why_nothing_validates(config: Settings) -> str:

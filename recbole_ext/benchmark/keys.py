@@ -1,4 +1,4 @@
-"""The keys that RecBole, the hook and this package give a meaning, which models have them, and what values they take."""
+"""The keys that RecBole, the hook and this package give a meaning: which models have them, what values they take."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.models import model_defaults, recbole_folder
-from recbole_ext.yaml_files import read_yaml
+from recbole_ext.models import model_defaults
 
 Settings = dict[str, Any]
 
@@ -22,12 +22,17 @@ HOOK_KEYS: dict[str, tuple[str, ...]] = {
     "item_embedding_mode": ("str",),
     "item_embedding_missing": ("str",),
     "item_embedding_scale": ("float", "None"),
+    "item_embedding_bound": ("float", "None"),
+    "item_embedding_dense_probability": ("float", "None"),
 }
 TRAINING_KEYS: dict[str, tuple[str, ...]] = {
     "training_samples": ("str",),
     "window_stride": ("int", "None"),
     "training_loss": ("str",),
     "training_negatives": ("int", "None"),
+    "training_negatives_shared": ("bool", "None"),
+    "training_logq": ("bool", "None"),
+    "gbce_t": ("float", "None"),
     "item_embedding_frozen_epochs": ("int", "None"),
     "frozen_blocks": ("int", "None"),
     "exact_time_order": ("bool",),
@@ -39,12 +44,22 @@ PLACES = {
     "dataset": "datasets",
     "model": "models",
     "item_embedding": "initialisations.NAME",
-    **{f"item_embedding_{part}": f"initialisations.NAME.{part}" for part in ("transform", "mode", "missing", "scale")},
+    **{
+        f"item_embedding_{part}": f"initialisations.NAME.{part}"
+        for part in ("transform", "mode", "missing", "scale", "bound", "dense_probability")
+    },
 }
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
 CACHES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 """RecBole's caches hand over old data for new files, so a benchmark has none."""
-_UNTYPED = ("eval_args", "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "valid_metric")
+_UNTYPED = (
+    "eval_args",
+    "train_neg_sample_args",
+    "valid_neg_sample_args",
+    "test_neg_sample_args",
+    "valid_metric",
+    "gpu_id",
+)
 """Keys that are checked elsewhere, or take what RecBole's comments don't say."""
 _COMMENTED = re.compile(r"^(\w+)\s*:(.*?)(?:#\s*\(([^)]*)\).*)?$")
 _WORDS = {"string": "str", "none": "None", "boolean": "bool"}
@@ -112,14 +127,10 @@ def _commented_types(path: Path) -> dict[str, tuple[str, ...]]:
         words = [re.split(r"\s+of\s+|,", word.strip())[0] for word in (comment or "").split(" or ")]
         words = [_WORDS.get(word.lower(), word) for word in words]
         known = tuple(word for word in words if word in _CHECKS)
-        # `~` is how RecBole writes "off", whatever the comment says.
-        types[key] = (*known, "None") if known and default.strip() in ("~", "None", "null") else known
+        # `~` is how RecBole writes "off", whatever the comment says, and no mapping is off too.
+        off = "dict" in known or default.strip() in ("~", "None", "null")
+        types[key] = (*known, "None") if known and off else known
     return types
-
-
-def default_values(path_of: str) -> Settings:
-    """RecBole's YAML of defaults ``properties/PATH_OF``."""
-    return read_yaml(recbole_folder() / "properties" / path_of, "RecBole's defaults")
 
 
 def _type_of(default: Any) -> tuple[str, ...]:
@@ -137,7 +148,7 @@ _CHECKS = {
     "int": lambda v: (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, float) and v.is_integer()),
     "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
     "bool": lambda v: isinstance(v, bool),
-    "str": lambda v: isinstance(v, str | int | float) and not isinstance(v, bool),
+    "str": lambda v: isinstance(v, str),
     "list": lambda v: isinstance(v, list | tuple),
     "dict": lambda v: isinstance(v, dict),
     "None": lambda v: v is None,

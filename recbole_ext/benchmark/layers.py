@@ -52,6 +52,6 @@ def refuse_contradictions(named_protocol: Settings, layers: Mapping[str, Setting
                 ours = {part: ours[part] for part in theirs}
             if ours != theirs:
                 raise ConfigurationError(
-                    f"{where} sets {key} to {named_protocol[key]!r}, and the layer `{layer}` to {value!r}. Set it in one "
-                    "of the two places."
+                    f"{where} sets {key} to {named_protocol[key]!r}, and the layer `{layer}` to {value!r}. Set it in "
+                    "one of the two places."
                 )

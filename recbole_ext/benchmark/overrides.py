@@ -43,7 +43,7 @@ def parse_overrides(arguments: list[str]) -> Settings:
 
 
 def parse_value(text: str) -> Any:
-    """What ``--key=TEXT`` sets: YAML where it is YAML, else the text itself; blanks are text (``--seq_separator=" "``)."""
+    """What ``--key=TEXT`` sets: YAML where it is YAML, else the text, blanks too (``--seq_separator=" "``)."""
     if not text.strip():
         return text
     try:

@@ -10,9 +10,11 @@ from typing import Any, Literal
 from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.data.dataset import Size
-from recbole_ext.estimate import EFFICIENCY, Estimate, measured_speed
 from recbole_ext.errors import RecboleExtError
+from recbole_ext.estimate import EFFICIENCY, Estimate, measured_speed
 from recbole_ext.models import reads_text
+from recbole_ext.models.recformer_estimate import estimate_recformer
+from recbole_ext.vectors.encoder import Encoder
 
 EPOCHS_BEFORE_STOPPING = 40
 """Epochs that a run is counted with where early stopping is on: SASRec on `Scientific` and `Office` takes 20 to 45."""
@@ -40,13 +42,17 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     for encoder in resolved.encoders:
         place = encoder.path
         steps.append(
-            Step("tune", place.name, encoder.source.in_words(), int(not place.exists()), encoder.estimate())
+            Step(
+                "tune",
+                place.name,
+                encoder.source.in_words(),
+                int(not place.exists()),
+                encoder.source.estimate_tuning(encoder.dataset),
+            )
         )
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
-        steps.append(
-            Step("store", store.dataset.name, store.source.in_words(), int(not store.path.exists()), estimate)
-        )
+        steps.append(Step("store", store.dataset.name, store.source.in_words(), int(not store.path.exists()), estimate))
     steps += [_run_step(row, sizes[row.key.dataset], is_done) for row in resolved.rows]
     folder = resolved.benchmark.folder
     return [*steps, Step("report", "", f"{folder} -> leaderboard, figures, page", 1, Estimate(0.0, 600.0, fixed=5.0))]
@@ -58,12 +64,17 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[s
     device, speed = measured_speed()
     titles = ("step", "made of", "to do", "time", "memory")
     rows = [
-        (f"{step.kind} {step.what}", step.inputs, str(step.times) if step.times else "done", *_costs(step, speed)) for step in steps
+        (f"{step.kind} {step.what}", step.inputs, str(step.times) if step.times else "done", *_costs(step, speed))
+        for step in steps
     ]
     return [
         *_aligned([titles, *rows], numeric=(2, 3, 4)),
         "",
-        *(["Missing here:", *(f"  - {line}" for line in resolved.missing)] if resolved.missing else ["Nothing is missing here."]),
+        *(
+            ["Missing here:", *(f"  - {line}" for line in resolved.missing)]
+            if resolved.missing
+            else ["Nothing is missing here."]
+        ),
         *(["Worth knowing:", *(f"  - {line}" for line in resolved.notices)] if resolved.notices else []),
         "",
         f"Estimates for this machine ({device}, {speed / 1e9:,.0f} billion operations per second in a matrix product, "
@@ -83,8 +94,8 @@ def what_will_be_done(resolved: Resolved, is_done: Callable[[RunSpec], bool]) ->
         made = [spec.record_path.stat().st_mtime for spec in resolved.specs() if is_done(spec)]
         when = datetime.fromtimestamp(max(made)).strftime("%Y-%m-%d %H:%M") if made else "nowhere"
         return [
-            f"{name}: nothing to do: all of its runs are in {folder}, the last one from {when}. To run it again, remove "
-            f"that folder or give it another place: --results=FOLDER."
+            f"{name}: nothing to do: all of its runs are in {folder}, the last one from {when}. To run it again, "
+            "remove that folder, or give it another place: --results=FOLDER."
         ]
     device, speed = measured_speed()
     before = [step for step in steps if step.times and step.kind in ("tune", "store")]
@@ -92,7 +103,7 @@ def what_will_be_done(resolved: Resolved, is_done: Callable[[RunSpec], bool]) ->
     return [
         f"{name}: {left} runs to do for {len(resolved.rows)} rows"
         + (f"; before them: {made_first}" if before else "")
-        + f". About {duration(seconds_left(steps, resolved, speed))} on this machine ({device}); results go to {folder}."
+        + f". About {duration(seconds_left(steps, resolved, speed))} on this machine ({device}). Results: {folder}"
     ]
 
 
@@ -110,11 +121,7 @@ def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], 
     key = row.key
     estimate = None
     if size is not None:
-        estimate = (
-            _recformer_estimate(row, size)
-            if reads_text(key.model)
-            else estimate_run(dict(row.effective), size)
-        )
+        estimate = _recformer_estimate(row, size) if reads_text(key.model) else estimate_run(dict(row.effective), size)
     return Step(
         "run",
         f"{key.dataset} {key.model} {key.variant} {key.protocol}",
@@ -155,7 +162,9 @@ def estimate_run(config: dict[str, Any], size: Size) -> Estimate:
     epochs = int(config["epochs"])
     if int(config.get("stopping_step") or 0) and int(config.get("eval_step", 1)) > 0:
         epochs = min(epochs, EPOCHS_BEFORE_STOPPING)
-    batches = size.users / int(config["train_batch_size"]) * max(mean_history, 1) + size.users / int(config["eval_batch_size"])
+    batches = size.users / int(config["train_batch_size"]) * max(mean_history, 1) + size.users / int(
+        config["eval_batch_size"]
+    )
     return Estimate(
         epochs * (training + evaluation),
         LOADED_MB + megabytes,
@@ -168,9 +177,12 @@ LOADED_MB = 600
 
 
 def _recformer_estimate(row: ResolvedRow, size: Size) -> Estimate | None:
-    from recbole_ext.recformer.estimate import estimate_recformer
-
-    return estimate_recformer(row.variant.source, size, dict(row.effective))
+    source = row.variant.source
+    shape = source.shape() if isinstance(source, Encoder) else None
+    if shape is None:
+        return None
+    tuned = source.tune.settings if isinstance(source, Encoder) and source.tune else None
+    return estimate_recformer(shape, size, row.effective, tuned)
 
 
 def _size(dataset: Any) -> Size | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from recbole_ext.data.keys import Settings
+from typing import Any
+
+Settings = dict[str, Any]
 
 PROTOCOL: Settings = {
     "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},

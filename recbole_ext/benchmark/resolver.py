@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from recbole_ext.attach import MODES
 from recbole_ext.benchmark import checks
-from recbole_ext.benchmark.keys import PLACES, keys_of
+from recbole_ext.benchmark.beginnings import Beginning, Beginnings, EncoderToTune, StoreToMake
 from recbole_ext.benchmark.layers import merged, refuse_contradictions
 from recbole_ext.benchmark.protocol import PROTOCOL
 from recbole_ext.benchmark.search import Search
@@ -22,10 +20,7 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import model_defaults, needs_item_vectors, own_model_defaults, reads_text, recbole_config
 from recbole_ext.records import RowKey
-from recbole_ext.vectors import VectorSource
-from recbole_ext.vectors.finetune import FinetuneSource
-
-log = logging.getLogger(__name__)
+from recbole_ext.vectors.finetune import Finetune
 
 EXPORTING_MODEL = "RECFORMER"
 """The model whose first stage leaves an item matrix that initialisations can be made of."""
@@ -57,15 +52,6 @@ class ResolvedRow:
 
 
 @dataclass(frozen=True)
-class StoreToMake:
-    """A store that runs start from."""
-
-    dataset: Dataset
-    source: VectorSource
-    path: Path
-
-
-@dataclass(frozen=True)
 class Resolved:
     """All that a benchmark asks for. Nothing of it is read from disk again while it runs.
 
@@ -80,6 +66,7 @@ class Resolved:
     datasets: Mapping[str, Dataset]
     rows: tuple[ResolvedRow, ...]
     stores: tuple[StoreToMake, ...]
+    encoders: tuple[EncoderToTune, ...]
     missing: tuple[str, ...]
     notices: tuple[str, ...]
 
@@ -111,44 +98,44 @@ class _Resolver:
     def __init__(self, benchmark: Benchmark, overrides: Settings, command: str, where: str, fetch: bool) -> None:
         self.benchmark, self.overrides, self.command, self.where, self.fetch = (
             benchmark,
-            {key: value for key, value in overrides.items() if key not in PLACES or key.startswith("item_embedding_")},
+            overrides,
             command,
             where,
             fetch,
         )
-        for key in overrides:
-            if key not in self.overrides:
-                raise ConfigurationError(f"--{key}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark.")
         self.variants = parse_variants(benchmark.initialisations, where)
-        self.missing: list[str] = []
+        self.beginnings = Beginnings(benchmark.artifacts, fetch, self._exported)
         self.notices: list[str] = []
-        self.stores: dict[Path, StoreToMake] = {}
-        self.identities: dict[tuple[str, str], tuple[str | None, Path | None]] = {}
 
     def resolved(self) -> Resolved:
-        self._check_keys()
-        datasets = {name: self._dataset(name) for name in self.benchmark.datasets}
-        cells = [
-            (model, dataset, protocol, name)
-            for dataset in self.benchmark.datasets
-            for protocol in self.benchmark.protocols
-            for model in self.benchmark.models
-            if dataset in self.benchmark.part(model, "datasets")
-            and protocol in self.benchmark.part(model, "protocols")
+        benchmark = self.benchmark
+        for model in benchmark.models:
+            own = {f"initialisations.{n}.config": self.variants[n].config for n in self.variants_of(model)}
+            checks.check_keys(benchmark, model, own, self.overrides, self.where)
+        keys = {**benchmark.config, **self.overrides}
+        datasets = {
+            name: Dataset.named(name, benchmark.data_path, benchmark.dataset_configs, keys)
+            for name in benchmark.datasets
+        }
+        rows = [
+            self._row(model, datasets[dataset], protocol, self.variants[name])
+            for dataset in benchmark.datasets
+            for protocol in benchmark.protocols
+            for model in benchmark.models
+            if dataset in benchmark.part(model, "datasets") and protocol in benchmark.part(model, "protocols")
             for name in self.variants_of(model)
         ]
-        # A store that RECFORMER's run exports is named by that run, which therefore is resolved before it is needed.
-        rows = {cell: self._row(cell[0], datasets[cell[1]], cell[2], self.variants[cell[3]]) for cell in cells}
-        self._check_budgets(list(rows.values()))
+        checks.check_budgets({row.key: len(row.trials) for row in rows}, self.where)
         return Resolved(
-            self.benchmark,
+            benchmark,
             self.overrides,
             self.command,
             datasets,
-            tuple(rows.values()),
-            tuple(self.stores.values()),
-            tuple(dict.fromkeys(self.missing)),
-            tuple(self.notices),
+            tuple(rows),
+            tuple(self.beginnings.stores.values()),
+            tuple(self.beginnings.encoders.values()),
+            tuple(dict.fromkeys(self.beginnings.missing)),
+            tuple(dict.fromkeys(self.notices)),
         )
 
     def variants_of(self, model: str) -> list[str]:
@@ -170,45 +157,14 @@ class _Resolver:
             raise ConfigurationError(f"{self.where}: models.{model}: it {need}.")
         return fitting
 
-    def _dataset(self, name: str) -> Dataset:
-        keys = {**self.benchmark.config, **self.overrides}
-        dataset = Dataset.named(name, self.benchmark.data_path, self.benchmark.dataset_configs, keys)
+    def _check_dataset(self, dataset: Dataset) -> None:
+        """Of one run: protocols and models may have the dataset read or split in their own way."""
         try:
-            if self.fetch:
-                dataset.require()
-            self.notices += [f"{name}: {sentence}" for sentence in dataset.check()]
+            self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check()]
         except RecboleExtError as error:
             if self.fetch:
                 raise
-            self.missing.append(str(error))
-        return dataset
-
-    def _check_keys(self) -> None:
-        """Every key is one of each model that it is meant for, of a type that it takes."""
-        benchmark = self.benchmark
-        for model in benchmark.models:
-            keys = keys_of(model)
-            search = benchmark.search_of(model)
-            layers: dict[str, Settings] = {
-                "config": benchmark.config,
-                f"models.{model}": benchmark.models[model],
-                **{f"protocols.{name}": benchmark.protocols[name] for name in benchmark.part(model, "protocols")},
-                **{f"initialisations.{n}.config": self.variants[n].config for n in self.variants_of(model)},
-                "--override": self.overrides,
-            }
-            for layer, settings in layers.items():
-                for key, value in settings.items():
-                    if key in PLACES and layer != "--override":
-                        raise ConfigurationError(
-                            f"{self.where}: {layer}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark."
-                        )
-                    keys.check(f"{self.where}: {layer}", key, value)
-            own = model in benchmark.grids and benchmark.grids[model].search is not None
-            for point in search.points():
-                for key, value in point.items():
-                    if key in PLACES and not key.startswith("item_embedding_"):
-                        raise ConfigurationError(f"{self.where}: search: {key!r} is not searched over.")
-                    keys.check(f"{self.where}: {f'grids.{model}.' if own else ''}search", key, value)
+            self.beginnings.missing.append(str(error))
 
     def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
         where = f"{self.where}: {dataset.name}, {model}, {variant.name}"
@@ -221,14 +177,15 @@ class _Resolver:
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         seen = dataset.with_keys(effective)
-        begin, store = self._begin(model, dataset, variant)
+        self._check_dataset(seen)
+        beginning = self.beginnings.of(seen, variant.source, reads_text(model))
         if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
             for config in configs:
-                checks.check_width(variant.source.width(dataset) if store else None, config, effective, where)
+                checks.check_width(beginning.width, config, {**effective, **config}, where)
         seeds = self.benchmark.part(model, "seeds")
         mode = self._mode(model, variant, configs[0])
         trials = tuple(
-            tuple(self._spec(model, seen, protocol, variant, mode, seed, point, config, begin, store) for seed in seeds)
+            tuple(self._spec(model, seen, protocol, variant, mode, seed, point, config, beginning) for seed in seeds)
             for point, config in zip(points, configs, strict=True)
         )
         baseline = baseline_of(variant, self.variants)
@@ -252,12 +209,8 @@ class _Resolver:
             "dataset": Dataset.named(dataset.name, dataset.data_path, self.benchmark.dataset_configs).recbole_keys,
             "benchmark": self.benchmark.config,
             "model": self.benchmark.models[model],
-            "variant": {**(variant.attach if self._attaches(model, variant) else {}), **variant.config},
-            "command line": {
-                key: value
-                for key, value in self.overrides.items()
-                if self._attaches(model, variant) or not key.startswith("item_embedding_")
-            },
+            "variant": {**self._applying(variant.attach, model, variant), **variant.config},
+            "command line": self._applying(self.overrides, model, variant),
         }
 
     def _config(self, model: str, layers: Mapping[str, Settings], point: Settings) -> Settings:
@@ -278,80 +231,63 @@ class _Resolver:
         settings = {**config, "data_path": str(dataset.data_path), "seed": self.benchmark.seeds[0]}
         try:
             return dict(recbole_config(model, dataset.name, settings).final_config_dict)
-        except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
-            raise ConfigurationError(f"{where}: RecBole refuses the configuration: {error}") from error
-
-    def _attaches(self, model: str, variant: Variant) -> bool:
-        return not variant.is_random and not reads_text(model)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}: {error}") from error
 
     def _points(self, model: str, variant: Variant) -> list[Settings]:
         """The search's points as far as they say something about this variant, each once."""
-        about = {}
-        for point in self.benchmark.search_of(model).points():
-            says = {key: value for key, value in point.items() if self._applies(key, model, variant)}
-            about.setdefault(json.dumps(says, sort_keys=True), says)
-        return list(about.values())
+        points = [self._applying(point, model, variant) for point in self.benchmark.search_of(model).points()]
+        return list({json.dumps(point, sort_keys=True): point for point in points}.values())
 
-    def _applies(self, key: str, model: str, variant: Variant) -> bool:
-        if not key.startswith("item_embedding_"):
-            return True
-        if key == "item_embedding_scale" and variant.is_random:
-            return True
-        return self._attaches(model, variant)
+    @staticmethod
+    def _applying(settings: Settings, model: str, variant: Variant) -> Settings:
+        """The keys that say something about this variant: of the hook's, random vectors have a scale and no more."""
+        if reads_text(model):
+            return {key: value for key, value in settings.items() if not key.startswith("item_embedding_")}
+        if variant.is_random:
+            return {
+                key: value
+                for key, value in settings.items()
+                if key == "item_embedding_scale" or not key.startswith("item_embedding_")
+            }
+        return settings
 
-    def _begin(self, model: str, dataset: Dataset, variant: Variant) -> tuple[str | None, Path | None]:
-        """What the model begins from: its request hash, and the store that holds it."""
-        source = variant.source
-        if source is None:
-            return None, None
-        if (dataset.name, variant.name) not in self.identities:
-            self.identities[dataset.name, variant.name] = self._identity(dataset, variant.name, source)
-        identity, store = self.identities[dataset.name, variant.name]
-        if store is not None and not reads_text(model):
-            self.stores.setdefault(store, StoreToMake(dataset, source, store))
-        return identity, store
+    def _exported(self, dataset: Dataset, source: Finetune) -> Beginning:
+        """The item matrix that the first stage of a run of RECFORMER makes."""
+        run = self._exporting_run(dataset, source)
+        return Beginning(run.identity, store=run.exports, width=source.width(dataset))
 
-    def _identity(self, dataset: Dataset, name: str, source: VectorSource) -> tuple[str | None, Path | None]:
-        if isinstance(source, FinetuneSource):
-            run = self._exporting_run(dataset, source)
-            return run.identity, run.exports
-        try:
-            self.missing += source.missing(dataset)
-            return source.identity(dataset), source.store(dataset, self.benchmark.artifacts)
-        except RecboleExtError as error:
-            if self.fetch:
-                raise
-            self.missing.append(f"initialisations.{name}: {error}")
-            return None, None
-
-    def _exporting_run(self, dataset: Dataset, source: FinetuneSource) -> RunSpec:
+    def _exporting_run(self, dataset: Dataset, source: Finetune) -> RunSpec:
         """The run of RECFORMER whose first stage's item matrix ``source`` is."""
         model = EXPORTING_MODEL
-        if model not in self.benchmark.models or source.finetune not in self.variants_of(model):
+        begun = next((name for name, variant in self.variants.items() if variant.source == source.finetune), None)
+        if model not in self.benchmark.models or begun not in self.variants_of(model):
             raise ConfigurationError(
-                f"{self.where}: finetune: {source.finetune!r} needs {model} among the models, run with an initialisation of "
-                "that name that has an encoder."
+                f"{self.where}: finetune: needs {model} among the models, run with the initialisation that it is begun "
+                "from, which has an encoder."
             )
-        variant, protocol = self.variants[source.finetune], self.benchmark.part(model, "protocols")[0]
-        row = self._row(model, dataset, protocol, variant)
+        row = self._row(model, dataset, self.benchmark.part(model, "protocols")[0], self.variants[begun])
         if len(row.trials) > 1:
-            raise ConfigurationError(f"{self.where}: finetune: give {model} a search of its own without a space, by `grids`.")
+            raise ConfigurationError(
+                f"{self.where}: finetune: give {model} a search without a space, by grids.{model}.search: {{}}."
+            )
         return row.trials[0][0]
 
-    def _with_export(self, spec: RunSpec) -> RunSpec:
+    def _exporting(self, spec: RunSpec, dataset: Dataset) -> RunSpec:
         """The same run, which keeps its item matrix where an initialisation is made of it."""
-        wanted = spec.model == EXPORTING_MODEL and spec.seed == self.benchmark.seeds[0] and any(
-            isinstance(variant.source, FinetuneSource) and variant.source.finetune == spec.variant
-            for variant in self.variants.values()
-        )
-        if not wanted:
+        if spec.model != EXPORTING_MODEL or spec.seed != self.benchmark.seeds[0]:
             return spec
-        place = f"finetune-{spec.identity[:16]}"
-        exported = {
-            "export_item_embedding": str(spec.artifacts / "stores" / spec.dataset / place),
-            "export_encoder": str(spec.artifacts / "encoders" / place),
-        }
-        return replace(spec, config={**spec.config, **exported})
+        begun = self.variants[spec.variant].source
+        for variant in self.variants.values():
+            source = variant.source
+            if isinstance(source, Finetune) and source.finetune == begun:
+                store = source.model_copy(update={"run": {"identity": spec.identity}}).store_path(
+                    dataset, spec.artifacts
+                )
+                encoder = spec.artifacts / "encoders" / store.name
+                exports = {"export_item_embedding": str(store), "export_encoder": str(encoder)}
+                return replace(spec, config={**spec.config, **exports})
+        return spec
 
     def _spec(
         self,
@@ -363,20 +299,15 @@ class _Resolver:
         seed: int,
         point: Settings,
         config: Settings,
-        begin: str | None,
-        store: Path | None,
+        beginning: Beginning,
     ) -> RunSpec:
         benchmark = self.benchmark
         config = {**config, "seed": seed, "data_path": str(dataset.data_path)}
-        if self._attaches(model, variant) and store is not None:
-            config["item_embedding"] = str(store)
+        if beginning.store is not None:
+            config["item_embedding"] = str(beginning.store)
             config.setdefault("item_embedding_mode", MODES[0])
-        try:
-            fingerprint = dataset.fingerprint()
-        except RecboleExtError:
-            if self.fetch:
-                raise
-            fingerprint = ""
+        if beginning.encoder is not None:
+            config["encoder"] = beginning.encoder
         spec = RunSpec(
             benchmark=benchmark.name,
             dataset=dataset.name,
@@ -387,14 +318,15 @@ class _Resolver:
             seed=seed,
             trial=point,
             config=config,
-            dataset_fingerprint=fingerprint,
-            vectors=begin,
+            dataset_fingerprint=dataset.fingerprint(),
+            vectors=beginning.identity,
+            store_content=beginning.content,
             expected=dataset.expected,
             folder=benchmark.folder,
             artifacts=benchmark.artifacts,
             command=self.command,
         )
-        return self._with_export(spec)
+        return self._exporting(spec, dataset)
 
     def _mode(self, model: str, variant: Variant, config: Settings) -> str:
         if reads_text(model):
@@ -402,18 +334,3 @@ class _Resolver:
         if variant.is_random or needs_item_vectors(model, config):
             return "-"
         return str(config.get("item_embedding_mode") or MODES[0])
-
-    def _check_budgets(self, rows: list[ResolvedRow]) -> None:
-        """The same number of trials for every variant of a model: what is searched more wins more."""
-        budgets: dict[tuple[str, str, str], dict[str, int]] = {}
-        for row in rows:
-            cell = (row.key.dataset, row.key.model, row.key.protocol)
-            budgets.setdefault(cell, {})[row.key.variant] = len(row.trials)
-        for (dataset, model, _), trials in budgets.items():
-            if len(set(trials.values())) > 1:
-                listed = ", ".join(f"{name}: {number}" for name, number in trials.items())
-                raise ConfigurationError(
-                    f"{self.where}: {dataset}, {model}: the search tries another number of points for each initialisation "
-                    f"({listed}), for some of its keys say nothing about random vectors. Search over keys that say "
-                    "something about all of them (item_embedding_scale does), or give each its own part by `grids`."
-                )

@@ -130,7 +130,9 @@ class Search(BaseModel):
         from optuna.samplers import GridSampler, QMCSampler, RandomSampler
 
         if self.sampler == "grid":
-            numbers = {name: list(range(len(values))) for name, values in self.space.items() if isinstance(values, list)}
+            numbers = {
+                name: list(range(len(values))) for name, values in self.space.items() if isinstance(values, list)
+            }
             return GridSampler(numbers, seed=self.sampler_seed)
         if self.sampler == "random":
             return RandomSampler(seed=self.sampler_seed)
@@ -140,9 +142,7 @@ class Search(BaseModel):
 
     def _order(self, point: Settings) -> list[int]:
         """The place of a point of a grid in reading order."""
-        return [
-            values.index(point[_keys(name)[0]]) for name, values in self.space.items() if isinstance(values, list)
-        ]
+        return [values.index(point[_keys(name)[0]]) for name, values in self.space.items() if isinstance(values, list)]
 
 
 def _keys(names: str) -> list[str]:

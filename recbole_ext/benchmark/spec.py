@@ -40,6 +40,7 @@ class RunSpec:
         config: keys of RecBole, the hook and this package, of all layers.
         dataset_fingerprint: SHA-256 over every file that RecBole reads under ``config``.
         vectors: the request hash of what the model begins from (a store, or an encoder); ``None`` for random vectors.
+        store_content: SHA-256 of the store's files, if they were there when the run was resolved; it refuses others.
         identity: SHA-256 over all that decides the result.
         folder: the benchmark's folder.
     """
@@ -55,6 +56,7 @@ class RunSpec:
     config: Settings
     dataset_fingerprint: str
     vectors: str | None
+    store_content: str | None
     expected: Mapping[str, int]
     folder: Path
     artifacts: Path

@@ -1,4 +1,4 @@
-"""An entry of ``initialisations:``: where item vectors come from, how they are attached, and what they are compared with."""
+"""An entry of ``initialisations:``: where item vectors come from, how they are attached, what they compare with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recbole_ext.vectors import VectorSource, made_of, parse_source
 
 Settings = dict[str, Any]
 
-ATTACHING = ("mode", "transform", "missing", "scale")
+ATTACHING = ("mode", "transform", "missing", "scale", "bound", "dense_probability")
 """Keys of an entry that say how vectors are attached: ``item_embedding_KEY`` of the hook."""
 
 

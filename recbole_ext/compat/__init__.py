@@ -13,26 +13,40 @@ from recbole_ext.compat.checkpoints import (
     save_checkpoints_that_load_safely,
     save_pretrained_models_that_load_safely,
 )
-from recbole_ext.compat.configs import plain_config, without_command_line
+from recbole_ext.compat.configs import plain_config, recbole_folder, without_command_line
 from recbole_ext.compat.datasets import (
     fill_missing_values,
+    load_nothing_that_was_saved,
     measure_sequences_one_by_one,
     number_samples_without_a_list,
-    read_atomic_files_without_quoting,
+    read_atomic_files_as_they_are,
+    read_atomic_table,
     remove_duplicates_in_one_order,
 )
 from recbole_ext.compat.libraries import restore_numpy_names, silence_deprecations, update_dok_matrices
+from recbole_ext.compat.times import order_by_exact_time, users_that_single_precision_reorders
+from recbole_ext.installation import require_installation
 
-__all__ = ["WORKAROUNDS", "make_recbole_work", "plain_config", "without_command_line"]
+__all__ = [
+    "WORKAROUNDS",
+    "make_recbole_work",
+    "plain_config",
+    "read_atomic_table",
+    "recbole_folder",
+    "users_that_single_precision_reorders",
+    "without_command_line",
+]
 
 WORKAROUNDS = (
     silence_deprecations,
     restore_numpy_names,
     update_dok_matrices,
-    read_atomic_files_without_quoting,
+    read_atomic_files_as_they_are,
     measure_sequences_one_by_one,
     fill_missing_values,
+    order_by_exact_time,
     remove_duplicates_in_one_order,
+    load_nothing_that_was_saved,
     number_samples_without_a_list,
     save_checkpoints_that_load_safely,
     save_pretrained_models_that_load_safely,
@@ -42,6 +56,11 @@ WORKAROUNDS = (
 
 @functools.cache
 def make_recbole_work() -> None:
-    """Apply every workaround, once per process. Call it before anything of RecBole is used."""
+    """Apply every workaround, once per process. Call it before anything of RecBole is used.
+
+    Raises:
+        InstallationError: RecBole, or what it needs, is missing or of a version that does not work.
+    """
+    require_installation()
     for workaround in WORKAROUNDS:
         workaround()

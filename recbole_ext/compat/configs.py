@@ -5,7 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from recbole_ext.installation import require_installation
+
+
+def recbole_folder() -> Path:
+    """RecBole's installed package.
+
+    Raises:
+        InstallationError: it is missing or of another version.
+    """
+    require_installation()
+    import recbole
+
+    return Path(recbole.__file__).parent
 
 
 def plain_config(config: Any) -> dict[str, Any]:

@@ -4,36 +4,81 @@ from __future__ import annotations
 
 import csv
 import functools
+import os
+import re
 import types
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def read_atomic_files_without_quoting() -> None:
-    """Let RecBole read atomic files as its own format says: tab separated, a quote is a letter like any other.
+def read_atomic_files_as_they_are() -> None:
+    """Let RecBole read atomic files as their format says: a quote is a letter like any other, and ``NA`` is an id.
 
     RecBole issue 2017: the default CSV quoting makes a title that begins with ``"`` a ``ParserError`` and lets
-    an unbalanced quote swallow lines. The C parser with round-trip floats reads the same numbers as the Python
-    one that RecBole asks for, in a fraction of its time and memory; and every distinct token is kept once, not once
-    per row (at 10 million interactions, a gigabyte). Tokens are objects on pandas 3 too, as RecBole takes them to be.
-    An empty sequence is filled in here: under copy-on-write RecBole's ``fillna(inplace=True)`` on a column
-    (dataset.py:501) fills a copy.
+    an unbalanced quote swallow lines. RecBole issue 1084: pandas takes ids such as ``NA``, ``None`` and ``null`` for
+    missing, and RecBole drops their rows; here a token is missing where the field is empty. A byte order mark is
+    skipped, and files are UTF-8 whatever the locale says, unless the key ``encoding`` names another. Tokens are objects
+    on pandas 3 too, as RecBole takes them to be. An empty sequence is filled in here: under copy-on-write RecBole's
+    ``fillna(inplace=True)`` on a column (dataset.py:501) fills a copy.
     """
     import pandas
     import recbole.data.dataset.dataset as module
 
-    def read_csv(*args: Any, **kwargs: Any) -> Any:
-        kwargs |= {"quoting": csv.QUOTE_NONE, "engine": "c", "float_precision": "round_trip"}
-        types_of = kwargs.pop("dtype", {})
-        tokens = [column for column, kind in types_of.items() if kind is str]
-        table = pandas.read_csv(*args, dtype={**types_of, **dict.fromkeys(tokens, "category")}, **kwargs)
-        for column in tokens:
-            values = table[column].astype(object)
-            table[column] = values.fillna("") if column.endswith("_seq") else values
+    def read_csv(path: str, delimiter: str, dtype: dict[str, Any], encoding: str | None, **_: Any) -> Any:
+        table = read_atomic_table(path, delimiter, dtype, encoding)
+        for column, kind in dtype.items():
+            if kind is str:
+                values = table[column].astype(object)
+                table[column] = values.fillna("") if column.endswith("_seq") else values
         return table
 
-    without_quoting = types.SimpleNamespace(**vars(pandas))
-    without_quoting.read_csv = read_csv
-    module.pd = without_quoting
+    ours = types.SimpleNamespace(**vars(pandas))
+    ours.read_csv = read_csv
+    module.pd = ours
+    module.open = _open_without_mark
+
+
+def read_atomic_table(
+    path: Path | str, delimiter: str, dtype: dict[str, Any], encoding: str | None = None
+) -> pd.DataFrame:
+    """Columns of an atomic file, as :func:`read_atomic_files_as_they_are` says; those of type ``str`` as categories.
+
+    The C parser with round-trip floats reads the same numbers as the Python one that RecBole asks for, in a fraction
+    of its time and memory, a quarter of it where it goes through the file in one piece; and every distinct token is
+    kept once, not once per row (at 10 million interactions, a gigabyte).
+
+    Args:
+        dtype: the columns to read, ``name:type`` as the header has them, to ``str`` or ``np.float64``.
+    """
+    import pandas
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    options: dict[str, Any] = {
+        "delimiter": delimiter,
+        "engine": "c",
+        "float_precision": "round_trip",
+        "low_memory": False,
+    }
+    if len(delimiter) > 1:
+        options = {"delimiter": re.escape(delimiter), "engine": "python"}
+    options |= {
+        "usecols": list(dtype),
+        "dtype": {column: "category" if kind is str else kind for column, kind in dtype.items()},
+        "na_values": {column: [""] if kind is str else list(STR_NA_VALUES) for column, kind in dtype.items()},
+    }
+    encoding = _without_mark(encoding)
+    return pandas.read_csv(path, encoding=encoding, quoting=csv.QUOTE_NONE, keep_default_na=False, **options)
+
+
+def _open_without_mark(path: str, mode: str = "r", encoding: str | None = None) -> Any:
+    return Path(path).open(mode, encoding=None if "b" in mode else _without_mark(encoding))
+
+
+def _without_mark(encoding: str | None) -> str:
+    return "utf-8-sig" if (encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8") else str(encoding)
 
 
 def measure_sequences_one_by_one() -> None:
@@ -100,6 +145,18 @@ def remove_duplicates_in_one_order() -> None:
             del self.inter_feat.sort_values
 
     Dataset._remove_duplication = remove_duplication
+
+
+def load_nothing_that_was_saved() -> None:
+    """Let RecBole always read the dataset's files.
+
+    RecBole issues 1602 and 1697: a dataset or loaders that lie pickled in ``checkpoint_dir`` are taken for those of
+    the same keys, whatever has become of the files since. Besides, nothing is ever unpickled here.
+    """
+    import recbole.data.utils as module
+
+    nothing = types.SimpleNamespace(join=os.path.join, exists=lambda path: False)
+    module.os = types.SimpleNamespace(path=nothing)
 
 
 def number_samples_without_a_list() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any
 
@@ -10,10 +9,11 @@ from typing import Any
 def silence_deprecations() -> None:
     """Drop the warnings about RecBole's own use of old torch, pandas and numpy interfaces; users can't act on them."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\..*")
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(recbole|ray|thop).*")
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(recbole|thop).*")
     # What it warns of does nothing under copy-on-write; recbole_ext.compat.datasets does it instead.
     warnings.filterwarnings("ignore", message="A value is .*(set|chained assignment)", module=r"recbole\..*")
-    os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
+    # pandas 3 hands out its columns read-only; the tensor made of one is the only one that is left to see its memory.
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable", module=r"recbole\..*")
 
 
 def restore_numpy_names() -> None:

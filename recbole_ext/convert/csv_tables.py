@@ -2,7 +2,8 @@
 
 Comma-separated with a header line and the usual quoting: a field that begins with a double quote or holds a
 comma or a line end is put into double quotes, and a double quote inside it is doubled. ``items.csv`` has
-``item_id`` and any number of text columns, whose names become fields of the ``.item`` file.
+``item_id`` and any number of text columns, whose names become fields of the ``.item`` file. Times are seconds, or
+dates as in ISO 8601 (``2014-03-12`` or ``2014-03-12T10:00:00Z``), of which those without a zone are in UTC.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import csv
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pandas as pd
@@ -34,17 +36,19 @@ def read(source: Path, name: str) -> SourceData:
         SourceDataError: a file or a required column is missing, or a row is malformed (the line is named).
     """
     check_folder(source, "interactions.csv and items.csv")
-    interactions, dropped = _read_interactions(source / "interactions.csv")
+    interactions, dropped, not_read = _read_interactions(source / "interactions.csv")
     items, duplicates = _read_items(source / "items.csv")
-    return SourceData(interactions, items, duplicates, dropped)
+    return SourceData(interactions, items, duplicates, dropped, not_read=not_read)
 
 
-def _read_interactions(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+def _read_interactions(path: Path) -> tuple[pd.DataFrame, dict[str, int], dict[str, int]]:
+    """The table, what was dropped, and the columns that were not read."""
     rows = _rows(path, required=("user_id", "item_id", "timestamp"))
     _, header = next(rows)
     user_column, item_column = header.index("user_id"), header.index("item_id")
     numbers = {column: array("d") for column in ("timestamp", "rating") if column in header}
     columns = [(name, header.index(name), values) for name, values in numbers.items()]
+    readers: dict[str, Callable[[str, str], float]] = {"rating": _number}
     users: list[str] = []
     items: list[str] = []
     tokens: dict[str, str] = {}
@@ -59,15 +63,17 @@ def _read_interactions(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
                 check_token(token, f"{path}, line {line}")
                 tokens[token] = token
         for name, column, values in columns:
-            values.append(_number(row[column], f"{path}, line {line}, '{name}'"))
+            if name not in readers:  # the first time says how times are written
+                readers[name] = _seconds if _is_date(row[column]) else _number
+            values.append(readers[name](row[column], f"{path}, line {line}, '{name}'"))
         users.append(tokens[user])
         items.append(tokens[item])
     if not users:
         raise SourceDataError(f"{path} holds no interactions with a user and an item.")
     table = pd.DataFrame({"user_id": users, "item_id": items}).assign(**numbers)
-    # RecBole sorts by time in single precision, where Unix times up to a minute apart are equal, and leaves
-    # equal rows in the order of the file: only a file in the order of time is read in the order of time.
-    return table.sort_values("timestamp", kind="stable"), dict(dropped)
+    # In the order of time, so that who reads the file elsewhere is not left to the order of the source.
+    others = [name for name in header if name not in ("user_id", "item_id", *numbers)]
+    return table.sort_values("timestamp", kind="stable"), dict(dropped), dict.fromkeys(others, len(users))
 
 
 def _read_items(path: Path) -> tuple[pd.DataFrame, int]:
@@ -137,5 +143,25 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise SourceDataError(f"{where}: {text!r} isn't a number. A timestamp is in seconds, as in 881250949.")
+        way_out = "A timestamp is in seconds, as in 881250949, or a date, as in 1997-12-04, the same in every row."
+        raise SourceDataError(f"{where}: {text!r} isn't a number. {way_out}")
     return number
+
+
+def _is_date(text: str) -> bool:
+    return "-" in text[1:] and _as_date(text) is not None
+
+
+def _seconds(text: str, where: str) -> float:
+    """Seconds since 1970 of a date."""
+    date = _as_date(text)
+    if date is None:
+        raise SourceDataError(f"{where}: {text!r} isn't a date, as in 1997-12-04 or 1997-12-04T15:55:49Z.")
+    return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _as_date(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return None

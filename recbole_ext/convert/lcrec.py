@@ -2,12 +2,14 @@
 
 ``*.inter.json`` is ``{user: [item, item, ...]}``, each list in the order of time, but without times: the
 timestamp written is the position in the list. ``*.item.json`` is ``{item: {"title": ..., "brand": ...,
-"categories": ..., "description": ...}}``.
+"categories": ..., "description": ...}}``; ``store`` and ``category``, as Amazon called them later, are read as brand
+and categories where no item has those.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import pandas as pd
 from recbole_ext.convert.source import FIELDS, SourceData, check_folder, check_token
 from recbole_ext.errors import SourceDataError
 from recbole_ext.text import open_text
+
+_ALSO_CALLED = {"brand": "store", "categories": "category"}
 
 
 class _Object(list[tuple[str, Any]]):
@@ -30,8 +34,8 @@ def read(source: Path, name: str) -> SourceData:
     """
     prefix = _find_pair(source, name)
     interactions, dropped = _read_interactions(source / f"{prefix}.inter.json")
-    items, duplicates = _read_items(source / f"{prefix}.item.json")
-    return SourceData(interactions, items, duplicates, dropped)
+    items = _read_items(source / f"{prefix}.item.json")
+    return SourceData(interactions, items.pop("table"), dropped=dropped, **items)
 
 
 def _find_pair(source: Path, name: str) -> str:
@@ -90,24 +94,35 @@ def _read_interactions(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     return table, {"users with an empty list": without} if without else {}
 
 
-def _read_items(path: Path) -> tuple[pd.DataFrame, int]:
-    rows: dict[str, list[str]] = {}
+def _read_items(path: Path) -> dict[str, Any]:
+    """The table of items, and what else ``SourceData`` says about items."""
+    items: dict[str, dict[str, Any]] = {}
     duplicates = 0
     for item, description in _load_object(path, "items to their fields"):
         where = f"{path}, item '{item}'"
         check_token(item, where)
         if not isinstance(description, _Object):
             raise SourceDataError(f"{where}: {_kind(description)} instead of an object with {', '.join(FIELDS)}.")
-        values = dict(description)
-        row = [_text(values.get(field), f"{where}, '{field}'") for field in FIELDS]
-        if item in rows:
+        if item in items:
             duplicates += 1
         else:
-            rows[item] = row
-    if not rows:
+            items[item] = {field: value for field, value in description if value not in (None, "", [])}
+    if not items:
         raise SourceDataError(f"{path} holds no items. Get the file again.")
-    index = pd.Index(list(rows), name="item_id", dtype=object)
-    return pd.DataFrame(list(rows.values()), index=index, columns=list(FIELDS), dtype=object), duplicates
+    there = Counter(field for values in items.values() for field in values)
+    read_as = {other: field for field, other in _ALSO_CALLED.items() if other in there and field not in there}
+    called = {field: field for field in FIELDS} | {field: other for other, field in read_as.items()}
+    columns = {
+        field: [_text(values.get(name), f"{path}, item '{item}', '{name}'") for item, values in items.items()]
+        for field, name in called.items()
+    }
+    index = pd.Index(list(items), name="item_id", dtype=object)
+    return {
+        "table": pd.DataFrame(columns, index=index, dtype=object),
+        "duplicate_items": duplicates,
+        "read_as": read_as,
+        "not_read": {field: count for field, count in there.items() if field not in called.values()},
+    }
 
 
 def _text(value: Any, where: str) -> str:
@@ -124,7 +139,8 @@ def _text(value: Any, where: str) -> str:
 def _load_object(path: Path, what: str) -> _Object:
     with open_text(path) as file:
         try:
-            content = json.load(file, object_pairs_hook=_Object)
+            # Python writes a missing value of a table as NaN, which is not JSON, and no text.
+            content = json.load(file, object_pairs_hook=_Object, parse_constant=lambda _: None)
         except json.JSONDecodeError as error:
             raise SourceDataError(
                 f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). Get the file again."

@@ -22,6 +22,8 @@ class ConversionReport:
         duplicate_items: descriptions left out because their item has an earlier one.
         empty_fields: field of ``.item`` to the number of rows where it is empty.
         dropped: reason to count of what else was left out.
+        read_as: field of the source to the field of ``.item`` that it was read as, where the names differ.
+        not_read: field of the source that was not read, to how many rows or items have it.
     """
 
     name: str
@@ -36,6 +38,8 @@ class ConversionReport:
     duplicate_items: int = 0
     empty_fields: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    read_as: dict[str, str] = field(default_factory=dict)
+    not_read: dict[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The report in words, one fact a line; what didn't happen isn't mentioned, but a loss always is."""
@@ -55,6 +59,11 @@ class ConversionReport:
         empty = [f"{name} {count:,}" for name, count in self.empty_fields.items() if count]
         if empty:
             lines.append(f"empty fields: {', '.join(empty)}")
+        if self.read_as:
+            lines.append(f"read: {', '.join(f'{theirs} as {ours}' for theirs, ours in self.read_as.items())}")
+        if self.not_read:
+            fields = [f"{name} ({count:,})" for name, count in self.not_read.items()]
+            lines.append(f"not read: the fields {', '.join(fields)}")
         if self.duplicate_items:
             lines.append(f"dropped: {self.duplicate_items:,} further descriptions of an item (the first is kept)")
         lines += [f"dropped: {count:,} {reason}" for reason, count in self.dropped.items() if count]

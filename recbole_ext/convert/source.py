@@ -25,33 +25,19 @@ class SourceData:
     ``items``: one row per item that the source describes, indexed by item token, columns of raw text.
     ``duplicate_items``: descriptions left out because their item has an earlier one.
     ``dropped``: reason to count of what else the source holds and ``interactions`` doesn't.
+    ``read_as``: field of the source to the field of ``items`` that it was read as, where the names differ.
+    ``not_read``: field of the source that nothing here reads, to how many rows or items have it.
     """
 
     interactions: pd.DataFrame
     items: pd.DataFrame
     duplicate_items: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    read_as: Mapping[str, str] = field(default_factory=dict)
+    not_read: Mapping[str, int] = field(default_factory=dict)
 
 
-# RecBole loads tokens through pandas, which reads these as "no value", and calls its padding row "[PAD]".
-_RESERVED = frozenset(
-    [
-        "#N/A",
-        "#N/A N/A",
-        "#NA",
-        "-1.#IND",
-        "-1.#QNAN",
-        "-NaN",
-        "-nan",
-        "1.#IND",
-        "1.#QNAN",
-        "<NA>",
-        "N/A",
-        "NA",
-    ]
-    + ["NULL", "NaN", "None", "n/a", "nan", "null", "[PAD]"]
-)
-_UNREADABLE = re.compile(r'^["\s]|\s$|[^\S ]|[\x00-\x1f\x7f-\x9f\ud800-\udfff]')
+_UNREADABLE = re.compile(r"^\s|\s$|[^\S ]|[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def check_token(token: str, where: str) -> None:
@@ -61,12 +47,12 @@ def check_token(token: str, where: str) -> None:
     """
     if not token:
         raise SourceDataError(f"{where}: an empty id. Give every user and item one.")
-    if token in _RESERVED:
-        raise SourceDataError(f"{where}: RecBole can't hold the id {token!r}: it reads it as no value. Rename it.")
+    if token == "[PAD]":
+        raise SourceDataError(f"{where}: RecBole keeps the id '[PAD]' for itself. Rename it.")
     if _UNREADABLE.search(token):
         raise SourceDataError(
-            f"{where}: RecBole can't read the id {token!r} back. An id must not begin with a double quote, "
-            f"begin or end with a space, or hold tabs, line ends or control characters. Rename it."
+            f"{where}: RecBole can't read the id {token!r} back. An id must not begin or end with a space, or hold "
+            "tabs, line ends or control characters. Rename it."
         )
 
 

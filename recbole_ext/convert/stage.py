@@ -16,7 +16,7 @@ from tqdm import tqdm
 from recbole_ext.convert.formats import FORMATS
 from recbole_ext.convert.report import ConversionReport
 from recbole_ext.convert.source import SourceData
-from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.errors import ConfigurationError, WriteError
 from recbole_ext.text import clean
 from recbole_ext.writing import replacing_file
 
@@ -40,7 +40,7 @@ def convert(source: Path, format: str, name: str, out: Path) -> ConversionReport
     Raises:
         ConfigurationError: there is no such format, or the name can't name a folder.
         SourceDataError: the source is missing, empty or malformed.
-        RecboleExtError: the files can't be written. What was there before is unchanged.
+        WriteError: the files can't be written. What was there before is unchanged.
     """
     if format not in FORMATS:
         raise ConfigurationError(f"No source format '{format}'. There are: {', '.join(FORMATS)}.")
@@ -84,6 +84,8 @@ def _count(name: str, format: str, data: SourceData, items: pd.DataFrame) -> Con
         duplicate_items=data.duplicate_items,
         empty_fields={column: int((items[column] == "").sum()) for column in items.columns},
         dropped=dict(data.dropped),
+        read_as=dict(data.read_as),
+        not_read=dict(data.not_read),
     )
 
 
@@ -106,10 +108,8 @@ def _write(folder: Path, name: str, interactions: pd.DataFrame, items: pd.DataFr
     except BaseException as error:
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-        if isinstance(error, OSError):
-            raise RecboleExtError(
-                f"{folder} can't be written: {error.strerror or error}. Free some space or choose another --out."
-            ) from error
+        if isinstance(error, WriteError):
+            raise WriteError(folder, error.reason, "Free some space or choose another --out.") from error
         raise
 
 

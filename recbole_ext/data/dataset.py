@@ -12,7 +12,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.data.files import interaction_file, read_dataset_config, recbole_keys, require_dataset
+from recbole_ext.data.checks import check
+from recbole_ext.data.config import (
+    DATASET_CONFIGS,
+    EXACT_TIME_ORDER,
+    OWN_KEYS,
+    find_config,
+    read_config,
+    recbole_defaults,
+)
+from recbole_ext.data.files import dataset_folder, file_sha256, interaction_suffixes, require_files, suffixes_read
+from recbole_ext.data.histories import training_histories
+from recbole_ext.data.sizes import Size, counted
+from recbole_ext.errors import SourceDataError
 from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_texts
 
 if TYPE_CHECKING:
@@ -20,17 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Settings = dict[str, Any]
-DATASET_CONFIGS = Path("dataset_configs")
-
-
-@dataclass(frozen=True)
-class Size:
-    """Users, items and interactions; ``at_least``: interactions are not known, and no less than this."""
-
-    users: int
-    items: int
-    interactions: int
-    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,17 @@ class Dataset:
     Attributes:
         name: RecBole's ``dataset``.
         data_path: RecBole's ``data_path``: the folder that holds the dataset's folder.
-        keys: RecBole's keys that say how its files are read and filtered (``ITEM_ID_FIELD``, ``field_separator``,
-            ``load_col``, ``benchmark_filename``, …) and this package's (``item_text``, ``expected``, ``source``, ``recbole_name``).
+        keys: RecBole's keys, of which those say how its files are read, filtered and split (``ITEM_ID_FIELD``,
+            ``field_separator``, ``load_col``, ``benchmark_filename``, …), and this package's (``item_text``,
+            ``expected``, ``source``, ``recbole_name``, ``exact_time_order``). All keys of a run may be there; its
+            ``model`` or ``MODEL_TYPE`` says whether a knowledge graph is read.
+        configs: the folder of dataset YAMLs, for :meth:`sibling`.
     """
 
     name: str
     data_path: Path
     keys: Settings = field(default_factory=dict)
+    configs: Path = DATASET_CONFIGS
 
     @classmethod
     def named(
@@ -61,9 +66,18 @@ class Dataset:
         Raises:
             ConfigurationError: the YAML is not a mapping, or says something unknown.
         """
-        config = read_dataset_config(Path(configs) / f"{name}.yaml")
-        config = config or {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
-        return cls(name, Path(data_path), {**config, **(keys or {})})
+        path = find_config(name, configs)
+        return cls(name, Path(data_path), {**(read_config(path) if path else {}), **(keys or {})}, Path(configs))
+
+    @classmethod
+    def of_config(cls, config: Any) -> Dataset:
+        """The dataset of a RecBole ``Config``, under all keys of that run."""
+        # RecBole has put the dataset's own folder into the key.
+        return cls(str(config["dataset"]), Path(config["data_path"]).parent, dict(config.final_config_dict))
+
+    def sibling(self, name: str) -> Dataset:
+        """Another dataset in the same places: ``data_path`` and folder of YAMLs."""
+        return Dataset.named(name, self.data_path, self.configs)
 
     def with_keys(self, keys: Mapping[str, Any]) -> Dataset:
         """This dataset under more keys, such as those of one run."""
@@ -71,17 +85,39 @@ class Dataset:
 
     @property
     def recbole_keys(self) -> Settings:
-        """What of ``keys`` is RecBole's."""
-        return recbole_keys(self.keys)
+        """What of ``keys`` RecBole is told.
+
+        Where no ``load_col`` is given, it is user, item and time: RecBole's own default has no time to order by.
+        """
+        told = {key: value for key, value in self.keys.items() if key not in OWN_KEYS}
+        if "load_col" not in told and told.get("benchmark_filename") is None:
+            told["load_col"] = {"inter": [self.user_field, self.item_field, self.time_field]}
+        return told
+
+    @property
+    def effective_keys(self) -> Settings:
+        """``recbole_keys`` above what RecBole takes for those about data that are not there."""
+        return {**recbole_defaults(self.name), **self.recbole_keys}
 
     @property
     def folder(self) -> Path:
         """Where its files are; ml-100k lies in RecBole's wheel."""
-        return interaction_file(self.name, str(self.data_path)).parent
+        return dataset_folder(self.name, self.data_path)
+
+    @property
+    def user_field(self) -> str:
+        """The field that holds the user's id."""
+        return str(self.keys.get("USER_ID_FIELD") or recbole_defaults()["USER_ID_FIELD"])
 
     @property
     def item_field(self) -> str:
-        return str(self.keys.get("ITEM_ID_FIELD") or "item_id")
+        """The field that holds the item's id."""
+        return str(self.keys.get("ITEM_ID_FIELD") or recbole_defaults()["ITEM_ID_FIELD"])
+
+    @property
+    def time_field(self) -> str:
+        """The field that interactions are ordered by."""
+        return str(self.keys.get("TIME_FIELD") or recbole_defaults()["TIME_FIELD"])
 
     @property
     def expected(self) -> dict[str, int]:
@@ -89,52 +125,89 @@ class Dataset:
         return dict(self.keys.get("expected") or {})
 
     def require(self) -> None:
-        """See that its files are there; what RecBole knows by name is downloaded.
+        """See that its files of interactions are there; what RecBole knows by name is downloaded.
 
         Raises:
             SourceDataError: they are not there; says how to get them.
         """
-        require_dataset(self.name, str(self.data_path), self.keys.get("recbole_name"))
+        suffixes = interaction_suffixes(self.effective_keys)
+        require_files(self.name, self.data_path, suffixes, self.keys.get("recbole_name"))
 
     def files(self) -> list[Path]:
         """Every file that RecBole reads under these keys and that is there, in a fixed order."""
-        raise NotImplementedError
+        paths = (self.folder / f"{self.name}.{suffix}" for suffix in suffixes_read(self.effective_keys))
+        return [path for path in paths if path.is_file()]
 
     def fingerprint(self) -> str:
         """SHA-256 over names and contents of :meth:`files`."""
-        digest = hashlib.sha256()
-        for path in self.files():
-            digest.update(json.dumps([path.name, hashlib.sha256(path.read_bytes()).hexdigest()]).encode())
-        return digest.hexdigest()
+        contents = [[path.name, file_sha256(path)] for path in self.files()]
+        return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
-    def check(self) -> list[str]:
-        """Read the files as RecBole would and say what of them is left out or reordered, a sentence each.
+    def check(self, text: bool = False) -> list[str]:
+        """Read the files as RecBole would and say what of them is left out or put in another order, a sentence each.
+
+        Everything is read once, and again only when files or keys have changed: 10 million interactions in 18 seconds
+        of one core, and where keys filter, 50 more for RecBole's own filters.
+
+        Args:
+            text: whether the items' text is wanted too, so that ``.item`` has to be there.
 
         Raises:
-            SourceDataError: something that RecBole can't read, or would read as something else; names file, line and column.
-            ConfigurationError: the counts are not the ``expected`` ones.
+            SourceDataError: something that RecBole can't read, or would read as something else; names file, line and
+                column.
+            ConfigurationError: a key that makes no sense or does not fit the files, or counts that are not the
+                ``expected`` ones.
         """
-        raise NotImplementedError
+        return check(self, text)
 
     def size(self) -> Size | None:
-        """Counted in the files, under the keys' field names; else what the config expects; ``None`` if neither says it."""
-        raise NotImplementedError
+        """Users and items as the config expects them after its filters; else counted in the files, before filters.
+
+        ``None`` if neither says it. Interactions that neither says are the fewest that the filter allows.
+        """
+        expected = self.expected
+        known = {"users", "items"} <= set(expected)
+        if known and "interactions" in expected:
+            return Size(expected["users"], expected["items"], expected["interactions"])
+        suffixes = interaction_suffixes(self.effective_keys)
+        paths = [self.folder / f"{self.name}.{suffix}" for suffix in suffixes]
+        if all(path.is_file() for path in paths):
+            found = counted(paths, self.effective_keys)
+            return Size(expected["users"], expected["items"], found.interactions) if known else found
+        if not known:
+            return None
+        fewest = str(self.keys.get("user_inter_num_interval") or "[3,").strip("[( ").partition(",")[0]
+        return Size(expected["users"], expected["items"], expected["users"] * int(float(fewest)), at_least=True)
 
     @property
     def item_file(self) -> Path:
+        """Where the fields of its items are, if it has any."""
         return self.folder / f"{self.name}.item"
 
     def item_fields(self) -> pd.DataFrame:
         """The ``.item`` file; see :func:`recbole_ext.text.read_item_fields`."""
-        return read_item_fields(self.item_file, self.item_field)
+        if not self.item_file.is_file():
+            raise SourceDataError(
+                f"{self.item_file}: no such file, so dataset {self.name!r} has no item text. Make it with `recbole-ext "
+                "convert`, or point data_path to the folder that holds the dataset's folder."
+            )
+        keys = self.effective_keys
+        return read_item_fields(
+            self.item_file, self.item_field, keys["field_separator"], keys["seq_separator"], keys.get("encoding")
+        )
 
     def template(self, template: Sequence[str] | None = None) -> list[str]:
         """The parts of an item's text: ``template`` if given, else the config's ``item_text``, else all text fields."""
         return list(template or self.keys.get("item_text") or default_template(self.item_fields()))
 
     def item_texts(self, template: Sequence[str] | None = None) -> pd.Series:
-        """The text of each item of the ``.item`` file, ``""`` for none, by item token."""
-        return render_texts(self.item_fields(), self.template(template))
+        """The text of each item of the ``.item`` file, ``""`` for none, by item token; see :meth:`template`."""
+        fields = self.item_fields()
+        return render_texts(fields, template or self.keys.get("item_text") or default_template(fields))
+
+    def attributes(self, attributes: Sequence[str] | None = None) -> list[str]:
+        """The fields that RECFORMER reads: ``attributes`` if given, else those that the text's template names."""
+        return list(attributes or fields_of(self.template()))
 
     def item_key_values(self, attributes: Sequence[str] | None = None) -> dict[str, list[tuple[str, str]]]:
         """Pairs of key and value of each item, as RECFORMER reads it, by item token.
@@ -142,9 +215,22 @@ class Dataset:
         ``attributes`` are the fields to read; by default those that the text's template names.
         """
         fields = self.item_fields()
-        pairs = key_values(fields, attributes or fields_of(self.template()))
+        template = self.keys.get("item_text") or default_template(fields)
+        pairs = key_values(fields, list(attributes or fields_of(template)))
         return dict(zip(map(str, fields.index), pairs, strict=True))
 
+    def histories_request(self) -> Settings:
+        """What decides :meth:`training_histories`, as JSON values: the files, the keys that filter and split them."""
+        keys = {*recbole_defaults(), "eval_args", EXACT_TIME_ORDER}
+        return {
+            "files": self.fingerprint(),
+            "keys": {key: value for key, value in sorted(self.recbole_keys.items()) if key in keys},
+        }
+
     def training_histories(self) -> list[np.ndarray]:
-        """Every user's training items as tokens, oldest first, under RecBole's filters and these keys' split."""
-        raise NotImplementedError
+        """Every user's training items as tokens, oldest first, under RecBole's filters and these keys' split.
+
+        The split is leave-one-out where the keys have no ``eval_args``. Nothing of validation and test is among them.
+        """
+        self.require()
+        return training_histories(self.name, self.folder, self.effective_keys)

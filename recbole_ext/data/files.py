@@ -1,40 +1,93 @@
-"""A dataset's files: its YAML in ``dataset_configs`` and its ``.inter``, found or fetched as RecBole does."""
+"""A dataset's files: where they lie, which of them RecBole reads, their hashes, and how they are fetched."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
-from recbole_ext.data.keys import DATASET_KEYS, Settings, read_yaml
+from recbole_ext.compat import recbole_folder
+from recbole_ext.data.config import OWN_KEYS, read_config
 from recbole_ext.errors import SourceDataError
-from recbole_ext.models import recbole_folder
 from recbole_ext.writing import replacing_folder
+from recbole_ext.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 
-
-def recbole_keys(settings: Settings) -> Settings:
-    """What of a dataset config is RecBole's."""
-    return {key: value for key, value in settings.items() if key not in DATASET_KEYS}
+_KNOWLEDGE = ("kg", "link")
+_KNOWLEDGE_SEQUENTIAL = ("GRU4RecKG", "KSR")  # RecBole gives these sequential models a knowledge graph as well
 
 
-def read_dataset_config(path: Path) -> Settings:
-    """A dataset config; empty where there is none.
+def dataset_folder(name: str, data_path: Path) -> Path:
+    """The folder of the dataset's files as RecBole finds it; ml-100k lies in RecBole's wheel."""
+    if name == "ml-100k":
+        return recbole_folder() / "dataset_example" / name
+    return data_path.expanduser() / name
 
-    Raises:
-        ConfigurationError: the file is not a YAML mapping.
+
+def interaction_suffixes(settings: Mapping[str, Any]) -> list[str]:
+    """Endings of the files of interactions: ``inter``, or one for each split of ``benchmark_filename``."""
+    splits = settings.get("benchmark_filename")
+    return ["inter"] if splits is None else [f"{split}.inter" for split in splits]
+
+
+def suffixes_read(settings: Mapping[str, Any]) -> list[str]:
+    """Endings of the files that RecBole opens and takes columns of, in the order in which it does.
+
+    ``settings`` are its own with nothing left out.
     """
-    if not path.is_file():
-        return {}
-    return read_yaml(path, "a dataset config")
+    additional = settings.get("additional_feat_suffix") or ()
+    suffixes = ["user", "item", *([additional] if isinstance(additional, str) else additional)]
+    if reads_knowledge(settings):
+        suffixes += _KNOWLEDGE
+    read = [suffix for suffix in suffixes if columns_read(settings, suffix) != set()]
+    return [*interaction_suffixes(settings), *read]
 
 
-def interaction_file(dataset: str, data_path: str) -> Path:
-    """The ``.inter`` file as RecBole finds it; ml-100k lies in RecBole's wheel."""
-    folder = Path(data_path) / dataset
-    if dataset == "ml-100k":
-        folder = recbole_folder() / "dataset_example" / dataset
-    return folder / f"{dataset}.inter"
+def columns_read(settings: Mapping[str, Any], suffix: str) -> set[str] | None:
+    """The columns that ``load_col`` names of a file (its ``suffix`` without the split's name); ``None`` for all."""
+    load_col = settings.get("load_col")
+    if load_col is None:
+        return None
+    columns = load_col.get(suffix, ())
+    return None if columns == "*" else set(columns)
+
+
+def columns_left_out(settings: Mapping[str, Any], suffix: str) -> set[str]:
+    """The columns that ``unload_col`` names of a file."""
+    return set((settings.get("unload_col") or {}).get(suffix, ()))
+
+
+def reads_knowledge(settings: Mapping[str, Any]) -> bool:
+    """Whether the model of these settings reads a knowledge graph (``.kg``, ``.link``); without a model it does not."""
+    return model_kind(settings) == "KNOWLEDGE" or settings.get("model") in _KNOWLEDGE_SEQUENTIAL
+
+
+def model_kind(settings: Mapping[str, Any]) -> str | None:
+    """The name of RecBole's type of the model of these settings, such as ``SEQUENTIAL``; ``None`` without a model."""
+    kind, model = settings.get("MODEL_TYPE"), str(settings.get("model"))
+    if kind is not None:
+        return str(getattr(kind, "name", kind))
+    found = (recbole_folder() / "model").glob(f"*_recommender/{model.lower()}.py")
+    return next((path.parent.name.partition("_")[0].upper() for path in found), None)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read once as long as its time and size stay the same."""
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+    if key not in _HASHES:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        _HASHES[key] = digest.hexdigest()
+    return _HASHES[key]
+
+
+_HASHES: dict[tuple[str, int, int], str] = {}
 
 
 def download_url(dataset: str, recbole_name: str | None = None) -> str | None:
@@ -43,31 +96,35 @@ def download_url(dataset: str, recbole_name: str | None = None) -> str | None:
     return urls.get(recbole_name or dataset)
 
 
-def require_dataset(dataset: str, data_path: str, recbole_name: str | None = None) -> None:
-    """See that the dataset's files are there; one that RecBole knows, by this name or by
+def require_files(name: str, data_path: Path, suffixes: Collection[str], recbole_name: str | None) -> None:
+    """See that the dataset's files with these endings are there; a dataset that RecBole knows, by this name or by
     ``recbole_name``, is downloaded from where RecBole does.
 
     (RecBole's own download waits for other processes that a single one does not have, and dies.)
 
     Raises:
-        SourceDataError: it is not there, and RecBole does not know it or can't fetch it.
+        SourceDataError: one is not there, and RecBole does not know the dataset or can't fetch it.
     """
-    path = interaction_file(dataset, data_path)
-    if path.is_file():
+    folder = dataset_folder(name, data_path)
+    paths = [folder / f"{name}.{suffix}" for suffix in suffixes]
+    absent = next((path for path in paths if not path.is_file()), None)
+    if absent is None:
         return
-    url = download_url(dataset, recbole_name)
+    url = download_url(name, recbole_name)
     way_out = (
-        f"Make it with `recbole-ext convert SOURCE --format FORMAT --name {dataset} --out {data_path}`, "
+        f"Make it with `recbole-ext convert SOURCE --format FORMAT --name {name} --out {data_path}`, "
         "or set data_path to where it is."
     )
-    if url is None or path.parent.exists():
-        raise SourceDataError(f"{path}: no such file. {way_out}")
+    if absent.name != f"{name}.inter":
+        way_out = "Put it there, or take it out of the dataset's keys (benchmark_filename)."
+    if url is None or folder.exists():
+        raise SourceDataError(f"{absent}: no such file. {way_out}")
     try:
-        _download(url, dataset, path.parent)
+        _download(url, name, folder)
     except (OSError, RuntimeError, ValueError) as error:
-        raise SourceDataError(f"{dataset} can't be downloaded from {url}: {error}. {way_out}") from error
-    if not path.is_file():
-        raise SourceDataError(f"{url} holds no {path.name}. {way_out}")
+        raise SourceDataError(f"{name} can't be downloaded from {url}: {error}. {way_out}") from error
+    if not absent.is_file():
+        raise SourceDataError(f"{url} holds no {absent.name}. {way_out}")
 
 
 def _download(url: str, dataset: str, folder: Path) -> None:
@@ -79,3 +136,22 @@ def _download(url: str, dataset: str, folder: Path) -> None:
         extract_zip(str(archive), str(temporary))
         archive.unlink()
         rename_atomic_files(str(temporary), archive.stem, dataset)
+
+
+# Under their old names for callers that are being rewritten; they go at the merge.
+
+
+def recbole_keys(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in OWN_KEYS}
+
+
+def read_dataset_config(path: Path) -> dict[str, Any]:
+    return read_config(path) if path.is_file() else {}
+
+
+def interaction_file(dataset: str, data_path: str) -> Path:
+    return dataset_folder(dataset, Path(data_path)) / f"{dataset}.inter"
+
+
+def require_dataset(dataset: str, data_path: str, recbole_name: str | None = None) -> None:
+    require_files(dataset, Path(data_path), ["inter"], recbole_name)

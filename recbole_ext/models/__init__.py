@@ -21,7 +21,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.metrics import register_metrics
 from recbole_ext.yaml_files import read_yaml
 
 VECTOR_FEATURE = "item_embedding"
@@ -42,12 +44,19 @@ class OwnModel:
 
 OWN_MODELS: dict[str, OwnModel] = {
     "AlphaFuse": OwnModel("recbole_ext.models.alphafuse", needs_item_vectors=True),
+    "ESASRec": OwnModel("recbole_ext.models.esasrec"),
     "FDSA": OwnModel("recbole_ext.models.item_features"),
+    "GSASRec": OwnModel("recbole_ext.models.gsasrec"),
+    "HSTU": OwnModel("recbole_ext.models.hstu"),
     "KSR": OwnModel("recbole_ext.models.ksr"),
-    "RECFORMER": OwnModel("recbole_ext.recformer.model", reads_text=True),
+    "LastItem": OwnModel("recbole_ext.models.last_item"),
+    "NearestNeighbour": OwnModel("recbole_ext.models.nearest_neighbour", needs_item_vectors=True),
+    "RECFORMER": OwnModel("recbole_ext.models.recformer", reads_text=True),
     "RaCT": OwnModel("recbole_ext.models.ract"),
+    "RecentPop": OwnModel("recbole_ext.models.recent_pop"),
     "S3Rec": OwnModel("recbole_ext.models.s3rec"),
     "SASRecF": OwnModel("recbole_ext.models.item_features"),
+    "TransitionGraph": OwnModel("recbole_ext.models.transition_graph"),
     "UniSRec": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
     "UniSRecID": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
     "WhitenRec": OwnModel("recbole_ext.models.whitenrec", needs_item_vectors=True),
@@ -217,6 +226,8 @@ def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
 
     not_found_by_recbole = {} if _recboles_yaml(model).is_file() else _recboles_defaults(model) or {}
     layers = {**not_found_by_recbole, **(own_model_defaults(model) or {}), **settings}
+    if layers.get("metrics"):
+        layers["metrics"] = register_metrics(layers["metrics"])
     try:
         with without_command_line():
             return Config(model=found, dataset=dataset, config_dict=layers)
@@ -238,14 +249,6 @@ def recboles() -> frozenset[str]:
 def model_names() -> tuple[str, ...]:
     """Every model that has a name, sorted; a user's own have paths."""
     return tuple(sorted({*OWN_MODELS, *recboles()}))
-
-
-def recbole_folder() -> Path:
-    """RecBole's installed package, found without importing it."""
-    spec = find_spec("recbole")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("RecBole is not installed: pip install recbole==1.2.1")
-    return Path(spec.origin).parent
 
 
 def no_such_model(name: str) -> ConfigurationError:

@@ -24,10 +24,10 @@ from recbole.model.sequential_recommender.sasrec import SASRec
 from torch import nn
 from torch.nn.functional import pad
 
-from recbole_ext.attach import apply_transforms
 from recbole_ext.attach.parametrizations import Frozen
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models.item_vectors import FromItemVectors
+from recbole_ext.store.transforms import apply_transforms
 
 
 class NullSpaceIds(Frozen):

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import linear, softplus
 
 from recbole_ext.attach.parametrizations import Frozen
-from recbole_ext.models.dropout import CheapDropout
+from recbole_ext.dropout import CheapDropout
 from recbole_ext.models.item_vectors import FromItemVectors
 
 
@@ -60,13 +60,13 @@ class MixtureOfExperts(Frozen):
         self.gate = nn.Parameter(torch.zeros(dim, n_experts))
         self.noise = nn.Parameter(torch.zeros(dim, n_experts))
 
-    def item_rows(self) -> torch.Tensor:
-        logits = self.vectors @ self.gate
+    def rows_of(self, vectors: torch.Tensor) -> torch.Tensor:
+        logits = vectors @ self.gate
         if self.training:
             # The constant keeps some noise where softplus has learned to give none, as in the public code.
-            logits = logits + torch.randn_like(logits) * (softplus(self.vectors @ self.noise) + 0.01)
+            logits = logits + torch.randn_like(logits) * (softplus(vectors @ self.noise) + 0.01)
         gates = logits.softmax(dim=-1)
-        return sum(gates[:, [k]] * expert(self.vectors) for k, expert in enumerate(self.experts))
+        return sum(gates[:, [k]] * expert(vectors) for k, expert in enumerate(self.experts))
 
 
 class MixtureAndIds(MixtureOfExperts):

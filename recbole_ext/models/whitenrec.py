@@ -17,9 +17,9 @@ import torch
 from recbole.model.sequential_recommender.sasrec import SASRec
 from torch import nn
 
-from recbole_ext.attach import apply_transforms
 from recbole_ext.attach.parametrizations import Frozen
 from recbole_ext.models.item_vectors import FromItemVectors
+from recbole_ext.store.transforms import apply_transforms
 
 
 class Projection(Frozen):
@@ -35,8 +35,8 @@ class Projection(Frozen):
             nn.Linear(width, width),
         )
 
-    def item_rows(self) -> torch.Tensor:
-        return self.project(self.vectors)
+    def rows_of(self, vectors: torch.Tensor) -> torch.Tensor:
+        return self.project(vectors)
 
 
 class WhitenRec(FromItemVectors, SASRec):

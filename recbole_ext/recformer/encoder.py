@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from recbole_ext.encode.source import KEY_VALUE_READING
+from recbole_ext.dropout import draw_cheaply
+from recbole_ext.encoders.positions import readable_tokens
+from recbole_ext.encoders.source import KEY_VALUE_READING
 from recbole_ext.errors import EncoderError
-from recbole_ext.models.dropout import draw_cheaply
 from recbole_ext.recformer.by_length import parts_by_length
 from recbole_ext.recformer.item_tokens import N_TOKEN_TYPES, Batch, ItemTokens
 from recbole_ext.recformer.window_attention import use_fast_attention
@@ -22,7 +23,7 @@ from recbole_ext.recformer.window_attention import use_fast_attention
 if TYPE_CHECKING:
     import numpy as np
 
-    from recbole_ext.encode.source import EncoderSource
+    from recbole_ext.encoders.source import ResolvedEncoder
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +78,7 @@ class BehaviourEncoder(nn.Module):
     @property
     def longest(self) -> int:
         """Tokens that the PLM can read."""
-        config = self.base.config
-        positions = getattr(config, "max_position_embeddings", None) or 1 << 30
-        # RoBERTa's positions begin after the padding token's.
-        offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "longformer") else 0
-        return int(positions - offset)
+        return readable_tokens(self.base) or 1 << 30
 
     @property
     def words(self) -> nn.Embedding:
@@ -206,7 +203,7 @@ class BehaviourEncoder(nn.Module):
 
 
 def load_behaviour_encoder(
-    source: EncoderSource, max_items: int | None = None, pooling: str | None = None
+    source: ResolvedEncoder, max_items: int | None = None, pooling: str | None = None
 ) -> tuple[BehaviourEncoder, Any, dict[str, Any]]:
     """The encoder of ``source``, its tokenizer, and how it reads items (empty for one that was not tuned here).
 
@@ -219,15 +216,14 @@ def load_behaviour_encoder(
     """
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    where = {"revision": source.revision, "local_files_only": source.offline or source.revision is None}
     try:
-        config = AutoConfig.from_pretrained(source.location, **where)
-        tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
+        config = AutoConfig.from_pretrained(source.location, **source.where)
+        tokenizer = AutoTokenizer.from_pretrained(source.location, **source.where)
         reading = dict(getattr(config, KEY_VALUE_READING, None) or {})
         options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "longformer") else {}
         with _without_its_report():
             base, loaded = AutoModel.from_pretrained(
-                source.location, config=config, output_loading_info=True, **options, **where
+                source.location, config=config, output_loading_info=True, **options, **source.where
             )
     except Exception as error:  # foreign files fail in as many ways as there are architectures
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -264,7 +260,7 @@ def _without_its_report() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
-def _published_pooling(source: EncoderSource) -> str:
+def _published_pooling(source: ResolvedEncoder) -> str:
     path = Path(source.location) / "1_Pooling" / "config.json"
     if not path.is_file():
         return "cls"

@@ -16,6 +16,7 @@ from recbole_ext.records.document import Document, Part, Settings, read_document
 from recbole_ext.records.record import RowKey, RunRecord
 
 GRID = "grid.json"
+RANDOM = "random"
 
 
 class Published(Part):
@@ -41,7 +42,7 @@ class Row(Part):
     protocol: str
     mode: str
     vectors: str
-    """The vectors' source in words, such as ``encoder minilm``; ``random`` where nothing is attached."""
+    """The vectors' source in words, such as ``encoder minilm``; :data:`RANDOM` where nothing is attached."""
     baseline: str | None = None
     """The variant that it is compared with (same dataset, model and protocol); ``None``: it is nobody's rival."""
     trials: list[str]
@@ -54,6 +55,11 @@ class Row(Part):
     @property
     def key(self) -> RowKey:
         return RowKey(self.dataset, self.model, self.variant, self.protocol)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it begins from the model's own random vectors."""
+        return self.vectors == RANDOM
 
     @model_validator(mode="after")
     def _chosen_among_its_own(self) -> Row:
@@ -143,7 +149,7 @@ class Earlier(NamedTuple):
 def history(folder: Path, grid: Grid) -> list[Earlier]:
     """The records in ``folder`` that the grid did not ask for, by name, whatever their format: earlier settings."""
     asked = {run for row in grid.rows for run in (*row.trials, *row.runs)}
-    paths = [path for path in sorted((folder / "runs").glob("*.json")) if path.stem not in asked]
+    paths = [path for path in sorted((folder / "runs").glob("[!.]*.json")) if path.stem not in asked]
     return [Earlier(path.stem, _date_of(path)) for path in paths]
 
 

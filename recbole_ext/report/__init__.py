@@ -1,4 +1,4 @@
-"""From run records to leaderboard, figures and page."""
+"""From a benchmark's grid and its run records to leaderboard, figures and pages."""
 
 from __future__ import annotations
 
@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_ext.errors import ConfigurationError
-from recbole_ext.report.records import (
-    Group,
-    Record,
-    choose_candidates,
-    grouped,
-    load_records,
-    newest_of_each_seed,
-    select_candidates,
-)
-
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LeaderboardReport", "load_records", "select_candidates", "write_report"]
+    from recbole_ext.records import RunRecord
+    from recbole_ext.report.leaderboard import Leaderboard
+
+__all__ = ["LeaderboardReport", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -28,78 +20,75 @@ class LeaderboardReport:
     """A benchmark's leaderboard and costs as tables, its failed runs, and what to know about the numbers."""
 
     folder: Path
-    table: pd.DataFrame
+    board: Leaderboard
     costs: pd.DataFrame
-    runs: dict[Group, list[Record]]
-    failed: list[Record]
+    failed: list[RunRecord]
     notes: list[str]
 
-    def lines(self) -> list[str]:
-        """The main columns as an aligned table for the terminal, failures, notes, and where the rest is."""
-        from recbole_ext.report.cells import leaderboard_sheet
-        from recbole_ext.report.leaderboard import headline_metrics, improvements_of
+    def to_pandas(self) -> pd.DataFrame:
+        """The leaderboard as in leaderboard.csv; see :func:`recbole_ext.report.leaderboard.leaderboard`."""
+        return self.board.table
 
-        metrics = headline_metrics(self.table)[:2]
-        improvements = [metric for metric in improvements_of(self.table) if metric == metrics[0]]
-        lines = leaderboard_sheet(self.table, self.runs, metrics, improvements).lines()
-        lines += [f"failed: {record['run']}: {record.get('error', 'no reason recorded')}" for record in self.failed]
-        lines += [f"note: {note}" for note in self.notes]
+    def lines(self) -> list[str]:
+        """The main columns as aligned tables for the terminal, failures, notes, and where the rest is."""
+        from recbole_ext.report.boards import board_title
+        from recbole_ext.report.cells import leaderboard_sheet
+        from recbole_ext.report.leaderboard import AT_LIMIT
+        from recbole_ext.report.results import error_of
+
+        sheet = leaderboard_sheet(self.board, self.board.headline, self.board.compared[:1], costs=False)
+        lines: list[str] = []
+        for (dataset, protocol), part in sheet.split("dataset", "protocol").items():
+            lines += [board_title(dataset, protocol), *part.lines(), ""]
+        lines += [f"failed: {record.run}: {error_of(record)}" for record in self.failed]
+        if any(AT_LIMIT in remark for remark in self.board.table["remarks"]):
+            lines.append(f"{AT_LIMIT}: still training when the epoch limit ended it")
+        if self.board.grid.search:
+            lines.append(f"search: {self.board.grid.search}")
+        lines += [f"note: {note}" for note in [*([self.board.grid.note] if self.board.grid.note else []), *self.notes]]
         return [*lines, f"all columns: {self.folder / 'leaderboard.md'}   page: {self.folder / 'index.html'}"]
 
 
 def write_report(folder: Path) -> LeaderboardReport:
-    """Write leaderboard.csv, leaderboard.md, figures/*.png and index.html from ``folder``/runs/*.json.
+    """Write leaderboard.csv, leaderboard.md, figures/*.png and index.html of the benchmark in ``folder``.
 
-    ``folder`` is ``results/BENCHMARK``; the page also shows the studies in ``results/studies``. Records of
-    candidates that a search did not choose count only for the choice; of several records of one group, candidate
-    and seed the newest counts. Raises ConfigurationError when there is no record, no finished run, or a record or
-    study is damaged.
+    They are made of ``folder``/grid.json and the records that it names, and of nothing else that lies there. The page
+    above all benchmarks, index.html beside ``folder``, is written again too.
+
+    Raises:
+        ConfigurationError: there is no grid, none of its runs has finished, a record is damaged, or the records
+            contradict the grid.
     """
-    from recbole_ext.report.best import best_section
+    from recbole_ext.records import history
     from recbole_ext.report.figures import draw_figures
-    from recbole_ext.report.leaderboard import costs_table, leaderboard_table
+    from recbole_ext.report.index import write_index
+    from recbole_ext.report.leaderboard import baselines_of, costs_table, leaderboard
+    from recbole_ext.report.metrics import compared, headline, in_order
     from recbole_ext.report.page import Content, render_markdown, render_page
-    from recbole_ext.report.paper import paper_section
-    from recbole_ext.report.popularity import add_popularity
+    from recbole_ext.report.popularity import by_popularity, popularity_section, with_popularity
     from recbole_ext.report.provenance import trace
-    from recbole_ext.report.significance import compare_with_none
-    from recbole_ext.report.studies import load_studies
+    from recbole_ext.report.results import finished_results
+    from recbole_ext.report.significance import compare_with_baselines
     from recbole_ext.writing import replacing_file
 
     folder = Path(folder)
-    records = load_records(folder)
-    if not records:
-        raise ConfigurationError(
-            f"{folder / 'runs'}: no run records. Run a benchmark first: `recbole-ext run BENCHMARK.yaml`, "
-            "or `recbole-ext run` for the embedded one, then report its folder, results/BENCHMARK."
-        )
-    finished = [record for record in records if record["status"] == "done"]
-    if not finished:
-        reasons = "; ".join(sorted({str(record.get("error", "no reason recorded")) for record in records}))
-        raise ConfigurationError(
-            f"{folder / 'runs'}: all {len(records)} runs failed ({reasons}). Put that right and run again."
-        )
-    studies = load_studies(folder.absolute().parent / "studies")
-    current = newest_of_each_seed(finished)
-    shown = select_candidates(current)
-    runs = grouped(shown)
-    comparisons, notes = compare_with_none(shown, folder)
-    superseded = sorted({record["run"] for record in finished} - {record["run"] for record in current})
-    if superseded:
-        notes.append(f"Older than another run of the same row and seed, not in the tables: {', '.join(superseded)}.")
-
-    table, costs = leaderboard_table(shown, comparisons), costs_table(shown)
-    table, popularity, more_notes = add_popularity(table, shown, folder)
-    notes += more_notes
-    best, still_more_notes = best_section(table, shown, folder, runs)
-    notes += [note for note in still_more_notes if note not in notes]
-    sections = [section for section in (best, paper_section(table, runs), popularity) if section]
-    provenance = trace(records, shown, choose_candidates(current), notes)
-    drawings = draw_figures(table, shown, folder / "figures")
-    content = Content.of(table, costs, runs, provenance, drawings, sections, studies)
+    grid, results = finished_results(folder)
+    metrics = in_order(metric for result in results for record in result.runs for metric in record.done.test)
+    baselines = baselines_of({result.key: result for result in results})
+    comparisons = compare_with_baselines(results, baselines, compared(metrics, grid.metric), folder)
+    popular = by_popularity(results, headline(metrics, grid.metric), folder)
+    board = leaderboard(grid, results, comparisons)
+    board = board.with_table(with_popularity(board.table, popular))
+    costs = costs_table(results)
+    section = popularity_section(board, popular)
+    notes = list(dict.fromkeys([*comparisons.notes, *popular.notes]))
+    provenance = trace(board, history(folder, grid), notes)
+    drawings = draw_figures(board, folder / "figures")
+    content = Content.of(board, costs, provenance, drawings, [section] if section else [])
     with replacing_file(folder / "leaderboard.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        board.table.to_csv(temporary, index=False, float_format="%.6g")
     for name, text in (("leaderboard.md", render_markdown(content)), ("index.html", render_page(content))):
         with replacing_file(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    return LeaderboardReport(folder, table, costs, runs, provenance.failed, notes)
+    write_index(folder.absolute().parent)
+    return LeaderboardReport(folder, board, costs, provenance.failed, notes)

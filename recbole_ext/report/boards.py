@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from recbole_ext.report.cells import Cell, Column, Row, Sheet
-from recbole_ext.report.records import GROUP_KEYS, Group, Record, group_of
+from recbole_ext.records import RowKey, RunRecord
+from recbole_ext.report.cells import NOTHING, TITLES, Cell, Column, Row, Sheet
+from recbole_ext.report.leaderboard import KEYS
+from recbole_ext.report.results import Result
 
 
 @dataclass(frozen=True)
@@ -32,37 +34,52 @@ class Scale:
 
 @dataclass(frozen=True)
 class Board:
-    """A sheet on the page. ``shared``: what its title says of all its rows, and its columns therefore don't."""
+    """A sheet on the page. ``shared``: what its title says of all its rows, and its columns therefore don't.
+
+    ``scales``: of the columns whose numbers are drawn; ``extra``: columns to show on request.
+    """
 
     id: str
     title: str
     sheet: Sheet
     shared: dict[str, str] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
-    extra: frozenset[str] = frozenset()  # columns to show on request
+    extra: frozenset[str] = frozenset()
 
     def group_of(self, row: Row) -> dict[str, str]:
-        """What the page filters a row by: those of dataset, model, init, mode, protocol that it has."""
+        """What the page filters a row by: those of dataset, model, variant, protocol that it has."""
         named = {c.name: cell.text for c, cell in zip(self.sheet.columns, row.cells, strict=True)} | self.shared
-        return {key: named[key] for key in GROUP_KEYS if key in named}
+        return {key: named[key] for key in KEYS if key in named}
+
+    @property
+    def head(self) -> Column:
+        """The column that names a row: its model, or else the first one."""
+        return next((column for column in self.sheet.columns if column.name == "model"), self.sheet.columns[0])
 
     def classes(self, column: Column) -> str:
-        """What the page's styles and script know a column by: number, extra, key.
+        """What the page's styles and script know a column by: number, extra, key, rank.
 
         A key column has no place on a narrow screen: it stands beside the row's name, or in the number of its runs.
         """
-        first = column is self.sheet.columns[0]
         kinds = {
             "number": column.numeric,
-            "key": column.name in (*GROUP_KEYS, "n_seeds") and not first,
+            "key": column.name in (*KEYS, "n_seeds") and column != self.head,
+            "rank": column.name == "rank",
+            "change": column.change,
             "extra": column.name in self.extra,
         }
         return " ".join(kind for kind, applies in kinds.items() if applies)
 
     def beside(self, row: Row) -> str:
         """The key columns' texts in one, for screens that are too narrow for columns of their own."""
-        cells = zip(self.sheet.columns[1:], row.cells[1:], strict=True)
-        return ", ".join(cell.text for column, cell in cells if column.name in GROUP_KEYS and cell.text not in "-–")
+        cells = zip(self.sheet.columns, row.cells, strict=True)
+        return ", ".join(
+            cell.text for column, cell in cells if column.name in KEYS and column != self.head and cell.text != NOTHING
+        )
+
+    def remark(self, row: Row) -> Cell | None:
+        """The cell of the row that has a remark, for screens that are too narrow for its column."""
+        return next((cell for cell in row.cells if cell.remark), None)
 
     def strip(self, column: Column, cell: Cell) -> dict[str, float]:
         """CSS lengths of the drawing under a number, in percent: a whisker or a bar from zero; {} for none."""
@@ -82,71 +99,103 @@ class Board:
 
 @dataclass(frozen=True)
 class RunList:
-    """The run records that a row's numbers came from, and those of ``none`` that it is compared with."""
+    """The run records that a row's numbers came from, and those of the baseline that it is compared with."""
 
     id: str
     title: str
-    records: list[Record]
-    compared: list[Record]
+    records: list[RunRecord]
+    compared: list[RunRecord]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is a single record, to which a number can lead directly."""
+        return len(self.records) == 1 and not self.compared
 
 
 def leaderboards(sheet: Sheet, at_a_glance: Sheet) -> list[Board]:
-    """A board for each dataset and protocol; columns that ``at_a_glance`` lacks are extra.
+    """A board for each dataset and protocol; columns that ``at_a_glance`` lacks are extra, and not drawn.
 
     Means lie on a scale of their column and board, within which alone they compare; all changes lie on one.
     """
     glance = {column.name for column in at_a_glance.columns}
     extra = frozenset(column.name for column in sheet.columns if column.name not in glance)
-    changing = [column for column in sheet.columns if column.change]
+    drawn = [column for column in sheet.columns if column.name in glance]
+    changing = [column for column in drawn if column.change]
     change = Scale.over((cell for column in changing for cell in sheet.cells(column)), 0.0)
     boards = []
     for number, ((dataset, protocol), part) in enumerate(sheet.split("dataset", "protocol").items(), 1):
         scales = {column.name: change for column in changing}
-        scales |= {column.name: Scale.over(part.cells(column)) for column in part.columns if column.spread}
+        scales |= {column.name: Scale.over(part.cells(column)) for column in drawn if column.spread}
         shared = {"dataset": dataset, "protocol": protocol}
-        boards.append(Board(f"board-{number}", f"{dataset}, {protocol} ranking", part, shared, scales, extra))
+        boards.append(Board(f"board-{number}", board_title(dataset, protocol), part, shared, scales, extra))
     return boards
 
 
+def lean_board(id: str, title: str, sheet: Sheet) -> Board:
+    """A board without the columns of dataset and protocol where all rows have the same; its title says it instead."""
+    shared = {}
+    for column in sheet.columns:
+        texts = {cell.text for cell in sheet.cells(column)}
+        if column.name.lower() in ("dataset", "protocol") and len(texts) == 1:
+            shared[column.name] = texts.pop()
+    said = f" ({', '.join(shared.values())})" if shared else ""
+    return Board(id, title.rstrip(".") + said, sheet.without(*shared), {k.lower(): v for k, v in shared.items()})
+
+
+def remarks_below(sheet: Sheet) -> Sheet:
+    """The sheet with each row's remark below its variant, where it needs no column of its own."""
+    names = [column.name for column in sheet.columns]
+    if "remarks" not in names:
+        return sheet
+    at, variant = names.index("remarks"), names.index("variant")
+    rows = []
+    for row in sheet.rows:
+        remark, cells = row.cells[at], list(row.cells)
+        if remark.value is not None:
+            cells[variant] = replace(cells[variant], remark=remark.text, link=remark.link)
+        rows.append(replace(row, cells=cells))
+    return Sheet(sheet.columns, rows).without("remarks")
+
+
+def board_title(dataset: str, protocol: str) -> str:
+    return f"{dataset}, {protocol} ranking"
+
+
 def filter_choices(boards: Sequence[Board]) -> dict[str, list[str]]:
-    """For each key with more than one value in the boards, its values in their order."""
+    """By the title of each key with more than one value in the boards: its values in their order."""
     groups = [board.group_of(row) for board in boards for row in board.sheet.rows]
-    choices = {key: list(dict.fromkeys(group[key] for group in groups if key in group)) for key in GROUP_KEYS}
+    choices = {key: list(dict.fromkeys(group[key] for group in groups if group.get(key))) for key in KEYS}
     return {key: values for key, values in choices.items() if len(values) > 1}
 
 
-def compares_with_none(column: Column) -> bool:
-    """Whether the numbers of a column came from the runs with ``none`` too."""
-    return column.change or column.name == "p_holm"
+def filter_title(key: str) -> str:
+    return TITLES[key]
 
 
-def run_lists(boards: Iterable[Board], runs: Mapping[Group, list[Record]]) -> dict[tuple[str, ...], RunList]:
+def run_lists(
+    boards: Iterable[Board], results: Mapping[RowKey, Result], baselines: Mapping[RowKey, Result]
+) -> dict[tuple[str, ...], RunList]:
     """The run lists of all rows that have records, by the records' names; rows of the same records share one."""
     lists: dict[tuple[str, ...], RunList] = {}
-    for records in _records_of(boards):
+    for records in (row.runs for board in boards for row in board.sheet.rows if row.runs):
         names = run_names(records)
         if names not in lists:
-            title, compared = _described(records, runs)
+            title, compared = _described(records, results, baselines)
             lists[names] = RunList(f"runs-{len(lists) + 1}", title, records, compared)
     return lists
 
 
-def run_names(records: Iterable[Record]) -> tuple[str, ...]:
-    return tuple(record["run"] for record in records)
+def run_names(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    return tuple(record.run for record in records)
 
 
-def _records_of(boards: Iterable[Board]) -> Iterator[list[Record]]:
-    for board in boards:
-        yield from (row.runs for row in board.sheet.rows if row.runs)
-
-
-def _described(records: Sequence[Record], runs: Mapping[Group, list[Record]]) -> tuple[str, list[Record]]:
-    groups = {group_of(record) for record in records}
-    if len(groups) > 1:
-        return "Runs on " + ", ".join(sorted({dataset for dataset, *_ in groups})), []
-    dataset, model, init, mode, protocol = groups.pop()
-    title = f"{model}, {init}{'' if init == 'none' else f' ({mode})'} on {dataset}, {protocol} ranking"
-    if init == "none":
-        return title, []
-    partners = [g for g in runs if (g[0], g[1], g[4]) == (dataset, model, protocol) and g[2] == "none"]
-    return title, runs[partners[0]] if partners else []
+def _described(
+    records: Sequence[RunRecord], results: Mapping[RowKey, Result], baselines: Mapping[RowKey, Result]
+) -> tuple[str, list[RunRecord]]:
+    keys = {record.row for record in records}
+    if len(keys) > 1:
+        return "Runs on " + ", ".join(sorted({key.dataset for key in keys})), []
+    key = keys.pop()
+    title = f"{key.model}, {key.variant} on {board_title(key.dataset, key.protocol)}"
+    whole = key in results and run_names(records) == run_names(results[key].runs)
+    return title, baselines[key].runs if whole and key in baselines else []

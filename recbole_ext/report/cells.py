@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
-from recbole_ext.report.leaderboard import improvements_of, metrics_of, places
-from recbole_ext.report.records import GROUP_KEYS, Group, Record
+from recbole_ext.records import RowKey, RunRecord
+from recbole_ext.report.leaderboard import (
+    KEYS,
+    Leaderboard,
+    ends_of,
+    improvement_of,
+    key_of,
+    lines_of,
+    mark_of,
+    p_of,
+    places,
+    std_of,
+)
+from recbole_ext.report.metrics import metric_title, sign
+from recbole_ext.report.results import Result
 
 NOTHING = "–"
-MARKS = {"better": "▲", "worse": "▼", "tie": "≈", "mixed": "◇"}
+_COSTS = {"parameters": "Parameters", "seconds_training": "Training, s"}
+MARKS = {"better": "▲", "worse": "▼", "tie": "≈"}
+TITLES = {"dataset": "Dataset", "model": "Model", "variant": "Initialisation", "protocol": "Protocol"}
 
 
 @dataclass(frozen=True)
 class Cell:
     """``text`` and ``spread`` ("± 0.0004") are shown; ``value`` is what the page sorts by (None: at the end).
 
-    ``place`` is 1 for the best, 2 for the second best; ``tone`` better or worse where a sign means that;
-    ``deviation`` is the number in ``spread``.
+    ``place`` is 1 for the best, 2 for the second best; ``tone`` better or worse where that was shown; ``deviation`` is
+    the number in ``spread``; ``below`` and ``remark``: more about it, in small print; ``link``: where it leads.
     """
 
     text: str
@@ -30,13 +46,17 @@ class Cell:
     place: int = 0
     tone: str = ""
     deviation: float | None = None
+    below: str = ""
+    remark: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
 class Column:
     """``name`` as in leaderboard.csv, ``title`` for people.
 
-    ``spread``: its cells have one; ``change``: they are changes in percent, which the page draws as bars.
+    ``spread``: its cells have a deviation; ``change``: they are changes in percent, with their interval as spread,
+    which the page draws as bars; ``of_baseline``: its numbers came from the baseline's runs too.
     """
 
     name: str
@@ -44,12 +64,15 @@ class Column:
     numeric: bool = True
     spread: bool = False
     change: bool = False
+    of_baseline: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
+    """``runs``: the records that its numbers are taken from."""
+
     cells: list[Cell]
-    runs: list[Record] = field(default_factory=list)
+    runs: list[RunRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -70,8 +93,14 @@ class Sheet:
         for row in self.rows:
             key = tuple(row.cells[position].text for position in taken)
             sheet = sheets.setdefault(key, Sheet([self.columns[position] for position in kept], []))
-            sheet.rows.append(Row([row.cells[position] for position in kept], row.runs))
+            sheet.rows.append(replace(row, cells=[row.cells[position] for position in kept]))
         return sheets
+
+    def without(self, *names: str) -> Sheet:
+        """The sheet without these columns."""
+        kept = [position for position, column in enumerate(self.columns) if column.name not in names]
+        rows = [replace(row, cells=[row.cells[position] for position in kept]) for row in self.rows]
+        return Sheet([self.columns[position] for position in kept], rows)
 
     def lines(self) -> list[str]:
         """The sheet as aligned lines of plain text, a header first."""
@@ -85,63 +114,70 @@ class Sheet:
         ]
 
 
-def leaderboard_sheet(
-    table: pd.DataFrame,
-    runs: Mapping[Group, list[Record]],
-    metrics: Sequence[str],
-    improvements: Sequence[str],
-) -> Sheet:
-    """The leaderboard with only these metrics and improvements among its columns."""
-    columns = [Column(key, key.capitalize(), numeric=False) for key in GROUP_KEYS] + [Column("n_seeds", "Seeds")]
+def leaderboard_sheet(board: Leaderboard, metrics: Sequence[str], compared: Sequence[str], costs: bool = True) -> Sheet:
+    """The leaderboard with only these metrics and comparisons among its columns; remarks only if there are any."""
+    table = board.table
+    columns = [Column("rank", "#"), *key_columns(), Column("n_seeds", "Seeds")]
     columns += [Column(metric, metric_title(metric), spread=True) for metric in metrics]
-    columns += [Column(f"{m}_improvement_%", f"{metric_title(m)} vs none", change=True) for m in improvements]
-    columns += [Column("p_holm", "p (Holm)"), Column("mark", "Mark", numeric=False)]
-    place = {metric: places(table, metric) for metric in metrics}
+    for metric in compared:
+        title = metric_title(metric)
+        columns += [
+            Column(improvement_of(metric), f"{title} vs baseline", change=True, of_baseline=True),
+            Column(p_of(metric), "p (Holm)", of_baseline=True),
+            Column(mark_of(metric), "Mark", numeric=False),
+        ]
+    columns += [Column(name, title) for name, title in _COSTS.items()] if costs else []
+    place = {metric: places(table, metric, sign(metric)) for metric in metrics}
     rows = []
-    for position, row in enumerate(table.to_dict("records")):
-        cells = [text_cell(row[key]) for key in GROUP_KEYS] + [number_cell(row["n_seeds"], 0)]
-        cells += [_metric_cell(row[m], row[f"{m}_std"], place[m][position]) for m in metrics]
-        cells += [percent_cell(row[f"{metric}_improvement_%"]) for metric in improvements]
-        cells += [p_cell(row["p_holm"]), mark_cell(row["mark"])]
-        rows.append(Row(cells, runs_of(row, runs)))
+    for position, line in enumerate(lines_of(table)):
+        result = board.results.get(key_of(line)) if not line["source"] else None
+        cells = [number_cell(line["rank"], 0), *_key_cells(line, result), number_cell(line["n_seeds"], 0)]
+        cells += [_metric_cell(line[m], line[std_of(m)], place[m][position]) for m in metrics]
+        for metric in compared:
+            cells.append(_change_cell(line, metric))
+            cells += [p_cell(line[p_of(metric)]), mark_cell(line[mark_of(metric)])]
+        cells += [number_cell(line[name], 0) for name in _COSTS] if costs else []
+        rows.append(Row(cells, result.runs or result.failed if result else []))
+    if any(table["remarks"]):
+        columns.append(Column("remarks", "Remarks", numeric=False))
+        for row, line in zip(rows, lines_of(table), strict=True):
+            row.cells.append(_remarks_cell(line))
     return Sheet(columns, rows)
 
 
-def full_leaderboard_sheet(table: pd.DataFrame, runs: Mapping[Group, list[Record]]) -> Sheet:
-    """The leaderboard with all its columns."""
-    return leaderboard_sheet(table, runs, metrics_of(table), improvements_of(table))
-
-
-def costs_sheet(costs: pd.DataFrame, runs: Mapping[Group, list[Record]]) -> Sheet:
-    columns = [Column(key, key.capitalize(), numeric=False) for key in GROUP_KEYS]
+def costs_sheet(costs: pd.DataFrame, results: Mapping[RowKey, Result]) -> Sheet:
     formats = {
         "parameters": ("Parameters", 0),
         "trainable": ("Trainable", 0),
         "item_embedding": ("Item embedding", 0),
         "seconds_per_epoch": ("Seconds per epoch", 2),
         "best_epoch": ("Best epoch", 1),
-        "epochs_to_none": ("Epochs to none's best", 1),
+        "epochs_to_baseline": ("Epochs to the baseline's best", 1),
         "seconds_training": ("Seconds training", 1),
         "ms_per_user": ("ms / evaluated user", 3),
         "peak_memory_mb": ("Peak memory (MB)", 0),
     }
-    columns += [Column(name, title) for name, (title, _) in formats.items()]
+    columns = [*key_columns(), *(Column(name, title) for name, (title, _) in formats.items())]
     rows = []
-    for row in costs.to_dict("records"):
-        cells = [text_cell(row[key]) for key in GROUP_KEYS]
-        cells += [number_cell(row[name], decimals) for name, (_, decimals) in formats.items()]
-        records = runs_of(row, runs)
-        if 0 < row["seeds_to_none"] < len(records):
-            at = [column.name for column in columns].index("epochs_to_none")
-            cells[at] = replace(cells[at], spread=f"({row['seeds_to_none']} of {len(records)} seeds)")
-        rows.append(Row(cells, records))
+    for line in lines_of(costs):
+        result = results[key_of(line)]
+        cells = [text_cell(line[key]) for key in KEYS]
+        cells += [number_cell(line[name], decimals) for name, (_, decimals) in formats.items()]
+        if 0 < line["seeds_to_baseline"] < len(result.runs):
+            at = [column.name for column in columns].index("epochs_to_baseline")
+            cells[at] = replace(cells[at], spread=f"({line['seeds_to_baseline']:.0f} of {len(result.runs)} seeds)")
+        rows.append(Row(cells, result.runs))
     return Sheet(columns, rows)
+
+
+def key_columns() -> list[Column]:
+    return [Column(key, TITLES[key], numeric=False) for key in KEYS]
 
 
 def plain_sheet(
     columns: Mapping[str, bool],
     rows: Iterable[tuple[Any, ...]],
-    runs: Mapping[tuple[Any, ...], list[Record]] | None = None,
+    runs: Mapping[tuple[Any, ...], list[RunRecord]] | None = None,
 ) -> Sheet:
     """A sheet of titles (true: numbers below it) and values; whole numbers are grouped by thousands.
 
@@ -156,13 +192,6 @@ def plain_sheet(
     )
 
 
-def metric_title(metric: str) -> str:
-    """``ndcg@10`` as NDCG@10, ``recall@10`` as Recall@10."""
-    family, at, cutoff = metric.partition("@")
-    shown = {"recall": "Recall", "hit": "Hit", "precision": "Precision"}.get(family, family.upper())
-    return f"{shown}{at}{cutoff}"
-
-
 def text_cell(text: object) -> Cell:
     shown = "" if text is None else str(text)
     return Cell(shown or NOTHING, shown or None)
@@ -174,19 +203,17 @@ def number_cell(value: float | None, decimals: int) -> Cell:
     return Cell(f"{value:,.{decimals}f}", float(value))
 
 
-def _metric_cell(mean: float, std: float, place: int) -> Cell:
-    if math.isnan(mean):
-        return Cell(NOTHING)
-    if math.isnan(std):
-        return Cell(f"{mean:.4f}", mean, place=place)
-    return Cell(f"{mean:.4f}", mean, f"± {std:.4f}", place, deviation=std)
-
-
-def percent_cell(percent: float, decimals: int = 1) -> Cell:
+def percent_cell(percent: float, decimals: int = 1, mark: str = "") -> Cell:
+    """A change, with the tone of its mark: a colour says that a difference was shown."""
     if math.isnan(percent):
         return Cell(NOTHING)
-    shown = f"{percent:+.{decimals}f} %".replace("-", "−")  # a true minus sign is as wide as the plus
-    return Cell(shown, percent, tone="better" if percent > 0 else "worse" if percent < 0 else "")
+    return Cell(f"{signed(percent, decimals)} %", percent, tone=mark if mark in ("better", "worse") else "")
+
+
+def signed(number: float, decimals: int) -> str:
+    """With its sign, a true minus, which is as wide as the plus; without one where it is rounded to zero."""
+    shown = f"{number:+.{decimals}f}"
+    return shown.replace("-", "−") if float(shown) else shown[1:]
 
 
 def p_cell(p: float | None) -> Cell:
@@ -195,11 +222,43 @@ def p_cell(p: float | None) -> Cell:
     return Cell("<0.001" if p < 0.001 else f"{p:.3f}", p)
 
 
-def mark_cell(mark: str | None) -> Cell:
+def mark_cell(mark: str) -> Cell:
     if not mark:
         return Cell(NOTHING)
     return Cell(f"{MARKS[mark]} {mark}", mark, tone=mark if mark in ("better", "worse") else "")
 
 
-def runs_of(row: Mapping[Any, Any], runs: Mapping[Group, list[Record]]) -> list[Record]:
-    return runs.get((row["dataset"], row["model"], row["init"], row["mode"], row["protocol"]), [])
+def _key_cells(line: Mapping[str, Any], result: Result | None) -> list[Cell]:
+    """The row's four names, its vectors and mode below that of the variant; of published numbers it says so."""
+    cells = {key: text_cell(line[key]) for key in KEYS}
+    if line["source"]:
+        cells["variant"] = text_cell(f"{line['variant']} (published)".strip())
+    if result is not None:
+        vectors = [result.row.vectors, "" if result.mode == "full" else result.mode]
+        cells["variant"] = replace(cells["variant"], below=", ".join(filter(None, vectors)))
+    return [cells[key] for key in KEYS]
+
+
+def _metric_cell(mean: float, std: float, place: int) -> Cell:
+    if math.isnan(mean):
+        return Cell(NOTHING)
+    if math.isnan(std):
+        return Cell(f"{mean:.4f}", mean, place=place)
+    return Cell(f"{mean:.4f}", mean, f"± {std:.4f}", place, deviation=std)
+
+
+def _change_cell(line: Mapping[str, Any], metric: str) -> Cell:
+    low, high = (line[end] for end in ends_of(metric))
+    cell = percent_cell(line[improvement_of(metric)], mark=line[mark_of(metric)])
+    return cell if math.isnan(low) else replace(cell, spread=f"[{signed(low, 1)}, {signed(high, 1)}]")
+
+
+def _remarks_cell(line: Mapping[str, Any]) -> Cell:
+    cell = text_cell(line["remarks"])
+    if not line["source"]:
+        return cell
+    link = re.search(r"https?://[^\s,;)]+", line["source"])
+    source = line["source"].replace(link[0], "").strip(" ,;.()") if link else line["source"]
+    address = link[0].rstrip(".") if link else ""
+    said = "; ".join(filter(None, [source or address, *line["remarks"].split("; ")[1:]]))
+    return replace(cell, text=said, link=address)

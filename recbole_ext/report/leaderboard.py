@@ -1,171 +1,316 @@
-"""The two tables of a benchmark: quality (the leaderboard) and costs, one row per group of seeds."""
+"""The two tables of a benchmark: quality (the leaderboard, ``leaderboard.csv``) and costs, one line for each row."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from recbole_ext.report.records import GROUP_KEYS, Group, Record, grouped
-from recbole_ext.report.significance import Comparison
+from recbole_ext.records import Grid, Published, RowKey, RunRecord
+from recbole_ext.report.metrics import compared, headline, in_order, sign
+from recbole_ext.report.results import Result
+from recbole_ext.report.significance import Comparisons
 
-_IMPROVEMENTS = ("ndcg@5", "ndcg@10", "recall@10")
-_FAMILIES = ("recall", "ndcg", "mrr")
+KEYS = RowKey._fields
+AT_LIMIT = "†"
+"""Marks what was still training when the epoch limit ended it."""
 
 
-def leaderboard_table(records: Sequence[Record], comparisons: Mapping[Group, Comparison]) -> pd.DataFrame:
-    """One row per (dataset, model, init, mode, protocol), from finished runs.
+@dataclass(frozen=True)
+class Leaderboard:
+    """A benchmark's results as a table.
 
-    Columns: those five, ``n_seeds``; per metric its mean over seeds and ``METRIC_std``, the sample standard
-    deviation (NaN for a single seed; both NaN where only some seeds report the metric);
-    ``METRIC_improvement_%`` over `none` of the same dataset, model and protocol; ``p_holm`` and ``mark``
-    (better, worse, tie, mixed) of the paired test against it, NaN and None where there is none.
+    Attributes:
+        table: one line for each row that was asked for and each published number; see :func:`leaderboard`.
+        metrics: those that finished runs report, in order.
+        headline: the two to look at first, the one that rows are ranked by in front.
+        compared: those in which rows are compared with their baselines.
     """
-    groups = grouped(records)
-    metrics = _metrics_in_order({metric for record in records for metric in record["test"]})
-    rows: list[dict[str, Any]] = []
-    for group, members in groups.items():
-        tests = pd.DataFrame([record["test"] for record in members]).reindex(columns=metrics).astype(float)
-        mean, std = tests.mean(skipna=False), tests.std(ddof=1, skipna=False)
-        row: dict[str, Any] = dict(zip(GROUP_KEYS, group, strict=True)) | {"n_seeds": len(members)}
-        for metric in metrics:
-            row |= {metric: mean[metric], f"{metric}_std": std[metric]}
-        rows.append(row)
-    _add_improvements(rows, [m for m in _IMPROVEMENTS if m in metrics] or _headline(metrics)[:2])
-    for row, group in zip(rows, groups, strict=True):
-        comparison = comparisons.get(group)
-        row["p_holm"] = comparison.p_holm if comparison else math.nan
-        row["mark"] = comparison.mark if comparison else None
-    return pd.DataFrame(rows)
 
+    grid: Grid
+    results: dict[RowKey, Result]
+    table: pd.DataFrame
+    metrics: list[str]
+    headline: list[str]
+    compared: list[str]
 
-def costs_table(records: Sequence[Record]) -> pd.DataFrame:
-    """What each row of the leaderboard costs, means over its seeds; NaN where the records don't say.
+    def with_table(self, table: pd.DataFrame) -> Leaderboard:
+        """The same with more columns."""
+        return replace(self, table=table)
 
-    Columns: the group's five, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of
-    parameters), ``flops`` (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (counted from 0), ``epochs_to_none``
-    (until the best validation score that `none` reached with the same seed, over the ``seeds_to_none`` seeds that got
-    there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
-    evaluation divided by the dataset's users),
-    ``peak_memory_mb``.
-    """
-    best_of_none = {
-        (record["dataset"], record["model"], record["protocol"], record["seed"]): max(_validations(record))
-        for record in records
-        if record["init"] == "none" and _validations(record)
-    }
-    rows = []
-    for group, members in grouped(records).items():
-        costs = pd.DataFrame([_costs(record) for record in members]).astype(float).mean().to_dict()
-        epochs = [
-            _epochs_to(best_of_none.get((r["dataset"], r["model"], r["protocol"], r["seed"])), r) for r in members
+    @property
+    def baselines(self) -> dict[RowKey, Result]:
+        """The baseline of each row that has one."""
+        return baselines_of(self.results)
+
+    def fair(self) -> pd.DataFrame:
+        """The lines that were tested against their baseline after an equal search, neither ended by the epoch limit."""
+        baselines = self.baselines
+        fair = [
+            line[mark_of(self.compared[0])] != ""
+            and len(self.results[key_of(line)].search) == len(baselines[key_of(line)].search)
+            and not (self.results[key_of(line)].at_limit or baselines[key_of(line)].at_limit)
+            for line in lines_of(self.table)
         ]
-        reached = [count for count in epochs if count is not None]
-        costs["epochs_to_none"] = sum(reached) / len(reached) if reached else math.nan
-        costs["seeds_to_none"] = len(reached)
-        rows.append(dict(zip(GROUP_KEYS, group, strict=True)) | costs)
+        return self.table[fair]
+
+
+def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons) -> Leaderboard:
+    """The leaderboard of a grid, by dataset and protocol in the grid's order, the best by its metric first.
+
+    Columns: ``rank`` among the rows of its dataset and protocol; the row's ``dataset``, ``model``, ``variant``,
+    ``protocol``; ``mode``, ``vectors``, ``baseline``; ``n_seeds`` and ``trials``, how many have finished; ``chosen``
+    (the trial's settings) with its ``validation`` on the search's seed and ``validation_median`` over the trials. For
+    each metric mean, ``METRIC_std`` (sample standard deviation) and ``METRIC_median`` over seeds; for those compared,
+    over the row's baseline, in per cent of the baseline's mean: ``METRIC_improvement_%`` and the ends of its 95 %
+    interval, ``METRIC_low_%`` and ``METRIC_high_%``; ``METRIC_p_holm`` and ``METRIC_mark`` (better, worse, tie).
+    ``parameters`` and ``seconds_training``, means over seeds. ``remarks``: what is missing of the row, why it was not
+    tested, that the epoch limit ended it. ``source``: who published the numbers of the line; empty for runs of this
+    benchmark. ``date`` of the last run. Numbers that there are not are NaN, texts empty.
+    """
+    by_key = {result.key: result for result in results}
+    metrics = in_order(metric for result in results for record in result.runs for metric in record.done.test)
+    shown, tested = headline(metrics, grid.metric), compared(metrics, grid.metric)
+    baselines = baselines_of(by_key)
+    lines = [_line(result, baselines.get(result.key), metrics, tested, comparisons) for result in results]
+    lines += [_published(number, metrics, tested) for number in grid.published]
+    ordered = list(_ordered(lines, shown[0], _direction(results, shown[0])))
+    columns = ["rank", *KEYS, "mode", "vectors", "baseline", "n_seeds", "trials", "chosen"]
+    columns += ["validation", "validation_median"]
+    columns += [column for metric in metrics for column in (metric, std_of(metric), median_of(metric))]
+    columns += [column for metric in tested for column in _columns_of_comparison(metric)]
+    columns += ["parameters", "seconds_training", "remarks", "source", "date"]
+    table = pd.DataFrame(ordered, columns=columns)
+    return Leaderboard(grid, by_key, table, metrics, shown, tested)
+
+
+def costs_table(results: Sequence[Result]) -> pd.DataFrame:
+    """What each row costs, means over its seeds; NaN where the records don't say.
+
+    Columns: the row's four, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of parameters), ``flops``
+    (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (counted from 0), ``epochs_to_baseline`` (until the best
+    validation score that the row's baseline reached with the same seed, over the ``seeds_to_baseline`` seeds that got
+    there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
+    evaluation divided by the dataset's users), ``peak_memory_mb`` (the device's own where there is one).
+    """
+    baselines = baselines_of({result.key: result for result in results})
+    rows = []
+    for result in results:
+        if not result.runs:
+            continue
+        costs = pd.DataFrame([_costs(record) for record in result.runs]).astype(float).mean().to_dict()
+        reached = _epochs_to_baseline(result, baselines.get(result.key))
+        costs["epochs_to_baseline"] = sum(reached) / len(reached) if reached else math.nan
+        costs["seeds_to_baseline"] = len(reached)
+        rows.append(result.key._asdict() | costs)
     return pd.DataFrame(rows)
 
 
-def metrics_of(table: pd.DataFrame) -> list[str]:
-    """The metrics of a leaderboard table, in its order."""
-    return [column.removesuffix("_std") for column in table.columns if column.endswith("_std")]
+def baselines_of(results: Mapping[RowKey, Result]) -> dict[RowKey, Result]:
+    """The baseline of each row that has one: the same dataset, model and protocol with another variant."""
+    named = {key: key._replace(variant=r.row.baseline) for key, r in results.items() if r.row.baseline is not None}
+    return {key: results[baseline] for key, baseline in named.items() if baseline in results}
 
 
-def improvements_of(table: pd.DataFrame) -> list[str]:
-    """The metrics whose improvement over `none` a leaderboard table holds, in its order."""
-    return [c.removesuffix("_improvement_%") for c in table.columns if c.endswith("_improvement_%")]
+def lines_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(column): value for column, value in line.items()} for line in table.to_dict("records")]
 
 
-def headline_metrics(table: pd.DataFrame) -> list[str]:
-    """The metrics to look at first, the main one in front: NDCG, Recall, MRR at 10 or the nearest cutoff."""
-    return _headline(metrics_of(table))
+def key_of(line: Mapping[str, Any]) -> RowKey:
+    return RowKey(*(line[key] for key in KEYS))
 
 
-def places(table: pd.DataFrame, metric: str) -> list[int]:
-    """Per row 1 for the best and 2 for the second best of its dataset and protocol, else 0.
+def std_of(metric: str) -> str:
+    return f"{metric}_std"
 
-    Equal to four decimals counts as equal. A row without rivals gets no place.
+
+def median_of(metric: str) -> str:
+    return f"{metric}_median"
+
+
+def improvement_of(metric: str) -> str:
+    return f"{metric}_improvement_%"
+
+
+def ends_of(metric: str) -> tuple[str, str]:
+    return f"{metric}_low_%", f"{metric}_high_%"
+
+
+def p_of(metric: str) -> str:
+    return f"{metric}_p_holm"
+
+
+def mark_of(metric: str) -> str:
+    return f"{metric}_mark"
+
+
+def places(table: pd.DataFrame, column: str, direction: int = 1) -> list[int]:
+    """Per line 1 for the best and 2 for the second best of its dataset and protocol, else 0.
+
+    Equal to four decimals counts as equal. A line without rivals gets no place, a published number neither.
     """
-    values = table[metric].round(4)
+    values = (direction * table[column]).round(4).where(table["source"] == "")
     by_family = values.groupby([table["dataset"], table["protocol"]])
     rank = by_family.rank(method="dense", ascending=False)
     rank = rank.where((by_family.transform("count") > 1) & (rank <= 2), 0)
     return [int(place) for place in rank.fillna(0)]
 
 
-def _add_improvements(rows: list[dict[str, Any]], metrics: Sequence[str]) -> None:
-    partners = {(r["dataset"], r["model"], r["protocol"]): r for r in reversed(rows) if r["init"] == "none"}
-    for row in rows:
-        partner = partners.get((row["dataset"], row["model"], row["protocol"]))
-        for metric in metrics:
-            base = partner[metric] if partner is not None and row["init"] != "none" else math.nan
-            row[f"{metric}_improvement_%"] = 100.0 * (row[metric] / base - 1.0) if base else math.nan
+def _line(
+    result: Result,
+    baseline: Result | None,
+    metrics: Sequence[str],
+    tested: Sequence[str],
+    comparisons: Comparisons,
+) -> dict[str, Any]:
+    row, chosen = result.row, result.chosen
+    line: dict[str, Any] = result.key._asdict() | {
+        "mode": row.mode,
+        "vectors": row.vectors,
+        "baseline": row.baseline or "",
+        "n_seeds": len(result.runs),
+        "trials": len(result.search),
+        "chosen": ", ".join(f"{key}={_setting(value)}" for key, value in chosen.trial.items()) if chosen else "",
+        "validation": _number(chosen.done.score if chosen else None),
+        "validation_median": _number(result.median_of_search),
+        "parameters": _mean(record.done.parameters.total for record in result.runs),
+        "seconds_training": _mean(record.done.seconds.training for record in result.runs),
+        "source": "",
+        "date": max((record.date for record in result.runs), default=""),
+    }
+    tests = pd.DataFrame([record.done.test for record in result.runs], dtype=float).reindex(columns=list(metrics))
+    mean, std, median = (getattr(tests, name)(skipna=False) for name in ("mean", "std", "median"))
+    for metric in metrics:
+        line |= {metric: mean[metric], std_of(metric): std[metric], median_of(metric): median[metric]}
+    for metric in tested:
+        line |= _compared_with(baseline, metric, line[metric], comparisons, result.key)
+    remarks = [result.state, comparisons.untested.get(result.key, "")]
+    if row.baseline is not None and baseline is None:
+        remarks.append(f"no row with its baseline {row.baseline}")
+    if result.at_limit:
+        of = f" ({result.at_limit} of {len(result.runs)} runs)" if result.at_limit < len(result.runs) else ""
+        remarks.append(f"{AT_LIMIT} epoch limit{of}")
+    return line | {"remarks": "; ".join(filter(None, remarks))}
 
 
-def _costs(record: Record) -> dict[str, float | None]:
-    parameters = record.get("parameters") or {}
-    seconds = record.get("seconds") or {}
-    users = (record.get("dataset_statistics") or {}).get("users")
-    per_evaluation = seconds.get("per_evaluation")
+def _compared_with(
+    baseline: Result | None, metric: str, mean: float, comparisons: Comparisons, key: RowKey
+) -> dict[str, Any]:
+    low, high = ends_of(metric)
+    line: dict[str, Any] = dict.fromkeys((improvement_of(metric), low, high, p_of(metric)), math.nan)
+    line[mark_of(metric)] = ""
+    runs = baseline.runs if baseline else []
+    base = pd.Series([record.done.test.get(metric, math.nan) for record in runs], dtype=float).mean(skipna=False)
+    if not base or math.isnan(base):
+        return line
+    line[improvement_of(metric)] = 100.0 * (mean / base - 1.0)
+    comparison = comparisons.made.get((key, metric))
+    if comparison:
+        line |= {low: 100.0 * comparison.low / base, high: 100.0 * comparison.high / base}
+        line |= {p_of(metric): comparison.p_holm, mark_of(metric): comparison.mark}
+    return line
+
+
+def _published(number: Published, metrics: Sequence[str], tested: Sequence[str]) -> dict[str, Any]:
+    """A line of numbers that others published, of which those are shown that the table has a column for."""
+    columns = {*metrics, *(improvement_of(metric) for metric in tested)}
+    left_out = [metric for metric in number.metrics if metric not in columns]
+    line: dict[str, Any] = dict.fromkeys(("mode", "vectors", "baseline", "chosen", "date"), "")
+    line |= {"dataset": number.dataset, "model": number.model, "variant": number.variant or ""}
+    line |= {"protocol": number.protocol, "source": number.source} | dict.fromkeys(map(mark_of, tested), "")
+    values = {metric: value for metric, value in number.metrics.items() if metric in columns}
+    remarks = [f"also {metric} {number.metrics[metric]:g}" for metric in left_out]
+    return line | values | {"remarks": "; ".join(["published", *remarks])}
+
+
+def _direction(results: Sequence[Result], metric: str) -> int:
+    """1 where larger is better, else −1; of a metric of the user's own only runs that went by it know."""
+    found = (record.done.direction for r in results for record in r.runs if record.done.valid_metric == metric)
+    return next(found, sign(metric))
+
+
+def _ordered(lines: Sequence[dict[str, Any]], metric: str, direction: int) -> Iterator[dict[str, Any]]:
+    """Lines by dataset and protocol, the best first, each with its rank; published ones at their place, without one.
+
+    A published number stands below the row that it names.
+    """
+
+    def value(line: Mapping[str, Any]) -> float:
+        return direction * _number(line.get(metric))
+
+    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in lines:
+        families.setdefault((line["dataset"], line["protocol"]), []).append(line)
+    for family in families.values():
+        ours = {key_of(line) for line in family if not line["source"]}
+        beside: dict[RowKey, list[dict[str, Any]]] = {}
+        alone = []
+        for line in family:
+            if line["source"] and key_of(line) in ours:
+                beside.setdefault(key_of(line), []).append(line)
+            else:
+                alone.append(line)
+        alone.sort(key=lambda line: (math.isnan(value(line)), -value(line)))
+        ranked = [value(line) for line in alone if not line["source"]]
+        for line in alone:
+            known = not line["source"] and not math.isnan(value(line))
+            yield line | {"rank": 1 + sum(other > value(line) for other in ranked) if known else math.nan}
+            if not line["source"]:
+                yield from ({**published, "rank": math.nan} for published in beside.get(key_of(line), []))
+
+
+def _columns_of_comparison(metric: str) -> list[str]:
+    return [improvement_of(metric), *ends_of(metric), p_of(metric), mark_of(metric)]
+
+
+def _costs(record: RunRecord) -> dict[str, float | None]:
+    made = record.done
+    per_evaluation = made.seconds.per_evaluation
     return {
-        "parameters": parameters.get("total"),
-        "trainable": parameters.get("trainable"),
-        "item_embedding": parameters.get("item_embedding"),
-        "flops": record.get("flops"),
-        "seconds_per_epoch": seconds.get("per_epoch"),
-        "best_epoch": record.get("best_epoch"),
-        "seconds_to_best": _seconds_to_best(record),
-        "seconds_training": seconds.get("training"),
-        "ms_per_user": 1000.0 * per_evaluation / users if users and per_evaluation is not None else None,
-        "peak_memory_mb": record.get("peak_memory_mb"),
+        "parameters": made.parameters.total,
+        "trainable": made.parameters.trainable,
+        "item_embedding": made.parameters.item_embedding,
+        "flops": made.flops,
+        "seconds_per_epoch": made.seconds.per_epoch,
+        "best_epoch": made.best_epoch,
+        "seconds_to_best": made.seconds_to_best,
+        "seconds_training": made.seconds.training,
+        "ms_per_user": None if per_evaluation is None else 1000.0 * per_evaluation / made.statistics.users,
+        "peak_memory_mb": made.peak_memory_mb if made.peak_device_memory_mb is None else made.peak_device_memory_mb,
     }
 
 
-def _validations(record: Record) -> list[float]:
-    return [point["valid"] for point in record.get("curve") or [] if point.get("valid") is not None]
+def _epochs_to_baseline(result: Result, baseline: Result | None) -> list[int]:
+    """For each seed that got there the epochs until validation was at the baseline's best with that seed."""
+    best = {record.seed: _best(record) for record in (baseline.runs if baseline else [])}
+    reached = []
+    for record in result.runs:
+        score = best.get(record.seed)
+        way = record.done.direction
+        if score is not None:
+            there = (epoch for epoch, valid in record.done.validations.items() if way * valid >= way * score)
+            reached += [epoch + 1 for epoch in [next(there, None)] if epoch is not None]
+    return reached
 
 
-def _epochs_to(score: float | None, record: Record) -> int | None:
-    """The number of epochs after which validation was at ``score`` or above; None if it never was."""
-    if score is None:
-        return None
-    return next((epoch for epoch, valid in enumerate(_validations(record), 1) if valid >= score), None)
+def _best(record: RunRecord) -> float | None:
+    validations = record.done.validations.values()
+    way = record.done.direction
+    return max(validations, key=lambda valid: way * valid) if validations else None
 
 
-def _seconds_to_best(record: Record) -> float | None:
-    best, curve = record.get("best_epoch"), record.get("curve")
-    if best is None or not curve:
-        return None
-    seconds = ("train_seconds", "valid_seconds")
-    return sum(point.get(key, 0.0) for point in curve if point["epoch"] <= best for key in seconds)
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _metrics_in_order(metrics: set[str]) -> list[str]:
-    """recall@K…, ndcg@K…, mrr@K…, K ascending; then whatever else RecBole was asked for."""
-
-    def order(metric: str) -> tuple[int, str, int]:
-        family, cutoff = _split(metric)
-        return (_FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES), family, cutoff)
-
-    return sorted(metrics, key=order)
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return sum(known) / len(known) if known else math.nan
 
 
-def _headline(metrics: Sequence[str]) -> list[str]:
-    chosen = []
-    for family in ("ndcg", "recall", "mrr"):
-        of_family = [metric for metric in metrics if _split(metric)[0] == family]
-        chosen += sorted(of_family, key=_distance_from_ten)[:1]
-    return chosen or list(metrics[:3])
-
-
-def _distance_from_ten(metric: str) -> tuple[float, int]:
-    cutoff = _split(metric)[1]
-    return abs(math.log(max(cutoff, 1) / 10)), cutoff
-
-
-def _split(metric: str) -> tuple[str, int]:
-    family, _, cutoff = metric.partition("@")
-    return family, int(cutoff) if cutoff.isdigit() else 0
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

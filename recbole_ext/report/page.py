@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,74 +12,85 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from recbole_ext.records import RunRecord
 from recbole_ext.report.boards import (
     Board,
     RunList,
-    compares_with_none,
     filter_choices,
+    filter_title,
     leaderboards,
+    lean_board,
+    remarks_below,
     run_lists,
     run_names,
 )
-from recbole_ext.report.cells import (
-    Cell,
-    Row,
-    Sheet,
-    costs_sheet,
-    full_leaderboard_sheet,
-    leaderboard_sheet,
-    metric_title,
-)
+from recbole_ext.report.cells import Cell, Row, Sheet, costs_sheet, leaderboard_sheet
 from recbole_ext.report.figures import DOTS_PER_INCH, Drawing
-from recbole_ext.report.leaderboard import headline_metrics, improvements_of, metrics_of
+from recbole_ext.report.leaderboard import Leaderboard, mark_of
+from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.provenance import Provenance
-from recbole_ext.report.records import Group, Record
 from recbole_ext.report.sections import Section
-from recbole_ext.report.studies import Study
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
 class Content:
     """Everything that both documents show."""
 
+    board: Leaderboard
     main: Sheet
     full: Sheet
     costs: Sheet
     provenance: Provenance
     drawings: list[Drawing]
-    studies: list[Study]
-    marks: Counter[str]
     sections: list[Section]
-    headline: list[str]
-    runs: Mapping[Group, list[Record]]
 
     @classmethod
     def of(
         cls,
-        table: pd.DataFrame,
+        board: Leaderboard,
         costs: pd.DataFrame,
-        runs: Mapping[Group, list[Record]],
         provenance: Provenance,
         drawings: Sequence[Drawing],
         sections: Sequence[Section] = (),
-        studies: Sequence[Study] = (),
     ) -> Content:
-        """Lay out a leaderboard and its costs; ``runs`` are the records behind each row."""
-        headline = [metric for metric in metrics_of(table) if metric in headline_metrics(table)[:2]]
+        """Lay out a leaderboard and its costs."""
         return cls(
-            main=leaderboard_sheet(table, runs, headline, improvements_of(table)),
-            full=full_leaderboard_sheet(table, runs),
-            costs=costs_sheet(costs, runs),
+            board=board,
+            main=leaderboard_sheet(board, board.headline, board.compared[:1]),
+            full=leaderboard_sheet(board, list(dict.fromkeys([*board.headline, *board.metrics])), board.compared),
+            costs=costs_sheet(costs, board.results),
             provenance=provenance,
             drawings=list(drawings),
-            studies=list(studies),
-            marks=Counter(table["mark"].dropna()),
             sections=list(sections),
-            headline=headline,
-            runs=runs,
         )
+
+    @property
+    def metric(self) -> str:
+        """What rows are ranked by, for people."""
+        return metric_title(self.board.headline[0])
+
+    @property
+    def finding(self) -> Finding:
+        fair = self.board.fair()
+        marks = fair[mark_of(self.board.compared[0])].value_counts()
+        counted = {mark: int(marks.get(mark, 0)) for mark in ("better", "worse", "tie")}
+        return Finding(**counted, left_out=len(self.board.baselines) - len(fair))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Fair comparisons with a row's own baseline, by outcome; ``left_out``: those that were not fair, or not tested."""
+
+    better: int
+    worse: int
+    tie: int
+    left_out: int
+
+    @property
+    def fair(self) -> int:
+        return self.better + self.worse + self.tie
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ class PageTables:
 
     leaderboards: list[Board]
     costs: Board
-    candidates: Board
+    trials: Board
     sources: list[Board]
     filters: dict[str, list[str]]
     lists: dict[tuple[str, ...], RunList]
@@ -97,10 +107,10 @@ class PageTables:
 
     @classmethod
     def of(cls, content: Content) -> PageTables:
-        boards = leaderboards(content.full, content.main)
-        costs = Board("costs", "What each row costs", content.costs)
+        boards = leaderboards(remarks_below(content.full), content.main)
+        costs = lean_board("costs", "What each row costs", content.costs)
         traced = content.provenance
-        candidates = Board("candidates", "Chosen settings", traced.candidates)
+        trials = lean_board("trials", "The search, row by row", traced.trials)
         sources = [
             Board("datasets", "Datasets", traced.datasets),
             Board("vectors", "Item vectors", traced.vectors),
@@ -109,32 +119,40 @@ class PageTables:
         sections = [
             (
                 section,
-                [Board(f"{section.name}-{n}", title, sheet) for n, (title, sheet) in enumerate(section.sheets.items())],
+                [
+                    lean_board(f"{section.name}-{n}", title, part)
+                    for n, (title, part) in enumerate(section.sheets.items())
+                ],
             )
             for section in content.sections
         ]
         in_sections = [board for _, of_section in sections for board in of_section]
-        lists = run_lists([*boards, *in_sections, costs, candidates, *sources], content.runs)
-        shown = [board for board in sources if board.sheet.rows]
-        return cls(boards, costs, candidates, shown, filter_choices(boards), lists, sections)
+        board = content.board
+        lists = run_lists([*boards, *in_sections, costs, trials, *sources], board.results, board.baselines)
+        shown = [source for source in sources if source.sheet.rows]
+        return cls(boards, costs, trials, shown, filter_choices(boards), lists, sections)
 
     def list_of(self, row: Row) -> RunList | None:
         return self.lists.get(run_names(row.runs))
 
 
 def render_markdown(content: Content) -> str:
-    return _environment().get_template("leaderboard.md.j2").render(content=content)
+    return environment().get_template("leaderboard.md.j2").render(content=content)
 
 
 def render_page(content: Content) -> str:
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return render_html("benchmark.html.j2", content=content, tables=PageTables.of(content))
+
+
+def render_html(template: str, **values: Any) -> str:
+    """A page with the common style, and the script that its policy allows and no other."""
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     return (
-        _environment()
-        .get_template("index.html.j2")
+        environment()
+        .get_template(template)
         .render(
-            content=content,
-            tables=PageTables.of(content),
-            style=(_TEMPLATES / "page.css").read_text(encoding="utf-8"),
+            **values,
+            style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
             script=script,
             # the browser runs this script and no other, whatever a record or a study holds
             script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
@@ -142,11 +160,11 @@ def render_page(content: Content) -> str:
     )
 
 
-def _environment() -> Any:
+def environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -158,16 +176,19 @@ def _environment() -> Any:
         "markdown_text": _markdown_text,
         "markdown_code": _markdown_code,
         "metric_title": metric_title,
+        "filter_title": filter_title,
         "data_uri": _data_uri,
         "size": _size,
         "record_link": _record_link,
-        "compares_with_none": compares_with_none,
+        "css_text": _css_text,
     }
     return environment
 
 
 def _markdown_cell(cell: Cell) -> str:
     text = _markdown_text(f"{cell.text} {cell.spread}".strip())
+    if cell.link:
+        text = f"[{text}]({quote(cell.link, safe=':/?#&=%+,;@~!$')})"
     return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(cell.place, text)
 
 
@@ -193,5 +214,10 @@ def _size(path: Path) -> dict[str, int]:
     return {"width": round(width), "height": round(height)}
 
 
-def _record_link(record: Record) -> str:
-    return quote(f"runs/{record['run']}.json")
+def _css_text(text: str) -> str:
+    """A CSS string; every character that could end it, or the style, is written by its number."""
+    return '"' + "".join(c if c.isalnum() or c in " @%()/#" else f"\\{ord(c):x} " for c in text) + '"'
+
+
+def _record_link(record: RunRecord) -> str:
+    return quote(f"runs/{record.run}.json")

@@ -6,27 +6,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recbole_ext.data.fingerprints import popularity_fingerprint
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.report.cells import Cell, Column, Row, Sheet, metric_title, plain_sheet, runs_of, text_cell
-from recbole_ext.report.leaderboard import headline_metrics, places
-from recbole_ext.report.ranks import metric_of_ranks
-from recbole_ext.report.records import GROUP_KEYS, Group, Record, grouped
+from recbole_ext.records import RowKey
+from recbole_ext.records.popularity import read_interactions
+from recbole_ext.report.cells import NOTHING, Cell, Column, Row, Sheet, key_columns, plain_sheet, signed, text_cell
+from recbole_ext.report.leaderboard import KEYS, Leaderboard, key_of, lines_of, places
+from recbole_ext.report.metrics import metric_title, sign
+from recbole_ext.report.ranks import decided_by_ranks, load_ranks, metric_of_ranks
+from recbole_ext.report.results import Result
 from recbole_ext.report.sections import Section
-from recbole_ext.report.significance import load_ranks
 
 GROUPS = ("head", "middle", "tail", "unseen")
 
 _TEXT = (
     "Test users by the popularity of their test item: an item is in the head if the items more popular than it hold "
     "less than a third of the training interactions, in the middle if less than two thirds, else in the tail; unseen "
-    "items have no training interaction. Means over users and seeds, in brackets over none."
+    "items have no training interaction. Means over users and seeds, in brackets over the row's baseline."
 )
 
 
@@ -56,37 +57,68 @@ class Popularity:
         )
 
 
-class Interactions(NamedTuple):
-    """Training interactions of each item ``[items]`` and of each user's test item ``[users]``."""
+@dataclass(frozen=True)
+class ByPopularity:
+    """Means of each row by the test item's popularity.
 
-    item_interactions: NDArray[np.int32]
-    test_interactions: NDArray[np.int32]
-
-
-def load_interactions(folder: Path, record: Record) -> Interactions | None:
-    """The training interactions that a record names; ``None`` where it names none.
-
-    Raises:
-        ConfigurationError: the file can't be read or is not the one that the record was made with.
+    Attributes:
+        columns: ``METRIC_GROUP`` of the table, one for each metric and group.
+        rows: per row its means by column, over the users of a group and then over seeds; NaN for no such user.
+        splits: what the groups hold, by dataset and what tells its split apart.
     """
-    named = record.get("popularity")
-    if not named:
+
+    columns: list[str]
+    rows: dict[RowKey, dict[str, float]]
+    splits: dict[tuple[str, str], Popularity]
+    notes: list[str]
+
+
+def by_popularity(results: Sequence[Result], metrics: Sequence[str], folder: Path) -> ByPopularity:
+    """The means of all rows whose runs kept ranks and popularity; notes on files that are of no use."""
+    found = ByPopularity([f"{metric}_{group}" for metric in metrics for group in GROUPS], {}, {}, [])
+    for result in results:
+        by_seed = []
+        for record in result.runs:
+            try:
+                interactions = read_interactions(folder, record)
+                ranks = load_ranks(folder, record)
+                if interactions is None or ranks is None:
+                    continue
+                split = interactions.sha256()
+                if (result.key.dataset, split) not in found.splits:
+                    found.splits[result.key.dataset, split] = Popularity.of(*interactions)
+                popularity = found.splits[result.key.dataset, split]
+                decided = [metric for metric in metrics if decided_by_ranks(metric, record)]
+                means = means_of_groups(ranks, popularity.of_user, len(GROUPS), decided)
+            except ConfigurationError as error:
+                found.notes.append(f"{error} Left out of the results by popularity.")
+                continue
+            by_seed.append({f"{m}_{g}": mean for m in decided for g, mean in zip(GROUPS, means[m], strict=True)})
+        # A mean over some of the seeds would not be the leaderboard's.
+        if by_seed and len(by_seed) == len(result.runs):
+            over_seeds = pd.DataFrame(by_seed).mean(skipna=False)
+            found.rows[result.key] = {str(column): float(value) for column, value in over_seeds.items()}
+    return found
+
+
+def with_popularity(table: pd.DataFrame, found: ByPopularity) -> pd.DataFrame:
+    """The leaderboard's table with the means behind its own columns; as it was where no row has any."""
+    if not found.rows:
+        return table
+    lines = [{} if line["source"] else found.rows.get(key_of(line), {}) for line in lines_of(table)]
+    added = pd.DataFrame(lines, index=table.index).reindex(columns=found.columns).astype(float)
+    return pd.concat([table, added], axis=1)
+
+
+def popularity_section(board: Leaderboard, found: ByPopularity) -> Section | None:
+    """The documents' section, from a table :func:`with_popularity`; ``None`` where no row has any."""
+    if not found.rows:
         return None
-    path = folder / named["file"]
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            interactions = Interactions(*(file[name] for name in Interactions._fields))
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise ConfigurationError(f"{named['file']} can't be read ({error}).") from error
-    if popularity_fingerprint(*interactions) != named["sha256"]:
-        raise ConfigurationError(f"{named['file']} is not the file that {record['run']} was made with.")
-    return interactions
-
-
-def load_popularity(folder: Path, record: Record) -> Popularity | None:
-    """The popularity that a record names; see :func:`load_interactions`."""
-    interactions = load_interactions(folder, record)
-    return None if interactions is None else Popularity.of(*interactions)
+    sheets = {
+        "Test metrics by popularity of the test item.": _results(board, found.columns),
+        "What the groups hold.": _contents(found.splits),
+    }
+    return Section("popularity", "By popularity of the test item", _TEXT, sheets)
 
 
 def means_of_groups(
@@ -109,51 +141,6 @@ def means_of_groups(
     }
 
 
-def add_popularity(
-    table: pd.DataFrame, records: Sequence[Record], folder: Path
-) -> tuple[pd.DataFrame, Section | None, list[str]]:
-    """The leaderboard with columns ``METRIC_GROUP`` behind its own, the documents' section, and notes.
-
-    The metrics are the two headline ones, from the ranks kept per user, averaged over the users of a group and then
-    over seeds; NaN where a row has no such user, no ranks or no popularity. Without any, the table is as it was.
-    """
-    metrics = headline_metrics(table)[:2]
-    rows: dict[Group, dict[str, float]] = {}
-    datasets: dict[str, Popularity] = {}
-    notes: list[str] = []
-    for group, members in grouped(records).items():
-        by_seed = []
-        for record in members:
-            try:
-                popularity = load_popularity(folder, record)
-                if popularity is None:
-                    continue
-                by_seed.append(_means(load_ranks(folder, record), popularity, metrics))
-            except ConfigurationError as error:
-                notes.append(f"{error} Left out of the results by popularity.")
-                continue
-            datasets.setdefault(group[0], popularity)
-        if by_seed:
-            means = pd.DataFrame(by_seed).mean(skipna=False)
-            rows[group] = {str(column): float(value) for column, value in means.items()}
-    if not rows:
-        return table, None, notes
-    columns = [f"{metric}_{group}" for metric in metrics for group in GROUPS]
-    groups = table[list(GROUP_KEYS)].itertuples(index=False, name=None)
-    added = pd.DataFrame([rows.get(group, {}) for group in groups], index=table.index)
-    table = pd.concat([table, added.reindex(columns=columns).astype(float)], axis=1)
-    section = Section(
-        "popularity",
-        "By popularity of the test item",
-        _TEXT,
-        {
-            "Test metrics by popularity of the test item.": _results(table, columns, grouped(records)),
-            "What the groups hold.": _contents(datasets),
-        },
-    )
-    return table, section, notes
-
-
 def _groups(item_interactions: NDArray[np.integer], interactions: NDArray[np.integer]) -> NDArray[np.int8]:
     """The group of items with so many ``interactions``, among all items' ``item_interactions``."""
     distinct, items = np.unique(item_interactions[item_interactions > 0], return_counts=True)
@@ -166,27 +153,22 @@ def _groups(item_interactions: NDArray[np.integer], interactions: NDArray[np.int
     return group
 
 
-def _means(ranks: NDArray[np.integer], popularity: Popularity, metrics: Sequence[str]) -> dict[str, float]:
-    means = means_of_groups(ranks, popularity.of_user, len(GROUPS), metrics)
-    return {
-        f"{metric}_{group}": mean
-        for metric, of_groups in means.items()
-        for group, mean in zip(GROUPS, of_groups, strict=True)
-    }
-
-
-def _results(table: pd.DataFrame, columns: Sequence[str], runs: Mapping[Group, list[Record]]) -> Sheet:
-    place = {column: places(table, column) for column in columns}
-    none = {(row["dataset"], row["model"], row["protocol"]): row for row in _rows(table) if row["init"] == "none"}
+def _results(board: Leaderboard, columns: Sequence[str]) -> Sheet:
+    directions = {column: sign(column.rpartition("_")[0]) for column in columns}
+    place = {column: places(board.table, column, directions[column]) for column in columns}
+    lines = lines_of(board.table)
+    ours = {key_of(line): line for line in lines if not line["source"]}
+    baselines = board.baselines
     rows = []
-    for position, row in enumerate(_rows(table)):
-        base = none.get((row["dataset"], row["model"], row["protocol"])) if row["init"] != "none" else None
-        cells = [text_cell(row[key]) for key in GROUP_KEYS]
-        cells += [_cell(row[c], base[c] if base else math.nan, place[c][position]) for c in columns]
-        rows.append(Row(cells, runs_of(row, runs)))
-    titles = [Column(key, key.capitalize(), numeric=False) for key in GROUP_KEYS]
-    titles += [Column(column, _title(column), spread=True) for column in columns]
-    return Sheet(titles, rows)
+    for position, line in enumerate(lines):
+        key = key_of(line)
+        if line["source"] or not board.results[key].runs:
+            continue
+        base = ours[baselines[key].key] if key in baselines else {}
+        cells = [text_cell(line[name]) for name in KEYS]
+        cells += [_cell(line[c], base.get(c, math.nan), place[c][position]) for c in columns]
+        rows.append(Row(cells, board.results[key].runs))
+    return Sheet([*key_columns(), *(Column(column, _title(column), spread=True) for column in columns)], rows)
 
 
 def _title(column: str) -> str:
@@ -196,20 +178,23 @@ def _title(column: str) -> str:
 
 def _cell(value: float, base: float, place: int) -> Cell:
     if math.isnan(value):
-        return Cell("–")
-    gain = f"({100 * (value / base - 1):+.1f} %)".replace("-", "−") if base and not math.isnan(base) else ""
+        return Cell(NOTHING)
+    gain = f"({signed(100 * (value / base - 1), 1)} %)" if base and not math.isnan(base) else ""
     return Cell(f"{value:.4f}", value, gain, place)
 
 
-def _contents(datasets: Mapping[str, Popularity]) -> Sheet:
-    titles = {"dataset": False, "items": False, "number of items": True, "training interactions": True}
-    rows = [
-        (dataset, group, p.items[number], p.interactions[number], int((p.of_user == number).sum()))
-        for dataset, p in sorted(datasets.items())
+def _contents(splits: Mapping[tuple[str, str], Popularity]) -> Sheet:
+    several = len({dataset for dataset, _ in splits}) < len(splits)
+    rows: list[tuple[Any, ...]] = [
+        (
+            f"{dataset}, split {split[:8]}" if several else dataset,
+            group,
+            popularity.items[number],
+            popularity.interactions[number],
+            int((popularity.of_user == number).sum()),
+        )
+        for (dataset, split), popularity in sorted(splits.items(), key=lambda split: split[0])
         for number, group in enumerate(GROUPS)
     ]
+    titles = {"dataset": False, "items": False, "number of items": True, "training interactions": True}
     return plain_sheet(titles | {"test users": True}, rows)
-
-
-def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    return table.to_dict("records")

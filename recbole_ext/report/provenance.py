@@ -1,113 +1,130 @@
-"""Where the numbers come from: commands, data, versions, vectors, chosen candidates, failures."""
+"""Where the numbers come from: the command, data, versions, vectors, chosen trials, failures, and what lies beside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_ext.report.cells import Sheet, plain_sheet
-from recbole_ext.report.records import Choice, Group, Record, group_of, newest_of_each_seed
+from recbole_ext.records import Earlier, Grid, RunRecord
+from recbole_ext.report.cells import Sheet, plain_sheet, signed
+from recbole_ext.report.leaderboard import Leaderboard, key_of, lines_of
+from recbole_ext.report.metrics import metric_title
+from recbole_ext.report.results import Result
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """All that a report says about its runs, taken from the records alone."""
+    """All that a report says about its runs, taken from the grid and the records alone.
 
-    benchmark: str
-    commands: list[str]
+    Attributes:
+        shown: how many finished runs stand behind the tables; ``finished``: those of the search among them.
+        failed: failed runs that the grid asks for.
+        history: records in the folder that it does not ask for.
+    """
+
+    grid: Grid
     git_revisions: list[str]
     devices: list[str]
     dates: list[str]
     datasets: Sheet
     versions: Sheet
     vectors: Sheet
-    candidates: Sheet
-    failed: list[Record]
+    trials: Sheet
+    failed: list[RunRecord]
     finished: int
     shown: int
+    history: list[Earlier]
     notes: list[str]
 
 
-def trace(
-    records: Sequence[Record],
-    shown: Sequence[Record],
-    choices: Mapping[Group, Choice],
-    notes: Sequence[str],
-) -> Provenance:
-    """Where a leaderboard comes from: ``records`` are all there are, ``shown`` those behind its rows."""
-    finished = [record for record in records if record["status"] == "done"]
+def trace(board: Leaderboard, history: Sequence[Earlier], notes: Sequence[str]) -> Provenance:
+    """Where a leaderboard comes from."""
+    results = [board.results[key_of(line)] for line in lines_of(board.table) if not line["source"]]
+    shown = _distinct_runs(record for result in results for record in result.runs)
+    finished = _distinct_runs(record for result in results for record in (*result.runs, *result.search))
+    failed = _distinct_runs(record for result in results for record in result.failed)
     return Provenance(
-        benchmark=_distinct(records, lambda r: r["benchmark"])[0],
-        commands=_distinct(records, lambda r: r.get("command")),
-        git_revisions=_distinct(records, lambda r: r.get("git_revision")),
-        devices=_distinct(records, lambda r: r.get("device")),
-        dates=sorted({str(r["date"])[:10] for r in records if r.get("date")}),
+        grid=board.grid,
+        git_revisions=_distinct(finished, lambda r: r.git_revision),
+        devices=_distinct(finished, lambda r: r.done.device),
+        dates=sorted({record.date[:10] for record in finished}),
         datasets=_datasets(finished),
         versions=_versions(finished),
         vectors=_vectors(shown),
-        candidates=_candidates(choices, shown),
-        failed=[record for record in newest_of_each_seed(records) if record["status"] == "failed"],
+        trials=_trials(results),
+        failed=failed,
         finished=len(finished),
         shown=len(shown),
+        history=list(history),
         notes=list(notes),
     )
 
 
-def _datasets(records: Iterable[Record]) -> Sheet:
-    runs: dict[tuple[Any, ...], list[Record]] = {}
+def _distinct_runs(records: Iterable[RunRecord]) -> list[RunRecord]:
+    return list({record.run: record for record in records}.values())
+
+
+def _datasets(records: Iterable[RunRecord]) -> Sheet:
+    runs: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in records:
-        statistics = record.get("dataset_statistics") or {}
-        users, items, interactions = (statistics.get(key) for key in ("users", "items", "interactions"))
-        mean_length = f"{interactions / users:.1f}" if users and interactions is not None else None
-        row = (record["dataset"], users, items, interactions, mean_length, _short(record, "dataset"))
+        size = record.done.statistics
+        mean_length = f"{size.interactions / size.users:.1f}" if size.users else None
+        row = (record.dataset, size.users, size.items, size.interactions, mean_length, record.fingerprints.dataset[:12])
         runs.setdefault(row, []).append(record)
     titles = {"dataset": False, "users": True, "items": True, "interactions": True}
     titles |= {"interactions per user": True, "fingerprint": False}
     return plain_sheet(titles, sorted(runs, key=lambda row: row[0]), runs)
 
 
-def _versions(records: Iterable[Record]) -> Sheet:
+def _versions(records: Iterable[RunRecord]) -> Sheet:
     versions: dict[str, list[str]] = {}
     for record in records:
-        for package, version in (record.get("versions") or {}).items():
-            if str(version) not in versions.setdefault(package, []):
-                versions[package].append(str(version))
+        for package, version in record.done.versions.items():
+            if version not in versions.setdefault(package, []):
+                versions[package].append(version)
     rows = [(package, ", ".join(versions[package])) for package in sorted(versions)]
     return plain_sheet({"package": False, "version": False}, rows)
 
 
-def _vectors(records: Iterable[Record]) -> Sheet:
-    runs: dict[tuple[Any, ...], list[Record]] = {}
+def _vectors(records: Iterable[RunRecord]) -> Sheet:
+    runs: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in records:
-        if record["init"] == "none":
+        coverage, store = record.done.coverage, record.fingerprints.vectors
+        if coverage is None and store is None:
             continue
-        coverage = record.get("coverage") or {}
-        covered = f"{coverage['covered']:,} of {coverage['items']:,}" if coverage else None
-        row = (record["dataset"], record["init"], _short(record, "store"), covered)
+        covered = f"{coverage.covered:,} of {coverage.items:,}" if coverage else None
+        row = (record.dataset, record.variant, store[:12] if store else None, covered)
         runs.setdefault(row, []).append(record)
-    titles = {"dataset": False, "init": False, "store fingerprint": False, "items with a vector": False}
+    titles = {"dataset": False, "initialisation": False, "store fingerprint": False, "items with a vector": False}
     return plain_sheet(titles, sorted(runs, key=lambda row: [str(value) for value in row]), runs)
 
 
-def _candidates(choices: Mapping[Group, Choice], shown: Sequence[Record]) -> Sheet:
-    runs: dict[tuple[Any, ...], list[Record]] = {}
-    for group, choice in choices.items():
-        if choice.tried == 1 and not choice.candidate:
+def _trials(results: Iterable[Result]) -> Sheet:
+    """What the search chose for each row, and how the chosen one stands among the trials."""
+    runs: dict[tuple[Any, ...], list[RunRecord]] = {}
+    for result in results:
+        chosen = result.chosen
+        if chosen is None:
             continue
-        settings = ", ".join(f"{key}={value}" for key, value in sorted(choice.candidate.items()))
-        validation = None if choice.validation is None else f"{choice.validation:.4f}"
-        row = (*group, settings, choice.tried, choice.metric, validation, str(choice.search_seed))
-        runs[row] = [r for r in shown if group_of(r) == group and r["seed"] == choice.search_seed]
-    titles = dict.fromkeys(("dataset", "model", "init", "mode", "protocol", "chosen"), False)
-    titles |= {"of": True, "by validation": False, "value": True, "on seed": True}
-    return plain_sheet(titles, runs, runs)
+        settings = ", ".join(f"{key}={value}" for key, value in chosen.trial.items()) or "as the benchmark says"
+        score, middle = chosen.done.score, result.median_of_search
+        above = "" if score is None or not middle else f"{signed(100 * (score / middle - 1), 1)} %"
+        row = (
+            *result.key,
+            settings,
+            f"{len(result.search)} of {len(result.row.trials)}",
+            metric_title(chosen.done.valid_metric),
+            None if score is None else f"{score:.4f}",
+            None if middle is None else f"{middle:.4f}",
+            above if len(result.search) > 1 else None,
+            str(chosen.seed),
+        )
+        runs[row] = [chosen]
+    titles = dict.fromkeys(("dataset", "model", "initialisation", "protocol", "chosen"), False)
+    titles |= {"trials": True, "by validation": False, "value": True, "median of trials": True}
+    return plain_sheet(titles | {"above the median": True, "on seed": True}, runs, runs)
 
 
-def _distinct(records: Iterable[Record], value: Callable[[Record], Any]) -> list[str]:
-    return list(dict.fromkeys(str(v) for record in records if (v := value(record)) is not None))
-
-
-def _short(record: Record, of: str) -> str | None:
-    fingerprint = (record.get("fingerprints") or {}).get(of)
-    return str(fingerprint)[:12] if fingerprint else None
+def _distinct(records: Iterable[RunRecord], value: Callable[[RunRecord], str | None]) -> list[str]:
+    return list(dict.fromkeys(v for record in records if (v := value(record)) is not None))

@@ -1,4 +1,4 @@
-"""The paper's analyses as the page shows them, read from ``results/studies/NAME/``."""
+"""The paper's analyses as the page above all benchmarks shows them, read from ``RESULTS/studies/NAME/``."""
 
 from __future__ import annotations
 
@@ -26,27 +26,35 @@ class Study:
 
     @property
     def address(self) -> str:
-        """Its folder as seen from a page in ``results/BENCHMARK``."""
-        return quote(f"../studies/{self.folder.name}/")
+        """Its folder as seen from the page in ``RESULTS``."""
+        return quote(f"{self.folder.parent.name}/{self.folder.name}/")
 
     def text_as_html(self) -> str:
-        """``text`` as HTML below the study's own heading: raw HTML shown as text, no images, links resolved."""
-        from markdown_it import MarkdownIt
+        """``text`` as HTML below the study's own heading."""
+        return as_html(self.text, self.address)
 
-        markdown = MarkdownIt("js-default").disable("image")
-        tokens = markdown.parse(self.text)
-        headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]
-        highest = min((int(token.tag[1:]) for token in headings), default=1)
-        for token in headings:
-            token.tag = f"h{min(int(token.tag[1:]) - highest + 4, 6)}"
-        for child in (child for token in tokens for child in token.children or []):
-            if child.type == "link_open" and not urlsplit(href := str(child.attrs["href"])).scheme:
-                child.attrs["href"] = self.address + href
-        return str(markdown.renderer.render(tokens, markdown.options, {}))
+
+def as_html(text: str, address: str) -> str:
+    """Markdown as HTML below a heading of the third level: raw HTML shown as text, no images.
+
+    Links that name no server lead below ``address``.
+    """
+    from markdown_it import MarkdownIt
+
+    markdown = MarkdownIt("js-default").disable("image")
+    tokens = markdown.parse(text)
+    headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]
+    highest = min((int(token.tag[1:]) for token in headings), default=1)
+    for token in headings:
+        token.tag = f"h{min(int(token.tag[1:]) - highest + 4, 6)}"
+    for child in (child for token in tokens for child in token.children or []):
+        if child.type == "link_open" and not urlsplit(href := str(child.attrs["href"])).scheme:
+            child.attrs["href"] = address + href
+    return str(markdown.renderer.render(tokens, markdown.options, {}))
 
 
 def load_studies(folder: Path) -> list[Study]:
-    """The studies in ``folder`` (``results/studies``) by name: every folder in it that holds a ``study.json``.
+    """The studies in ``folder`` (``RESULTS/studies``) by name: every folder in it that holds a ``study.json``.
 
     Raises ConfigurationError for a damaged ``study.json``, naming its file and key.
     """

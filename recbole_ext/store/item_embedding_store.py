@@ -22,7 +22,6 @@ from recbole_ext.store.folder import (
 )
 from recbole_ext.store.item_tokens import parse_item_tokens
 from recbole_ext.store.pickles import refuse_pickle
-from recbole_ext.store.write_errors import explaining_write_errors
 from recbole_ext.writing import replacing_folder, write_json
 
 if TYPE_CHECKING:
@@ -81,7 +80,8 @@ class ItemEmbeddingStore:
         The vectors keep their dtype. ``meta.json`` gains ``dim``, ``dtype``, ``items`` and ``fingerprint``.
 
         Raises:
-            StoreError: ``path`` is something else than a store, or can't be written.
+            StoreError: ``path`` is something else than a store.
+            WriteError: it can't be written; a store that was there still is.
         """
         from safetensors.torch import save_file
 
@@ -93,25 +93,27 @@ class ItemEmbeddingStore:
             "items": len(self),
             "fingerprint": self.fingerprint(),
         }
-        way_out = "Nothing half-written was left behind; free some space or choose another folder, and repeat."
-        with explaining_write_errors(path, way_out), replacing_folder(path) as folder:
+        with replacing_folder(path) as folder:
             save_file({TENSOR: self.embeddings.detach().cpu().contiguous()}, folder / EMBEDDINGS_FILE)
             write_json(folder / ITEMS_FILE, self.items)
             write_json(folder / META_FILE, meta)
 
     @classmethod
-    def load(cls, path: Path | str) -> ItemEmbeddingStore:
+    def load(cls, path: Path | str, ids: str | None = None, vectors: str | None = None) -> ItemEmbeddingStore:
         """Read item vectors in any of the forms that are safe to read. Nothing is ever unpickled.
 
         Args:
-            path: a store folder; a ``.npy`` or ``.pt`` tensor with its item tokens beside it in
-                ``NAME.items.json`` or ``NAME.items.txt`` (one a line); or an atomic file for RecBole's
-                ``preload_weight`` (one ``token`` and one ``float_seq`` column).
+            path: a store folder; a ``.npy``, ``.pt`` or ``.safetensors`` tensor with its item tokens beside it in
+                ``NAME.items.json`` or ``NAME.items.txt`` (one a line); a ``.parquet``, ``.csv`` or ``.tsv`` table; or
+                an atomic file for RecBole's ``preload_weight`` (one ``token`` and one ``float_seq`` column).
+            ids: of a table, the column of item tokens.
+            vectors: of a table, the column of vectors; by default every other column is a dimension.
 
         Raises:
             StoreError: missing, incomplete, damaged, unsafe or contradictory files.
         """
         from recbole_ext.store.preload_weight_file import read_preload_weight_file
+        from recbole_ext.store.table_file import TABLE_FORMATS, read_table_file
         from recbole_ext.store.tensor_file import TENSOR_FORMATS, read_tensor_file
 
         path = Path(path).expanduser()
@@ -119,6 +121,8 @@ class ItemEmbeddingStore:
             return _load_folder(path)
         if not path.exists():
             raise StoreError(f"{path}: no such item embedding store. Make it with `recbole-ext encode`.")
+        if path.suffix in TABLE_FORMATS:
+            return _build(path, *read_table_file(path, ids, vectors), {"source": path.name})
         read = read_tensor_file if path.suffix in TENSOR_FORMATS else read_preload_weight_file
         return _build(path, *read(path), {"source": path.name})
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from recbole_ext.errors import StoreError
 from recbole_ext.store.item_embedding_store import ItemEmbeddingStore
-from recbole_ext.store.write_errors import explaining_write_errors
 from recbole_ext.writing import replacing_file
 
 
@@ -39,7 +38,8 @@ def export_preload_weight(
         the columns of ``inter`` that you load.
 
     Raises:
-        StoreError: a token that can't stand in an atomic file, or a file that can't be written.
+        StoreError: a token that can't stand in an atomic file.
+        WriteError: a file can't be written.
     """
     import yaml
     from tqdm import tqdm
@@ -61,11 +61,10 @@ def export_preload_weight(
     target = folder / f"{dataset_name}.{suffix}"
     # Nine digits give back the same float32.
     line = " ".join(["%.9g"] * store.dim)
-    with explaining_write_errors(target, "Free some space or choose another folder, and repeat."):
-        with replacing_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(f"{id_field}:token\t{vector_field}:float_seq\n")
-            for row in tqdm(rows, desc=f"writing {target.name}", unit="item", disable=None):
-                file.write(f"{store.items[row]}\t{line % tuple(store.embeddings[row].tolist())}\n")
-        with replacing_file(target.with_name(target.name + ".yaml")) as temporary:
-            temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    with replacing_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(f"{id_field}:token\t{vector_field}:float_seq\n")
+        for row in tqdm(rows, desc=f"writing {target.name}", unit="item", disable=None):
+            file.write(f"{store.items[row]}\t{line % tuple(store.embeddings[row].tolist())}\n")
+    with replacing_file(target.with_name(target.name + ".yaml")) as temporary:
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return config

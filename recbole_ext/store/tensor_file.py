@@ -1,4 +1,4 @@
-"""A ``.npy`` or ``.pt`` tensor with a list of item tokens beside it."""
+"""A ``.npy``, ``.pt`` or ``.safetensors`` tensor with a list of item tokens beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recbole_ext.store.pickles import CONVERT, refuse_pickle
 if TYPE_CHECKING:
     from torch import Tensor
 
-TENSOR_FORMATS = (".npy", ".pt", ".pth")
+TENSOR_FORMATS = (".npy", ".pt", ".pth", ".safetensors")
 
 
 def read_tensor_file(path: Path) -> tuple[Tensor, list[str]]:
@@ -25,8 +25,24 @@ def read_tensor_file(path: Path) -> tuple[Tensor, list[str]]:
     Raises:
         StoreError: an unsafe or damaged file, something else than a single tensor, or no token list.
     """
-    tensor = _read_npy(path) if path.suffix == ".npy" else _read_pt(path)
-    return tensor, _read_token_list(path)
+    readers = {".npy": _read_npy, ".safetensors": _read_safetensors}
+    return readers.get(path.suffix, _read_pt)(path), _read_token_list(path)
+
+
+def token_list_of(path: Path) -> Path:
+    """The file beside the tensor ``path`` that says which row is which item.
+
+    Raises:
+        StoreError: there is none.
+    """
+    as_json, as_text = path.with_suffix(".items.json"), path.with_suffix(".items.txt")
+    for beside in (as_json, as_text):
+        if beside.exists():
+            return beside
+    raise StoreError(
+        f"{path} says nothing about which row is which item. Put the item tokens, in row order, beside it: "
+        f"{as_json.name} (a JSON list) or {as_text.name} (one a line)."
+    )
 
 
 def _read_npy(path: Path) -> Tensor:
@@ -60,17 +76,26 @@ def _read_pt(path: Path) -> Tensor:
     return tensor.detach()
 
 
-def _read_token_list(path: Path) -> list[str]:
-    as_json, as_text = path.with_suffix(".items.json"), path.with_suffix(".items.txt")
+def _read_safetensors(path: Path) -> Tensor:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    refuse_pickle(path)
     try:
-        if as_json.exists():
-            return parse_item_tokens(json.loads(as_json.read_text(encoding="utf-8")), as_json)
-        if as_text.exists():
-            lines = as_text.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-            return parse_item_tokens(lines, as_text)
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"{path} is damaged ({error}).") from error
+    if len(tensors) != 1:
+        raise StoreError(f"{path} holds {', '.join(tensors) or 'nothing'}; save the matrix of item vectors alone.")
+    return next(iter(tensors.values()))
+
+
+def _read_token_list(path: Path) -> list[str]:
+    beside = token_list_of(path)
+    try:
+        text = beside.read_text(encoding="utf-8")
+        return parse_item_tokens(
+            json.loads(text) if beside.suffix == ".json" else text.removesuffix("\n").split("\n"), beside
+        )
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"{path}: its list of item tokens can't be read: {error}.") from None
-    raise StoreError(
-        f"{path} says nothing about which row is which item. Put the item tokens, in row order, beside it: "
-        f"{as_json.name} (a JSON list) or {as_text.name} (one a line)."
-    )

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from recbole_ext.text.atomic import open_text, parse_header
 from recbole_ext.text.cleaning import clean
-from recbole_ext.text.item_fields import open_text, read_item_fields
+from recbole_ext.text.item_fields import read_item_fields
 from recbole_ext.text.key_values import key_values
 from recbole_ext.text.template import default_template, fields_of, render_texts
 
-__all__ = ["clean", "default_template", "fields_of", "key_values", "open_text", "read_item_fields", "render_texts"]
+__all__ = [
+    "clean",
+    "default_template",
+    "fields_of",
+    "key_values",
+    "open_text",
+    "parse_header",
+    "read_item_fields",
+    "render_texts",
+]

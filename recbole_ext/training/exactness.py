@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.loss import BPRLoss
+from torch.nn.functional import cross_entropy
 
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.masked import masked_loss
@@ -108,6 +110,22 @@ def scores_are_dot_products(model: Any, dataset: SequenceViewDataset) -> bool:
         padded, _ = _padded_and_trimmed(model, dataset)
         outputs = outputs_of(model, padded)
         return [(_scores(model, padded), outputs @ scored_items(model).T)]
+
+    return _all_equal(model, compare)
+
+
+def loss_is_of_scores_alone(model: Any, dataset: SequenceViewDataset) -> bool:
+    """Is the loss the softmax over the scores of all items (``loss_type: CE``) or the BPR of two, and nothing more?"""
+
+    def compare() -> Pairs:
+        samples, _ = _padded_and_trimmed(model, dataset)
+        scores, target = _scores(model, samples), samples[model.POS_ITEM_ID]
+        if model.loss_type == "CE":
+            return [(cross_entropy(scores, target), model.calculate_loss(samples))]
+        positive, negative = (
+            scores.gather(1, items.unsqueeze(1)).squeeze(1) for items in (target, samples[model.NEG_ITEM_ID])
+        )
+        return [(BPRLoss()(positive, negative), model.calculate_loss(samples))]
 
     return _all_equal(model, compare)
 

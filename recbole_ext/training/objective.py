@@ -10,15 +10,13 @@ from typing import Any
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.layers import TransformerEncoder
+from torch.nn.utils import parametrize
 
-from recbole_ext.training.losses import binary_loss, sampled_softmax_loss, softmax_loss
+from recbole_ext.training.losses import DotProductLoss
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW
 from recbole_ext.training.transformer import encode_at
 
 LossOfRows = Callable[[Any, Interaction], torch.Tensor]
-
-TRAINING_LOSSES = ("model", "softmax", "sampled_softmax", "bce")
-DEFAULT_SAMPLED = {"sampled_softmax": 1000, "bce": 1}
 
 
 def row_loss(model: Any, interaction: Interaction) -> torch.Tensor:
@@ -32,25 +30,30 @@ def row_loss(model: Any, interaction: Interaction) -> torch.Tensor:
         return model.calculate_loss(interaction)
 
 
-def dot_product_loss(kind: str, sampled: int | None = None) -> LossOfRows:
-    """``softmax``, ``sampled_softmax`` or ``bce`` of a model that scores by the dot product with its items.
+def loss_at_targets(loss: DotProductLoss) -> LossOfRows:
+    """``loss`` of a model that scores by the dot product with its items, at every target of its rows."""
 
-    ``sampled`` is the number of negatives: shared by a part's targets (``sampled_softmax``, 1,000 by default) or per
-    target (``bce``, 1 by default), drawn uniformly from the items.
-    """
+    def of_rows(model: Any, interaction: Interaction) -> torch.Tensor:
+        outputs = outputs_at_targets(model, interaction)
+        return loss(outputs, scored_items(model), interaction[model.ITEM_ID], output_bias(model))
 
-    def loss(model: Any, interaction: Interaction) -> torch.Tensor:
-        outputs, target = outputs_at_targets(model, interaction), interaction[model.ITEM_ID]
-        items, bias = scored_items(model), getattr(model, "output_bias", None)
-        if kind == "softmax":
-            return softmax_loss(outputs, items, target, bias)
-        n_sampled = sampled or DEFAULT_SAMPLED[kind]
-        shape = (n_sampled,) if kind == "sampled_softmax" else (len(target), n_sampled)
-        negatives = torch.randint(1, model.n_items, shape, device=target.device)
-        function = sampled_softmax_loss if kind == "sampled_softmax" else binary_loss
-        return function(outputs, items, target, negatives, bias)
+    return of_rows
 
-    return loss
+
+def replace_loss(model: Any, loss: DotProductLoss) -> None:
+    """Let ``loss``, which reads outputs and targets alone, be the model's ``calculate_loss`` of RecBole's samples."""
+
+    def calculate_loss(interaction: Interaction) -> torch.Tensor:
+        with parametrize.cached():
+            outputs = model.forward(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
+            return loss(outputs, scored_items(model), interaction[model.POS_ITEM_ID], output_bias(model))
+
+    model.calculate_loss = calculate_loss
+
+
+def output_bias(model: Any) -> torch.Tensor | None:
+    """What the model adds to each item's score, ``[n_items]`` (BERT4Rec); ``None`` for nothing."""
+    return getattr(model, "output_bias", None)
 
 
 def scored_items(model: Any) -> torch.Tensor:

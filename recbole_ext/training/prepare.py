@@ -68,8 +68,8 @@ def fields_that_are_missing_are_named(config: Any, dataset: Any) -> Iterator[Non
         if not isinstance(field, str) or field in dataset.field2type:
             raise
         raise ConfigurationError(
-            f"{config['model']} reads a field {field!r}, which is not in the data. Load it with load_col, or name with the "
-            "model's keys the field that it is to read instead."
+            f"{config['model']} reads a field {field!r}, which is not in the data. Load it with load_col, or name "
+            "with the model's keys the field that it is to read instead."
         ) from error
 
 
@@ -97,7 +97,7 @@ def prepare(config: Any, checkpoint: Path) -> PreparedRun:
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     with fields_that_are_missing_are_named(config, loaders.dataset):
         model = config.model_class(config, loaders.train._dataset).to(config["device"])
-    coverage = attach_item_embedding(model, loaders.dataset, config)
+    coverage = attach_item_embedding(model, loaders.train._dataset, config)
     freeze_blocks(model, config)
     samples = choose_samples(config, model, loaders)
     return PreparedRun(

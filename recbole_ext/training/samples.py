@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 from recbole.data.transform import Equal
-from recbole.utils import EvaluatorType
+from recbole.utils import EvaluatorType, ModelType
 
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training.exactness import (
+    loss_is_of_scores_alone,
     masks_are_exact,
     one_score_at_a_time_is_all_at_once,
     own_random_numbers,
@@ -23,9 +23,9 @@ from recbole_ext.training.exactness import (
     trimmed_scores_are_exact,
 )
 from recbole_ext.training.loaders import Loaders
-from recbole_ext.training.losses import MAXIMUM_LOGITS
+from recbole_ext.training.losses import softmax_loss, training_loss
 from recbole_ext.training.masked import MaskedRowLoader, masked_loss
-from recbole_ext.training.objective import TRAINING_LOSSES, LossOfRows, dot_product_loss, learns_masked_items, row_loss
+from recbole_ext.training.objective import LossOfRows, learns_masked_items, loss_at_targets, replace_loss, row_loss
 from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
 from recbole_ext.training.rows import UserRowLoader
 from recbole_ext.training.sampled_ranking import SampledRankingLoader, has_one_positive_each
@@ -78,14 +78,17 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
             _sample_rankings_at_once(config, model, loaders)
         _read_by_length(loaders)
         return TrainingSamples(own, loaders.train)
-    stock = TrainingSamples("augmented", loaders.train)
-    if wanted == "augmented" or not isinstance(loaders.dataset, SequenceViewDataset):
-        return stock
-    if not config["single_spec"]:
-        log.info("training_samples: several processes train on RecBole's own samples")
-        return stock
-    with own_random_numbers():
-        return _shortcut(config, model, loaders, wanted) or stock
+    samples = None
+    if wanted != "augmented" and isinstance(loaders.dataset, SequenceViewDataset):
+        if config["single_spec"]:
+            with own_random_numbers():
+                samples = _shortcut(config, model, loaders, wanted)
+        else:
+            log.info("training_samples: several processes train on RecBole's own samples")
+    samples = samples or TrainingSamples("augmented", loaders.train)
+    if samples.loss_of_rows is None:
+        _replace_loss(config, model, loaders)
+    return samples
 
 
 def _shortcut(config: Any, model: Any, loaders: Loaders, wanted: str) -> TrainingSamples | None:
@@ -137,13 +140,15 @@ def _rows(config: Any, model: Any, loaders: Loaders) -> TrainingSamples | None:
     if config["transform"] == MASKS:
         if not masks_are_exact(model, MaskedPrefixLoader(loaders.train)):
             return None
-        return TrainingSamples("user", MaskedRowLoader(config, dataset, sampler), _masked_loss(config, model))
+        return TrainingSamples(
+            "user", MaskedRowLoader(config, dataset, sampler), _loss(config, model, masked_loss, dataset)
+        )
     if config["transform"] is not None or config["train_neg_sample_args"]["dynamic"]:
         return None
     loader = UserRowLoader(config, dataset, sampler)
     if not rows_are_exact(model, loader):
         return None
-    return TrainingSamples("user", loader, _row_loss(config, model, dataset))
+    return TrainingSamples("user", loader, _loss(config, model, row_loss, dataset))
 
 
 def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> TrainingSamples | None:
@@ -151,35 +156,53 @@ def _trimmed_prefixes(config: Any, model: Any, loaders: Loaders) -> TrainingSamp
     if config["transform"] == MASKS:
         loader = MaskedPrefixLoader(loaders.train)
         exact = masks_are_exact(model, loader)
-        return TrainingSamples("prefix", loader, _masked_loss(config, model)) if exact else None
+        return TrainingSamples("prefix", loader, _loss(config, model, masked_loss, dataset)) if exact else None
     if config["transform"] is not None or config["train_neg_sample_args"]["dynamic"]:
         return None
     if rows_are_exact(model, UserRowLoader(config, dataset, loaders.train._sampler)):
-        return TrainingSamples("prefix", PrefixLoader(loaders.train), _row_loss(config, model, dataset))
+        return TrainingSamples("prefix", PrefixLoader(loaders.train), _loss(config, model, row_loss, dataset))
     if not trimmed_loss_is_exact(model, dataset):
         return None
     dataset.trim_padding = True
     return TrainingSamples("prefix", loaders.train)
 
 
-def _masked_loss(config: Any, model: Any) -> LossOfRows:
-    return _loss(config, model, masked_loss, lambda: True)
+def _loss(config: Any, model: Any, own: LossOfRows, dataset: SequenceViewDataset) -> LossOfRows:
+    """The loss that ``training_loss`` names; where the model's own is a softmax over its items, a fast exact one."""
+    loss = training_loss(config)
+    if learns_masked_items(model):
+        return own if loss is None else loss_at_targets(loss)
+    by_dot_product = scores_are_dot_products(model, dataset)
+    if loss is None:
+        is_softmax = model.loss_type == "CE" and by_dot_product and loss_is_of_scores_alone(model, dataset)
+        return loss_at_targets(softmax_loss) if is_softmax else own
+    if not by_dot_product:
+        raise _no_dot_product(model)
+    return loss_at_targets(loss)
 
 
-def _row_loss(config: Any, model: Any, dataset: SequenceViewDataset) -> LossOfRows:
-    return _loss(config, model, row_loss, lambda: scores_are_dot_products(model, dataset))
-
-
-def _loss(config: Any, model: Any, own: LossOfRows, is_dot_product: Callable[[], bool]) -> LossOfRows:
-    """The loss that ``training_loss`` names; a large catalogue's softmax goes in bounded memory by itself."""
-    kind = config["training_loss"] or "model"
-    if kind not in TRAINING_LOSSES:
-        raise ConfigurationError(f"training_loss: {kind!r} is unknown; choose one of {', '.join(TRAINING_LOSSES)}.")
-    large = config["train_batch_size"] * model.n_items > MAXIMUM_LOGITS and getattr(model, "loss_type", "") == "CE"
-    if kind == "model" and not (large and is_dot_product()):
-        return own
-    if not is_dot_product():
+def _replace_loss(config: Any, model: Any, loaders: Loaders) -> None:
+    """Put the loss that ``training_loss`` names into a model that trains on RecBole's samples."""
+    loss, dataset = training_loss(config), loaders.train._dataset
+    if loss is None:
+        return
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        raise _no_dot_product(model)
+    with own_random_numbers():
+        by_dot_product = scores_are_dot_products(model, dataset)
+        of_scores_alone = by_dot_product and loss_is_of_scores_alone(model, dataset)
+    if not by_dot_product:
+        raise _no_dot_product(model)
+    if not of_scores_alone:
         raise ConfigurationError(
-            f"training_loss: {type(model).__name__} does not score by a dot product with its items; use model."
+            f"training_loss: {type(model).__name__} adds to the loss of its scores something that "
+            f"{config['training_loss']!r} would drop; leave the key out."
         )
-    return dot_product_loss("softmax" if kind == "model" else kind, config["training_negatives"])
+    replace_loss(model, loss)
+
+
+def _no_dot_product(model: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"training_loss: {type(model).__name__} does not score by a dot product with its items on these samples; "
+        "leave the key out."
+    )

@@ -131,7 +131,7 @@ class BenchmarkTrainer:
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
         self.eval_collector.tied_targets = None
-        # Cached: a parametrized item matrix (adapter, residual) is computed once, not once per batch.
+        # Cached: a parametrized item matrix (adapter, bounded) is computed once, not once per batch.
         with parametrize.cached():
             return super().evaluate(eval_data, *args, **kwargs)  # type: ignore[misc]
 

@@ -2,35 +2,85 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
+from recbole_ext import __version__
 from recbole_ext.claims import claim
 from recbole_ext.data.dataset import Dataset
+from recbole_ext.encoding.settings import Compute
+from recbole_ext.errors import StoreError
+from recbole_ext.estimate import Estimate
+from recbole_ext.hashing import sha256_of
+from recbole_ext.settings import CheckedSettings
+from recbole_ext.store.folder import has_vectors, read_meta, refuse_to_overwrite
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recbole_ext.encoding.shards import ShardFolder
 
 log = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
 
-class VectorSource(BaseModel, ABC):
+@dataclass(frozen=True)
+class Made:
+    """What a source made: where its store is, and what there is to say about it.
+
+    Attributes:
+        up_to_date: it was there already and nothing was done.
+        notes: sentences about what was left out or filled in.
+    """
+
+    store: Path
+    items: int
+    dim: int
+    up_to_date: bool
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """In words."""
+        done = "; up to date, nothing to do" if self.up_to_date else ""
+        return [f"{self.store}: {self.items} items, {self.dim} dimensions{done}", *self.notes]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors on their way into a store.
+
+    Attributes:
+        embeddings: ``[items, dim]``.
+        items: their tokens.
+        meta: what the store's ``meta.json`` is to say beside the request.
+        notes: what the user is to be told.
+        unfinished: the work that these vectors came from, kept until they are in their store.
+    """
+
+    embeddings: Tensor
+    items: list[str]
+    meta: Settings = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    unfinished: ShardFolder | None = None
+
+
+class VectorSource(CheckedSettings, ABC):
     """Settings of a source of item vectors. Its fields are its YAML keys and its command-line options.
 
     A source is one file of this package with a subclass, and a line in :data:`recbole_ext.vectors.SOURCES`. The field
     called like the source (``kind``) is required and says the main thing: ``{encoder: minilm, pooling: mean}``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
     kind: ClassVar[str]
     """Its name among the sources, and its leading key."""
+    is_made_of_others: ClassVar[bool] = False
+    """Whether its leading key holds other sources, so that names of initialisations may stand there."""
 
     @abstractmethod
     def request(self, dataset: Dataset) -> Settings:
@@ -43,20 +93,32 @@ class VectorSource(BaseModel, ABC):
         """
 
     @abstractmethod
-    def make(self, dataset: Dataset, out: Path, artifacts: Path) -> None:
-        """Make the store ``out``, whole or not at all; what else has to be made on the way goes below ``artifacts``.
+    def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
+        """Make the vectors.
+
+        Args:
+            artifacts: what else has to be made on the way (other stores, tuned encoders) goes below it.
+            work: a path for unfinished work, beside the store; what is there is of this very request or of nobody.
 
         Raises:
-            RecboleExtError: it can't be made.
+            RecboleExtError: they can't be made.
         """
 
     @abstractmethod
     def width(self, dataset: Dataset) -> int | None:
         """Width of the vectors before they are made; ``None`` where only making them tells."""
 
+    def parts(self) -> list[VectorSource]:
+        """The sources that this one is made of; their stores are made first."""
+        return []
+
     def missing(self, dataset: Dataset) -> list[str]:
         """What is not on this machine and how to get it, a line each: encoders, files."""
-        return []
+        return [line for part in self.parts() for line in part.missing(dataset)]
+
+    def estimate(self, dataset: Dataset) -> Estimate | None:
+        """What making the vectors costs, without those of its parts; ``None`` where too little is known."""
+        return None
 
     def in_words(self) -> str:
         """For tables: ``encoder minilm``."""
@@ -64,25 +126,70 @@ class VectorSource(BaseModel, ABC):
 
     def identity(self, dataset: Dataset) -> str:
         """SHA-256 of the request."""
-        content = json.dumps({"kind": self.kind, **self.request(dataset)}, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        return sha256_of({"kind": self.kind, **self.request(dataset)})
 
-    def store(self, dataset: Dataset, artifacts: Path) -> Path:
-        """Where its store of this dataset is, or will be: named by the request, so that no other request rewrites it."""
+    def store_path(self, dataset: Dataset, artifacts: Path) -> Path:
+        """Where its store of this dataset is, or will be: named by the request, so that no other rewrites it."""
         return artifacts / "stores" / dataset.name / f"{self.kind}-{self.identity(dataset)[:16]}"
 
-    def make_once(self, dataset: Dataset, artifacts: Path) -> Path:
+    def make(self, dataset: Dataset, out: Path, artifacts: Path, compute: Compute | None = None) -> Made:
+        """Make the store ``out``, whole or not at all; one that answers the same request is left as it is.
+
+        Raises:
+            StoreError: ``out`` is something else than a store.
+            WriteError: it can't be written.
+            RecboleExtError: the vectors can't be made.
+        """
+        from recbole_ext.store.item_embedding_store import ItemEmbeddingStore
+
+        out = out.expanduser()
+        refuse_to_overwrite(out)
+        request = {"kind": self.kind, **self.request(dataset)}
+        identity = sha256_of(request)
+        if (made := finished(out, identity)) is not None:
+            return made
+        work = out.with_name(out.name + ".partial")
+        vectors = self.compute_vectors(dataset, artifacts, work, compute or Compute())
+        meta = {
+            "source": self.in_words(),
+            "dataset": dataset.name,
+            "identity": identity,
+            "request": request,
+            **vectors.meta,
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "version": __version__,
+        }
+        store = ItemEmbeddingStore(vectors.embeddings, vectors.items, meta)
+        with vectors.unfinished.kept() if vectors.unfinished else nullcontext():
+            store.save(out)
+        if vectors.unfinished:
+            vectors.unfinished.remove()
+        return Made(out, len(store), store.dim, up_to_date=False, notes=vectors.notes)
+
+    def make_once(self, dataset: Dataset, artifacts: Path, compute: Compute | None = None) -> Path:
         """See that the store is there, whoever makes it; returns its path."""
-        out = self.store(dataset, artifacts)
+        out = self.store_path(dataset, artifacts)
         with claim(out.with_name(f".{out.name}.lock"), wait=True):
-            self.make(dataset, out, artifacts)
+            made = self.make(dataset, out, artifacts, compute)
+        for line in made.lines():
+            log.info("%s", line)
         return out
 
 
-def parse_source(settings: Mapping[str, Any], where: str) -> VectorSource | None:
-    """The source that a mapping describes, told by its leading key; ``None`` for a mapping without any.
-
-    Raises:
-        ConfigurationError: two leading keys, an unknown key, or a value out of range; names ``where`` and the key.
-    """
-    raise NotImplementedError
+def finished(out: Path, identity: str) -> Made | None:
+    """The store ``out`` if it is whole and answers the request of this identity; told without importing torch."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return None
+    try:
+        meta = read_meta(out)
+    except StoreError as error:
+        log.warning("%s", error)
+        return None
+    if meta.get("identity") != identity:
+        log.info("%s was made by another request (source, text or settings changed): making it anew", out)
+        return None
+    items, dim = int(meta["items"]), int(meta["dim"])
+    if not has_vectors(out, items, dim):
+        log.warning("%s: its vectors are damaged: making them anew", out)
+        return None
+    return Made(out, items, dim, up_to_date=True)

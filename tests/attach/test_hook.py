@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_ext.attach import attach_item_embedding
+from recbole_ext.attach import MODES, attach_item_embedding, new_item_rows
 from recbole_ext.errors import AttachError, ConfigurationError, StoreError
 from recbole_ext.store import ItemEmbeddingStore
 
@@ -32,15 +33,8 @@ def expected_rows(dataset: Any, width: int = 16) -> torch.Tensor:
 
 
 def attach(built: SimpleNamespace, store: Any, **keys: Any) -> Any:
-    config = {
-        "item_embedding": store,
-        "item_embedding_transform": None,
-        "item_embedding_mode": None,
-        "item_embedding_missing": None,
-        "item_embedding_scale": None,
-        "seed": 42,
-    }
-    return attach_item_embedding(built.model, built.dataset, {**config, **keys})
+    config = defaultdict(lambda: None, {"item_embedding": store, "seed": 42, **keys})
+    return attach_item_embedding(built.model, built.loaders.train._dataset, config)
 
 
 @pytest.mark.parametrize("model", WITH_ITEM_EMBEDDING)
@@ -67,7 +61,7 @@ def test_a_store_shifted_by_one_row_gives_other_vectors(build: Build) -> None:
         assert torch.equal(row, by_token[token])
 
 
-@pytest.mark.parametrize("mode", ["full", "frozen", "adapter", "residual"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
 def test_padding_and_mask_rows_are_left_alone_in_every_mode(build: Build, model: str, mode: str) -> None:
     built = build(model)
@@ -88,24 +82,152 @@ def train_a_step(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return before, model.item_embedding.weight.detach()
 
 
-@pytest.mark.parametrize("mode", ["frozen", "adapter", "residual", "full"])
+@pytest.mark.parametrize("mode", MODES)
 def test_what_a_training_step_changes_is_what_the_mode_says(build: Build, mode: str) -> None:
     built = build("BERT4Rec")
     attach(built, make_store(shuffled_tokens()), item_embedding_mode=mode)
+    built.model.eval()  # nothing is drawn
     before, after = train_a_step(built.model)
     changed = (before != after).any(dim=1)
     assert changed[0] and changed[61], "padding and mask rows stay trainable"
     assert changed[1:61].all() if mode != "frozen" else not changed[1:61].any()
 
 
-def test_residual_starts_at_the_vectors_and_learns_a_difference_per_item(build: Build) -> None:
+def differences(built: SimpleNamespace) -> torch.Tensor:
+    """How far each item has gone from its vector, ``[items]``."""
+    return (built.model.item_embedding.weight[1:61] - expected_rows(built.dataset)).norm(dim=1)
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize("bound", [None, 0.0, 0.01, 2.0])
+def test_bounded_rows_never_go_further_than_the_bound(build: Build, bound: float | None, optimiser: Any) -> None:
     built = build("SASRec")
-    attach(built, make_store(shuffled_tokens()), item_embedding_mode="residual")
+    attach(built, make_store(shuffled_tokens()), item_embedding_mode="bounded", item_embedding_bound=bound)
     assert torch.equal(built.model.item_embedding.weight[1:61], expected_rows(built.dataset))
-    parametrization = built.model.item_embedding.parametrizations.weight
-    vectors = parametrization[0].vectors.clone()
+    radius = (0.5 if bound is None else bound) * expected_rows(built.dataset).norm(dim=1).mean()
+    steps = optimiser(built.model.parameters(), lr=3.0)
+    target = torch.randn(61, 16, generator=torch.Generator().manual_seed(1))
+    reached = []
+    for _ in range(30):
+        steps.zero_grad()
+        (built.model.item_embedding.weight * target).sum().backward()
+        steps.step()
+        reached.append(differences(built))
+        assert (reached[-1] <= radius * (1 + 1e-4) + 1e-6).all()
+    assert reached[-1].max() == 0 if bound == 0 else reached[-1].min() > 0.9 * min(float(radius), 20)
+
+
+def test_bounded_at_zero_is_frozen(build: Build) -> None:
+    trained = []
+    for keys in ({"item_embedding_mode": "frozen"}, {"item_embedding_mode": "bounded", "item_embedding_bound": 0}):
+        built = build("SASRec")
+        attach(built, make_store(shuffled_tokens()), **keys)
+        torch.manual_seed(0)
+        optimiser, dataset = torch.optim.Adam(built.model.parameters(), lr=0.01), built.loaders.train._dataset
+        for _ in range(5):
+            optimiser.zero_grad()
+            built.model.calculate_loss(dataset[torch.arange(200)]).backward()
+            optimiser.step()
+        trained.append(built.model.eval().full_sort_predict(dataset[torch.arange(50)]))
+    assert torch.equal(*trained)
+
+
+def test_inside_its_bound_a_difference_takes_the_steps_that_the_vectors_themselves_would(build: Build) -> None:
+    rows = []
+    for keys in ({}, {"item_embedding_mode": "bounded", "item_embedding_bound": 1e6}):
+        built = build("SASRec", hidden_dropout_prob=0, attn_dropout_prob=0)
+        attach(built, make_store(shuffled_tokens()), **keys)
+        built.model.double()
+        optimiser, dataset = torch.optim.Adam(built.model.parameters(), lr=0.01), built.loaders.train._dataset
+        for _ in range(5):
+            optimiser.zero_grad()
+            built.model.calculate_loss(dataset[torch.arange(200)]).backward()
+            optimiser.step()
+        rows.append(built.model.item_embedding.weight.detach())
+    assert torch.allclose(*rows, atol=1e-12)
+
+
+def without_interactions(built: SimpleNamespace, items: list[int]) -> None:
+    """Let the training split have no interaction of these internal item ids."""
+    dataset = built.loaders.train._dataset
+    matrix = dataset.inter_matrix(form="csr").tolil()
+    matrix[:, items] = 0
+    dataset.inter_matrix = lambda form: matrix.asformat(form)
+
+
+def test_bounded_keeps_the_vector_of_an_item_that_training_never_sees(build: Build) -> None:
+    built = build("SASRec")
+    without_interactions(built, [3, 17])
+    attach(built, make_store(shuffled_tokens()), item_embedding_mode="bounded")
     train_a_step(built.model)
-    assert torch.equal(parametrization[0].vectors, vectors), "the fixed part stays"
+    assert (differences(built) == 0).nonzero().flatten().tolist() == [2, 16]
+
+
+def test_dual_has_the_models_own_rows_for_trained_items_and_mapped_vectors_for_the_others(build: Build) -> None:
+    built = build("SASRec")
+    own = built.model.item_embedding.weight.detach().clone()
+    without_interactions(built, [3, 17])
+    attach(built, make_store(shuffled_tokens(), width=24), item_embedding_mode="dual")
+    function = built.model.item_embedding.parametrizations.weight[0]
+    mapped = expected_rows(built.dataset, 24) @ function.project.weight.T + function.project.bias
+    rows = built.model.eval().item_embedding.weight
+    assert torch.allclose(rows[[3, 17]], mapped[[2, 16]], atol=1e-5)
+    others = [item for item in range(61) if item not in (3, 17)]
+    assert torch.equal(rows[others], own[others])
+
+
+@pytest.mark.parametrize(("probability", "share"), [(None, 0.5), (0.2, 0.2), (0.0, 0.0), (1.0, 1.0)])
+def test_in_training_dual_takes_the_map_as_often_as_asked_and_never_for_an_unseen_item(
+    build: Build, probability: float | None, share: float
+) -> None:
+    built = build("SASRec")
+    own = built.model.item_embedding.weight.detach().clone()
+    without_interactions(built, [3, 17])
+    keys = {"item_embedding_mode": "dual", "item_embedding_dense_probability": probability}
+    attach(built, make_store(shuffled_tokens(), width=24), **keys)
+    built.model.train()
+    mapped = torch.stack([(built.model.item_embedding.weight != own).any(dim=1) for _ in range(200)])
+    assert not mapped[:, [0, 3, 17]].any()
+    seen = [item for item in range(1, 61) if item not in (3, 17)]
+    assert mapped[:, seen].float().mean().item() == pytest.approx(share, abs=0.02)
+
+
+def test_both_ways_of_dual_learn(build: Build) -> None:
+    built = build("SASRec")
+    attach(built, make_store(shuffled_tokens(), width=24), item_embedding_mode="dual")
+    built.model.train()
+    dataset = built.loaders.train._dataset
+    built.model.calculate_loss(dataset[torch.arange(200)]).backward()
+    weight = built.model.item_embedding.parametrizations.weight
+    assert weight.original.grad.abs().max() > 0 and weight[0].project.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_item_that_the_dataset_lacks_is_what_its_mode_makes_of_its_vector(build: Build, mode: str) -> None:
+    built = build("SASRec")
+    attach(built, make_store(shuffled_tokens()), item_embedding_mode=mode)
+    new = torch.randn(4, 16)
+    if mode in ("adapter", "dual"):
+        project = built.model.item_embedding.parametrizations.weight[0].project
+        assert torch.allclose(new_item_rows(built.model, new), new @ project.weight.T + project.bias, atol=1e-6)
+    else:
+        assert torch.equal(new_item_rows(built.model, new), new)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"item_embedding_mode": "bounded", "item_embedding_bound": -1}, "item_embedding_bound: -1 is not a number"),
+        ({"item_embedding_mode": "bounded", "item_embedding_bound": "much"}, "item_embedding_bound: 'much'"),
+        (
+            {"item_embedding_mode": "dual", "item_embedding_dense_probability": 1.5},
+            "item_embedding_dense_probability: 1.5 is not a number from 0 to 1",
+        ),
+    ],
+)
+def test_a_bound_or_probability_that_can_not_be_is_said(build: Build, keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        attach(build("SASRec"), make_store(shuffled_tokens()), **keys)
 
 
 def test_adapter_is_one_linear_map_shared_by_all_items_and_bridges_widths(build: Build) -> None:
@@ -119,9 +241,10 @@ def test_adapter_is_one_linear_map_shared_by_all_items_and_bridges_widths(build:
 
 
 def test_a_lookup_and_the_whole_matrix_agree_in_every_mode(build: Build) -> None:
-    for mode in ("full", "frozen", "adapter", "residual"):
+    for mode in MODES:
         built = build("GRU4Rec")
         attach(built, make_store(shuffled_tokens()), item_embedding_mode=mode)
+        built.model.eval()
         items = torch.tensor([[1, 5], [60, 0]])
         assert torch.equal(built.model.item_embedding(items), built.model.item_embedding.weight[items])
 
@@ -197,7 +320,7 @@ def test_a_model_without_item_embedding_is_named_in_the_error(build: Build) -> N
 
 def test_a_second_store_on_the_same_model_is_refused(build: Build) -> None:
     built = build("SASRec")
-    attach(built, make_store(shuffled_tokens()), item_embedding_mode="residual")
+    attach(built, make_store(shuffled_tokens()), item_embedding_mode="bounded")
     with pytest.raises(AttachError, match="fresh model"):
         attach(built, make_store(shuffled_tokens()))
 
@@ -218,11 +341,12 @@ def test_a_store_is_read_from_the_path_in_the_config(build: Build, tmp_path: Pat
 
 
 def test_the_attached_model_survives_a_checkpoint(build: Build, tmp_path: Path) -> None:
-    for mode in ("full", "frozen", "adapter", "residual"):
+    for mode in MODES:
         first = build("SASRec")
         attach(first, make_store(shuffled_tokens()), item_embedding_mode=mode)
         torch.save(first.model.state_dict(), tmp_path / "model.pth")
         second = build("SASRec")
         attach(second, make_store(shuffled_tokens()[::-1]), item_embedding_mode=mode)
         second.model.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
+        first.model.eval(), second.model.eval()
         assert torch.equal(first.model.item_embedding.weight, second.model.item_embedding.weight)

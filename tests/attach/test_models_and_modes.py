@@ -27,7 +27,7 @@ def test_the_model_learns_ranks_and_gives_back_its_best_checkpoint(
     tokens = [str(token) for token in built.dataset.field2id_token["item_id"][1:]]
     torch.manual_seed(0)
     built.config["item_embedding"] = ItemEmbeddingStore(torch.randn(len(tokens), 16), tokens)
-    attach_item_embedding(built.model, built.dataset, built.config)
+    attach_item_embedding(built.model, built.loaders.train._dataset, built.config)
     before = built.model.item_embedding.weight.detach().clone()
     built.config["item_embedding"] = None
     samples = choose_samples(built.config, built.model, built.loaders)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from recbole.utils import KGDataLoaderState
 
-from recbole_ext.attach import Place, attach_item_embedding, item_tables
+from recbole_ext.attach import ANY_WIDTH, Place, attach_item_embedding, item_tables
 from recbole_ext.errors import AttachError
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.training import build_trainer
@@ -90,7 +90,7 @@ def test_every_table_of_the_map_is_one_that_the_model_learns_by(build: Build, mo
         assert not torch.equal(table.embedding.weight[rows], old[rows]), table.name
 
 
-@pytest.mark.parametrize("mode", ["frozen", "residual", "adapter"])
+@pytest.mark.parametrize("mode", ["frozen", "adapter", "bounded", "dual"])
 @pytest.mark.parametrize("model", ["FPMC", "FM", "DIN", "CFKG", "NeuMF"])
 def test_every_mode_goes_wherever_the_items_are(build: Build, model: str, mode: str) -> None:
     built = build(model, "rich", **KINDS[model])
@@ -104,7 +104,7 @@ def test_every_mode_goes_wherever_the_items_are(build: Build, model: str, mode: 
         assert weight.shape == own.shape
         assert torch.equal(weight[: table.first], own[: table.first])
         assert torch.equal(weight[rows.stop :], own[rows.stop :])
-        assert (mode == "adapter") is not torch.equal(weight[rows], vectors)
+        assert (mode in ANY_WIDTH) is not torch.equal(weight[rows], vectors)
     loss = built.model.calculate_loss(samples)
     torch.stack(loss if isinstance(loss, tuple) else (loss,)).sum().backward()
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recbole_ext.bench import memory, tuning
+from recbole_ext.bench.measuring import apart
 from recbole_ext.bench.memory import memory_table, run_memory, training_step
 from recbole_ext.bench.options import options_table, run_options
 from recbole_ext.bench.tuning import run_tuning_contest, tuning_table
+from recbole_ext.data.dataset import Dataset
 
 
-def test_preparation_and_step_are_measured_in_processes_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_preparation_and_step_are_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "CATALOGUE", {"items": 500, "width": 16, "targets": 64})
     monkeypatch.setattr(memory, "Size", lambda users, length, items: memory_size(users, length))
-    result = run_memory(tmp_path / "memory.json", "test", interactions=(2_000, 4_000))
+    result = run_memory(interactions=(2_000, 4_000))
     assert [row["interactions"] for row in result["preparation"]] == [2_000, 4_000]
     assert all(row["peak_memory_mb"] >= row["before_mb"] > 100 for row in result["preparation"])
-    assert json.loads((tmp_path / "memory.json").read_text())["training_step"]["items"] == 500
+    assert result["training_step"]["items"] == 500
     assert len(memory_table(result)) == 5
 
 
@@ -33,30 +31,21 @@ def memory_size(users: int, length: int) -> Any:
 
 
 def test_what_is_above_the_state_grows_with_the_gradient_and_not_with_the_logits() -> None:
-    step = memory._apart(training_step, 60_000, 128, 4_096)
+    step = apart(training_step, 60_000, 128, 4_096)
     logits = 60_000 * 4_096 * 4 / 2**20
     gradient = 60_000 * 128 * 4 / 2**20
     assert gradient < step["above_mb"] < 0.95 * logits
 
 
-def test_options_are_timed_in_turns_against_the_path_as_it_is(atomic_folder: Path, tmp_path: Path) -> None:
-    keys = {
-        "data_path": str(atomic_folder),
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-        "train_neg_sample_args": None,
-        "hidden_size": 16,
-        "inner_size": 32,
-    }
-    result = run_options("tiny", "SASRec", keys, 2, tmp_path / "options.json", "test")
+def test_options_are_timed_in_turns_against_the_path_as_it_is(tiny: Dataset, small: dict[str, Any]) -> None:
+    result = run_options(tiny, "SASRec", 2, small)
     assert {"as it is", "enable_amp", "building batches"} <= set(result["medians"]) | set(result["failures"])
     assert "torch.compile" in {**result["medians"], **result["failures"]}
     assert result["medians"]["building batches"] < result["medians"]["as it is"]
     assert any("100%" in line for line in options_table(result))
 
 
-def test_both_ways_of_tuning_read_the_same_tokens(
-    atomic_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_ways_of_tuning_read_the_same_tokens(tiny: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: dict[str, list[float]] = {}
     original = tuning._objective
 
@@ -73,21 +62,21 @@ def test_both_ways_of_tuning_read_the_same_tokens(
         return objective
 
     monkeypatch.setattr(tuning, "_objective", watched)
-    result = run_tuning_contest("tiny", str(atomic_folder), 12, 48, 1, tmp_path / "tune.json", "test")
+    result = run_tuning_contest(tiny, 12, 48, 1)
     assert set(result["tokens_per_second"]) == {"public way", "recbole-ext"}
     assert all(rate > 0 for side in result["tokens_per_second"].values() for rate in side.values())
     assert len(losses["public way"]) == len(losses["recbole-ext"]) == 1
     assert len(tuning_table(result)) == 4
 
 
-def test_the_public_ways_step_has_the_same_loss(atomic_folder: Path) -> None:
+def test_the_public_ways_step_has_the_same_loss(tiny: Dataset) -> None:
     import torch
 
-    from recbole_ext.tune.corpus import read_corpus
-    from recbole_ext.tune.settings import TuneSettings
+    from recbole_ext.tuning.corpus import read_corpus
+    from recbole_ext.tuning.settings import RecformerSettings
 
-    corpus = read_corpus(["tiny"], atomic_folder, Path("nowhere"), None)
-    settings = TuneSettings(max_tokens=48, batch_size=8)
+    settings = RecformerSettings(max_tokens=48, batch_size=8)
+    corpus = read_corpus([tiny], settings)
     values = []
     for side in tuning.SIDES:
         objective = tuning._objective(side, corpus.attributes, settings).eval()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,9 @@ from scipy import stats
 
 from recbole_ext.bench import quality, reach
 from recbole_ext.bench.quality import Comparison, quality_table, run_quality
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, SourceDataError
+from recbole_ext.records import RunRecord
 
 FAST = {"SASRec": {"epochs": 2, "hidden_size": 16, "inner_size": 32, "train_batch_size": 128}}
 
@@ -34,47 +35,41 @@ def test_the_goal_is_what_stock_reached_with_every_seed_and_epochs_are_medians()
 
 
 def test_both_sides_are_trained_and_recorded_once(
-    atomic_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quality, "SETTINGS", FAST)
-    out = tmp_path / "quality.json"
-    result = run_quality(["tiny"], ["SASRec"], 2, 2, 2, str(atomic_folder), out, "test")
-    records = [json.loads(path.read_text()) for path in (tmp_path / "quality" / "runs").glob("*.json")]
-    ways = sorted((r["protocol"], r["training_samples"], r["seed"]) for r in records)
+    seeds = {"recbole-ext": 2, "stock": 1}
+    result = run_quality([tiny], ["SASRec"], seeds, 2, tmp_path, "test")
+    records = [RunRecord.read(path) for path in tmp_path.glob("quality-*/runs/*.json")]
+    ways = sorted((record.benchmark, record.done.training_samples, record.seed) for record in records)
     assert ways == [
-        ("recbole-ext", "user", 42),
-        ("recbole-ext", "user", 43),
-        ("stock", "prefix", 42),
-        ("stock", "prefix", 43),
+        ("quality-recbole-ext", "user", 42),
+        ("quality-recbole-ext", "user", 43),
+        ("quality-stock", "prefix", 42),
     ]
     (row,) = result["comparisons"]
-    by_side = {side: [r["test"]["ndcg@10"] for r in records if r["protocol"] == side] for side in row["scores"]}
+    by_side = {
+        side: [r.done.test["ndcg@10"] for r in records if r.benchmark == f"quality-{side}"] for side in row["scores"]
+    }
     assert {side: sorted(values) for side, values in row["scores"].items()} == {
         k: sorted(v) for k, v in by_side.items()
     }
     assert row["epochs_to_stocks_best_validation"]["stock"] in (1.0, 1.5, 2.0)
     assert "tiny | SASRec" in quality_table(result)[2]
 
-    reached = reach.run_reach("tiny", "SASRec", _keys(atomic_folder), 2, out, tmp_path / "reach.json", "test")
+    (tmp_path / "quality.json").write_text(json.dumps(result))
+    reached = reach.run_reach(tiny, "SASRec", 2, tmp_path / "quality.json")
     each = float(np.median(reached["seconds_of_an_epoch_and_its_evaluation"]["stock"]))
     assert reached["seconds_to_stocks_best"]["stock"] == pytest.approx(reached["epochs"]["stock"] * each)
     assert len(reach.reach_table(reached)) in (4, 5)
     with pytest.raises(SourceDataError, match="nothing on BERT4Rec"):
-        reach.run_reach("tiny", "BERT4Rec", {}, 1, out, tmp_path / "r.json", "test")
+        reach.run_reach(tiny, "BERT4Rec", 1, tmp_path / "quality.json")
 
 
-def test_a_failed_run_is_named(atomic_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_is_named(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "SETTINGS", {"SASRec": {**FAST["SASRec"], "n_heads": 3}})
-    with pytest.raises(ConfigurationError, match="the run failed"):
-        run_quality(["tiny"], ["SASRec"], 1, 1, 1, str(atomic_folder), tmp_path / "quality.json", "test")
-
-
-def _keys(folder: Path) -> dict[str, Any]:
-    return {
-        "data_path": str(folder),
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-        "train_neg_sample_args": None,
-    }
+    with pytest.raises(ConfigurationError, match=r"quality-stock/runs.*failed"):
+        run_quality([tiny], ["SASRec"], {"recbole-ext": 1, "stock": 1}, 1, tmp_path, "test")
 
 
 @pytest.mark.parametrize("line", ["bench --dataset d --repeats 2 {kind}", "bench {kind} --dataset d --repeats 2"])
@@ -84,4 +79,4 @@ def test_what_all_kinds_understand_may_stand_before_or_behind_the_kinds_name(lin
 
     options = build_parser().parse_args(line.format(kind=kind).split())
     assert (options.dataset, options.repeats, options.data_path) == (["d"], 2, "artifacts/data")
-    assert options.run.__name__ == f"_bench_{kind}"
+    assert options.measure.__name__ == f"_{kind}"

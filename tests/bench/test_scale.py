@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recbole_ext.bench import scale
-from recbole_ext.bench.scale import MEASURES, Size, exponent, measure, run_scale, scale_table, write_interactions
+from recbole_ext.bench.scale import MEASURES, Size, exponent, made_up, measure_point, run_scale, scale_table
 
 
 @pytest.mark.parametrize("b", [0.0, 0.5, 1.0, 2.0])
@@ -17,35 +15,24 @@ def test_the_exponent_of_a_power_law_is_its_power(b: float) -> None:
 
 
 def test_the_made_up_dataset_has_the_size_asked_for(tmp_path: Path) -> None:
-    write_interactions(tmp_path, Size(users=30, length=7, items=100))
+    made_up(tmp_path, Size(users=30, length=7, items=100))
     header, *rows = (tmp_path / "made-up" / "made-up.inter").read_text().splitlines()
     users, items, times = zip(*(row.split("\t") for row in rows), strict=True)
     assert header == "user_id:token\titem_id:token\ttimestamp:float"
     assert (len(rows), len(set(users)), len(set(items)), len(set(times))) == (210, 30, 100, 7)
 
 
-def test_a_point_measures_every_cost() -> None:
-    costs = measure("SASRec", Size(users=20, length=6, items=50, width=16))
+def test_a_point_measures_every_cost_in_a_process_of_its_own() -> None:
+    costs = measure_point("SASRec", Size(users=20, length=6, items=50, width=16))
     assert set(costs) == set(MEASURES) and all(cost > 0 for cost in costs.values())
 
 
-def test_every_axis_varies_alone_and_has_an_exponent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class InThisProcess:
-        def __enter__(self) -> InThisProcess:
-            return self
+def test_every_axis_varies_alone_and_has_an_exponent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(model: str, size: Size) -> dict[str, float]:
+        return {name: float(size.users * size.width**2) for name in MEASURES}
 
-        def __exit__(self, *_: Any) -> None:
-            pass
-
-        def apply(self, function: Any, arguments: tuple[str, Size]) -> dict[str, float]:
-            size = arguments[1]
-            return {name: float(size.users * size.width**2) for name in MEASURES}
-
-    context = type("Context", (), {"Pool": lambda self, n: InThisProcess()})()
-    monkeypatch.setattr(scale.multiprocessing, "get_context", lambda method: context)
-    axes = {"users": (10, 100), "width": (8, 16, 32)}
-    result = run_scale("SASRec", tmp_path / "scale.json", "recbole-ext bench-scale", axes)
-    assert json.loads((tmp_path / "scale.json").read_text()) == result
+    monkeypatch.setattr(scale, "measure_point", measured)
+    result = run_scale("SASRec", {"users": (10, 100), "width": (8, 16, 32)})
     for name in MEASURES:
         assert result["axes"]["users"]["exponents"][name] == pytest.approx(1)
         assert result["axes"]["width"]["exponents"][name] == pytest.approx(2)

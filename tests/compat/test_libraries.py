@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.sparse import dok_matrix
 
-from recbole_ext.compat.libraries import restore_numpy_names, update_dok_matrices
+from recbole_ext.compat import make_recbole_work
+from recbole_ext.compat.libraries import restore_numpy_names
 
 Build = Callable[..., SimpleNamespace]
 NAMES = ["bool", "int", "long", "float", "float_", "complex_", "object", "unicode_"]
@@ -44,11 +45,8 @@ def test_names_that_numpy_has_are_left_alone() -> None:
     assert {name: getattr(np, name) for name in before} == before
 
 
-def test_a_dok_matrix_takes_a_dict_of_entries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for ancestor in dok_matrix.__mro__:
-        if "_update" in vars(ancestor):
-            monkeypatch.delattr(ancestor, "_update")
-    update_dok_matrices()
+def test_a_dok_matrix_takes_a_dict_of_entries() -> None:
+    make_recbole_work()
     matrix = dok_matrix((2, 3), dtype=np.float32)
     matrix._update({(0, 1): 1, (1, 2): 2})
     assert matrix.toarray().tolist() == [[0, 1, 0], [0, 0, 2]]

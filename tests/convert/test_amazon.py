@@ -239,7 +239,7 @@ MALFORMED: dict[str, str | bytes] = {
     "'unixReviewTime': '1e999' isn't a number": review("amazon2018", "u", "i", time="1e999"),
     "'overall': 'five' isn't a number": review("amazon2018", "u", "i", rating="five"),
     "'overall': '[5]' isn't a number": review("amazon2018", "u", "i", rating=[5]),
-    "'reviewerID': RecBole can't hold the id 'NA'": review("amazon2018", "NA", "i"),
+    "'reviewerID': RecBole keeps the id '[PAD]'": review("amazon2018", "[PAD]", "i"),
     "'asin': RecBole can't read the id": review("amazon2018", "u", "i\t1"),
     "nested too deeply": "[" * 100_000,
 }

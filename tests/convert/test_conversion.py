@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_ext.compat import read_atomic_table
 from recbole_ext.convert import FORMATS, ConversionReport, convert, stage
 from recbole_ext.convert.source import check_token
 from recbole_ext.errors import ConfigurationError, RecboleExtError, SourceDataError
@@ -92,6 +91,14 @@ def test_report_says_when_nothing_was_dropped_and_names_further_descriptions() -
     report = ConversionReport("Tiny", "csv", 1, 1, 1, 1)
     assert report.lines()[-1] == "dropped: nothing"
     assert "dropped: 3 further descriptions" in "\n".join(dataclasses.replace(report, duplicate_items=3).lines())
+
+
+def test_report_names_what_was_read_under_another_name_and_what_was_not(tmp_path: Path) -> None:
+    (tmp_path / "x.inter.json").write_text('{"u": [1, 2]}')
+    (tmp_path / "x.item.json").write_text('{"1": {"title": "Mug", "store": "Acme", "price": 3}, "2": {"price": 4}}')
+    report = convert(tmp_path, "lcrec", "Tiny", tmp_path / "out")
+    assert {"read: store as brand", "not read: the fields price (2)"} <= set(report.lines())
+    assert "Acme" in (tmp_path / "out/Tiny/Tiny.item").read_text()
 
 
 def test_numbers_are_written_so_that_they_are_read_back_exactly(tmp_path: Path) -> None:
@@ -195,11 +202,11 @@ convert(Path(sys.argv[1]), "lcrec", "Tiny", Path(sys.argv[2]))
     assert (folder / "Tiny.inter").read_text().count("\n") == 7
 
 
-def as_recbole_reads(token: str) -> object:
-    """The token after RecBole's way of reading an atomic file, which is pandas' with default quoting."""
-    table = f"item_id:token\tx:token\n{token}\tx\n"
+def as_recbole_reads(token: str, path: Path) -> object:
+    """The token after RecBole's way of reading an atomic file, as this package makes it."""
+    path.write_bytes(f"item_id:token\tx:token\n{token}\tx\n".encode("utf-8", "surrogatepass"))
     try:
-        frame = pd.read_csv(io.StringIO(table), delimiter="\t", dtype=str, engine="python")
+        frame = read_atomic_table(path, "\t", {"item_id:token": str, "x:token": str})
     except Exception:
         return None
     return frame["item_id:token"].iloc[0] if len(frame) == 1 else None
@@ -226,21 +233,22 @@ _AWKWARD = [
 _AWKWARD += ["a b", " a", "a ", "a\tb", "a\nb", "a\rb", "[PAD]", "\u2028", "é", "\x00"]
 
 
+@settings(deadline=None)  # writes files
 @given(st.one_of(st.sampled_from(_AWKWARD), st.text(max_size=8)))
-def test_every_accepted_token_survives_recboles_reader(token: str) -> None:
+def test_every_accepted_token_survives_recboles_reader(tmp_path_factory: pytest.TempPathFactory, token: str) -> None:
     try:
         check_token(token, "here")
     except SourceDataError:
         return
-    assert as_recbole_reads(token) == token
+    assert as_recbole_reads(token, tmp_path_factory.getbasetemp() / "token.item") == token
 
 
-@pytest.mark.parametrize("token", ["007", "a b", 'a"b', "a,b", "#1", "1.0", "é", "B00X_4-7", "0"])
+@pytest.mark.parametrize("token", ["007", "a b", 'a"b', '"a"', "a,b", "#1", "1.0", "é", "B00X_4-7", "0", "NA", "None"])
 def test_ordinary_tokens_are_accepted(token: str) -> None:
     check_token(token, "here")
 
 
-@pytest.mark.parametrize("token", ["", "NA", '"a"', '"', " a", "a ", "a\tb", "a\nb", "[PAD]", "a\u2028b", "\ud800"])
+@pytest.mark.parametrize("token", ["", " a", "a ", "a\tb", "a\nb", "[PAD]", "a\u2028b", "\ud800"])
 def test_tokens_that_recbole_would_lose_are_refused_by_name(token: str) -> None:
     with pytest.raises(SourceDataError, match="^here: "):
         check_token(token, "here")

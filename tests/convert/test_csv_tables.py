@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recbole_ext.convert import csv_tables
 from recbole_ext.errors import SourceDataError
 
 INTERACTIONS = "user_id,item_id,timestamp\nu1,i1,3\n"
+DATED = "user_id,item_id,timestamp\nu1,i1,2014-01-01\n"
 ITEMS = "item_id,title\ni1,Pen\n"
 
 
@@ -65,6 +69,38 @@ def test_many_simultaneous_interactions_stay_in_the_order_of_the_file(tmp_path: 
     assert list(data.interactions["item_id"]) == items[::2] + items[1::2]
 
 
+def test_columns_of_interactions_that_are_not_read_are_named_with_how_many_rows_they_have(tmp_path: Path) -> None:
+    rows = "user_id,item_id,timestamp,session,price\nu1,i1,3,s1,2\nu1,i1,4,s1,2\n"
+    assert csv_tables.read(tables(tmp_path, rows), "Tiny").not_read == {"session": 2, "price": 2}
+    assert csv_tables.read(tables(tmp_path), "Tiny").not_read == {}
+
+
+def test_ids_that_pandas_takes_for_missing_are_ids(tmp_path: Path) -> None:
+    data = csv_tables.read(tables(tmp_path, INTERACTIONS + "NA,None,4\n"), "Tiny")
+    assert list(data.interactions["user_id"]) == ["u1", "NA"]
+    assert list(data.interactions["item_id"]) == ["i1", "None"]
+
+
+@settings(deadline=None)  # writes files
+@given(
+    st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2100, 1, 1)), st.sampled_from(["", "Z", "+02:00"])
+)
+def test_dates_become_the_seconds_that_they_are(
+    tmp_path_factory: pytest.TempPathFactory, moment: datetime, zone: str
+) -> None:
+    rows = f"user_id,item_id,timestamp\nu1,i1,{moment.isoformat()}{zone}\n"
+    data = csv_tables.read(tables(tmp_path_factory.getbasetemp(), rows), "Tiny")
+    hours = 2 if zone.startswith("+") else 0
+    expected = (moment - datetime(1970, 1, 1)) / timedelta(seconds=1) - 3600 * hours
+    assert data.interactions["timestamp"].iloc[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_days_order_rows_and_are_midnight_in_utc(tmp_path: Path) -> None:
+    data = csv_tables.read(tables(tmp_path, DATED + "u1,i2,2013-12-31\n"), "Tiny")
+    assert list(data.interactions["item_id"]) == ["i2", "i1"]
+    assert list(data.interactions["timestamp"]) == [1388448000, 1388534400]
+
+
 @pytest.mark.parametrize(
     ("interactions", "message"),
     [
@@ -78,10 +114,12 @@ def test_many_simultaneous_interactions_stay_in_the_order_of_the_file(tmp_path: 
         ("user_id,item_id,timestamp\n,,1\n", r"interactions\.csv holds no interactions"),
         (INTERACTIONS + "\nu1,i1\n", r"interactions\.csv, line 4: 2 fields, but the header names 3"),
         (INTERACTIONS + "u1,i1,3,4\n", r"interactions\.csv, line 3: 4 fields, but the header names 3"),
-        (INTERACTIONS + "u1,i1,2014-01-01\n", r"line 3, 'timestamp': '2014-01-01' isn't a number"),
+        (INTERACTIONS + "u1,i1,2014-01-01\n", r"line 3, 'timestamp': '2014-01-01' isn't a number.*same in every row"),
+        (DATED + "u1,i2,881250949\n", r"line 3, 'timestamp': '881250949' isn't a date"),
+        (DATED + "u1,i2,2014-13-01\n", r"line 3, 'timestamp': '2014-13-01' isn't a date"),
         (INTERACTIONS + "u1,i1,\n", r"line 3, 'timestamp': '' isn't a number"),
         (INTERACTIONS + "u1,i1,inf\n", r"line 3, 'timestamp': 'inf' isn't a number"),
-        (INTERACTIONS + "null,i1,3\n", r"interactions\.csv, line 3: RecBole can't hold the id 'null'"),
+        (INTERACTIONS + "[PAD],i1,3\n", r"interactions\.csv, line 3: RecBole keeps the id '\[PAD\]'"),
         (INTERACTIONS + '"u\n1",i1,3\n', r"interactions\.csv, line 4: RecBole can't read the id"),
         (INTERACTIONS.encode() + b"u1,\xff,3\n", r"interactions\.csv, line 3: not UTF-8"),
     ],

@@ -41,6 +41,28 @@ def test_fields_come_in_the_documented_order_and_lists_null_and_absence_are_unde
     assert list(data.items.loc["2"]) == ["", "", "Office, Pens", ""]
 
 
+def test_nan_is_no_text(tmp_path: Path) -> None:
+    items = '{"1": {"title": "Pen", "brand": NaN, "categories": ["a", NaN]}, "2": {"title": NaN, "brand": "BIC"}}'
+    data = lcrec.read(pair(tmp_path, {"a": [1]}, items), "Tiny")
+    assert list(data.items.loc["1"]) == ["Pen", "", "a", ""]
+    assert list(data.items.loc["2"]) == ["", "BIC", "", ""]
+
+
+def test_fields_under_amazon_s_other_names_are_read_and_the_report_says_as_what(tmp_path: Path) -> None:
+    items = {"1": {"title": "Mug", "store": "Acme", "category": ["Kitchen", "Cups"]}, "2": {"title": "Cup"}}
+    data = lcrec.read(pair(tmp_path, {"a": [1]}, items), "Tiny")
+    assert list(data.items.loc["1"]) == ["Mug", "Acme", "Kitchen, Cups", ""]
+    assert data.read_as == {"store": "brand", "category": "categories"}
+    assert data.not_read == {}
+
+
+def test_a_field_s_own_name_goes_before_the_other_in_all_items_and_what_is_not_read_is_counted(tmp_path: Path) -> None:
+    items = {"1": {**PEN, "store": "Acme", "price": 3}, "2": {"title": "Ink", "store": "Acme", "price": None}}
+    data = lcrec.read(pair(tmp_path, {"a": [1]}, items), "Tiny")
+    assert list(data.items["brand"]) == ["BIC", ""]
+    assert data.read_as == {} and data.not_read == {"store": 2, "price": 1}
+
+
 def test_first_of_two_descriptions_of_an_item_is_kept_and_the_other_counted(tmp_path: Path) -> None:
     items = '{"1": {"title": "first"}, "2": {"title": "other"}, "1": {"title": "second"}}'
     data = lcrec.read(pair(tmp_path, {"a": [1]}, items), "Tiny")
@@ -97,7 +119,8 @@ GOOD_INTER, GOOD_ITEM = {"a": [1]}, {"1": PEN}
         ({"a": [1.5]}, GOOD_ITEM, r"user 'a': entry 1 is the value 1\.5"),
         ({"a": [[1]]}, GOOD_ITEM, r"user 'a': entry 1 is a list"),
         ('{"a": [1], "a": [2]}', GOOD_ITEM, r"user 'a': the user is there twice"),
-        ({"a": [1, "NA"]}, GOOD_ITEM, r"user 'a': RecBole can't hold the id 'NA'"),
+        ({"a": [1, "[PAD]"]}, GOOD_ITEM, r"user 'a': RecBole keeps the id '\[PAD\]'"),
+        ('{"a": [1, NaN]}', GOOD_ITEM, r"user 'a': entry 2 is the value null"),
         ({"a\tb": [1]}, GOOD_ITEM, r"RecBole can't read the id 'a\\tb' back"),
         ({"a": [""]}, GOOD_ITEM, r"user 'a': an empty id"),
         (GOOD_INTER, {"1\t2": PEN}, r"RecBole can't read the id '1\\t2' back"),

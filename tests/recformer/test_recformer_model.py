@@ -115,7 +115,7 @@ def test_the_exported_store_is_what_the_plm_of_stage_ones_best_epoch_makes_of_th
 
 
 def test_stage_one_ends_when_patience_does(recformer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recbole_ext.recformer.trainer import RECFORMERTrainer
+    from recbole_ext.models.recformer_trainer import RECFORMERTrainer
 
     scores = iter(range(100, 0, -1))  # worse every time
     monkeypatch.setattr(RECFORMERTrainer, "_valid_epoch", lambda *_, **__: (float(next(scores)), {}))

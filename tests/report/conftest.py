@@ -17,7 +17,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> Benchmark:
-    return Benchmark(tmp_path / "results" / "amazon")
+    return Benchmark(tmp_path / "runs" / "amazon")
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +34,18 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two datasets, two models, three initialisations of two seeds; one row of a single seed; a study."""
+    """Two datasets, two models, three initialisations of three seeds; one row of a single seed; a study."""
     results = tmp_path_factory.mktemp("results")
     benchmark = Benchmark(results / "amazon")
-    for dataset in ("Office", "Arts & Crafts, <50 %"):
+    for dataset in ("Arts & Crafts, <50 %", "Office"):
         for model, quality in (("SASRec", 0.3), ("BERT4Rec", 0.25)):
-            for seed in (42, 43):
+            for seed in (42, 43, 44):
                 benchmark.add(dataset=dataset, model=model, seed=seed, quality=quality)
-                benchmark.add(dataset=dataset, model=model, seed=seed, init="minilm", quality=quality + 0.2)
-                benchmark.add(dataset=dataset, model=model, seed=seed, init="minilm", mode="frozen", quality=0.1)
+                benchmark.add(dataset=dataset, model=model, seed=seed, variant="minilm", quality=quality + 0.2)
+                benchmark.add(dataset=dataset, model=model, seed=seed, variant="kept", mode="frozen", quality=0.1)
     benchmark.add(dataset="Office", model="GRU_4", quality=0.2)
     add_study(results / "studies" / "layers", text="## Depth\n\nSee [more](more.csv).")
-    write_report(benchmark.folder)
+    write_report(benchmark.write())
     return benchmark.folder
 
 
@@ -65,13 +65,23 @@ def contexts(browser: Any) -> Callable[[str], Any]:
 
 @pytest.fixture
 def opened(contexts: Callable[[str], Any], folder: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
-    """The page at 1280 by 900; parametrise indirectly with a script to run before the page's own."""
-    opened = Opened(contexts(getattr(request, "param", "")).new_page())
+    """The benchmark's page at 1280 by 900; parametrise indirectly with a script to run before the page's own."""
+    yield from _open(contexts(getattr(request, "param", "")), folder / "index.html")
+
+
+@pytest.fixture
+def above(contexts: Callable[[str], Any], folder: Path) -> Iterator[Opened]:
+    """The page above all benchmarks."""
+    yield from _open(contexts(""), folder.parent / "index.html")
+
+
+def _open(context: Any, path: Path) -> Iterator[Opened]:
+    opened = Opened(context.new_page())
     opened.page.set_viewport_size({"width": 1280, "height": 900})
     opened.page.on("request", lambda request: opened.requests.append(request.url))
     opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.page.on("console", lambda message: opened.errors.append(message.text))
-    address = (folder / "index.html").as_uri()
+    address = path.as_uri()
     opened.page.goto(address)
     yield opened
     opened.page.close()

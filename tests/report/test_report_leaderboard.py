@@ -8,159 +8,305 @@ import pandas as pd
 import pytest
 from synthetic_runs import Benchmark
 
+from recbole_ext.records import Published, RowKey
 from recbole_ext.report import write_report
-from recbole_ext.report.leaderboard import costs_table, headline_metrics, leaderboard_table, places
-from recbole_ext.report.records import GROUP_KEYS, load_records
-from recbole_ext.report.significance import Comparison
+from recbole_ext.report.leaderboard import Leaderboard, baselines_of, costs_table, leaderboard, lines_of, places
+from recbole_ext.report.results import read_results
+from recbole_ext.report.significance import Comparison, Comparisons, compare_with_baselines
+
+OFFICE = ("Office", "full")
 
 
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
+def board_of(benchmark: Benchmark, comparisons: Comparisons | None = None) -> Leaderboard:
+    grid = benchmark.grid()
+    return leaderboard(grid, read_results(benchmark.folder, grid), comparisons or Comparisons({}, {}, []))
 
 
-def table_of(benchmark: Benchmark) -> pd.DataFrame:
-    return leaderboard_table(load_records(benchmark.folder), {})
+def tested_board(benchmark: Benchmark) -> Leaderboard:
+    grid = benchmark.grid()
+    results = read_results(benchmark.folder, grid)
+    baselines = baselines_of({result.key: result for result in results})
+    return leaderboard(grid, results, compare_with_baselines(results, baselines, [grid.metric], benchmark.folder))
+
+
+def lines(benchmark: Benchmark) -> list[dict[str, Any]]:
+    return lines_of(board_of(benchmark).table)
+
+
+def costs_of(benchmark: Benchmark) -> list[dict[str, Any]]:
+    return lines_of(costs_table(read_results(benchmark.folder, benchmark.grid())))
+
+
+# --- columns ---
 
 
 def test_the_columns_are_those_of_the_contract_in_its_order(benchmark: Benchmark) -> None:
     benchmark.add(topk=[10, 5])
-    assert list(table_of(benchmark).columns) == [
-        *("dataset", "model", "init", "mode", "protocol", "n_seeds"),
-        *("recall@5", "recall@5_std", "recall@10", "recall@10_std"),
-        *("ndcg@5", "ndcg@5_std", "ndcg@10", "ndcg@10_std"),
-        *("mrr@5", "mrr@5_std", "mrr@10", "mrr@10_std"),
-        *("ndcg@5_improvement_%", "ndcg@10_improvement_%", "recall@10_improvement_%"),
-        *("p_holm", "mark"),
+    compared = ("improvement_%", "low_%", "high_%", "p_holm", "mark")
+    assert list(board_of(benchmark).table.columns) == [
+        *("rank", "dataset", "model", "variant", "protocol", "mode", "vectors", "baseline"),
+        *("n_seeds", "trials", "chosen", "validation", "validation_median"),
+        *(
+            f"{metric}{end}"
+            for metric in ("recall@5", "recall@10", "ndcg@5", "ndcg@10", "mrr@5", "mrr@10")
+            for end in ("", "_std", "_median")
+        ),
+        *(f"{metric}_{column}" for metric in ("ndcg@10", "ndcg@5", "recall@10") for column in compared),
+        *("parameters", "seconds_training", "remarks", "source", "date"),
     ]
 
 
-def test_cutoffs_are_ordered_as_numbers_and_other_metrics_come_last(benchmark: Benchmark) -> None:
-    benchmark.add(test={"hit@10": 0.1, "mrr@5": 0.1, "ndcg@20": 0.1, "ndcg@5": 0.1, "ndcg@100": 0.1})
-    metrics = [c for c in table_of(benchmark).columns if "@" in c and not c.endswith(("_std", "%"))]
-    assert metrics == ["ndcg@5", "ndcg@20", "ndcg@100", "mrr@5", "hit@10"]
-
-
-def test_a_row_is_the_mean_and_the_sample_standard_deviation_over_its_seeds(benchmark: Benchmark) -> None:
+def test_a_row_is_mean_deviation_and_median_over_its_seeds(benchmark: Benchmark) -> None:
     values = [0.041, 0.044, 0.050]
     for seed, value in enumerate(values):
         benchmark.add(seed=seed, test={"ndcg@10": value})
-    (row,) = rows_of(table_of(benchmark))
-    assert row["n_seeds"] == 3
-    assert row["ndcg@10"] == pytest.approx(statistics.mean(values))
-    assert row["ndcg@10_std"] == pytest.approx(statistics.stdev(values))
+    (line,) = lines(benchmark)
+    assert line["n_seeds"] == 3
+    assert line["ndcg@10"] == pytest.approx(statistics.mean(values))
+    assert line["ndcg@10_std"] == pytest.approx(statistics.stdev(values))
+    assert line["ndcg@10_median"] == pytest.approx(0.044)
 
 
 def test_a_single_seed_has_no_standard_deviation(benchmark: Benchmark) -> None:
     benchmark.add()
-    assert table_of(benchmark)["ndcg@10_std"].isna().all()
+    assert board_of(benchmark).table["ndcg@10_std"].isna().all()
 
 
-def test_a_metric_that_some_seeds_lack_is_blank_rather_than_a_mean_over_fewer_seeds(
-    benchmark: Benchmark,
-) -> None:
+def test_a_metric_that_some_seeds_lack_is_blank_rather_than_a_mean_over_fewer_seeds(benchmark: Benchmark) -> None:
     benchmark.add(seed=42, topk=[5, 10])
     benchmark.add(seed=43, topk=[10])
-    (row,) = rows_of(table_of(benchmark))
-    assert math.isnan(row["ndcg@5"])
-    assert row["ndcg@10"] > 0
+    (line,) = lines(benchmark)
+    assert math.isnan(line["ndcg@5"])
+    assert line["ndcg@10"] > 0
 
 
-def test_improvement_is_over_none_of_the_same_dataset_model_and_protocol(benchmark: Benchmark) -> None:
+def test_each_row_says_how_many_trials_were_tried_what_was_chosen_and_the_median(benchmark: Benchmark) -> None:
+    for dropout, valid in ((0.3, 0.2), (0.5, 0.4), (0.1, 0.1)):
+        benchmark.add(trial={"dropout": dropout, "loss": "CE"}, validation={"ndcg@10": valid})
+    (line,) = lines(benchmark)
+    assert (line["trials"], line["chosen"]) == (3, "dropout=0.5, loss=CE")
+    assert (line["validation"], line["validation_median"]) == (0.4, 0.2)
+
+
+def test_texts_that_there_are_not_are_empty_never_missing(benchmark: Benchmark) -> None:
+    """None in a column of texts would be NaN from pandas 3 on."""
+    benchmark.add(failed="out of memory")
+    benchmark.add(model="GRU4Rec")
+    benchmark.published.append(Published(dataset="Office", model="X", protocol="full", metrics={}, source="s"))
+    table = board_of(benchmark).table
+    texts = ["dataset", "model", "variant", "protocol", "mode", "vectors", "baseline", "chosen", "ndcg@10_mark"]
+    for column in (*texts, "remarks", "source", "date"):
+        assert all(isinstance(text, str) for text in table[column]), column
+
+
+# --- against the baseline ---
+
+
+def test_improvement_is_over_the_row_s_own_baseline(benchmark: Benchmark) -> None:
     benchmark.add(test={"ndcg@10": 0.040})
     benchmark.add(test={"ndcg@10": 0.01}, dataset="Arts")
     benchmark.add(test={"ndcg@10": 0.01}, model="GRU4Rec")
     benchmark.add(test={"ndcg@10": 0.01}, protocol="uni100")
-    benchmark.add(init="minilm", test={"ndcg@10": 0.050})
-    benchmark.add(init="minilm", mode="frozen", test={"ndcg@10": 0.030})
-    benchmark.add(init="minilm", model="NARM", test={"ndcg@10": 0.030})
-    table = table_of(benchmark).set_index(["dataset", "model", "init", "mode", "protocol"])
-    improvement = table["ndcg@10_improvement_%"]
-    assert improvement["Office", "SASRec", "minilm", "full", "full"] == pytest.approx(25.0)
-    assert improvement["Office", "SASRec", "minilm", "frozen", "full"] == pytest.approx(-25.0)
-    assert improvement.notna().sum() == 2  # neither `none` itself nor a row without a partner has one
+    benchmark.add(variant="wide", baseline=None, test={"ndcg@10": 0.080})
+    benchmark.add(variant="minilm", test={"ndcg@10": 0.050})
+    benchmark.add(variant="minilm-wide", baseline="wide", test={"ndcg@10": 0.060})
+    board = board_of(benchmark)
+    improvement = {line["variant"]: line["ndcg@10_improvement_%"] for line in lines_of(board.table)}
+    assert improvement["minilm"] == pytest.approx(25.0)
+    assert improvement["minilm-wide"] == pytest.approx(-25.0)
+    assert board.table["ndcg@10_improvement_%"].notna().sum() == 2
 
 
-def test_improvement_over_a_none_that_never_hits_is_blank(benchmark: Benchmark) -> None:
+def test_a_baseline_that_is_no_row_is_said(benchmark: Benchmark) -> None:
+    benchmark.add(variant="minilm", model="NARM", baseline="wide")
+    (line,) = lines(benchmark)
+    assert math.isnan(line["ndcg@10_improvement_%"])
+    assert line["remarks"] == "no row with its baseline wide"
+
+
+def test_improvement_over_a_baseline_that_never_hits_is_blank(benchmark: Benchmark) -> None:
     benchmark.add(test={"ndcg@10": 0.0})
-    benchmark.add(init="minilm", test={"ndcg@10": 0.1})
-    assert table_of(benchmark)["ndcg@10_improvement_%"].isna().all()
+    benchmark.add(variant="minilm", test={"ndcg@10": 0.1})
+    assert board_of(benchmark).table["ndcg@10_improvement_%"].isna().all()
 
 
-def test_improvement_falls_back_to_the_cutoffs_there_are(benchmark: Benchmark) -> None:
-    benchmark.add(topk=[20])
-    columns = [c for c in table_of(benchmark).columns if c.endswith("improvement_%")]
-    assert columns == ["ndcg@20_improvement_%", "recall@20_improvement_%"]
+def test_a_comparison_stands_in_its_own_row_in_per_cent_of_the_baseline(benchmark: Benchmark) -> None:
+    benchmark.add(test={"ndcg@10": 0.2})
+    benchmark.add(variant="minilm", test={"ndcg@10": 0.3})
+    minilm = RowKey("Office", "SASRec", "minilm", "full")
+    comparison = Comparison("ndcg@10", difference=0.1, low=0.05, high=0.15, p=0.01, p_holm=0.02)
+    board = board_of(benchmark, Comparisons({(minilm, "ndcg@10"): comparison}, {}, []))
+    first, second = lines_of(board.table)
+    assert (first["variant"], first["ndcg@10_p_holm"], first["ndcg@10_mark"]) == ("minilm", 0.02, "better")
+    assert (first["ndcg@10_low_%"], first["ndcg@10_high_%"]) == pytest.approx((25, 75))
+    assert math.isnan(second["ndcg@10_p_holm"]) and second["ndcg@10_mark"] == ""
 
 
-def test_a_comparison_stands_in_its_own_row(benchmark: Benchmark) -> None:
+def test_why_a_row_has_no_mark_stands_among_its_remarks(benchmark: Benchmark) -> None:
     benchmark.add()
-    benchmark.add(init="minilm")
-    group = ("Office", "SASRec", "minilm", "full", "full")
-    table = leaderboard_table(load_records(benchmark.folder), {group: Comparison(0.1, 5.0, 0.01, 0.02)})
-    none, minilm = rows_of(table)
-    assert (minilm["init"], minilm["p_holm"], minilm["mark"]) == ("minilm", 0.02, "better")
-    assert math.isnan(none["p_holm"])
-    assert none["mark"] is None
+    benchmark.add(variant="minilm", stopped_early=False, epoch_limit=20)
+    remarks = {line["variant"]: line["remarks"] for line in lines_of(tested_board(benchmark).table)}
+    assert remarks == {
+        "none": "",
+        "minilm": "no test: needs 3 seeds, has 1; † epoch limit",
+    }
+
+
+def test_only_fair_comparisons_count(benchmark: Benchmark) -> None:
+    """Fair is tested, after as many trials as the baseline, and not ended by the epoch limit, on either side."""
+    for seed in (42, 43, 44):
+        benchmark.add(seed=seed)
+        benchmark.add(variant="fair", seed=seed, quality=0.6)
+        benchmark.add(variant="searched", seed=seed, quality=0.6)
+        benchmark.add(variant="limited", seed=seed, quality=0.6, stopped_early=False, epoch_limit=20)
+        benchmark.add(model="GRU4Rec", seed=seed, stopped_early=False, epoch_limit=20)
+        benchmark.add(model="GRU4Rec", variant="to-limited", seed=seed, quality=0.6)
+    benchmark.add(variant="searched", trial={"x": 1}, quality=0.1)
+    benchmark.add(variant="one-seed")
+    board = tested_board(benchmark)
+    assert board.fair()["variant"].tolist() == ["fair"]
+    assert len(board.baselines) == 5
+
+
+# --- order ---
+
+
+def test_rows_are_ranked_by_the_grid_s_metric_within_a_dataset_and_protocol(benchmark: Benchmark) -> None:
+    scores = {"none": (0.1, 0.9), "a": (0.3, 0.1), "b": (0.2, 0.5), "c": (0.3, 0.2)}
+    for variant, (ndcg, mrr) in scores.items():
+        benchmark.add(variant=variant, test={"ndcg@10": ndcg, "mrr@5": mrr})
+    benchmark.add(dataset="Arts", test={"ndcg@10": 0.01, "mrr@5": 0.01})
+    benchmark.add(variant="failed", failed="out of memory")
+    found = [(line["dataset"], line["variant"], line["rank"]) for line in lines(benchmark)]
+    assert found[:4] == [("Office", "a", 1), ("Office", "c", 1), ("Office", "b", 3), ("Office", "none", 4)]
+    assert found[4][:2] == ("Office", "failed") and math.isnan(found[4][2])
+    assert found[5] == ("Arts", "none", 1)
+    benchmark.metric = "mrr@5"
+    assert [line["variant"] for line in lines(benchmark)][:4] == ["none", "b", "c", "a"]
+
+
+def test_where_smaller_is_better_the_smallest_is_first(benchmark: Benchmark) -> None:
+    benchmark.metric = "giniindex@10"
+    for variant, gini in (("none", 0.9), ("minilm", 0.8)):
+        benchmark.add(variant=variant, test={"giniindex@10": gini})
+    assert [line["variant"] for line in lines(benchmark)] == ["minilm", "none"]
+
+
+def test_of_a_metric_of_the_user_s_own_the_runs_know_which_way_is_better(benchmark: Benchmark) -> None:
+    benchmark.metric = "surprise@10"
+    for variant, value in (("none", 0.9), ("minilm", 0.8)):
+        changes: dict[str, Any] = {"valid_metric": "surprise@10", "config": {"valid_metric_bigger": False}}
+        benchmark.add(variant=variant, test={"surprise@10": value}, **changes)
+    assert [line["variant"] for line in lines(benchmark)] == ["minilm", "none"]
 
 
 def test_places_are_given_within_a_dataset_and_protocol_and_shared_on_equal_display() -> None:
     table = pd.DataFrame(
         {
-            "dataset": ["A"] * 5 + ["B"] * 2 + ["C"],
-            "protocol": ["full"] * 4 + ["uni100", "full", "full", "full"],
-            "ndcg@10": [0.2, 0.30001, 0.30002, 0.1, 0.9, 0.1, math.nan, 0.5],
+            "dataset": ["A"] * 6 + ["B"] * 2 + ["C"],
+            "protocol": ["full"] * 5 + ["uni100", "full", "full", "full"],
+            "ndcg@10": [0.2, 0.30001, 0.30002, 0.1, 0.8, 0.9, 0.1, math.nan, 0.5],
+            "source": ["", "", "", "", "published", "", "", "", ""],
         }
     )
-    assert places(table, "ndcg@10") == [2, 1, 1, 0, 0, 0, 0, 0]
+    assert places(table, "ndcg@10") == [2, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert places(table, "ndcg@10", -1) == [2, 0, 0, 1, 0, 0, 0, 0, 0]
 
 
-def test_the_headline_is_at_ten_or_the_nearest_cutoff() -> None:
-    def headline(*metrics: str) -> list[str]:
-        return headline_metrics(pd.DataFrame(columns=[c for m in metrics for c in (m, f"{m}_std")]))
+# --- published numbers ---
 
-    assert headline("recall@5", "recall@10", "ndcg@1", "ndcg@10", "mrr@10") == [
-        "ndcg@10",
-        "recall@10",
-        "mrr@10",
+
+def published(**changes: Any) -> Published:
+    content = {"dataset": "Office", "model": "SASRec", "protocol": "full", "metrics": {"ndcg@10": 0.25}, "source": "Qu"}
+    return Published(**{**content, **changes})
+
+
+def test_a_published_number_stands_below_the_row_that_it_names(benchmark: Benchmark) -> None:
+    for variant, value in (("none", 0.1), ("minilm", 0.3), ("tuned", 0.2)):
+        benchmark.add(variant=variant, test={"ndcg@10": value})
+    benchmark.published.append(published(variant="minilm", metrics={"ndcg@10": 0.05}))
+    found = lines(benchmark)
+    assert [(line["variant"], line["source"]) for line in found] == [
+        ("minilm", ""),
+        ("minilm", "Qu"),
+        ("tuned", ""),
+        ("none", ""),
     ]
-    assert headline("ndcg@1", "ndcg@20", "ndcg@50") == ["ndcg@20"]
-    assert headline("auc") == ["auc"]
+    assert found[1]["ndcg@10"] == 0.05
+    assert [line["rank"] for line in found if not line["source"]] == [1, 2, 3]
+    assert math.isnan(found[1]["rank"])
+
+
+def test_one_that_names_no_row_has_a_line_of_its_own_at_its_place_and_takes_no_rank(benchmark: Benchmark) -> None:
+    for variant, value in (("none", 0.1), ("minilm", 0.3)):
+        benchmark.add(variant=variant, test={"ndcg@10": value})
+    benchmark.published += [published(model="UniSRec"), published(model="Other", variant="x", metrics={"auc": 0.7})]
+    found = lines(benchmark)
+    assert [line["model"] for line in found] == ["SASRec", "UniSRec", "SASRec", "Other"]
+    assert [line["rank"] for line in found if not line["source"]] == [1, 2]
+    assert found[3]["remarks"] == "published; also auc 0.7"
+
+
+def test_a_published_gain_stands_in_the_column_of_gains(benchmark: Benchmark) -> None:
+    """Such as those of "The Elephant in the Room": 21.84 % in NDCG@5 on Arts."""
+    benchmark.add(dataset="Arts", test={"ndcg@5": 0.10, "ndcg@10": 0.1})
+    benchmark.add(dataset="Arts", variant="finetune", test={"ndcg@5": 0.12, "ndcg@10": 0.2})
+    gain = {"ndcg@5_improvement_%": 21.84}
+    benchmark.published.append(published(dataset="Arts", variant="finetune", metrics=gain))
+    ours, theirs, _ = lines(benchmark)
+    assert (ours["ndcg@5_improvement_%"], theirs["ndcg@5_improvement_%"]) == pytest.approx((20.0, 21.84))
+
+
+def test_published_numbers_stand_with_source_and_link_in_all_that_is_written(benchmark: Benchmark) -> None:
+    benchmark.add()
+    benchmark.published.append(published(source="Qu et al., RecSys 2024, https://arxiv.org/abs/2404.08796."))
+    report = write_report(benchmark.write())
+    text, page = ((benchmark.folder / name).read_text() for name in ("leaderboard.md", "index.html"))
+    assert "[Qu et al., RecSys 2024](https://arxiv.org/abs/2404.08796)" in text
+    assert '<a href="https://arxiv.org/abs/2404.08796">Qu et al., RecSys 2024</a>' in page
+    assert any("0.2500" in line and "Qu et al., RecSys 2024" in line for line in report.lines())
+
+
+# --- costs ---
 
 
 def test_costs_are_means_over_seeds_and_milliseconds_are_per_user(benchmark: Benchmark) -> None:
     benchmark.add(seed=42, best_epoch=10, seconds={"per_epoch": 1.0, "per_evaluation": 0.6, "training": 20.0})
     benchmark.add(seed=43, best_epoch=13, seconds={"per_epoch": 2.0, "per_evaluation": 0.3, "training": 30.0})
-    (row,) = rows_of(costs_table(load_records(benchmark.folder)))
-    assert (row["seconds_per_epoch"], row["seconds_training"], row["best_epoch"]) == (1.5, 25.0, 11.5)
-    assert row["ms_per_user"] == pytest.approx(1.5)  # 0.45 s for 300 users
-    assert (row["parameters"], row["trainable"], row["item_embedding"]) == (350_000, 350_000, 154_880)
-    assert row["peak_memory_mb"] == 812
-    assert row["seconds_to_best"] == pytest.approx(12.5 * (1.3 + 0.2))  # 11 and 14 epochs
+    (line,) = costs_of(benchmark)
+    assert (line["seconds_per_epoch"], line["seconds_training"], line["best_epoch"]) == (1.5, 25.0, 11.5)
+    assert line["ms_per_user"] == pytest.approx(1.5)  # 0.45 s for 300 users
+    assert (line["parameters"], line["trainable"], line["item_embedding"]) == (350_000, 350_000, 154_880)
+    assert line["peak_memory_mb"] == 812
+    assert line["seconds_to_best"] == pytest.approx(12.5 * (1.3 + 0.2))  # 11 and 14 epochs
+
+
+def test_memory_is_the_accelerator_s_own_where_there_is_one(benchmark: Benchmark) -> None:
+    benchmark.add(peak_memory_mb=4000.0, peak_device_memory_mb=700.0)
+    (line,) = costs_of(benchmark)
+    assert line["peak_memory_mb"] == 700
 
 
 def test_costs_that_a_record_does_not_hold_are_blank(benchmark: Benchmark) -> None:
-    benchmark.add(
-        seconds=None, parameters={}, dataset_statistics=None, peak_memory_mb=None, best_epoch=None, flops=None
-    )
-    (row,) = rows_of(costs_table(load_records(benchmark.folder)))
-    assert row.pop("seeds_to_none") == 1  # its own best
-    del row["epochs_to_none"]
-    assert all(math.isnan(value) for name, value in row.items() if name not in GROUP_KEYS)
+    benchmark.add(seconds={"per_epoch": 1.0, "training": 20.0}, flops=None, validation={}, curve=[])
+    (line,) = costs_of(benchmark)
+    assert all(math.isnan(line[name]) for name in ("flops", "ms_per_user", "epochs_to_baseline"))
 
 
-def test_epochs_to_none_count_until_the_best_validation_score_of_the_same_seed(benchmark: Benchmark) -> None:
-    def curve(*scores: float) -> list[dict[str, float]]:
-        return [{"epoch": epoch, "valid": valid} for epoch, valid in enumerate(scores)]
+def test_epochs_to_the_baseline_count_until_its_best_validation_score_with_the_same_seed(benchmark: Benchmark) -> None:
+    def curve(*scores: float | None) -> list[dict[str, float | None]]:
+        points = enumerate(scores)
+        return [{"epoch": n, "valid": valid, "train_loss": 1.0, "train_seconds": 1.0} for n, valid in points]
 
     benchmark.add(seed=42, curve=curve(0.1, 0.2, 0.4, 0.3))
     benchmark.add(seed=43, curve=curve(0.1, 0.5, 0.4))
-    benchmark.add(init="vanilla", seed=42, curve=curve(0.3, 0.4))  # equal is enough
-    benchmark.add(init="vanilla", seed=43, curve=curve(0.6))
-    benchmark.add(init="vanilla", seed=44, curve=curve(0.9))  # no run with `none` to compare with
-    benchmark.add(init="weak", seed=42, curve=curve(0.1, 0.1))
-    rows = rows_of(costs_table(load_records(benchmark.folder)))
-    found = {row["init"]: (row["epochs_to_none"], row["seeds_to_none"]) for row in rows}
-    assert (found["none"], found["vanilla"]) == ((2.5, 2), (1.5, 2))
+    benchmark.add(variant="vanilla", seed=42, curve=curve(0.3, None, 0.4))  # equal is enough
+    benchmark.add(variant="vanilla", seed=43, curve=curve(0.6))
+    benchmark.add(variant="vanilla", seed=44, curve=curve(0.9))  # no run of the baseline to compare with
+    benchmark.add(variant="weak", seed=42, curve=curve(0.1, 0.1))
+    found = {line["variant"]: (line["epochs_to_baseline"], line["seeds_to_baseline"]) for line in costs_of(benchmark)}
+    assert found["vanilla"] == (2.0, 2)
     assert math.isnan(found["weak"][0]) and found["weak"][1] == 0
-    report = write_report(benchmark.folder)
-    assert "1.5 (2 of 3 seeds)" in (report.folder / "leaderboard.md").read_text(encoding="utf-8")
+    assert math.isnan(found["none"][0])
+    report = write_report(benchmark.write())
+    assert "2.0 (2 of 3 seeds)" in (report.folder / "leaderboard.md").read_text(encoding="utf-8")

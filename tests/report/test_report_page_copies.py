@@ -19,7 +19,11 @@ def arranged(opened: Opened) -> tuple[list[str], list[list[str]]]:
     opened.page.get_by_label("All metrics").check()
     rows = [row[:-1] for row in opened.rows()]
     assert len(rows) == 3
-    return opened.heads()[:-1], rows
+    heads = opened.heads()[:-1]
+    named = heads.index("Initialisation")  # below its name stand its vectors, which are not copied
+    for row in rows:
+        row[named] = next(name for name in ("none", "minilm", "kept") if row[named].startswith(name))
+    return heads, rows
 
 
 def copied(opened: Opened, name: str) -> str:
@@ -39,8 +43,9 @@ def test_markdown_is_what_is_shown(opened: Opened) -> None:
     assert (title, blank) == ("**Arts & Crafts, <50 %, full ranking**".replace("&", "&amp;").replace("<", "&lt;"), "")
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == heads
-    assert cells[1] == ["---"] * 3 + ["---:"] * (len(heads) - 4) + ["---"]
-    marks = {"&lt;": "<", "**": "", "<u>": "", "</u>": ""}
+    kinds = {"Model": "---", "Initialisation": "---", "Mark": "---"}
+    assert cells[1] == [kinds.get(head, "---:") for head in heads]
+    marks = {"&lt;": "<", "**": "", "<u>": "", "</u>": "", "\\[": "["}
     for mark, plain in marks.items():
         cells = [[cell.replace(mark, plain) for cell in row] for row in cells]
     assert cells[2:] == rows
@@ -52,16 +57,20 @@ def test_markdown_is_what_is_shown(opened: Opened) -> None:
 def test_csv_is_what_is_shown_as_numbers(opened: Opened) -> None:
     heads, rows = arranged(opened)
     header, *lines = csv.reader(copied(opened, "CSV").splitlines())
-    assert header[:8] == ["model", "init", "mode", "n_seeds", "recall@1", "recall@1_std", "recall@5", "recall@5_std"]
-    assert header[-5:-2] == ["ndcg@5_improvement_%", "ndcg@10_improvement_%", "recall@10_improvement_%"]
+    assert header[:7] == ["rank", "model", "variant", "n_seeds", "ndcg@10", "ndcg@10_std", "recall@10"]
+    changes = [f"recall@10_{name}" for name in ("improvement_%", "low_%", "high_%", "p_holm", "mark")]
+    assert header[-7:] == [*changes, "parameters", "seconds_training"]
     at = header.index("ndcg@10")
     shown = heads.index("NDCG@10")
     assert [f"{line[at]} ± {line[at + 1]}" for line in lines] == [row[shown] for row in rows]
-    assert [line[:3] + line[-1:] for line in lines] == [row[:3] + row[-1:] for row in rows]
-    percents = [row[heads.index("NDCG@10 vs none")] for row in rows]
-    as_numbers = ["" if p == "–" else p.strip("+ %").replace("−", "-") for p in percents]
-    assert [line[-4] for line in lines] == as_numbers
-    assert any(number.startswith("-") for number in as_numbers)
+    assert [line[:4] for line in lines] == [row[:4] for row in rows]
+    at, shown = header.index("ndcg@10_improvement_%"), heads.index("NDCG@10 vs baseline")
+    percents = [row[shown] for row in rows]
+    as_numbers = [re.findall(r"[−+]?[\d.]+", percent) or [""] * 3 for percent in percents]
+    assert [line[at : at + 3] for line in lines] == [
+        [n.strip("+").replace("−", "-") for n in row] for row in as_numbers
+    ]
+    assert any(line[at].startswith("-") for line in lines)
 
 
 @ways
@@ -69,11 +78,12 @@ def test_latex_is_what_is_shown(opened: Opened) -> None:
     heads, rows = arranged(opened)
     text = copied(opened, "LaTeX")
     assert r"\caption{Arts \& Crafts, $<$50 \%, full ranking}" in text
-    assert r"\begin{tabular}{lll" + "r" * (len(heads) - 4) + "l}" in text
+    kinds = {"Model": "l", "Initialisation": "l", "Mark": "l"}
+    assert rf"\begin{{tabular}}{{{''.join(kinds.get(head, 'r') for head in heads)}}}" in text
     body = text.split("\\toprule\n")[1].split("\n\\bottomrule")[0].replace("\\midrule\n", "")
     body = re.sub(r"\\(?:textbf|underline)\{([^}]*)\}", r"\1", body)
-    symbols = {r"$\pm$": "±", "$-$": "−", "--": "–", "$<$": "<", r"\%": "%", r"\_": "_"}
-    symbols |= {r"$\blacktriangle$": "▲", r"$\blacktriangledown$": "▼", r"$\approx$": "≈", r"$\diamond$": "◇"}
+    symbols = {r"$\pm$": "±", "$-$": "−", "--": "–", "$<$": "<", r"\%": "%", r"\_": "_", r"\#": "#"}
+    symbols |= {r"$\blacktriangle$": "▲", r"$\blacktriangledown$": "▼", r"$\approx$": "≈"}
     for symbol, plain in symbols.items():
         body = body.replace(symbol, plain)
     assert [line.removesuffix(r" \\").split(" & ") for line in body.splitlines()] == [heads, *rows]
@@ -83,13 +93,13 @@ def test_latex_is_what_is_shown(opened: Opened) -> None:
 def test_where_no_page_may_copy_the_text_is_shown_selected(opened: Opened) -> None:
     opened.page.get_by_role("group", name="Copy Office, full ranking as").get_by_role("button", name="CSV").click()
     area = opened.page.get_by_role("dialog").locator("textarea")
-    assert area.input_value().startswith("model,init,mode,n_seeds,")
+    assert area.input_value().startswith("rank,model,variant,n_seeds,")
     assert area.evaluate("area => area.selectionEnd - area.selectionStart === area.value.length")
     opened.page.keyboard.press("Escape")
     assert not area.is_visible()
 
 
 def test_the_command_copies(opened: Opened) -> None:
-    opened.page.get_by_role("button", name="Copy commands that reproduce this").click()
+    opened.page.get_by_role("button", name="Copy command that reproduces this").click()
     opened.page.locator("#said", has_text="Copied").wait_for()
     assert opened.clipboard() == "recbole-ext run amazon.yaml"

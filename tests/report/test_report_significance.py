@@ -1,45 +1,139 @@
+"""Against a row's own baseline: what the interval covers, what is corrected, and what is not tested and why."""
+
 from __future__ import annotations
 
-from pathlib import Path
+import math
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import wilcoxon
-from synthetic_runs import Benchmark
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from scipy import stats
+from synthetic_runs import Benchmark, drawn_ranks
 
-from recbole_ext.errors import ConfigurationError
-from recbole_ext.report.records import Group, load_records
-from recbole_ext.report.significance import Comparison, compare_with_none, holm, load_ranks, user_ndcg
+from recbole_ext.records import RowKey
+from recbole_ext.report.leaderboard import baselines_of
+from recbole_ext.report.ranks import metric_of_ranks
+from recbole_ext.report.results import read_results
+from recbole_ext.report.significance import Comparisons, compare_with_baselines, difference_of_means, holm
 
-NONE = ("Office", "SASRec", "none", "-", "full")
-MINILM = ("Office", "SASRec", "minilm", "full", "full")
-FROZEN = ("Office", "SASRec", "minilm", "frozen", "full")
-
-
-def compare(benchmark: Benchmark) -> tuple[dict[Group, Comparison], list[str]]:
-    return compare_with_none(load_records(benchmark.folder), benchmark.folder)
-
-
-def test_per_user_ndcg_has_the_mean_that_recbole_reports(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recbole.evaluator.metrics import NDCG
-
-    record = benchmark.add(quality=0.4)
-    ranks = load_ranks(benchmark.folder, record)
-    # RecBole's own evaluator on the same ranking: which of a user's top 50 items is the test item
-    hits = ranks[:, None] == np.arange(1, 51)
-    monkeypatch.setattr(np, "float", float, raising=False)  # RecBole 1.2.1 puts it back itself when it runs
-    metric = NDCG({"topk": [10], "metric_decimal_place": 4})
-    reported = metric.topk_result("ndcg", metric.metric_info(hits, np.ones(len(ranks), dtype=int)))
-    assert reported["ndcg@10"] == record["test"]["ndcg@10"]
-    assert user_ndcg(ranks).mean() == pytest.approx(reported["ndcg@10"], abs=5e-5)
-    assert 0.1 < reported["ndcg@10"] < 0.9
+MINILM = RowKey("Office", "SASRec", "minilm", "full")
+SEEDS = (42, 43, 44)
 
 
-def test_per_user_ndcg_at_the_edges() -> None:
-    expected = [0.0, 1.0, 1 / np.log2(3), 1 / np.log2(11), 0.0, 0.0]
-    assert user_ndcg(np.array([0, 1, 2, 10, 11, 50], dtype=np.uint8)).tolist() == pytest.approx(expected)
+def compare(benchmark: Benchmark, metrics: tuple[str, ...] = ("ndcg@10",)) -> Comparisons:
+    results = read_results(benchmark.folder, benchmark.grid())
+    return compare_with_baselines(results, baselines_of({r.key: r for r in results}), metrics, benchmark.folder)
+
+
+def add_both(benchmark: Benchmark, none: float = 0.3, minilm: float = 0.5, **both: Any) -> None:
+    for seed in SEEDS:
+        benchmark.add(seed=seed, quality=none, **both)
+        benchmark.add(seed=seed, quality=minilm, variant="minilm", **both)
+
+
+# --- the interval ---
+
+
+def sides(users: int, seeds: tuple[int, int], reps: int) -> Any:
+    """Draws of per-user values of two rows: heavy-tailed users, as many near zero as in NDCG, paired."""
+    draw = np.random.default_rng(11)
+
+    def values(of_difference: float, of_seeds: float, of_interaction: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        user = draw.exponential(0.06, users)
+        drift = draw.normal(0, of_difference, users)
+        found = []
+        for side, n_seeds in zip((0.5, -0.5), seeds, strict=True):
+            noise = draw.exponential(of_interaction, (n_seeds, users)) - of_interaction
+            found.append(user + side * drift + draw.normal(0, of_seeds, (n_seeds, 1)) + noise)
+        return found[0], found[1]
+
+    return (values for _ in range(reps))
+
+
+# Standard deviations as found in runs on ml-100k, Office and Scientific: of the difference between users, of seeds, and
+# of a user from seed to seed.
+SITUATIONS = [
+    (4905, (3, 3), 0.07, 0.0, 0.06),
+    (4905, (3, 3), 0.07, 0.002, 0.06),
+    (8317, (3, 3), 0.05, 0.001, 0.09),
+    (943, (3, 3), 0.034, 0.0, 0.12),
+    (943, (3, 3), 0.034, 0.005, 0.12),
+    (943, (5, 3), 0.034, 0.003, 0.08),
+    (943, (3, 3), 0.034, 0.02, 0.08),
+]
+
+
+@pytest.mark.parametrize(("users", "seeds", "of_difference", "of_seeds", "of_interaction"), SITUATIONS)
+def test_the_interval_covers_the_truth_as_often_as_it_says(
+    users: int, seeds: tuple[int, int], of_difference: float, of_seeds: float, of_interaction: float
+) -> None:
+    reps = 800 if users > 1000 else 2000
+    covered = 0
+    for values in sides(users, seeds, reps):
+        low, high = difference_of_means(*values(of_difference, of_seeds, of_interaction)).interval
+        covered += low <= 0 <= high
+    assert 0.93 <= covered / reps <= 0.98
+
+
+def test_an_interval_over_users_alone_would_cover_too_little() -> None:
+    covered = 0
+    for values in sides(943, (3, 3), 500):
+        ours, others = values(0.034, 0.02, 0.08)
+        differences = ours.mean(axis=0) - others.mean(axis=0)
+        low, high = stats.t.interval(0.95, len(differences) - 1, differences.mean(), stats.sem(differences))
+        covered += low <= 0 <= high
+    assert covered / 500 < 0.7
+
+
+def test_by_hand() -> None:
+    """Two users, two seeds a side; the interaction's mean squares are 0.5 and 0, those of the seeds 0.5 and 2."""
+    ours = np.array([[1.0, 2.0], [3.0, 2.0]])  # means of users 2, 2; of seeds 1.5, 2.5; interaction ± 0.5
+    others = np.array([[0.0, 1.0], [2.0, 3.0]])  # means of users 1, 2; of seeds 0.5, 2.5; no interaction
+    found = difference_of_means(ours, others)
+    of_users = 0.5 / 2  # differences 1, 0 of variance 0.5
+    of_seeds = (0.5 - 1.0 / 2) / 2 + (2.0 - 0.0) / 2
+    pooled = (0.5 / 2) ** 2 + (2.0 / 2) ** 2
+    assert found.mean == pytest.approx(0.5)
+    assert found.error == pytest.approx(math.sqrt(of_users + of_seeds))
+    assert found.freedom == pytest.approx((of_users + of_seeds) ** 2 / (of_users**2 + pooled))
+
+
+def test_without_any_spread_between_seeds_it_is_the_paired_t_test_over_users() -> None:
+    draw = np.random.default_rng(0)
+    ours, others = draw.random((1, 50)).repeat(3, axis=0), draw.random((1, 50)).repeat(3, axis=0)
+    found = difference_of_means(ours, others)
+    expected = stats.ttest_rel(ours[0], others[0])
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+values_of = arrays.arrays(float, st.tuples(st.integers(2, 4), st.just(6)), elements=st.floats(0, 1, width=16))
+
+
+@given(values_of, values_of)
+@settings(max_examples=200, deadline=None)
+def test_turning_the_sides_turns_the_difference_and_p_agrees_with_the_interval(
+    ours: NDArray[Any], others: NDArray[Any]
+) -> None:
+    found, turned = difference_of_means(ours, others), difference_of_means(others, ours)
+    assert found.mean == pytest.approx(-turned.mean)
+    assert found.interval == pytest.approx((-turned.interval[1], -turned.interval[0]), abs=1e-9)
+    low, high = found.interval
+    if abs(found.p - 0.05) > 1e-6:
+        assert (low > 0 or high < 0) == (found.p < 0.05)
+
+
+def test_equal_rows_do_not_differ() -> None:
+    same = np.ones((3, 10))
+    assert (difference_of_means(same, same).p, difference_of_means(same, same).interval) == (1.0, (0.0, 0.0))
+    assert difference_of_means(same, same - 0.5).p == 0.0
+
+
+# --- the correction ---
 
 
 def test_holm_by_hand() -> None:
@@ -55,127 +149,119 @@ def test_holm_lies_between_the_p_value_and_bonferroni_and_keeps_the_order(p_valu
     assert [c for _, c in sorted(zip(p_values, corrected, strict=True))] == sorted(corrected)
 
 
-def test_the_test_pairs_users_over_the_seeds_that_both_groups_share(benchmark: Benchmark) -> None:
-    quality = {
-        ("none", 42): 0.3,
-        ("none", 43): 0.32,
-        ("none", 44): 0.9,
-        ("minilm", 42): 0.33,
-        ("minilm", 43): 0.31,
-    }
-    values = {
-        key: user_ndcg(load_ranks(benchmark.folder, benchmark.add(init=key[0], seed=key[1], quality=q)))
-        for key, q in quality.items()
-    }
-    differences = (values["minilm", 42] + values["minilm", 43] - values["none", 42] - values["none", 43]) / 2
-    comparisons, notes = compare(benchmark)
-    assert set(comparisons) == {MINILM}
-    assert comparisons[MINILM].p == pytest.approx(wilcoxon(np.round(differences, 12)).pvalue)
-    assert comparisons[MINILM].difference == pytest.approx(differences.mean())
-    assert notes == []
-
-
-def test_marks_say_which_way_a_significant_difference_goes(benchmark: Benchmark) -> None:
-    benchmark.add(quality=0.5)
-    benchmark.add(init="minilm", quality=0.6)
-    benchmark.add(init="minilm", mode="frozen", quality=0.4)
-    benchmark.add(init="same", quality=0.5)
-    comparisons, _ = compare(benchmark)
-    marks = {group[2:4]: comparison.mark for group, comparison in comparisons.items()}
-    assert marks == {("minilm", "full"): "better", ("minilm", "frozen"): "worse", ("same", "full"): "tie"}
-    assert comparisons["Office", "SASRec", "same", "full", "full"].p == 1.0
-
-
-def test_a_few_large_gains_against_many_small_losses_are_called_mixed(benchmark: Benchmark) -> None:
-    benchmark.add(ranks=np.array([0] * 30 + [9] * 150, dtype=np.uint8))
-    benchmark.add(init="minilm", ranks=np.array([1] * 30 + [10] * 150, dtype=np.uint8))
-    comparisons, _ = compare(benchmark)
-    assert comparisons[MINILM].difference > 0 > comparisons[MINILM].rank_sum
-    assert comparisons[MINILM].mark == "mixed"
-
-
-def test_the_correction_spans_all_comparisons_of_one_dataset_and_protocol_and_no_others(
-    benchmark: Benchmark,
-) -> None:
+def test_the_correction_spans_all_comparisons_of_a_dataset_and_protocol_metric_by_metric(benchmark: Benchmark) -> None:
     for dataset, protocol in (("Office", "full"), ("Office", "uni100"), ("Arts", "full")):
-        benchmark.add(dataset=dataset, protocol=protocol, quality=0.5)
-        benchmark.add(dataset=dataset, protocol=protocol, init="minilm", quality=0.505)
-    benchmark.add(init="minilm", mode="frozen", quality=0.505)
-    benchmark.add(model="GRU4Rec", quality=0.5)
-    benchmark.add(model="GRU4Rec", init="minilm", quality=0.505)
-    comparisons, _ = compare(benchmark)
-    factors = {group: round(c.p_holm / c.p, 3) for group, c in comparisons.items()}
-    assert len({c.p for c in comparisons.values()}) == 1
-    assert factors.pop(("Office", "SASRec", "minilm", "full", "uni100")) == 1
-    assert factors.pop(("Arts", "SASRec", "minilm", "full", "full")) == 1
-    assert set(factors.values()) == {3}
-    assert FROZEN in factors
+        add_both(benchmark, 0.5, 0.52, dataset=dataset, protocol=protocol)
+    add_both(benchmark, 0.5, 0.52, model="GRU4Rec")
+    for seed in SEEDS:
+        benchmark.add(variant="tuned", seed=seed, quality=0.52)
+    made = compare(benchmark, ("ndcg@10", "recall@10")).made
+    factors = {compared: round(c.p_holm / c.p, 3) for compared, c in made.items()}
+    assert len(made) == 10
+    for (key, _), factor in factors.items():
+        assert factor == (3 if (key.dataset, key.protocol) == ("Office", "full") else 1)
 
 
-def test_without_ranks_there_is_no_test_and_a_note_names_the_run(benchmark: Benchmark) -> None:
-    benchmark.add()
-    lacking = benchmark.add(init="minilm", with_ranks=False)
-    comparisons, notes = compare(benchmark)
-    assert comparisons == {}
-    assert any(lacking["run"] in note and "no ranks file" in note for note in notes)
+# --- rows against their baselines ---
 
 
-def test_without_a_none_partner_there_is_no_test_and_a_note_says_so(benchmark: Benchmark) -> None:
-    benchmark.add(init="minilm")
-    benchmark.add(model="GRU4Rec")
-    benchmark.add(dataset="Arts")
-    benchmark.add(protocol="uni100")
-    benchmark.add(model="UniSRec", init="minilm", mode="-")  # has no `none`, so nothing is missing
-    comparisons, notes = compare(benchmark)
-    assert comparisons == {}
-    assert notes == ["Office, SASRec, minilm (full), full: no run with `none` to compare with."]
+def test_each_metric_is_compared_by_its_own_values_over_all_users_and_seeds(benchmark: Benchmark) -> None:
+    add_both(benchmark)
+    made = compare(benchmark, ("ndcg@10", "ndcg@5", "recall@10")).made
+    ours, others = (np.stack([drawn_ranks(300, quality, seed) for seed in SEEDS]) for quality in (0.5, 0.3))
+    for metric in ("ndcg@10", "ndcg@5", "recall@10"):
+        expected = difference_of_means(metric_of_ranks(metric, ours), metric_of_ranks(metric, others))
+        comparison = made[MINILM, metric]
+        assert (comparison.low, comparison.high) == pytest.approx(expected.interval)
+        assert (comparison.difference, comparison.p) == pytest.approx((expected.mean, expected.p))
+    assert len({comparison.p for comparison in made.values()}) == 3
+
+
+def test_marks_say_which_way_a_difference_goes(benchmark: Benchmark) -> None:
+    for variant, quality in (("none", 0.5), ("better", 0.7), ("worse", 0.3), ("same", 0.5)):
+        for seed in SEEDS:
+            benchmark.add(variant=variant, quality=quality, seed=seed)
+    made = compare(benchmark).made
+    assert {key.variant: comparison.mark for (key, _), comparison in made.items()} == {
+        "better": "better",
+        "worse": "worse",
+        "same": "tie",
+    }
+
+
+def test_no_name_is_magic_a_row_is_compared_with_the_baseline_it_names(benchmark: Benchmark) -> None:
+    for variant, quality, baseline in (("none", 0.9, "wide"), ("wide", 0.3, None), ("minilm", 0.5, "wide")):
+        for seed in SEEDS:
+            benchmark.add(variant=variant, quality=quality, seed=seed)
+        benchmark.rows[RowKey("Office", "SASRec", variant, "full")]["baseline"] = baseline
+    made = compare(benchmark).made
+    assert {key.variant: comparison.mark for (key, _), comparison in made.items()} == {
+        "none": "better",
+        "minilm": "better",
+    }
+
+
+def test_other_seeds_than_the_baseline_s_do_as_well(benchmark: Benchmark) -> None:
+    for seed in SEEDS:
+        benchmark.add(seed=seed)
+    for seed in range(5):
+        benchmark.add(variant="minilm", seed=seed, quality=0.6)
+    assert compare(benchmark).made[MINILM, "ndcg@10"].mark == "better"
+
+
+@pytest.mark.parametrize(
+    ("ours", "others", "said"),
+    [((42, 43), SEEDS, "needs 3 seeds, has 2"), (SEEDS, (42,), "needs 3 seeds, none has 1")],
+)
+def test_below_three_seeds_on_either_side_there_is_no_test_and_it_says_why(
+    benchmark: Benchmark, ours: tuple[int, ...], others: tuple[int, ...], said: str
+) -> None:
+    for seed in others:
+        benchmark.add(seed=seed, quality=0.1)
+    for seed in ours:
+        benchmark.add(variant="minilm", seed=seed, quality=0.9)
+    found = compare(benchmark)
+    assert found.made == {}
+    assert said in found.untested[MINILM]
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"seed": 43}, "no seed"),
-        ({"fingerprints": {"dataset": "other"}}, "fingerprint"),
-        ({"ranks": np.ones(7, dtype=np.uint8)}, "not of the same users"),
+        ({"with_ranks": False}, "no ranks were kept"),
+        ({"ranks": np.ones(7, dtype=np.int32)}, "other users or data"),
+        ({"test_interactions": np.zeros(300)}, "other users or data"),
     ],
 )
-def test_runs_that_cannot_be_paired_are_not_compared(benchmark: Benchmark, changes: dict, said: str) -> None:
-    benchmark.add(seed=42)
-    benchmark.add(**{"init": "minilm", "seed": 42} | changes)
-    comparisons, notes = compare(benchmark)
-    assert comparisons == {}
-    assert said in " ".join(notes)
+def test_rows_that_can_not_be_paired_are_not_compared(benchmark: Benchmark, changes: Any, said: str) -> None:
+    for seed in SEEDS:
+        benchmark.add(seed=seed)
+        benchmark.add(variant="minilm", seed=seed, **changes)
+    found = compare(benchmark)
+    assert found.made == {}
+    assert said in found.untested[MINILM]
+
+
+def test_where_users_have_several_test_items_only_what_ranks_decide_is_tested(benchmark: Benchmark) -> None:
+    add_both(benchmark, popularity=None)
+    found = compare(benchmark, ("ndcg@10", "mrr@10"))
+    assert [metric for _, metric in found.made] == ["mrr@10"]
+    assert found.untested[MINILM] == "no test: ranks do not decide NDCG@10"
+
+
+def test_files_alone_tell_the_data_where_users_have_several_test_items(benchmark: Benchmark) -> None:
+    for seed in SEEDS:
+        benchmark.add(seed=seed, popularity=None)
+        benchmark.add(variant="minilm", seed=seed, popularity=None, dataset_fingerprint="e" * 64)
+    assert "other users or data" in compare(benchmark, ("mrr@10",)).untested[MINILM]
 
 
 def test_ranks_that_contradict_their_record_are_left_out_with_a_note(benchmark: Benchmark) -> None:
-    benchmark.add()
-    record = benchmark.add(init="minilm")
-    np.save(benchmark.folder / "runs" / f"{record['run']}.ranks.npy", np.ones(300, dtype=np.uint8))
-    comparisons, notes = compare(benchmark)
-    assert comparisons == {}
-    assert any(record["run"] in note and "1.0000" in note for note in notes)
-
-
-@pytest.mark.parametrize("content", [np.ones((3, 2), dtype=np.uint8), np.ones(3), np.ones(0, dtype=np.uint8)])
-def test_ranks_of_another_shape_or_kind_are_refused(benchmark: Benchmark, content: np.ndarray) -> None:
-    record = benchmark.add()
-    np.save(benchmark.folder / "runs" / f"{record['run']}.ranks.npy", content)
-    with pytest.raises(ConfigurationError, match="one integer per user"):
-        load_ranks(benchmark.folder, record)
-
-
-class _Trap:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.path,)
-
-
-def test_ranks_are_never_unpickled(benchmark: Benchmark, tmp_path: Path) -> None:
-    record = benchmark.add()
-    trap = np.array([_Trap(tmp_path / "sprung")], dtype=object)
-    np.save(benchmark.folder / "runs" / f"{record['run']}.ranks.npy", trap, allow_pickle=True)
-    with pytest.raises(ConfigurationError, match="can't be read"):
-        load_ranks(benchmark.folder, record)
-    assert not (tmp_path / "sprung").exists()
+    add_both(benchmark)
+    run = f"{benchmark.folder}/runs/Office-SASRec-minilm-full-s42.ranks.npy"
+    np.save(run, np.ones(300, dtype=np.int32))
+    found = compare(benchmark)
+    assert found.made == {}
+    assert "can't be used" in found.untested[MINILM]
+    (note,) = found.notes
+    assert "minilm-full-s42.ranks.npy gives recall@1 1.0000" in note

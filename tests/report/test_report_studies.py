@@ -15,7 +15,7 @@ def test_studies_are_the_folders_with_a_study_json_by_name(tmp_path: Path) -> No
     add_study(tmp_path / "attention", text="Short.")
     (tmp_path / "unfinished").mkdir()
     attention, layers = load_studies(tmp_path)
-    assert (attention.name, attention.text, attention.address) == ("attention", "Short.", "../studies/attention/")
+    assert (attention.name, attention.text, attention.address) == ("attention", "Short.", f"{tmp_path.name}/attention/")
     assert [path.name for path in attention.figures] == ["attention.png"]
     assert layers.text == ""
 
@@ -50,7 +50,7 @@ def test_the_text_becomes_html_below_the_studys_heading_with_its_links_resolved(
     html = study.text_as_html()
     assert "<h4>Heads</h4>" in html
     assert "<h5>More</h5>" in html
-    assert 'href="../studies/layers/table.csv"' in html
+    assert f'href="{tmp_path.name}/layers/table.csv"' in html
     assert 'href="https://arxiv.org/abs/2404.08796"' in html
     assert "<table>" in html
 

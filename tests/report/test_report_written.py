@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,37 +16,45 @@ def everything_in(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_without_records_the_error_says_what_to_run_and_nothing_is_written(tmp_path: Path) -> None:
+def test_without_a_grid_the_error_says_what_to_run_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="recbole-ext run"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_when_all_runs_failed_the_error_says_why(benchmark: Benchmark) -> None:
-    benchmark.add_failed()
+    benchmark.add(failed="loss is NaN in epoch 3")
     with pytest.raises(ConfigurationError, match="loss is NaN in epoch 3"):
-        write_report(benchmark.folder)
+        write_report(benchmark.write())
 
 
 def test_the_csv_holds_the_table(benchmark: Benchmark) -> None:
-    for seed in (42, 43):
+    for seed in (42, 43, 44):
         benchmark.add(seed=seed)
-        benchmark.add(seed=seed, init="minilm", quality=0.5)
-    report = write_report(benchmark.folder)
-    read = pd.read_csv(benchmark.folder / "leaderboard.csv")
-    pd.testing.assert_frame_equal(read, report.table, rtol=1e-5, check_dtype=False)
-    assert read["mark"].tolist()[1] == "better"
-    assert read["p_holm"].tolist()[1] < 0.05
+        benchmark.add(seed=seed, variant="minilm", quality=0.5)
+    report = write_report(benchmark.write())
+    read = pd.read_csv(benchmark.folder / "leaderboard.csv", keep_default_na=False, na_values={})
+    table = report.to_pandas()
+    assert list(read.columns) == list(table.columns)
+    for column in table:
+        if pd.api.types.is_numeric_dtype(table[column]):
+            assert pd.to_numeric(read[column]).tolist() == pytest.approx(table[column].tolist(), rel=1e-5, nan_ok=True)
+        else:
+            assert read[column].tolist() == table[column].tolist()
+    assert read["variant"].tolist() == ["minilm", "none"]
+    assert read["ndcg@10_mark"].tolist() == ["better", ""]
+    assert float(read["ndcg@10_p_holm"][0]) < 0.05
 
 
 def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else_behind(benchmark: Benchmark) -> None:
     benchmark.add()
-    benchmark.add(init="minilm")
+    benchmark.add(variant="minilm")
+    write_report(benchmark.write())
+    first = everything_in(benchmark.folder.parent)
     write_report(benchmark.folder)
-    first = everything_in(benchmark.folder)
-    write_report(benchmark.folder)
-    assert everything_in(benchmark.folder) == first
-    assert {name for name in first if not name.startswith("runs/")} == {
+    assert everything_in(benchmark.folder.parent) == first
+    assert {name.removeprefix("amazon/") for name in first if not name.startswith(("amazon/runs/", "amazon/pop"))} == {
+        "grid.json",
         "leaderboard.csv",
         "leaderboard.md",
         "index.html",
@@ -56,59 +63,55 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else_behind(bench
     }
 
 
-def test_only_the_chosen_candidate_counts(benchmark: Benchmark) -> None:
-    for value, test, tag in ((0.3, 0.1, "a"), (0.2, 0.9, "b")):
-        benchmark.add(candidate={"x": tag}, tag=tag, validation={"ndcg@10": value}, test={"ndcg@10": test})
-    table = write_report(benchmark.folder).table
+def test_only_the_chosen_trial_counts(benchmark: Benchmark) -> None:
+    for value, test, x in ((0.3, 0.1, 1), (0.2, 0.9, 2)):
+        benchmark.add(trial={"x": x}, validation={"ndcg@10": value}, test={"ndcg@10": test}, with_ranks=False)
+    table = write_report(benchmark.write()).to_pandas()
     assert table[["n_seeds", "ndcg@10"]].values.tolist() == [[1, 0.1]]
 
 
-def test_a_seed_run_again_counts_once_and_the_older_run_is_named(benchmark: Benchmark) -> None:
-    old = benchmark.add(tag="old", test={"ndcg@10": 0.9}, date="2026-11-01")
-    benchmark.add(tag="new", test={"ndcg@10": 0.1}, date="2026-11-02")
-    report = write_report(benchmark.folder)
-    assert report.table[["n_seeds", "ndcg@10"]].values.tolist() == [[1, 0.1]]
-    assert any(old["run"] in note for note in report.notes)
+def test_a_record_that_the_grid_does_not_ask_for_changes_no_number(benchmark: Benchmark) -> None:
+    benchmark.add()
+    before = write_report(benchmark.write()).to_pandas()
+    benchmark.add(seed=43, quality=0.9, asked=False, date="2027-01-01T00:00:00+00:00")
+    pd.testing.assert_frame_equal(write_report(benchmark.folder).to_pandas(), before)
 
 
-def test_terminal_lines_are_aligned_and_name_failures_and_notes(benchmark: Benchmark) -> None:
-    benchmark.add(seed=42)
-    benchmark.add(seed=43)
-    benchmark.add(init="minilm", quality=0.5)
-    benchmark.add(init="a-very-long-name", model="NARM", with_ranks=False)
-    failed = benchmark.add_failed(model="GRU4Rec")
-    lines = write_report(benchmark.folder).lines()
-    header, rule, *rows = lines[:5]
-    assert "NDCG@10" in header
+def test_terminal_lines_are_aligned_and_name_failures_search_and_notes(benchmark: Benchmark) -> None:
+    for seed in (42, 43, 44):
+        benchmark.add(seed=seed)
+        benchmark.add(variant="minilm", seed=seed, quality=0.5)
+    benchmark.add(variant="a-very-long-name", model="NARM")
+    failed = benchmark.add(model="GRU4Rec", failed="loss is NaN\nin epoch 3")
+    lines = write_report(benchmark.write()).lines()
+    assert lines[0] == "Office, full ranking"
+    header, rule, *rows = lines[1:7]
+    assert "NDCG@10" in header and "Dataset" not in header
     starts = [i for i, char in enumerate(rule) if char == "-" and (i == 0 or rule[i - 1] == " ")]
     for line in (header, *rows):
-        assert all(line[start - 2 : start] == "  " for start in starts[1:])
+        assert all(line[start - 2 : start] in ("  ", "") for start in starts[1:])
     minilm = next(row for row in rows if " minilm " in row)
-    assert "▲ better" in minilm
-    assert f"failed: {failed['run']}: loss is NaN in epoch 3" in lines
-    assert any(line.startswith("note: ") and "NARM" in line for line in lines)
+    assert "▲ better" in minilm and minilm.startswith("1  SASRec")
+    assert "failed: loss is NaN in epoch 3" in next(row for row in rows if "GRU4Rec" in row)
+    assert f"failed: {failed.run}: loss is NaN in epoch 3" in lines
+    assert "search: dropout {0.3, 0.5}: the same 2 trials for every variant" in lines
     assert str(benchmark.folder / "index.html") in lines[-1]
 
 
-def test_a_record_with_the_bare_minimum_is_reported(benchmark: Benchmark) -> None:
-    full = benchmark.add(model="SomethingNew", topk=[7], with_ranks=False)
-    needed = (
-        "run",
-        "benchmark",
-        "dataset",
-        "model",
-        "init",
-        "mode",
-        "protocol",
-        "seed",
-        "candidate",
-        "status",
-    )
-    bare = {key: full[key] for key in (*needed, "validation", "test")} | {"config": {}}
-    (benchmark.folder / "runs" / f"{full['run']}.json").write_text(json.dumps(bare))
+def test_the_grid_s_note_is_in_all_that_is_written(benchmark: Benchmark) -> None:
+    benchmark.add()
+    benchmark.grid().model_copy(update={"note": "Shows the machinery."}).write(benchmark.folder)
     report = write_report(benchmark.folder)
-    assert report.table["model"].tolist() == ["SomethingNew"]
-    assert "ndcg@7" in report.table
+    assert "note: Shows the machinery." in report.lines()
+    for name in ("leaderboard.md", "index.html"):
+        assert "Shows the machinery." in (benchmark.folder / name).read_text(encoding="utf-8")
+
+
+def test_whatever_metrics_there_are_are_reported(benchmark: Benchmark) -> None:
+    benchmark.metric = "ndcg@7"
+    benchmark.add(topk=[7], with_ranks=False)
+    report = write_report(benchmark.write())
+    assert "ndcg@7" in report.to_pandas()
     assert (benchmark.folder / "figures" / "ndcg_at_7.png").exists()
 
 
@@ -117,11 +120,3 @@ def test_the_command_line_can_import_the_report_without_its_heavy_libraries() ->
     code = f"import sys, recbole_ext.report; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_a_failure_that_was_put_right_is_no_longer_listed(benchmark: Benchmark) -> None:
-    benchmark.add()
-    failed = benchmark.add_failed(model="GRU4Rec", tag="before")
-    assert [record["run"] for record in write_report(benchmark.folder).failed] == [failed["run"]]
-    benchmark.add(model="GRU4Rec", tag="after")
-    assert write_report(benchmark.folder).failed == []

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from recbole_ext.errors import StoreError
+from recbole_ext.errors import StoreError, WriteError
 from recbole_ext.store import ItemEmbeddingStore, is_store_folder, read_meta
 
 ITEMS = ["B0-a", "7", "ünï"]
@@ -28,17 +27,6 @@ ITEMS = ["B0-a", "7", "ünï"]
 def store() -> ItemEmbeddingStore:
     vectors = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     return ItemEmbeddingStore(vectors, list(ITEMS), {"encoder": "tiny"})
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """Every file of this process ends after 200 bytes, as on a disk with no more room."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_loaded_store_equals_the_saved_one(store: ItemEmbeddingStore, tmp_path: Path) -> None:
@@ -210,15 +198,17 @@ def test_saving_never_replaces_anything_else(store: ItemEmbeddingStore, tmp_path
     assert (folder / "chapter.tex").read_text() == "all my work"
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
-    with full_disk(), pytest.raises(StoreError, match="store can't be written.*free some space"):
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, no_room: Callable[..., Any]) -> None:
+    with no_room(200), pytest.raises(WriteError, match=r"store can't be written.*File too large.*Free some space"):
         ItemEmbeddingStore(torch.ones(3, 1000), ITEMS).save(tmp_path / "store")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_old_store_in_place(store: ItemEmbeddingStore, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_store_in_place(
+    store: ItemEmbeddingStore, tmp_path: Path, no_room: Callable[..., Any]
+) -> None:
     store.save(tmp_path / "store")
-    with full_disk(), pytest.raises(StoreError):
+    with no_room(200), pytest.raises(WriteError):
         ItemEmbeddingStore(torch.ones(3, 1000), ITEMS).save(tmp_path / "store")
     assert ItemEmbeddingStore.load(tmp_path / "store").fingerprint() == store.fingerprint()
 

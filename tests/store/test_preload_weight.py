@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import resource
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
-from recbole_ext.errors import StoreError
+from recbole_ext.errors import StoreError, WriteError
 from recbole_ext.store import ItemEmbeddingStore, export_preload_weight
 
 INTERACTIONS = """user_id:token\titem_id:token\ttimestamp:float
@@ -132,12 +133,9 @@ def test_a_binary_file_is_refused(tmp_path: Path) -> None:
         ItemEmbeddingStore.load(tmp_path / "picture.png")
 
 
-def test_a_full_disk_leaves_no_half_written_file(store: ItemEmbeddingStore, tmp_path: Path) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    try:
-        with pytest.raises(StoreError, match="can't be written"):
-            export_preload_weight(store, tmp_path, "tiny")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def test_a_full_disk_leaves_no_half_written_file(
+    store: ItemEmbeddingStore, tmp_path: Path, no_room: Callable[..., Any]
+) -> None:
+    with no_room(100), pytest.raises(WriteError, match="can't be written"):
+        export_preload_weight(store, tmp_path, "tiny")
     assert list(tmp_path.iterdir()) == []

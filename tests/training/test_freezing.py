@@ -80,7 +80,7 @@ def test_the_first_blocks_stay_as_they_were_initialised_and_the_others_train(bui
         ("SASRec", {"frozen_blocks": -1}, "frozen_blocks: -1 is not a whole number"),
         ("SASRec", {"frozen_blocks": "all"}, "frozen_blocks: 'all' is not a whole number"),
         ("SASRec", {"item_embedding_frozen_epochs": 5}, "only vectors of a store"),
-        ("SASRec", {"item_embedding_frozen_epochs": 5, "item_embedding_mode": "residual"}, "leave item_embedding_mode"),
+        ("SASRec", {"item_embedding_frozen_epochs": 5, "item_embedding_mode": "bounded"}, "leave item_embedding_mode"),
         ("SASRec", {"item_embedding_frozen_epochs": 0.5}, "item_embedding_frozen_epochs: 0.5 is not a whole number"),
     ],
 )

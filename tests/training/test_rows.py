@@ -59,7 +59,7 @@ def assert_equal_objectives(built: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize("maximum", [4, 12, 50], ids=["windows slide", "some slide", "none slides"])
-@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "ESASRec", "HSTU", "GSASRec"])
 def test_loss_and_gradients_equal_recboles_over_the_same_samples(build: Build, model: str, maximum: int) -> None:
     assert_equal_objectives(build(model, MAX_ITEM_LIST_LENGTH=maximum, **NO_DROPOUT))
 
@@ -175,6 +175,9 @@ EXPECTED_PATHS = {
     "SASRec": ("user", True),
     "GRU4Rec": ("user", True),
     "BERT4Rec": ("user", True),
+    "ESASRec": ("user", True),
+    "GSASRec": ("user", True),
+    "HSTU": ("user", True),
     "NARM": ("prefix", True),
     "STAMP": ("augmented", False),
     "Caser": ("augmented", False),

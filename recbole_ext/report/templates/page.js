@@ -21,7 +21,8 @@ for (const table of tables) {
 }
 
 function sorted(rows, column, numeric, direction) {
-  const value = row => row.cells[column].dataset.value;
+  const value = ({ cells: { [column]: cell } }) =>
+    cell.classList.contains("nothing") ? "" : cell.dataset.value ?? cell.querySelector(".text").textContent;
   const sign = direction === "ascending" ? 1 : -1;
   return [...rows].sort((a, b) => {
     const [x, y] = [value(a), value(b)];
@@ -52,9 +53,9 @@ function filter() {
   const left = counted.filter(row => !row.hidden).length;
   form.querySelector("output").textContent = chosen.length || words.length ? `${left} of ${counted.length} rows` : "";
 }
-form.addEventListener("input", filter);
-form.addEventListener("reset", () => setTimeout(filter));  // the fields are empty only after the event
-form.addEventListener("submit", event => event.preventDefault());
+form?.addEventListener("input", filter);
+form?.addEventListener("reset", () => setTimeout(filter));  // the fields are empty only after the event
+form?.addEventListener("submit", event => event.preventDefault());
 
 // Copying: the rows and columns that are shown, in their order.
 function shown(table) {
@@ -69,7 +70,8 @@ function shown(table) {
       title: label(heads[column]),
       name: heads[column].dataset.name,
       numeric: heads[column].classList.contains("number"),
-      spread: rows.some(row => row.cells[column].querySelector(".spread")),
+      ends: heads[column].classList.contains("change") ? ["low", "high"]
+        : rows.some(row => row.cells[column].querySelector(".spread")) ? ["std"] : [],
     })),
     rows: rows.map(row => columns.map(column => ({
       text: row.cells[column].querySelector(".text").textContent,
@@ -94,16 +96,21 @@ function markdown({ title, columns, rows }) {
   ].join("\n") + "\n";
 }
 
+function nameOfEnd(name, end) {
+  return end === "std" ? `${name}_std` : name.replace("_improvement_%", `_${end}_%`);
+}
+
 // Columns are named as in leaderboard.csv; numbers are as shown, but as a program reads them.
 function csv({ columns, rows }) {
   const quote = text => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const number = text => text.replace(/^–$/, "").replace("−", "-").replace(/[+,±%\s]/g, "");
+  const number = text => text.replace(/^–$/, "").replace("−", "-").replace(/[+,±%\s[\]]/g, "");
   const line = texts => texts.map(quote).join(",");
   return [
-    line(columns.flatMap(column => (column.spread ? [column.name, `${column.name}_std`] : [column.name]))),
+    line(columns.flatMap(({ name, ends }) => [name, ...ends.map(end => nameOfEnd(name, end))])),
     ...rows.map(row => line(row.flatMap((cell, i) => {
       if (!columns[i].numeric) return [cell.text];
-      return columns[i].spread ? [number(cell.text), number(cell.spread)] : [number(cell.text)];
+      const spread = cell.spread.split(columns[i].ends.length > 1 ? ", " : null);
+      return [number(cell.text), ...columns[i].ends.map((_, end) => number(spread[end] ?? ""))];
     }))),
   ].join("\n") + "\n";
 }
@@ -112,7 +119,7 @@ function latex({ title, columns, rows }) {
   const symbols = {
     "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "$<$", ">": "$>$",
     "±": "$\\pm$", "−": "$-$", "–": "--", "▲": "$\\blacktriangle$", "▼": "$\\blacktriangledown$",
-    "≈": "$\\approx$", "◇": "$\\diamond$",
+    "≈": "$\\approx$",
   };
   const escape = text => [...text].map(c => symbols[c] ?? ("&%$#_{}".includes(c) ? `\\${c}` : c)).join("");
   const mark = { 1: text => `\\textbf{${text}}`, 2: text => `\\underline{${text}}` };

@@ -1,0 +1,104 @@
+"""What models begin from: stores of item vectors, encoders that read text, the item matrix that a run exports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from recbole_ext.data.config import about_data
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.errors import RecboleExtError
+from recbole_ext.store.files import fingerprint_of
+from recbole_ext.tuning.tuning import Tuning
+from recbole_ext.vectors import VectorSource
+from recbole_ext.vectors.encoder import Encoder
+from recbole_ext.vectors.finetune import Finetune
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a model begins from: the hash of its request, and the store or the encoder; nothing: random vectors."""
+
+    identity: str | None = None
+    store: Path | None = None
+    encoder: str | None = None
+    width: int | None = None
+
+    @cached_property
+    def content(self) -> str | None:
+        """SHA-256 of the store's files, where they are there already."""
+        return fingerprint_of(self.store) if self.store is not None and self.store.exists() else None
+
+
+@dataclass(frozen=True)
+class StoreToMake:
+    """A store that runs start from."""
+
+    dataset: Dataset
+    source: VectorSource
+    path: Path
+
+
+@dataclass(frozen=True)
+class EncoderToTune:
+    """A behaviour-tuned encoder that a run reads text with."""
+
+    dataset: Dataset
+    source: Encoder
+    tuning: Tuning
+    path: Path
+
+
+@dataclass
+class Beginnings:
+    """Resolves beginnings, each once, and keeps what has to be made for them.
+
+    Attributes:
+        exported: for an item matrix that a run of RECFORMER exports, what models begin from then.
+        fetch: whether something that is not on this machine is refused; else it is listed in ``missing``.
+    """
+
+    artifacts: Path
+    fetch: bool
+    exported: Callable[[Dataset, Finetune], Beginning]
+    stores: dict[Path, StoreToMake] = field(default_factory=dict)
+    encoders: dict[Path, EncoderToTune] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    _known: dict[tuple[str, str, str, bool], Beginning] = field(default_factory=dict)
+
+    def of(self, dataset: Dataset, source: VectorSource | None, as_text: bool) -> Beginning:
+        """What a model begins from; ``as_text``: it reads text with the source's encoder, and needs no store.
+
+        ``dataset`` is that of the run: vectors of behaviour are made of its own training split.
+        """
+        if source is None:
+            return Beginning()
+        key = (dataset.name, json.dumps(about_data(dataset.keys), sort_keys=True, default=str), repr(source), as_text)
+        if key not in self._known:
+            try:
+                self.missing += source.missing(dataset)
+                self._known[key] = self._encoder(dataset, source) if as_text else self._store(dataset, source)
+            except RecboleExtError as error:
+                if self.fetch:
+                    raise
+                self.missing.append(str(error))
+                self._known[key] = Beginning()
+        return self._known[key]
+
+    def _store(self, dataset: Dataset, source: VectorSource) -> Beginning:
+        if isinstance(source, Finetune):
+            return self.exported(dataset, source)
+        path = source.store_path(dataset, self.artifacts)
+        self.stores.setdefault(path, StoreToMake(dataset, source, path))
+        return Beginning(source.identity(dataset), store=path, width=source.width(dataset))
+
+    def _encoder(self, dataset: Dataset, source: VectorSource) -> Beginning:
+        assert isinstance(source, Encoder), source
+        if source.tune is None:
+            return Beginning(source.identity(dataset), encoder=source.encoder)
+        path = source.tune.folder(source.encoder, source.tune.sources_for(dataset), self.artifacts)
+        self.encoders.setdefault(path, EncoderToTune(dataset, source, source.tune, path))
+        return Beginning(source.identity(dataset), encoder=str(path))

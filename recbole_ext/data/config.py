@@ -1,0 +1,179 @@
+"""Dataset configs: a YAML per dataset, found by name, in keys that RecBole or this package understands."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.compat import recbole_folder
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.yaml_files import read_yaml
+
+Settings = dict[str, Any]
+
+DATASET_CONFIGS = Path("dataset_configs")
+"""Where the dataset configs are by default: in the working folder, and those of this package below it."""
+
+_PACKAGE = Path(__file__).parents[1]
+PACKAGED_DATASET_CONFIGS = next(
+    (folder for folder in (_PACKAGE / "dataset_configs", _PACKAGE.parent / "dataset_configs") if folder.is_dir()), None
+)
+"""Beside the package in a checkout; the wheel takes them into it."""
+
+OWN_KEYS = ("item_text", "source", "expected", "recbole_name")
+"""What only this package reads of a dataset config."""
+
+EXACT_TIME_ORDER = "exact_time_order"
+"""``true`` (the default): rows in time order are in the order of their exact times, of equal ones the file's.
+
+``false``: RecBole's own order, which keeps times in single precision, where Unix seconds up to 128 s apart are equal
+and the file's order decides. It reproduces numbers of stock RecBole.
+"""
+
+
+SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+"""RecBole's keys for keeping pickled copies of a dataset."""
+
+
+NUMBER_INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
+"""RecBole's keys that filter users and items by their number of interactions."""
+
+_INTERVAL = re.compile(r"\s*[\[(]\s*[-+\w.]+\s*,\s*[-+\w.]+\s*[\])]\s*")
+
+
+def refuse_saved_data(keys: Mapping[str, Any]) -> None:
+    """See that RecBole is not asked to keep or to read a pickled copy of a dataset.
+
+    Raises:
+        ConfigurationError: it is; such a copy says nothing about the files it was made of.
+    """
+    for key in SAVED_DATA:
+        if keys.get(key):
+            raise ConfigurationError(
+                f"{key}: RecBole's saved copies hand over old data once a file has changed, and they are pickles. "
+                "Leave the key out: the dataset's files are read for every run."
+            )
+
+
+def find_config(name: str, configs: Path | str = DATASET_CONFIGS) -> Path | None:
+    """The config of dataset ``name``; ``None`` where there is none.
+
+    Of the default folder: ``dataset_configs/NAME.yaml`` of the working folder, else the packaged one of that name.
+    """
+    path = Path(configs) / f"{name}.yaml"
+    if not path.is_file() and Path(configs) == DATASET_CONFIGS and PACKAGED_DATASET_CONFIGS:
+        path = PACKAGED_DATASET_CONFIGS / path.name
+    return path if path.is_file() else None
+
+
+def read_config(path: Path) -> Settings:
+    """A dataset config.
+
+    Raises:
+        ConfigurationError: not a YAML mapping, a key that nobody reads, or a value of the wrong kind.
+    """
+    settings = read_yaml(path, "a dataset config")
+    known = {*recbole_keys_of_datasets(), *OWN_KEYS, EXACT_TIME_ORDER}
+    for key in settings:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else "A model's keys stand with the model, in the benchmark."
+            raise ConfigurationError(f"{path}: {key!r} is no key of a dataset, in RecBole or here. {hint}")
+    expected = settings.get("expected") or {}
+    if (
+        not isinstance(expected, dict)
+        or not set(expected) <= {"users", "items", "interactions"}
+        or any(type(count) is not int for count in expected.values())
+    ):
+        raise ConfigurationError(f"{path}: expected holds numbers of users, items and interactions; got {expected!r}.")
+    template = settings.get("item_text") or []
+    if not isinstance(template, list) or any(type(part) is not str for part in template):
+        raise ConfigurationError(
+            f'{path}: item_text: a list of parts in quotes, as ["{{title}}", "Brand: {{brand}}"]; got {template!r}.'
+        )
+    return settings
+
+
+def check_keys(keys: Mapping[str, Any]) -> None:
+    """See that keys about data, RecBole's with nothing left out, make sense whatever the files hold.
+
+    Raises:
+        ConfigurationError: one does not; names it.
+    """
+    refuse_saved_data(keys)
+    for key in ("field_separator", "seq_separator"):
+        if not isinstance(keys[key], str) or not keys[key] or "\n" in keys[key]:
+            raise ConfigurationError(f'{key}: {keys[key]!r} separates nothing. Give a character, such as "\\t".')
+    splits = keys["benchmark_filename"]
+    if splits is not None and not (isinstance(splits, list) and len(splits) == 3):
+        raise ConfigurationError(
+            f"benchmark_filename: the names of three splits are expected, as in [train, valid, test]; got {splits!r}."
+        )
+    for key in ("load_col", "unload_col"):
+        if keys[key] is not None and not (
+            isinstance(keys[key], dict) and all(isinstance(part, list) or part == "*" for part in keys[key].values())
+        ):
+            raise ConfigurationError(
+                f"{key}: lists of columns are expected, as in {{inter: [user_id, item_id]}}; got {keys[key]!r}."
+            )
+    both = set(keys["load_col"] or ()) & set(keys["unload_col"] or ())
+    if both:
+        raise ConfigurationError(f"load_col and unload_col both speak of {both.pop()!r}. Give one of them.")
+    for key in (*NUMBER_INTERVALS, "entity_kg_num_interval", "relation_kg_num_interval"):
+        if keys[key] is not None:
+            check_interval(key, keys[key])
+    if keys["rm_dup_inter"] not in (None, "first", "last"):
+        raise ConfigurationError(f"rm_dup_inter: first, last or nothing is expected; got {keys['rm_dup_inter']!r}.")
+    if not isinstance(keys.get(EXACT_TIME_ORDER, True), bool):
+        raise ConfigurationError(f"{EXACT_TIME_ORDER}: true or false is expected; got {keys[EXACT_TIME_ORDER]!r}.")
+
+
+def check_interval(key: str, value: Any) -> None:
+    """See that ``value`` is an interval, or several, as RecBole reads them; one that it can't read it passes over.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    parts = str(value).split(";")
+    if not all(_INTERVAL.fullmatch(part) for part in parts):
+        raise ConfigurationError(f'{key}: an interval is written as in "[5,inf)"; got {value!r}.')
+    for part in parts:
+        try:
+            low, high = (float(end) for end in part.strip()[1:-1].split(","))
+        except ValueError:
+            raise ConfigurationError(f"{key}: the ends of {part.strip()} are no numbers.") from None
+        if low > high:
+            raise ConfigurationError(f"{key}: {part.strip()} ends before it begins.")
+
+
+def about_data(keys: Mapping[str, Any]) -> Settings:
+    """Those of ``keys`` that say how files are read, filtered, ordered and split."""
+    about = {"encoding", EXACT_TIME_ORDER, *recbole_defaults()} - {"MAX_ITEM_LIST_LENGTH"}
+    told = {key: value for key, value in keys.items() if key in about}
+    if keys.get("eval_args"):
+        told["eval_args"] = {part: how for part, how in keys["eval_args"].items() if part != "mode"}
+    return told
+
+
+@cache
+def recbole_keys_of_datasets() -> frozenset[str]:
+    """The keys of RecBole that can stand in a dataset config: what its own defaults for data and protocol hold."""
+    return frozenset({"encoding", *recbole_defaults(), *_properties("overall.yaml")})
+
+
+def recbole_defaults(name: str | None = None) -> Mapping[str, Any]:
+    """What RecBole takes for keys about data that nobody sets; for the datasets that it has a config of, that as well.
+
+    (Of ml-100k it normalises all numbers, times included.)
+    """
+    return {**_properties("dataset/sample.yaml"), **(_properties(f"dataset/{name}.yaml") if name else {})}
+
+
+@cache
+def _properties(file: str) -> Mapping[str, Any]:
+    path = recbole_folder() / "properties" / file
+    return read_yaml(path, "RecBole's defaults") if path.is_file() else {}

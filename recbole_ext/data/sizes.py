@@ -1,0 +1,52 @@
+"""How large a dataset is: counted in its files, or by RecBole under its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.data.stock import stock_dataset
+from recbole_ext.data.tables import Table
+
+
+@dataclass(frozen=True)
+class Size:
+    """Users, items and interactions; ``at_least``: interactions are not known, and no less than this."""
+
+    users: int
+    items: int
+    interactions: int
+    at_least: bool = False
+
+
+def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:
+    """Distinct users and items, and the rows, of files of interactions, before any filter.
+
+    Raises:
+        SourceDataError: a header can't be read, or lacks the user or the item.
+    """
+    user, item = settings["USER_ID_FIELD"], settings["ITEM_ID_FIELD"]
+    ids: dict[str, set[str]] = {user: set(), item: set()}
+    rows = 0
+    for path in paths:
+        table = Table.of(path, settings)
+        for name in ids:
+            table.require(name, "which holds ids", way_out="Set USER_ID_FIELD and ITEM_ID_FIELD to the columns.")
+        values = table.read(ids)
+        rows += len(values)
+        for name, found in ids.items():
+            found.update(values[name].cat.categories)
+    return Size(len(ids[user]), len(ids[item]), rows)
+
+
+def counted_by_recbole(name: str, folder: Path, settings: Mapping[str, Any]) -> Size:
+    """Users, items and interactions that RecBole's filters leave; items and users that only ``.item`` or ``.user``
+    name count, as they do in its models.
+
+    Raises:
+        ConfigurationError: RecBole refuses the keys, or they leave nothing.
+    """
+    dataset = stock_dataset(name, folder, settings)
+    return Size(dataset.user_num - 1, dataset.item_num - 1, len(dataset.inter_feat))

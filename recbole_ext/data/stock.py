@@ -1,0 +1,50 @@
+"""RecBole's own dataset of some files under some keys, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.data.files import reads_knowledge
+from recbole_ext.errors import ConfigurationError
+
+
+class Keys(dict[str, Any]):
+    """RecBole's keys as its datasets ask for them: one that nobody sets is ``None``."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+def stock_keys(name: str, folder: Path, settings: Mapping[str, Any]) -> Keys:
+    """What a RecBole dataset of the files in ``folder`` is made from."""
+    return Keys({**settings, "dataset": name, "data_path": str(folder)})
+
+
+def stock_dataset(name: str, folder: Path, settings: Mapping[str, Any]) -> Any:
+    """The dataset read and filtered by RecBole, its features still data frames.
+
+    Raises:
+        ConfigurationError: RecBole refuses the keys, or its filters leave nothing.
+    """
+    from recbole_ext.compat import make_recbole_work
+
+    make_recbole_work()
+    from recbole.data.dataset import Dataset, KnowledgeBasedDataset
+
+    kind = KnowledgeBasedDataset if reads_knowledge(settings) else Dataset
+    with refusing(name):
+        return kind(stock_keys(name, folder, settings))
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """Turn what RecBole raises over its keys into an error that names the dataset."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
+        raise ConfigurationError(
+            f"{name}: RecBole can't read this dataset under these keys: {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,70 @@
+"""Metrics by name: RecBole's, and a user's own by dotted path."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.compat import make_recbole_work
+from recbole_ext.errors import ConfigurationError
+
+WITHOUT_CUTOFF = ("auc", "gauc", "logloss", "mae", "rmse")
+"""RecBole's metrics that are not taken at a cutoff ``@k``."""
+
+
+def register_metrics(metrics: Sequence[str] | str) -> list[str]:
+    """The names by which RecBole knows these metrics, a user's own registered with it.
+
+    A metric of a user's own is a class derived from one of RecBole's (``recbole.evaluator.base_metric``), named by
+    where it can be imported from: ``my_package.metrics.ReciprocalRank``. RecBole then reports it by the class's name.
+
+    Raises:
+        ConfigurationError: there is no such metric; names the closest.
+    """
+    make_recbole_work()
+    from recbole.evaluator import register
+
+    names = []
+    for metric in [metrics] if isinstance(metrics, str) else metrics:
+        name = str(metric)
+        if "." in name:
+            found = _users_metric(name)
+            name = found.__name__
+            register.metrics_dict[name.lower()] = found
+            register.metric_information[name.lower()] = found.metric_need
+            register.metric_types[name.lower()] = found.metric_type
+            if found.smaller and name.lower() not in register.smaller_metrics:
+                register.smaller_metrics.append(name.lower())
+        elif name.lower() not in register.metrics_dict:
+            known = {metric.lower(): metric for metric in (cls.__name__ for cls in register.metrics_dict.values())}
+            close = difflib.get_close_matches(name.lower(), known, n=1)
+            hint = f"Did you mean {known[close[0]]!r}?" if close else f"It has {', '.join(sorted(known.values()))}."
+            raise ConfigurationError(f"metrics: RecBole has no metric {name!r}. {hint}")
+        names.append(name)
+    return names
+
+
+def has_cutoff(name: str) -> bool:
+    """Whether results name the metric with a cutoff, as in ``ndcg@10``. (A user's own has one.)"""
+    return name.lower() not in WITHOUT_CUTOFF
+
+
+def _users_metric(path: str) -> Any:
+    from recbole.evaluator.base_metric import AbstractMetric
+
+    module_name, _, class_name = path.rpartition(".")
+    if str(Path.cwd()) not in sys.path:  # where `python -m` would look, and a console script does not
+        sys.path.append(str(Path.cwd()))
+    try:
+        found = getattr(import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"metrics: {path} can't be imported ({error}). Install its package, or run from the folder that holds it."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, AbstractMetric)):
+        raise ConfigurationError(f"metrics: {path} is no metric: derive it from one of recbole.evaluator.base_metric.")
+    return found

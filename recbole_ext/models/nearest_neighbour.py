@@ -1,0 +1,38 @@
+"""Nearest neighbour in the vectors: how good are the vectors alone?
+
+An item's score is the cosine of its vector with the user's last item's, both less the mean vector; the last item itself
+comes last. Nothing is trained and nothing is counted; there is no paper. The vectors are those of ``item_embedding``
+after its ``item_embedding_transform``, and are centred after that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+
+from recbole_ext.attach import item_vectors
+from recbole_ext.models.untrained import Untrained, UntrainedTrainer, last_items
+from recbole_ext.store.transforms import apply_transforms
+
+
+class NearestNeighbour(Untrained):
+    """Nearest neighbour of the last item; no keys of its own.
+
+    Raises:
+        AttachError, StoreError: no store is named, or it does not fit; see :func:`recbole_ext.attach.item_vectors`.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        vectors, self.item_vector_coverage = item_vectors(dataset, config)
+        self.directions: torch.Tensor
+        self.register_buffer("directions", pad(apply_transforms(vectors, ["center", "l2"]), (0, 0, 1, 0)))
+
+    def score(self, items: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        last = last_items(items, length)
+        return (self.directions[last] @ self.directions.T).scatter(1, last.unsqueeze(1), -2.0)  # below any cosine
+
+
+NearestNeighbourTrainer = UntrainedTrainer

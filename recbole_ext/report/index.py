@@ -1,0 +1,138 @@
+"""The page above all benchmarks of a results folder: each one's best rows, the studies, and performance."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.records import Grid
+from recbole_ext.report.boards import Board, RunList
+from recbole_ext.report.cells import Cell, Column, Row, Sheet, mark_cell, number_cell, percent_cell, text_cell
+from recbole_ext.report.leaderboard import improvement_of, mark_of, std_of
+from recbole_ext.report.metrics import headline, metric_title
+from recbole_ext.report.page import render_html
+from recbole_ext.report.studies import Study, as_html, load_studies
+from recbole_ext.writing import replacing_file
+
+STUDIES = "studies"
+PERFORMANCE = "performance"
+GENERATOR = '<meta name="generator" content="recbole-ext">'
+"""Tells this page from an index.html that somebody else put there, which is left alone."""
+
+_COLUMNS = [
+    Column("benchmark", "Benchmark", numeric=False),
+    Column("dataset", "Dataset", numeric=False),
+    Column("protocol", "Protocol", numeric=False),
+    Column("metric", "Ranked by", numeric=False),
+    Column("best", "Best row", numeric=False),
+    Column("score", "Score", spread=True),
+    Column("change", "vs baseline"),
+    Column("mark", "Mark", numeric=False),
+    Column("rows", "Rows"),
+    Column("date", "Date", numeric=False),
+]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A table of ``results/performance``: its file, and its Markdown as HTML."""
+
+    name: str
+    path: str
+    html: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the page shows."""
+
+    name: str
+    benchmarks: Board
+    number: int
+    studies: list[Study]
+    performance: list[Measured]
+    notes: list[str]
+
+    def list_of(self, row: Row) -> RunList | None:
+        """Rows of this page lead to pages, not to run records."""
+        return None
+
+
+def write_index(results: Path) -> Path | None:
+    """Write ``results``/index.html, from the grids and leaderboards below it.
+
+    An index.html that this package did not write is left as it is; returns ``None`` then.
+
+    Raises:
+        ConfigurationError: a study is damaged.
+    """
+    path = results / "index.html"
+    if path.exists() and GENERATOR not in path.read_text(encoding="utf-8", errors="replace"):
+        return None
+    page = render_html("index.html.j2", index=read_index(results), generator=GENERATOR)
+    with replacing_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def read_index(results: Path) -> Index:
+    """The benchmarks, studies and performance below ``results``; what can't be read becomes a note."""
+    rows: list[Row] = []
+    notes, number = [], 0
+    for path in sorted(results.glob("*/grid.json")):
+        try:
+            found = list(_best_rows(path.parent))
+        except ConfigurationError as error:
+            notes.append(str(error))
+            continue
+        rows += found
+        number += 1
+    performance = [
+        Measured(file.stem, quote(file.relative_to(results).as_posix()), as_html(file.read_text(encoding="utf-8"), ""))
+        for file in sorted((results / PERFORMANCE).rglob("*.md"))
+    ]
+    board = Board("benchmarks", "Best row of each benchmark, dataset and protocol", Sheet(_COLUMNS, rows))
+    return Index(results.resolve().name, board, number, load_studies(results / STUDIES), performance, notes)
+
+
+def _best_rows(folder: Path) -> Iterator[Row]:
+    grid = Grid.read(folder)
+    try:
+        with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+            lines = [line for line in csv.DictReader(file) if not line["source"]]
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+        raise ConfigurationError(f"{folder / 'leaderboard.csv'} can't be read ({error}).") from error
+    metrics = [name.removesuffix("_std") for name in (lines[0] if lines else {}) if name.endswith("_std")]
+    metric = headline(metrics, grid.metric)[0]
+    families: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for line in lines:
+        families.setdefault((line["dataset"], line["protocol"]), []).append(line)
+    for of_family in families.values():
+        yield _row(folder, metric, of_family)
+
+
+def _row(folder: Path, metric: str, lines: list[dict[str, str]]) -> Row:
+    best: Mapping[str, Any] = next((line for line in lines if line["rank"] == "1"), lines[0])
+    score, deviation = _number(best, metric), _number(best, std_of(metric))
+    shown, mark = number_cell(score, 4), best.get(mark_of(metric)) or ""
+    if not math.isnan(deviation):
+        shown = Cell(shown.text, shown.value, f"± {deviation:.4f}", deviation=deviation)
+    name = Cell(folder.name, folder.name, link=quote(f"{folder.name}/index.html"))
+    cells = [name, text_cell(best["dataset"]), text_cell(best["protocol"]), text_cell(metric_title(metric))]
+    cells += [text_cell(f"{best['model']}, {best['variant']}"), shown]
+    cells += [
+        percent_cell(_number(best, improvement_of(metric)), mark=mark),
+        mark_cell(mark),
+        number_cell(len(lines), 0),
+    ]
+    return Row([*cells, text_cell(max(line["date"] for line in lines)[:10])])
+
+
+def _number(line: Mapping[str, Any], name: str) -> float:
+    return float(line.get(name) or math.nan)

@@ -1,0 +1,154 @@
+"""What became of each row that a grid asks for: its finished runs, what failed, what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from textwrap import shorten
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.records import Grid, Row, RowKey, RunRecord, read_records
+
+WAY_OUT = "Run the benchmark again; finished runs are kept."
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row of the grid with the records that answer it.
+
+    Attributes:
+        runs: finished runs of the chosen trial, by seed.
+        search: finished runs of the search, in the order of trials.
+        failed: failed runs, of the search or of the chosen trial.
+    """
+
+    row: Row
+    runs: list[RunRecord]
+    search: list[RunRecord]
+    failed: list[RunRecord]
+
+    @property
+    def key(self) -> RowKey:
+        return self.row.key
+
+    @property
+    def mode(self) -> str:
+        """How vectors are attached, in words; empty where the mode says nothing."""
+        return "" if self.row.mode in ("-", "text") else self.row.mode
+
+    @property
+    def chosen(self) -> RunRecord | None:
+        """The run of the search that validation chose."""
+        if self.row.chosen is None:
+            return None
+        return next((record for record in self.search if record.run == self.row.trials[self.row.chosen]), None)
+
+    @property
+    def median_of_search(self) -> float | None:
+        """Median over the finished trials' validation."""
+        scores = [record.done.score for record in self.search]
+        known = [score for score in scores if score is not None]
+        return median(known) if known else None
+
+    @property
+    def at_limit(self) -> int:
+        """How many of its runs the epoch limit ended."""
+        return sum(record.done.ended_at_limit for record in self.runs)
+
+    @property
+    def state(self) -> str:
+        """What is missing of it, in words; empty for a row that is complete."""
+        of_trials, of_seeds = len(self.row.trials), len(self.row.runs)
+        said = []
+        if not self.runs and not self.failed:
+            said.append("not run yet" if not self.search else "nothing chosen yet")
+        if 0 < len(self.search) < of_trials:
+            said.append(f"{len(self.search)} of {of_trials} trials")
+        if 0 < len(self.runs) < of_seeds:
+            said.append(f"{len(self.runs)} of {of_seeds} seeds")
+        reasons = dict.fromkeys(shorten(error_of(record), 80, placeholder=" …") for record in self.failed)
+        return ", ".join([*said, *(f"failed: {reason}" for reason in reasons)])
+
+
+def error_of(record: RunRecord) -> str:
+    """Why a run failed, on one line."""
+    return " ".join((record.error or "no reason recorded").split())
+
+
+def read_results(folder: Path, grid: Grid) -> list[Result]:
+    """Every row of the grid, in its order, with its records in ``folder``.
+
+    Raises:
+        ConfigurationError: a record is damaged, or the records contradict what the grid says of them.
+    """
+    names = dict.fromkeys(run for row in grid.rows for run in (*row.trials, *row.runs))
+    records = read_records(folder, list(names))
+    return [_result(row, records) for row in grid.rows]
+
+
+def finished_results(folder: Path) -> tuple[Grid, list[Result]]:
+    """A benchmark's grid and results, of which at least one row has a finished run.
+
+    Raises:
+        ConfigurationError: none has, or what :func:`read_results` and ``Grid.read`` refuse; says what to run.
+    """
+    grid = Grid.read(folder)
+    results = read_results(folder, grid)
+    if not any(result.runs for result in results):
+        failed = {str(record.error) for result in results for record in result.failed}
+        what = f"all runs failed ({'; '.join(sorted(failed))}). Put that right" if failed else "no run has finished"
+        raise ConfigurationError(f"{folder / 'runs'}: {what}. Run: `{grid.command}`.")
+    return grid, results
+
+
+def _result(row: Row, records: Mapping[str, RunRecord]) -> Result:
+    def of(runs: list[str], status: str) -> list[RunRecord]:
+        return [records[run] for run in runs if run in records and records[run].status == status]
+
+    result = Result(
+        row,
+        runs=sorted(of(row.runs, "done"), key=lambda record: record.seed),
+        search=of(row.trials, "done"),
+        failed=of(list(dict.fromkeys([*row.trials, *row.runs])), "failed"),
+    )
+    for record in (*result.runs, *result.search, *result.failed):
+        if record.row != row.key:
+            raise ConfigurationError(f"runs/{record.run}.json is of the row {record.row}, not {row.key}. {WAY_OUT}")
+    _check_choice(result)
+    return result
+
+
+def _check_choice(result: Result) -> None:
+    """The chosen trial is the one that validation prefers, and all runs are of it."""
+    row, chosen = result.row, result.chosen
+    if row.chosen is None:
+        return
+    if chosen is None:
+        if result.search:
+            raise ConfigurationError(
+                f"{row.key}: grid.json says that trial {row.chosen} was chosen, {row.trials[row.chosen]}, which has "
+                f"not finished. {WAY_OUT}"
+            )
+        return
+    if len(result.search) > 1:
+        best = max(result.search, key=_validation)
+        if _validation(best) > _validation(chosen):
+            raise ConfigurationError(
+                f"{row.key}: grid.json says that {chosen.run} was chosen, but by validation {best.done.valid_metric} "
+                f"{best.run} is better: {best.done.score} against {chosen.done.score}. {WAY_OUT}"
+            )
+    for record in result.runs:
+        if record.trial != chosen.trial:
+            raise ConfigurationError(f"{row.key}: {record.run} is not of the chosen trial {chosen.trial}. {WAY_OUT}")
+
+
+def _validation(record: RunRecord) -> float:
+    """Larger is better."""
+    made = record.done
+    if made.score is None:
+        raise ConfigurationError(
+            f"runs/{record.run}.json: `validation` lacks {made.valid_metric}, by which its trial is to be chosen."
+        )
+    return made.direction * made.score

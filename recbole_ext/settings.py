@@ -1,0 +1,140 @@
+"""What a part of the package can be told: a class whose fields are YAML keys and command-line options alike."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import typing
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+
+from recbole_ext.errors import ConfigurationError
+
+
+class CheckedSettings(BaseModel):
+    """Immutable settings; an unknown key or a value of another type is an error that names it.
+
+    A field's docstring is its help. A tuple becomes an option that takes several values, a flag ``--key`` and
+    ``--no-key``; :func:`mapping` makes one that takes YAML.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    yaml_only: ClassVar[Collection[str]] = ()
+    """Fields that are no options."""
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any], where: str) -> Self:
+        """The settings that ``given`` names, the rest by default.
+
+        Raises:
+            ConfigurationError: an unknown key or a value out of range; names ``where`` and the key.
+        """
+        try:
+            return cls.model_validate(dict(given), context={"where": where})
+        except ValidationError as error:
+            raise ConfigurationError(f"{where}: {_in_words(error, cls)}") from error
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and bool not in _kinds(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("yes and no mean nothing here")
+        return value
+
+
+def where_of(info: ValidationInfo) -> str:
+    """In a validator: what the mapping is called that is being checked, with the key."""
+    where = (info.context or {}).get("where")
+    return f"{where}: {info.field_name}" if where else str(info.field_name)
+
+
+def mapping(value: Any) -> Any:
+    """A mapping, or the YAML of one as it is written on the command line: ``{encoder: minilm}``."""
+    if isinstance(value, str):
+        with contextlib.suppress(yaml.YAMLError):
+            value = yaml.safe_load(value)
+    if not isinstance(value, Mapping):
+        raise ValueError("a mapping is needed here, such as {encoder: minilm}")
+    return value
+
+
+def add_options(
+    parser: argparse._ActionsContainer,
+    settings: Mapping[str, type[CheckedSettings]],
+    only: Collection[str] | None = None,
+    leave_out: Collection[str] = (),
+) -> None:
+    """Add an option for every field of these classes; ``settings`` maps what a class is called in the help to it.
+
+    Options that are not on the command line are not in the parsed namespace.
+    """
+    owners: dict[str, list[str]] = {}
+    for owner, part in settings.items():
+        for name in part.model_fields:
+            if name not in {*leave_out, *part.yaml_only} and (only is None or name in only):
+                owners.setdefault(name, []).append(owner)
+    for name, of in owners.items():
+        field = settings[of[0]].model_fields[name]
+        helps = {owner: _help(settings[owner].model_fields[name]) for owner in of}
+        different = list(dict.fromkeys(helps.values()))
+        said = different[0] if len(different) == 1 else " ".join(f"{owner}: {text}" for owner, text in helps.items())
+        if len(of) < len(settings):
+            said = f"[{', '.join(of)}] {said}"
+        kinds = _kinds(field.annotation)
+        choices = sorted(kind for kind in kinds if isinstance(kind, str))
+        how: dict[str, Any] = {"metavar": "|".join(choices) if choices else name.upper()}
+        if bool in kinds:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif tuple in kinds:
+            how |= {"nargs": "+", "action": "extend"}
+        texts = {f"--{name}": argparse.SUPPRESS, f"--{name.replace('_', '-')}": said.replace("%", "%%")}
+        for flag, text in texts.items():
+            parser.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=text, **how)
+
+
+def given_options(options: argparse.Namespace, settings: Iterable[type[CheckedSettings]]) -> dict[str, Any]:
+    """What of these classes' options is on the command line, by field."""
+    names = dict.fromkeys(name for part in settings for name in part.model_fields if name not in part.yaml_only)
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+def _help(field: FieldInfo) -> str:
+    text = (field.description or "").replace("``", "").replace("\n", " ")
+    says_nothing = field.is_required() or field.default is None or field.default is False or field.default == ()
+    return text if says_nothing else f"{text} Default: {field.default}."
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of, generic ones without their arguments, and the words that it allows."""
+    origin = typing.get_origin(annotation)
+    if origin is None:
+        return {annotation}
+    if origin in (tuple, list, dict):
+        return {origin}
+    if origin is Literal:
+        return set(typing.get_args(annotation))
+    return {kind for part in typing.get_args(annotation) for kind in _kinds(part)}
+
+
+def _in_words(error: ValidationError, settings: type[CheckedSettings]) -> str:
+    details = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(problem["loc"][-1]), list(settings.model_fields), n=1)
+            message = (
+                f"unknown key. Did you mean {close[0]!r}?"
+                if close
+                else (f"unknown key. Known: {', '.join(settings.model_fields)}.")
+            )
+        elif key:
+            message = f"{message} (got {problem['input']!r})"
+        details.append(f"{key}: {message}" if key else message)
+    return "; ".join(details)

@@ -1,0 +1,114 @@
+"""A parquet or csv table with a column of item tokens and its vectors in one column or in several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_ext.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+TABLE_FORMATS = (".parquet", ".csv", ".tsv")
+
+
+def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[Tensor, list[str]]:
+    """Read a table.
+
+    Args:
+        ids: the column of item tokens; whole numbers become their digits.
+        vectors: the column that holds a list of numbers per row, in csv numbers between spaces; by default every other
+            column is a dimension.
+
+    Returns:
+        The vectors ``[rows, dim]``, float32, and the tokens; whether they make a store is not checked here.
+
+    Raises:
+        StoreError: no such columns, an item token that is missing, a vector that is none or of another width; names the
+            row, counted from 1.
+    """
+    import numpy
+    import torch
+
+    table = _read(path)
+    columns = [str(column) for column in table.columns]
+    if ids is None:
+        raise StoreError(
+            f"{path}: which column holds the item tokens? Name it with `ids`; there are {', '.join(columns)}."
+        )
+    for key, name in (("ids", ids), ("vectors", vectors)):
+        if name is not None and name not in columns:
+            raise StoreError(f"{path}: {key}: there is no column {name!r}; there are {', '.join(columns)}.")
+    items = _tokens(table[ids], path)
+    if vectors is not None:
+        rows = [_vector(value, path, number) for number, value in enumerate(table[vectors], start=1)]
+        if wrong := [number for number, row in enumerate(rows, start=1) if len(row) != len(rows[0])]:
+            raise StoreError(
+                f"{path}, row {wrong[0]}: a vector of width {len(rows[wrong[0] - 1])}, the first has {len(rows[0])}."
+            )
+        return torch.from_numpy(numpy.stack(rows)), items
+    others = table.drop(columns=ids)
+    numbers = others.apply(_as_numbers)
+    for column in others.columns:
+        if numbers[column].isna().any():
+            row = int(numbers[column].isna().to_numpy().argmax())
+            raise StoreError(
+                f"{path}, row {row + 1}: column {column!r} holds {others[column].iloc[row]!r}, which is no number. "
+                "Where one column holds the vectors, name it with `vectors`."
+            )
+    return torch.from_numpy(numbers.to_numpy(dtype=numpy.float32)), items
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    import pandas
+
+    return pandas.to_numeric(column, errors="coerce")
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas
+
+    try:
+        if path.suffix == ".parquet":
+            table = pandas.read_parquet(path)
+            # pandas keeps a named index beside the columns, and ids often are one.
+            return table.reset_index() if table.index.name is not None else table
+        return pandas.read_csv(
+            path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except ImportError as error:
+        raise StoreError(f"{path}: reading parquet needs pyarrow: pip install pyarrow.") from error
+    # Damage has as many types as there are readers below pandas.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise StoreError(f"{path} can't be read as a table: {reason}.") from error
+
+
+def _tokens(column: pd.Series, path: Path) -> list[str]:
+    tokens = []
+    for number, value in enumerate(column, start=1):
+        is_token = (isinstance(value, str) and value != "") or (_is_whole(value) and not isinstance(value, bool))
+        if not is_token:
+            raise StoreError(
+                f"{path}, row {number}: the item token in column {column.name!r} is {value!r}; it is a non-empty text "
+                "or a whole number."
+            )
+        tokens.append(value if isinstance(value, str) else str(int(value)))
+    return tokens
+
+
+def _is_whole(value: Any) -> bool:
+    import numbers
+
+    return isinstance(value, numbers.Integral)
+
+
+def _vector(value: Any, path: Path, number: int) -> Any:
+    import numpy
+
+    try:
+        return numpy.asarray(value.split() if isinstance(value, str) else value, dtype=numpy.float32).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"{path}, row {number}: {value!r} is no vector: {error}.") from None

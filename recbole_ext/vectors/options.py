@@ -1,0 +1,43 @@
+"""Sources on the command line: an option for each of their settings."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from recbole_ext.encoding.settings import Compute
+from recbole_ext.settings import add_options, given_options
+from recbole_ext.vectors import SOURCES, VectorSource, parse_source
+
+DEFAULT: dict[str, Any] = {"encoder": "minilm"}
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all sources, those with which a source begins first, and those of how vectors are computed."""
+    leading = parser.add_argument_group("where the vectors come from (give one; default: --encoder minilm)")
+    for kind, source in SOURCES.items():
+        add_options(leading, {kind: source}, only={kind})
+    settings = parser.add_argument_group("what is done there; in brackets the sources that have the option")
+    add_options(settings, SOURCES, leave_out=set(SOURCES))
+    add_options(parser.add_argument_group("how it is computed"), {"compute": Compute})
+
+
+def source_of(options: argparse.Namespace) -> VectorSource:
+    """The source that the parsed options describe.
+
+    Raises:
+        ConfigurationError: two sources, an option that the source does not have, or a value out of range.
+    """
+    given = given_options(options, SOURCES.values())
+    source = parse_source(given if given.keys() & SOURCES.keys() else DEFAULT | given, "command line")
+    assert source is not None
+    return source
+
+
+def compute_of(options: argparse.Namespace) -> Compute:
+    """How the parsed options say that vectors are computed.
+
+    Raises:
+        ConfigurationError: a value out of range.
+    """
+    return Compute.checked(given_options(options, [Compute]), "command line")

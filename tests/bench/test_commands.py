@@ -1,0 +1,45 @@
+"""``recbole-ext bench`` writes what its kinds found, with what made it, and prints the table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recbole_ext.bench import commands
+from recbole_ext.bench.commands import OUT, Finding
+from recbole_ext.cli import build_parser
+
+
+def test_what_a_kind_found_is_written_with_what_made_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = build_parser().parse_args(["bench", "memory", f"--out={tmp_path}"])
+    options.line = "recbole-ext bench memory"
+    options.measure = lambda _: iter(
+        [Finding("memory", {"peak": 3}, ["| peak |"]), Finding("table", None, ["| all |"])]
+    )
+    assert commands._run(options) == 0
+    written = json.loads((tmp_path / "memory.json").read_text())
+    assert (
+        written["command"] == options.line and written["peak"] == 3 and {"versions", "git_revision"} <= written.keys()
+    )
+    assert (tmp_path / "memory.md").read_text() == "Made by `recbole-ext bench memory`.\n\n| peak |\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["memory.json", "memory.md", "table.md"]
+    assert capsys.readouterr().out == "| peak |\n| all |\n"
+
+
+def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
+    def broken(_: object) -> Iterator[Finding]:
+        yield Finding("first", {}, None)
+        raise KeyboardInterrupt
+
+    options = build_parser().parse_args(["bench", f"--out={tmp_path}"])
+    options.line, options.measure = "", broken
+    with pytest.raises(KeyboardInterrupt):
+        commands._run(options)
+    assert (tmp_path / "first.json").is_file()
+
+
+def test_a_user_writes_to_runs_and_not_to_the_published_results() -> None:
+    assert build_parser().parse_args(["bench"]).out == OUT == Path("runs/performance")

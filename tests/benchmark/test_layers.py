@@ -1,0 +1,38 @@
+"""The order of layers: a higher one replaces a lower one, key by key."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from recbole_ext.benchmark.layers import LAYERS, merged, refuse_contradictions
+from recbole_ext.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(("lower", "upper"), combinations(LAYERS, 2))
+def test_a_higher_layer_replaces_a_lower_one(lower: str, upper: str) -> None:
+    assert merged({upper: {"epochs": 2}, lower: {"epochs": 1, "seed": 7}}) == {"epochs": 2, "seed": 7}
+
+
+def test_eval_args_go_together_part_by_part() -> None:
+    config = merged(
+        {
+            "protocol": {"eval_args": {"split": {"LS": "valid_and_test"}, "mode": "full"}},
+            "model": {"eval_args": {"mode": "uni100"}},
+        }
+    )
+    assert config == {"eval_args": {"split": {"LS": "valid_and_test"}, "mode": "uni100"}}
+
+
+def test_a_layer_that_contradicts_the_protocol_is_refused() -> None:
+    protocol = {"eval_args": {"mode": "uni100"}, "epochs": 3}
+    for settings in ({"eval_args": {"mode": "full"}}, {"epochs": 4}):
+        with pytest.raises(ConfigurationError, match="protocols.sampled sets .* and the layer `model` to"):
+            refuse_contradictions(protocol, {"model": settings}, "protocols.sampled")
+
+
+def test_a_layer_may_say_the_same_or_something_else_and_the_command_line_anything() -> None:
+    protocol = {"eval_args": {"mode": "uni100"}}
+    refuse_contradictions(protocol, {"model": {"eval_args": {"mode": "uni100", "order": "TO"}, "epochs": 3}}, "p")
+    refuse_contradictions(protocol, {"command line": {"eval_args": {"mode": "full"}}}, "p")

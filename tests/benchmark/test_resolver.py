@@ -1,0 +1,256 @@
+"""From a benchmark to the specifications of its runs: layers, identity, baselines, budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_ext.benchmark import Resolved
+from recbole_ext.errors import ConfigurationError
+
+Resolve = Callable[..., Resolved]
+
+
+@pytest.fixture
+def store(store_of: Callable[..., Path], tmp_path: Path) -> Path:
+    return store_of([f"i{item}" for item in range(60)], tmp_path / "vectors")
+
+
+def first(resolved: Resolved) -> Any:
+    return next(resolved.specs())
+
+
+# --- layers ---
+
+
+def test_every_layer_reaches_the_run_and_a_higher_one_wins(resolved: Resolve, tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "tiny.yaml").write_text("stopping_step: 2\nepochs: 9\n")
+    found = resolved(
+        "--weight_decay=0.1",
+        models={"SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 1, "learning_rate": 0.02}},
+        initialisations={"random": {"config": {"n_heads": 4}}},
+        search={"space": {"hidden_dropout_prob": [0.1, 0.2]}},
+        config={"epochs": 2, "learning_rate": 0.01, "topk": [5, 10]},
+    )
+    configs = [spec.config for spec in found.specs()]
+    assert [config["hidden_dropout_prob"] for config in configs] == [0.1, 0.2]
+    for config in configs:
+        said = {key: config[key] for key in ("stopping_step", "epochs", "learning_rate", "n_heads", "weight_decay")}
+        assert said == {"stopping_step": 2, "epochs": 2, "learning_rate": 0.02, "n_heads": 4, "weight_decay": 0.1}
+        assert config["eval_args"]["split"] == {"LS": "valid_and_test"}
+
+
+def test_the_command_line_may_overrule_a_searched_key_only_where_trials_stay_different(resolved: Resolve) -> None:
+    search = {"space": {"hidden_dropout_prob": [0.1, 0.2]}}
+    with pytest.raises(ConfigurationError, match="make the same run"):
+        resolved("--hidden_dropout_prob=0.3", search=search)
+
+
+def test_a_protocols_keys_hold_for_all_its_runs_and_may_not_be_contradicted(resolved: Resolve) -> None:
+    found = resolved(protocols={"full": {}, "uni10": {"eval_args": {"mode": "uni10"}}})
+    assert [spec.config["eval_args"]["mode"] for spec in found.specs()] == ["full", "uni10"]
+    with pytest.raises(ConfigurationError, match=r"protocols\.uni10 sets eval_args .* layer `model`"):
+        resolved(
+            protocols={"uni10": {"eval_args": {"mode": "uni10"}}}, models={"SASRec": {"eval_args": {"mode": "full"}}}
+        )
+
+
+# --- identity ---
+
+
+def identity(found: Resolved) -> str:
+    return str(first(found).identity)
+
+
+def test_what_decides_a_result_is_part_of_its_identity(resolved: Resolve, own_data: Path) -> None:
+    before = identity(resolved(data_path=str(own_data)))
+    assert identity(resolved(data_path=str(own_data))) == before
+    assert identity(resolved("--epochs=3", data_path=str(own_data))) != before
+    assert identity(resolved("--worker=1", data_path=str(own_data))) == before
+    with (own_data / "tiny" / "tiny.inter").open("a") as file:
+        file.write("u0\ti3\t99\n")
+    assert identity(resolved(data_path=str(own_data))) != before
+
+
+def test_an_item_file_is_part_of_it_where_recbole_reads_it_and_only_there(resolved: Resolve, own_data: Path) -> None:
+    reads = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "title"]}}
+    config = {"epochs": 2, "topk": [5, 10]}
+    not_read, read = (
+        lambda: identity(resolved(data_path=str(own_data), config=config)),
+        lambda: identity(resolved(data_path=str(own_data), config={**config, **reads})),
+    )
+    before = not_read(), read()
+    with (own_data / "tiny" / "tiny.item").open("a") as file:
+        file.write("i60\tone more\n")
+    after = not_read(), read()
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+
+
+def test_the_vectors_a_run_starts_from_are_part_of_it(
+    resolved: Resolve, store: Path, store_of: Callable[..., Path]
+) -> None:
+    initialisations = {"given": {"store": str(store)}}
+    before = identity(resolved(initialisations=initialisations))
+    store_of([f"i{item}" for item in range(60)], store, seed=1)
+    assert identity(resolved(initialisations=initialisations)) != before
+
+
+def test_resolving_reads_nothing_again(resolved: Resolve, own_data: Path) -> None:
+    found = resolved(data_path=str(own_data))
+    before = identity(found)
+    (own_data / "tiny" / "tiny.inter").unlink()
+    assert identity(found) == before
+    assert first(found).name.endswith(before[:12])
+
+
+# --- rows ---
+
+
+def baselines(found: Resolved) -> dict[str, str | None]:
+    return {row.key.variant: row.baseline for row in found.rows}
+
+
+def test_the_baseline_is_random_vectors_under_the_same_keys(resolved: Resolve, store: Path) -> None:
+    wide = {"hidden_size": 32, "n_heads": 2}
+    found = resolved(
+        initialisations={
+            "plain": {},
+            "wide": {"config": wide},
+            "vectors": {"store": str(store)},
+            "wide-vectors": {"store": str(store), "mode": "adapter", "config": wide},
+            "alone": {"store": str(store), "config": {"n_layers": 2}},
+        }
+    )
+    assert baselines(found) == {
+        "plain": None,
+        "wide": None,
+        "vectors": "plain",
+        "wide-vectors": "wide",
+        "alone": None,
+    }
+
+
+def test_an_entry_may_name_its_baseline_and_none_is_no_magic_name(resolved: Resolve, store: Path) -> None:
+    found = resolved(
+        initialisations={
+            "none": {"store": str(store)},
+            "frozen": {"store": str(store), "mode": "frozen", "baseline": "none"},
+        }
+    )
+    assert baselines(found) == {"none": None, "frozen": "none"}
+    with pytest.raises(ConfigurationError, match=r"initialisations\.a\.baseline: 'b' is no other entry"):
+        resolved(initialisations={"a": {"baseline": "b"}})
+
+
+def test_two_entries_that_say_the_same_are_refused(resolved: Resolve) -> None:
+    with pytest.raises(ConfigurationError, match=r"initialisations\.b says the same as a"):
+        resolved(initialisations={"a": {}, "b": {}})
+
+
+def test_every_variant_gets_the_same_number_of_trials(resolved: Resolve, store: Path) -> None:
+    both = {"random": {}, "vectors": {"store": str(store)}}
+    found = resolved(initialisations=both, search={"space": {"item_embedding_scale": [0.02, 0.1, 0.3]}})
+    assert [len(row.trials) for row in found.rows] == [3, 3]
+    with pytest.raises(ConfigurationError, match=r"another number of points.*random: 1, vectors: 2"):
+        resolved(initialisations=both, search={"space": {"item_embedding_mode": ["full", "frozen"]}})
+
+
+def test_models_may_have_grids_and_searches_of_their_own(resolved: Resolve, store: Path) -> None:
+    found = resolved(
+        models={"SASRec": {"hidden_size": 16}, "GRU4Rec": {"embedding_size": 16}},
+        initialisations={"random": {}, "vectors": {"store": str(store)}},
+        grids={
+            "GRU4Rec": {"initialisations": ["random"], "seeds": [1], "search": {"space": {"dropout_prob": [0.1, 0.2]}}}
+        },
+        search={"space": {"hidden_dropout_prob": [0.1, 0.2, 0.3]}},
+        seeds=[1, 2],
+    )
+    counts = {row.key[1:3]: (len(row.trials), len(row.trials[0])) for row in found.rows}
+    assert counts == {("SASRec", "random"): (3, 2), ("SASRec", "vectors"): (3, 2), ("GRU4Rec", "random"): (2, 1)}
+
+
+def test_a_searched_key_that_the_model_does_not_have_is_refused(resolved: Resolve) -> None:
+    with pytest.raises(ConfigurationError, match="search, point 1: SASRec has no key 'dropout_prob'"):
+        resolved(search={"space": {"dropout_prob": [0.1, 0.2]}})
+
+
+# --- refusals before computing ---
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"config": {"epochs": "three"}}, "config: epochs should be int; got 'three'"),
+    ({"config": {"metrics": ["NDGC"]}}, "no metric 'NDGC'. Did you mean 'NDCG'"),
+    ({"config": {"valid_metric": "NDCG@7"}}, "valid_metric: 'NDCG@7' is not among"),
+    ({"config": {"topk": [0]}}, "topk: whole numbers from 1 on"),
+    ({"config": {"eval_args": {"split": {"LS": "valid_only"}}}}, "leaves nothing to test"),
+    (
+        {"config": {"eval_step": 0}, "search": {"space": {"learning_rate": [0.1, 0.2]}}},
+        "nothing to choose by: eval_step is 0",
+    ),
+    ({"config": {"seed": 1}}, "'seed' is not set here but by `seeds`"),
+    ({"config": {"item_embedding_mode": "frozen"}}, "'item_embedding_mode' is not set here"),
+    ({"config": {"save_dataloaders": True}}, "save_dataloaders is refused"),
+    ({"initialisations": {"a": {"mode": "frozen"}}}, "'mode' is about item vectors, and this entry has no source"),
+    ({"initialisations": {"a": {"config": {"item_embedding_scale": 1}}}}, "is set beside it, as `scale`"),
+    ({"models": {"SASRec": {"dropout_prob": 1}}}, "SASRec has no key 'dropout_prob'"),
+    ({"models": {"UniSRec": {}}}, "models.UniSRec: it is made of item vectors"),
+]
+
+
+@pytest.mark.parametrize(("keys", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_what_can_not_be_right_is_refused_before_anything_is_computed(
+    resolved: Resolve, keys: dict[str, Any], message: str
+) -> None:
+    config = {"epochs": 2, **keys.pop("config", {})} if "config" in keys else None
+    with pytest.raises(ConfigurationError, match=message.replace("(", r"\(")):
+        resolved(**keys, **({"config": config} if config else {}))
+
+
+def test_vectors_that_do_not_fit_are_refused_with_the_ways_out(resolved: Resolve, store: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"the vectors are 16 wide, the model's items 64.*mode: adapter"):
+        resolved(models=["SASRec"], initialisations={"a": {"store": str(store)}})
+    with pytest.raises(ConfigurationError, match=r"pca needs a width from 1 to 16"):
+        resolved(initialisations={"a": {"store": str(store), "transform": [{"pca": 17}]}})
+
+
+def test_expected_counts_are_checked(resolved: Resolve, tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "tiny.yaml").write_text("expected: {users: 41}\n")
+    with pytest.raises(ConfigurationError, match="40 users.*41"):
+        resolved()
+
+
+def test_the_protocols_own_valid_metric_goes_to_the_nearest_cutoff(resolved: Resolve) -> None:
+    def valid_metric(**config: Any) -> str:
+        return str(first(resolved(config={"epochs": 1, **config})).config["valid_metric"])
+
+    assert valid_metric() == "NDCG@10"
+    assert valid_metric(topk=[3, 7]) == "NDCG@7"
+    assert valid_metric(topk=[20, 400]) == "NDCG@20"
+    assert valid_metric(metrics=["Recall", "MRR"], topk=[5]) == "Recall@5"
+
+
+def test_no_validation_set_is_fine_where_nothing_is_chosen(resolved: Resolve) -> None:
+    for config in ({"eval_step": 0}, {"eval_args": {"split": {"LS": "test_only"}}}):
+        assert len(list(resolved(config={"epochs": 1, **config}).specs())) == 1
+
+
+def test_a_plan_lists_what_is_missing_instead_of_refusing(resolved: Resolve) -> None:
+    found = resolved(fetch=False, datasets=["tiny", "nowhere"], initialisations={"a": {"store": "nothing/{dataset}"}})
+    assert any("nowhere" in line for line in found.missing)
+    assert any("nothing/tiny" in line for line in found.missing)
+
+
+def test_the_scale_of_random_vectors_reaches_the_run_and_nothing_else_of_the_hook_does(resolved: Resolve) -> None:
+    found = resolved(
+        "--item_embedding_mode=frozen",
+        initialisations={"random": {"scale": 0.3}},
+        search={"space": {"item_embedding_missing": ["mean"]}},
+    )
+    assert {key: value for key, value in first(found).config.items() if key.startswith("item_embedding")} == {
+        "item_embedding_scale": 0.3
+    }

@@ -1,0 +1,387 @@
+"""What RecBole can't read, or would read as something else, is named before anything is computed; what it leaves out is
+said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.data.stock import stock_dataset
+from recbole_ext.errors import ConfigurationError, SourceDataError
+
+HEADER = "user_id:token\titem_id:token\ttimestamp:float"
+ROWS = ["u1\ta\t1", "u1\tb\t2", "u2\tb\t1", "u2\ta\t2"]
+ALL = {"load_col": None}
+SPLITS: dict[str, Any] = {
+    "benchmark_filename": ["train", "valid", "test"],
+    "load_col": {"inter": ["user_id", "item_id_list", "item_id"]},
+}
+KNOWLEDGE = {
+    "model": "CKE",
+    "load_col": {
+        "inter": ["user_id", "item_id", "timestamp"],
+        "kg": ["head_id", "relation_id", "tail_id"],
+        "link": ["item_id", "entity_id"],
+    },
+}
+Made = Callable[..., Dataset]
+
+
+def split_files(header: str = "user_id:token\titem_id_list:token_seq\titem_id:token") -> dict[str, Iterable[str]]:
+    return {f"{name}.inter": [header, "u1\ta b\tc", "u2\tb\ta"] for name in ("train", "valid", "test")}
+
+
+def test_a_sound_dataset_has_nothing_to_say(made: Made) -> None:
+    assert made({"inter": [HEADER, *ROWS]}).check() == []
+
+
+# -- what is read as it is -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_byte_order_marks_line_ends_and_blank_lines_change_nothing(
+    made: Made, mark: bytes, end: bytes, last: bool
+) -> None:
+    content = mark + end.join(line.encode() for line in [HEADER, *ROWS]) + (end if last else b"")
+    dataset = made({"inter": content})
+    assert dataset.check() == []
+    assert [list(history) for history in dataset.training_histories()] == [["a", "b"], ["b", "a"]]
+
+
+# Whatever an atomic file can hold. "[PAD]" is RecBole's.
+ids = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\0"), min_size=1, max_size=6).filter(
+    lambda text: text != "[PAD]" and not text.startswith("\ufeff")
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.sampled_from(["NA", "None", "null", "nan", "N/A", '"a', "'", "1", "01", "1.0", " "]) | ids, min_size=2)
+)
+def test_every_id_is_kept_as_it_is_written_and_no_row_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, tokens: list[str]
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "ids"
+    folder.mkdir(exist_ok=True)
+    rows = [f"{user}\t{item}\t{time}" for time, (user, item) in enumerate(zip(tokens, reversed(tokens), strict=True))]
+    (folder / "ids.inter").write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8", newline="\n")
+    dataset = Dataset("ids", folder.parent)
+    assert not [sentence for sentence in dataset.check() if "single row" not in sentence]
+    read = stock_dataset("ids", folder, dataset.effective_keys)
+    for field, expected in (("user_id", tokens), ("item_id", list(reversed(tokens)))):
+        assert list(read.id2token(field, read.inter_feat[field].to_numpy())) == expected
+
+
+def test_another_encoding_is_read_where_the_key_names_it(made: Made) -> None:
+    rows = [HEADER, "u1\tcafé\t1", "u1\tb\t2"]
+    dataset = made({"inter": "\n".join(rows).encode("latin-1")}, encoding="latin-1")
+    assert dataset.check() == []
+    assert list(dataset.training_histories()[0]) == ["café", "b"]
+
+
+# -- what can't be read --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["user_id\titem_id\ttimestamp", *ROWS], r"line 1: the header column 'user_id' has no type"),
+        (["user_id:token\titem_id:id\ttimestamp:float"], r"line 1: the header column 'item_id:id' has no type"),
+        ([HEADER.replace("\t", ","), "u,a,1"], r"line 1: .*separated by commas, and tabs .*field_separator: \",\""),
+        ([HEADER.replace("\t", " "), "u a 1"], r"line 1: .*separated by spaces, and tabs .*field_separator: \" \""),
+        (["user_id,item_id,timestamp", "u,a,1"], r"line 1: .*separated by commas"),
+        ([HEADER.replace("item_id", "user_id")], r"line 1: the header names 'user_id' twice"),
+        (
+            [HEADER.replace("item_id:token", "item_id:float")],
+            r"line 1: the column 'item_id', .*declared float.*item_id:token",
+        ),
+        ([HEADER.replace("user_id:token", "user_id:token_seq")], r"line 1: the column 'user_id'.*declared token_seq"),
+        (
+            [HEADER.replace("timestamp:float", "timestamp:token")],
+            r"line 1: the column 'timestamp', .*declared token.*:float",
+        ),
+        ([HEADER.removesuffix("\ttimestamp:float"), "u\ta"], r"line 1: no column 'timestamp'.*TIME_FIELD.*order RO"),
+        (
+            [HEADER.replace("item_id", "sku"), *ROWS],
+            r"line 1: no column 'item_id', .*there are user_id, sku.*ITEM_ID_FIELD",
+        ),
+        ([HEADER.replace("item_id", "itemid"), *ROWS], r"Did you mean 'itemid'"),
+        ([HEADER], r"a header but no rows"),
+        ([HEADER, *ROWS, "u3\ta"], r"line 6: 2 fields, but the header names 3"),
+        ([HEADER, "", *ROWS, "u3\ta\t1\t5"], r"line 7: 4 fields, but the header names 3"),
+        ([HEADER, *ROWS, "\ta\t1"], r"line 6: 'user_id' is empty"),
+        ([HEADER, *ROWS, "", "u3\t\t1"], r"line 7: 'item_id' is empty"),
+        ([HEADER, *ROWS, "u3\t[PAD]\t1"], r"line 6: RecBole keeps '\[PAD\]'"),
+        ([HEADER, *ROWS, "u3\ta\t"], r"line 6: no time in 'timestamp'"),
+        ([HEADER, *ROWS, "u3\ta\tNA"], r"line 6: no time in 'timestamp'"),
+        ([HEADER, *ROWS, "u3\ta\tinf"], r"line 6: no time in 'timestamp'"),
+        ([HEADER, *ROWS, "u3\ta\t2014-01-01"], r"line 6: '2014-01-01' is no number.*'timestamp'"),
+        ([HEADER, *ROWS, "u3\ta\rb\t1"], r"line 6: a zero byte or a carriage return"),
+        ([HEADER, *ROWS, "u3\ta\0b\t1"], r"line 6: a zero byte or a carriage return"),
+    ],
+)
+def test_interactions_that_recbole_can_t_read_are_an_error_with_file_and_line(
+    made: Made, lines: list[str], message: str
+) -> None:
+    with pytest.raises(SourceDataError, match=rf"own\.inter.*{message}"):
+        made({"inter": lines}).check()
+
+
+def test_text_that_is_not_utf_8_is_an_error_with_its_line(made: Made) -> None:
+    content = "\n".join([HEADER, *ROWS, "u3\tcafé\t1", ""])
+    with pytest.raises(SourceDataError, match=r"own\.inter, line 6: not UTF-8"):
+        made({"inter": content.encode("latin-1")}).check()
+    with pytest.raises(ConfigurationError, match="encoding: 'utf-16' is none"):
+        made({"inter": content.encode("utf-16")}, encoding="utf-16").check()
+
+
+def test_the_line_is_right_far_into_a_large_file(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbole_ext.data.tables._BLOCK", 100)
+    rows = [f"u{number}\ta\t{number}" for number in range(50)]
+    with pytest.raises(SourceDataError, match="line 52: 2 fields"):
+        made({"inter": [HEADER, *rows, "u\ta"]}).check()
+    with pytest.raises(SourceDataError, match="line 52: not UTF-8"):
+        made({"inter": "\n".join([HEADER, *rows, "é"]).encode("latin-1")}).check()
+
+
+def test_a_column_that_load_col_names_must_be_there(made: Made) -> None:
+    keys = {"load_col": {"inter": ["user_id", "item_id", "timestamp", "rate"]}}
+    rows = [f"{row}\t5" for row in ROWS]
+    with pytest.raises(SourceDataError, match=r"no column 'rate', which load_col names.*Did you mean 'rating'"):
+        made({"inter": [f"{HEADER}\trating:float", *rows]}, **keys).check()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"load_col": {"inter": ["user_id", "item_id"]}}, r"leaves out 'timestamp' .*which the rows are ordered by"),
+        ({"load_col": {"item": ["item_id"]}}, r"leaves out 'user_id'"),
+        ({"load_col": None, "unload_col": {"inter": ["item_id"]}}, r"leaves out 'item_id'"),
+        ({"load_col": ["user_id"]}, r"load_col: lists of columns"),
+        ({"load_col": {"inter": "user_id"}}, r"load_col: lists of columns"),
+        ({"load_col": {"inter": ["user_id"]}, "unload_col": {"inter": ["item_id"]}}, r"both speak of 'inter'"),
+        ({"benchmark_filename": "train"}, r"benchmark_filename: the names of three splits"),
+        ({"benchmark_filename": ["train", "test"]}, r"benchmark_filename: the names of three splits"),
+        ({"user_inter_num_interval": "5"}, r"user_inter_num_interval: an interval is written"),
+        ({"user_inter_num_interval": "[five,inf)"}, r"user_inter_num_interval: the ends of .* are no numbers"),
+        ({"item_inter_num_interval": "[5,2]"}, r"item_inter_num_interval: \[5,2\] ends before it begins"),
+        ({"rm_dup_inter": "yes"}, r"rm_dup_inter: first, last or nothing"),
+        ({"exact_time_order": "no"}, r"exact_time_order: true or false"),
+        ({"field_separator": ""}, r"field_separator: '' separates nothing"),
+        ({"val_interval": {"rating": "[3,inf)"}}, r"val_interval: no field 'rating' is loaded"),
+        ({"normalize_field": ["price"]}, r"normalize_field: no field 'price'"),
+        ({"alias_of_item_id": ["item_id_list"]}, r"alias_of_item_id: no field 'item_id_list'"),
+        ({"preload_weight": {"item_id": "vector"}}, r"preload_weight: no field 'vector'"),
+        ({"user_inter_num_interval": "[99,inf)"}, r"own: RecBole can't read this dataset under these keys"),
+        ({"save_dataset": True}, r"save_dataset: RecBole's saved copies"),
+        ({"save_dataloaders": True}, r"save_dataloaders: RecBole's saved copies"),
+        ({"dataset_save_path": "x.pth"}, r"dataset_save_path: RecBole's saved copies"),
+        ({"dataloaders_save_path": "x.pth"}, r"dataloaders_save_path: RecBole's saved copies"),
+    ],
+)
+def test_keys_that_make_no_sense_or_do_not_fit_the_files_are_named(
+    made: Made, keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        made({"inter": [HEADER, *ROWS]}, **keys).check()
+
+
+@pytest.mark.parametrize("interval", ["[5,inf)", "(0, 10]", "[1,2];[4,inf)", [1, 5], (0, 9)])
+def test_intervals_are_taken_as_recbole_writes_them_and_as_its_config_reads_them(made: Made, interval: object) -> None:
+    rows = [f"u\ti{number}\t{number}" for number in range(5)]
+    made({"inter": [HEADER, *rows]}, user_inter_num_interval=interval).check()
+
+
+def test_other_tables_are_checked_like_the_interactions(made: Made) -> None:
+    inter = [HEADER, *ROWS]
+    item = ["item_id:token\tprice:float", "a\t1", "b\t2"]
+    user = ["user_id:token\tage:float", "u1\t30", "u2\t40"]
+    made({"inter": inter, "item": item, "user": user}, **ALL).check()
+    for files, message in [
+        ({"item": ["item_id:token\tprice:float", "a\tcheap"]}, r"own\.item, line 2: 'cheap' is no number"),
+        ({"item": ["item_id:token\tprice:float", "a"]}, r"own\.item, line 2: 1 fields"),
+        ({"item": item, "user": ["id:token\tage:float", "u1\t1"]}, r"own\.user, line 1: no column 'user_id'"),
+        ({"user": ["user_id:token\tage:float", "\t1"]}, r"own\.user, line 2: 'user_id' is empty"),
+        ({"user": user, "item": ["item_id:token\tv:float_seq", "a\t1 x"]}, r"own\.item, line 2: '1 x' .*'v' is no seq"),
+    ]:
+        with pytest.raises(SourceDataError, match=message):
+            made(files, **ALL).check()
+
+
+def test_a_file_that_recbole_does_not_read_is_not_checked(made: Made) -> None:
+    files: dict[str, Iterable[str]] = {
+        "inter": [HEADER, *ROWS],
+        "item": ["broken"],
+        "user": ["broken"],
+        "kg": ["broken"],
+    }
+    assert made(files).check() == []
+
+
+@pytest.mark.parametrize("suffix", ["item", "user"])
+def test_two_tables_that_share_no_id_are_an_error(made: Made, suffix: str) -> None:
+    table = [f"{suffix}_id:token\tx:token", "0001\tx", "0002\ty"]
+    with pytest.raises(SourceDataError, match=rf"own\.{suffix} and the interactions have no '{suffix}_id' in common"):
+        made({"inter": [HEADER, *ROWS], suffix: table}, **ALL).check()
+
+
+def test_files_that_a_knowledge_model_reads_have_to_be_there_and_to_be_linked(made: Made) -> None:
+    kg = ["head_id:token\trelation_id:token\ttail_id:token", "e1\tr\te2"]
+    link = ["item_id:token\tentity_id:token", "a\te1"]
+    with pytest.raises(SourceDataError, match=r"own\.kg: no such file"):
+        made({"inter": [HEADER, *ROWS]}, **KNOWLEDGE).check()
+    [sentence] = made({"kg": kg, "link": link}, **KNOWLEDGE).check()
+    assert "filters (own.link) leave 2, 1 and 2" in sentence
+    with pytest.raises(SourceDataError, match=r"own\.link and the interactions have no 'item_id' in common"):
+        made({"link": [link[0], "z\te1"]}, **KNOWLEDGE).check()
+
+
+# -- what is said --------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_items_that_the_item_table_lacks_are_counted(made: Made) -> None:
+    files = {"inter": [HEADER, *ROWS, "u1\tc\t3"], "item": ["item_id:token\tx:token", "a\tx", "b\ty", "a\tz"]}
+    said = "\n".join(made(files, **ALL).check())
+    assert "own.item: 1 rows repeat an id that has a row already; the first is used." in said
+    assert "own.item: lists no 'item_id' of 1 interactions; RecBole leaves them out" in said
+    assert (
+        "own: of 2 users, 3 items and 5 interactions RecBole's filters (filter_inter_by_user_or_item) leave 2, 2 and 4."
+    )
+    said = "\n".join(made(files, **ALL, filter_inter_by_user_or_item=False).check())
+    assert "of 1 interactions; RecBole takes no features for them" in said and "filters" not in said
+
+
+def test_what_the_filters_leave_is_counted(made: Made) -> None:
+    rows = [HEADER, *ROWS, "u3\ta\t1"]
+    [sentence] = made({"inter": rows}, user_inter_num_interval="[2,inf)").check()
+    assert sentence.startswith("own: of 3 users, 2 items and 5 interactions RecBole's filters ")
+    assert sentence.endswith(" (user_inter_num_interval [2,inf)) leave 2, 2 and 4.")
+
+
+def test_repeated_rows_ties_at_the_end_and_users_with_one_row_are_counted(made: Made) -> None:
+    rows = [HEADER, "u1\ta\t1", "u1\ta\t1", "u1\tb\t2", "u1\ta\t3", "u2\ta\t1", "u2\tb\t1", "u3\ta\t5"]
+    assert made({"inter": rows}).check() == [
+        "own.inter: 1 users have several rows at their last time; the file's order says which is last.",
+        "own.inter: 1 rows repeat an earlier one (user, item and time); they are kept.",
+        "own: 1 users have a single row, and so no history to predict it from.",
+    ]
+    in_no_order = {"eval_args": {"order": "RO"}, "load_col": {"inter": ["user_id", "item_id"]}}
+    assert made({"inter": rows}, **in_no_order).check() == [
+        "own.inter: 2 rows repeat an earlier one (user and item); they are kept."
+    ]
+
+
+@pytest.mark.parametrize("split", [{"TS": [0.8, 0.1, 0.1]}, {"RS": [0.8, 0.1, 0.1]}])
+def test_places_in_a_history_are_no_times_to_cut_all_users_at(made: Made, split: dict[str, list[float]]) -> None:
+    files = {"inter": [HEADER, *(f"u{user}\ti{place}\t{place}" for user in range(3) for place in range(user + 2))]}
+    args = {"split": split, "order": "TO", "group_by": None}
+    with pytest.raises(ConfigurationError, match="eval_args: .*own.inter holds no times but each row's place"):
+        made(files, eval_args=args).check()
+    made(files, eval_args={**args, "split": {"LS": "valid_and_test"}}).check()
+    made({"inter": [*files["inter"], "u9\ta\t7"]}, eval_args=args).check()
+
+
+def test_missing_numbers_are_counted(made: Made) -> None:
+    rows = [f"{HEADER}\trating:float", "u1\ta\t1\t", "u1\tb\t2\t5"]
+    assert made({"inter": rows}, **ALL).check() == [
+        "own.inter: 1 rows have no 'rating'; RecBole takes the mean for it."
+    ]
+
+
+def test_without_an_order_in_time_a_dataset_needs_no_times(made: Made) -> None:
+    rows = ["user_id:token\titem_id:token", "u1\ta", "u1\tb"]
+    dataset = made({"inter": rows}, eval_args={"order": "RO"})
+    assert dataset.check() == []
+    with pytest.raises(SourceDataError, match="no column 'timestamp', which the rows are ordered by"):
+        dataset.with_keys({"model": "SASRec"}).check()
+
+
+# -- files that are split already ----------------------------------------------------------------------------------
+
+
+def test_split_files_need_no_file_of_all_interactions(made: Made) -> None:
+    made(split_files(), **SPLITS, alias_of_item_id=["item_id_list"], model="SASRec").check()
+
+
+def test_histories_must_share_the_items_ids(made: Made) -> None:
+    with pytest.raises(ConfigurationError, match=r"alias_of_item_id: without 'item_id_list'"):
+        made(split_files(), **SPLITS).check()
+
+
+def test_a_sequential_model_needs_the_histories(made: Made) -> None:
+    keys = {**SPLITS, "load_col": {"inter": ["user_id", "item_id"]}}
+    made(split_files(), **keys, model="BPR").check()
+    with pytest.raises(ConfigurationError, match=r"leaves out 'item_id_list'"):
+        made({}, **keys, model="SASRec").check()
+    named = {"ITEM_ID_FIELD": "sku", "load_col": {"inter": ["user_id", "sku"]}, "model": "SASRec"}
+    files = split_files("user_id:token\tsku_list:token_seq\tsku:token")
+    with pytest.raises(ConfigurationError, match="ITEM_ID_FIELD: RecBole's sequential models"):
+        made(files, **{**SPLITS, **named}).check()
+
+
+# -- text ----------------------------------------------------------------------------------------------------------
+
+
+def test_where_text_is_wanted_the_item_file_has_to_describe_the_items(made: Made) -> None:
+    dataset = made({"inter": [HEADER, *ROWS]})
+    with pytest.raises(SourceDataError, match=r"own\.item: no such file, so dataset 'own' has no item text"):
+        dataset.check(text=True)
+    made({"item": ["item_id:token\ttitle:token_seq", "a\tPen"]})
+    assert dataset.check(text=True) == ["own.item: 1 of 2 items have no row there, and so no text."]
+    assert dataset.check() == []
+    with pytest.raises(SourceDataError, match=r"no column 'titel', which item_text names.*Did you mean 'title'"):
+        dataset.with_keys({"item_text": ["{titel}"]}).check(text=True)
+    made({"item": ["item_id:token\ttitle:token_seq", "0001\tPen"]})
+    with pytest.raises(SourceDataError, match=r"own\.item describes none of the items"):
+        dataset.check(text=True)
+
+
+# -- counts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "counts"),
+    [
+        ({}, (3, 2, 5)),
+        ({"user_inter_num_interval": "[2,inf)"}, (2, 2, 4)),
+        ({"rm_dup_inter": "first"}, (3, 2, 5)),
+        ({"load_col": None}, (3, 3, 5)),  # an item that nobody took is ranked all the same
+    ],
+)
+def test_the_expected_counts_are_those_that_recbole_will_have(
+    made: Made, keys: dict[str, Any], counts: tuple[int, int, int]
+) -> None:
+    files = {"inter": [HEADER, *ROWS, "u3\ta\t1"], "item": ["item_id:token\tx:token", "a\tx", "b\ty", "c\tz"]}
+    expected = dict(zip(("users", "items", "interactions"), counts, strict=True))
+    made(files, **keys, expected=expected).check()
+    for what, count in expected.items():
+        wrong = {**expected, what: count + 1}
+        with pytest.raises(
+            ConfigurationError, match=re.escape(f"own: {count:,} {what}, but its dataset config expects")
+        ):
+            made(files, **keys, expected=wrong).check()
+
+
+def test_the_answer_is_given_again_until_files_or_keys_change(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = made({"inter": [HEADER, *ROWS]})
+    assert dataset.check() == []
+    with monkeypatch.context() as patch:
+        patch.setattr("recbole_ext.data.checks._Check", lambda *_: pytest.fail("read again"))
+        assert dataset.with_keys({"learning_rate": 0.1}).check() == []
+    assert dataset.with_keys({"user_inter_num_interval": "[2,inf)"}).check() == []
+    made({"inter": [HEADER, *ROWS, "u3\ta\t9"]})
+    assert len(dataset.check()) == 1
+
+
+def test_a_missing_dataset_is_the_same_error_as_everywhere(tmp_path: Path) -> None:
+    with pytest.raises(SourceDataError, match=r"own\.inter: no such file"):
+        Dataset.named("own", tmp_path).check()

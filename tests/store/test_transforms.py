@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.store.transforms import apply_transforms
+
+
+def vectors(seed: int, n: int = 50, width: int = 8) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.randn(width, width, generator=generator)
+    return torch.randn(n, width, generator=generator) @ mix + 3
+
+
+SEEDS = st.integers(0, 10_000)
+
+
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_center_leaves_a_zero_mean(seed: int) -> None:
+    assert apply_transforms(vectors(seed), ["center"]).mean(0).abs().max() < 1e-5
+
+
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_l2_leaves_unit_norms_and_a_zero_vector_at_zero(seed: int) -> None:
+    given_vectors = torch.cat([vectors(seed), torch.zeros(1, 8)])
+    norms = apply_transforms(given_vectors, ["l2"]).norm(dim=1)
+    assert torch.allclose(norms[:-1], torch.ones(50)) and norms[-1] == 0
+
+
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_whiten_makes_the_covariance_the_identity(seed: int) -> None:
+    whitened = apply_transforms(vectors(seed), ["whiten"]).double()
+    assert torch.allclose(whitened.T @ whitened / 50, torch.eye(8, dtype=torch.float64), atol=1e-4)
+
+
+def test_whiten_zeroes_axes_without_variance_instead_of_blowing_them_up() -> None:
+    flat = torch.cat([vectors(1), torch.ones(50, 2)], dim=1)
+    whitened = apply_transforms(flat, ["whiten"])
+    assert whitened.isfinite().all() and whitened[:, -2:].abs().max() < 1e-3
+
+
+@given(SEEDS, st.integers(1, 8))
+@settings(max_examples=20, deadline=None)
+def test_pca_keeps_the_most_variance_any_projection_of_that_width_can(seed: int, width: int) -> None:
+    given_vectors = vectors(seed)
+    kept = apply_transforms(given_vectors, [{"pca": width}])
+    singular = torch.linalg.svdvals((given_vectors - given_vectors.mean(0)).double())
+    assert kept.shape == (50, width)
+    assert torch.allclose(kept.double().pow(2).sum(), singular[:width].pow(2).sum(), rtol=1e-4)
+
+
+def test_pca_at_full_width_keeps_all_distances() -> None:
+    given_vectors = vectors(3)
+    kept = apply_transforms(given_vectors, [{"pca": 8}])
+    assert torch.allclose(torch.pdist(kept), torch.pdist(given_vectors), rtol=1e-4)
+
+
+@given(SEEDS, st.integers(1, 8))
+@settings(max_examples=20, deadline=None)
+def test_select_keeps_the_columns_of_the_largest_variance_in_their_order(seed: int, width: int) -> None:
+    given_vectors = vectors(seed)
+    kept = apply_transforms(given_vectors, [{"select": width}])
+    chosen = sorted(given_vectors.double().var(dim=0).argsort(descending=True)[:width].tolist())
+    assert torch.equal(kept, given_vectors[:, chosen])
+
+
+@given(SEEDS, st.floats(0.001, 10))
+@settings(max_examples=20, deadline=None)
+def test_scale_sets_the_standard_deviation_over_all_entries(seed: int, deviation: float) -> None:
+    assert apply_transforms(vectors(seed), [{"scale": deviation}]).std(correction=0).item() == pytest.approx(
+        deviation, rel=1e-4
+    )
+
+
+def test_transforms_apply_in_the_order_given() -> None:
+    given_vectors = vectors(5)
+    there = apply_transforms(given_vectors, ["center", "l2"])
+    back = apply_transforms(given_vectors, ["l2", "center"])
+    assert torch.allclose(there.norm(dim=1), torch.ones(50)) and not torch.allclose(there, back)
+
+
+def test_the_order_of_items_does_not_matter() -> None:
+    given_vectors, order = vectors(6), torch.randperm(50)
+    steps = ["center", {"pca": 4}, "whiten", {"scale": 0.02}]
+    assert torch.allclose(
+        apply_transforms(given_vectors, steps)[order], apply_transforms(given_vectors[order], steps), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "centre",
+        {"pca": 0},
+        {"pca": 9},
+        {"pca": "8"},
+        {"pca": True},
+        {"select": 9},
+        {"select": 0},
+        {"scale": 0},
+        {"scale": -1},
+        {"l2": 3},
+        7,
+    ],
+)
+def test_a_wrong_transform_is_an_error_that_names_the_key(step: object) -> None:
+    with pytest.raises(ConfigurationError, match="transform|scale needs a number"):
+        apply_transforms(vectors(1), [step])
