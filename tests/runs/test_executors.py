@@ -121,7 +121,7 @@ def tables(folder: Path) -> str:
     """What the leaderboard says of quality; what runs cost is never the same twice."""
     table = pandas.read_csv(folder / "results" / "trial" / "leaderboard.csv")
     names = ["rank", "dataset", "model", "variant", "protocol"]
-    return table[names + [column for column in table if "@" in column]].to_csv(index=False)
+    return table[names + [str(column) for column in table if "@" in str(column)]].to_csv(index=False)
 
 
 def kill_a_run(process: subprocess.Popen[str], folder: Path, is_run: Callable[[psutil.Process], bool]) -> None:
