@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--models",
         nargs="*",
         metavar="MODEL",
-        help="try every model, or these, for an epoch beside stock RecBole, and write docs/models.md; takes hours for all",
+        help="try every model, or these, for an epoch beside stock RecBole, and write docs/models.md; all take hours",
     )
     doctor.set_defaults(run=_doctor)
     return parser
