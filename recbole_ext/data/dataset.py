@@ -144,7 +144,8 @@ class Dataset:
         return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
     def check(self, text: bool = False) -> list[str]:
-        """Read the files as RecBole would and say what of them is left out or put in another order, a sentence each.
+        """Read the files as RecBole would and say what of them is left out or put in another order, a sentence each,
+        which names the file but not the dataset.
 
         Everything is read once, and again only when files or keys have changed: 10 million interactions in 18 seconds
         of one core, and where keys filter, 50 more for RecBole's own filters.
