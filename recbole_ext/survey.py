@@ -333,7 +333,7 @@ def stock(cases: Sequence[Case], folder: Path, limit: int = 900) -> list[dict[st
 
 def _in_a_process(program: str, arguments: list[Any], folder: Path, limit: int, n_results: int) -> list[dict[str, Any]]:
     """What ``program`` prints as its results; ``failure``: the last line of its error, or that it took too long."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_CPU, ({limit}, {limit}))\n" + program
     command = [sys.executable, "-c", limited, json.dumps(arguments)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -78,6 +79,15 @@ def test_those_of_the_working_folder_go_first(unpacked: Path, tmp_path: Path) ->
     code = "from recbole_ext.data.dataset import Dataset; "
     code += "print(Dataset.named('ml-100k').keys, Dataset.named('ml-100k', configs='elsewhere').keys)"
     assert run_unpacked(unpacked, tmp_path, "-c", code).strip() == "{'source': 'mine'} {}"
+
+
+def test_a_copy_inside_another_repository_has_no_revision(unpacked: Path, tmp_path: Path) -> None:
+    shutil.copytree(unpacked, tmp_path / "site-packages")
+    commands = ("init --quiet", "-c user.name=a -c user.email=a@b commit --quiet --allow-empty --message=theirs")
+    for command in commands:
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    code = "from recbole_ext.run.machine import git_revision; print(git_revision())"
+    assert run_unpacked(tmp_path / "site-packages", tmp_path, "-c", code).strip() == "None"
 
 
 @pytest.mark.slow

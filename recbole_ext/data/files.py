@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -71,22 +70,6 @@ def model_kind(settings: Mapping[str, Any]) -> str | None:
         return str(getattr(kind, "name", kind))
     found = (recbole_folder() / "model").glob(f"*_recommender/{model.lower()}.py")
     return next((path.parent.name.partition("_")[0].upper() for path in found), None)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read once as long as its time and size stay the same."""
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-    if key not in _HASHES:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        _HASHES[key] = digest.hexdigest()
-    return _HASHES[key]
-
-
-_HASHES: dict[tuple[str, int, int], str] = {}
 
 
 def download_url(dataset: str, recbole_name: str | None = None) -> str | None:

@@ -218,14 +218,14 @@ def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
     Raises:
         ConfigurationError: there is no such model, or RecBole refuses a value.
     """
-    from recbole_ext.compat import make_recbole_work, without_command_line
+    from recbole_ext.compat import leaving_all_gpus, make_recbole_work, without_command_line
 
     found = model_class(model)
     make_recbole_work()
     from recbole.config import Config
 
     not_found_by_recbole = {} if _recboles_yaml(model).is_file() else _recboles_defaults(model) or {}
-    layers = {**not_found_by_recbole, **(own_model_defaults(model) or {}), **settings}
+    layers = {**not_found_by_recbole, **(own_model_defaults(model) or {}), **leaving_all_gpus(), **settings}
     if layers.get("metrics"):
         layers["metrics"] = register_metrics(layers["metrics"])
     try:

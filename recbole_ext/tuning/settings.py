@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recbole_ext.settings import CheckedSettings
+
+RECALL = "eval_recall@10"
+"""In a tuning's curve: how often the held-out sequences' next items are found."""
 
 
 class TuneSettings(CheckedSettings):
@@ -29,6 +32,9 @@ class TuneSettings(CheckedSettings):
     """Fraction of the sequences that measures the tuning after every epoch instead of being tuned on."""
     epochs: float = Field(default=3, gt=0)
     """Passes over the examples; a fraction ends within one."""
+    patience: int | None = Field(default=None, ge=1)
+    """End after so many evaluations that find the held-out sequences' next items no better, and keep the best one's
+    weights. By default all epochs are done and the last weights kept."""
     batch_size: int = Field(default=64, ge=2)
     """Examples in a step on one device; they are each other's negatives."""
     accumulate: int = Field(default=1, ge=1)
@@ -49,6 +55,12 @@ class TuneSettings(CheckedSettings):
     """Steps between two checkpoints, the most that an interruption costs."""
     seed: int = 42
     """Of held-out sequences, cuts, masks, order and dropout."""
+
+    @model_validator(mode="after")
+    def _patience_needs_sequences(self) -> TuneSettings:
+        if self.patience is not None and not self.held_out:
+            raise ValueError("patience: held_out is 0, and without held-out sequences nothing says what is better")
+        return self
 
 
 class _Contrasting(TuneSettings):

@@ -50,6 +50,28 @@ def test_evaluation_reads_the_best_checkpoint(trained: SimpleNamespace) -> None:
     assert dict(trained.trainer.evaluate(trained.loaders.test, load_best_model=True)) == expected
 
 
+def test_what_the_data_make_of_a_model_is_not_saved(build: Build) -> None:
+    """RippleNet's sets of neighbours hold numpy arrays, which do not load."""
+    from recbole.trainer import KGTrainer
+
+    built = build(
+        "RippleNet",
+        "rich",
+        load_col={
+            "inter": ["user_id", "item_id", "timestamp"],
+            "kg": ["head_id", "relation_id", "tail_id"],
+            "link": ["item_id", "entity_id"],
+        },
+        train_neg_sample_args={"distribution": "uniform", "sample_num": 1},
+    )
+    trainer = KGTrainer(built.config, built.model)
+    trainer._save_checkpoint(0, verbose=False)
+    ripples = built.model.ripple_set
+    assert torch.load(trainer.saved_model_file, weights_only=True)["other_parameter"] == {}
+    trainer.evaluate(built.loaders.test, load_best_model=True)
+    assert built.model.ripple_set is ripples
+
+
 def test_training_resumes_from_a_checkpoint(trained: SimpleNamespace, build: Build) -> None:
     from recbole.trainer import Trainer
 

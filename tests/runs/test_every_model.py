@@ -38,6 +38,10 @@ NEEDS: dict[str, dict[str, Any]] = {
     "SASRecF": {"selected_features": ["title"], **WITH_TITLE},
     "FDSA": {"selected_features": ["title"], **WITH_TITLE},
     "S3Rec": {"item_attribute": "title", "pretrain_epochs": 1, **WITH_TITLE},
+    "LastItem": {},
+    "RecentPop": {},
+    "TransitionGraph": {},
+    "NearestNeighbour": {},
     "AlphaFuse": {"null_dim": 4},
     **{name: {} for name in ("UniSRec", "UniSRecID", "WhitenRec", "ZESRec")},
 }

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from recbole_ext.data.dataset import Size
 
 
+ITEMS_OF_A_PASS = 64
+
+
 class Pairs(Objective):
     """In-batch contrast, in both directions, between the texts of items that follow each other in a sequence.
 
@@ -80,6 +83,16 @@ class Pairs(Objective):
         forward, hits = in_batch_contrast(vectors[0], vectors[1], rows[:, 1], temperature)
         backward, _ = in_batch_contrast(vectors[1], vectors[0], rows[:, 0], temperature)
         return {"loss": (forward + backward) / 2, "hits": hits}
+
+    def item_vectors(self, rows: np.ndarray) -> Tensor:
+        order = np.argsort([-len(self.token_ids[row]) for row in rows], kind="stable")
+        device = self.base.device
+        pieces = []
+        for begin in range(0, len(rows), ITEMS_OF_A_PASS):
+            batch = self._batch(rows[order[begin : begin + ITEMS_OF_A_PASS]])
+            features = {name: value.to(device) for name, value in batch.items()}
+            pieces.append(self.model(features)["sentence_embedding"])
+        return torch.cat(pieces)[torch.from_numpy(order).argsort().to(device)]
 
     def save(self, folder: Path) -> None:
         self.model.save(str(folder), create_model_card=False)

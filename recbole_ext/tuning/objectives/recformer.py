@@ -104,6 +104,12 @@ class Recformer(Objective):
             arguments[name] = batch
         return arguments
 
+    def item_vectors(self, rows: np.ndarray) -> Tensor:
+        return self.encoder.encode_sequences(self.tokens, [np.array([row]) for row in rows])
+
+    def history_vectors(self, histories: list[np.ndarray]) -> Tensor:
+        return self.encoder.encode_sequences(self.tokens, histories)
+
     def forward(self, context: Batch, item: Batch, item_rows: Tensor) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=item_rows.device)
