@@ -66,6 +66,9 @@ class TuneSettings(CheckedSettings):
 class _Contrasting(TuneSettings):
     temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by."""
+    debias: float = Field(default=0.0, ge=0, le=1)
+    """How much of the logarithm of an item's frequency is taken off its logit: 1 corrects for popular items being
+    negatives more often, 0 does not."""
 
 
 class _Masking(TuneSettings):
@@ -101,3 +104,8 @@ class MaskedLanguageModelSettings(_Masking, _ReadingSequences):
 
 class PairsSettings(_Contrasting):
     """Of :class:`recbole_ext.tuning.objectives.pairs.Pairs`."""
+
+    window: int = Field(default=1, ge=1)
+    """Items at most so many steps apart are a pair; beyond 1, an item has several positives."""
+    spare_neighbours: bool = False
+    """Items that are a pair anywhere in the training sequences are never each other's negatives."""
