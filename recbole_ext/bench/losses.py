@@ -178,7 +178,8 @@ def _losses() -> dict[str, Callable[..., Any]]:
 
     from recbole_ext.training.losses import training_loss
 
-    named = {name: training_loss(defaultdict(lambda: None, keys)) for name, keys in LOSSES.items()}
+    chosen = {name: training_loss(defaultdict(lambda: None, keys)) for name, keys in LOSSES.items()}
+    named = {name: loss for name, loss in chosen.items() if loss is not None}
     return {AT_ONCE: lambda outputs, items, target, _: cross_entropy(outputs @ items.T, target), **named}
 
 

@@ -62,9 +62,8 @@ def estimate_run(config: Settings, size: DatasetSize) -> Estimate:
     history = min(length, max(tokens // max(size.users, 1), 1))
     per_token = 2 * weights + layers * 4 * history * width
     targets = tokens * float(config.get("mask_ratio") or 1.0)
-    scored = int(config.get("training_negatives") or 1000)
-    if config.get("training_loss", "model") in ("model", "softmax"):
-        scored = size.items
+    all_items = (config.get("training_loss") or "model") in ("model", "softmax")
+    scored = size.items if all_items else int(config.get("training_negatives") or 1000)
     training = 3 * (tokens * per_token + targets * 2 * width * scored)
     evaluation = size.users * (history * per_token + 2 * width * size.items)
     logits = min(int(config["train_batch_size"]) * history * scored, 2**27)

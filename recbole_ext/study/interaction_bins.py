@@ -19,7 +19,9 @@ from recbole_ext.report.significance import load_ranks
 from recbole_ext.study.records import finished_records
 
 _KEYS = ["results", *GROUP_KEYS, "split"]
-_FROM_TEXT_ALONE = ("RECFORMER", "UniSRec", "WhitenRec", "ZESRec")
+_FROM_TEXT_ALONE = ("NearestNeighbour", "RECFORMER", "UniSRec", "WhitenRec", "ZESRec")
+_FROM_VECTORS_ALONE = ("frozen", "adapter", "bounded", "dual")
+"""Modes that leave the vector of an item that training never sees as it is, or map it as they map all."""
 
 
 def by_interactions(
@@ -76,7 +78,7 @@ def _bins_of(folder: Path, record: Record, metrics: Sequence[str], edges: Sequen
     of_user = bin_of(interactions.test_interactions, edges)
     means = means_of_groups(load_ranks(folder, record), of_user, len(bins), metrics)
     run = {"results": folder.name, **{key: record[key] for key in GROUP_KEYS}, "split": record["popularity"]["sha256"]}
-    run["from_store"] = record["mode"] in ("frozen", "adapter") or record["model"] in _FROM_TEXT_ALONE
+    run["from_store"] = record["mode"] in _FROM_VECTORS_ALONE or record["model"] in _FROM_TEXT_ALONE
     full = "full" in str((record["config"].get("eval_args") or {}).get("mode"))
     every_rank = np.arange(1, len(interactions.item_interactions) + 1)
     for metric in metrics:
