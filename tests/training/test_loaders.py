@@ -56,7 +56,7 @@ def test_a_model_gets_the_dataset_that_it_has_in_recbole(
 
 
 def test_models_that_read_entities_get_both_histories_and_graph(build: Build) -> None:
-    from recbole_ext.survey import OF_A_MODEL
+    from recbole_ext.survey.keys import OF_A_MODEL
 
     built = build("GRU4RecKG", "rich", **OF_A_MODEL["GRU4RecKG"])
     assert isinstance(built.dataset, KGSeqDataset)
