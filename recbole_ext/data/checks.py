@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_ext.compat import users_that_single_precision_reorders
-from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, about_data, check_keys
+from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, about_data, check_interval, check_keys
 from recbole_ext.data.files import (
     columns_left_out,
     columns_read,
@@ -70,13 +70,14 @@ class _Check:
         self.splits = self.keys["benchmark_filename"]
         self.by_time = self.splits is None and (order == "TO" or model_kind(self.keys) == "SEQUENTIAL")
         self.found: list[str] = []
-        self.loaded: set[str] = set()
+        self.loaded: dict[str, str] = {}  # field to type
 
     def sentences(self, text: bool) -> list[str]:
         interactions = {suffix: self._interactions(suffix) for suffix in interaction_suffixes(self.keys)}
         others = [suffix for suffix in suffixes_read(self.keys) if suffix not in interactions]
         tables = {suffix: table for suffix in others if (table := self._others(suffix)) is not None}
         self._check_fields_of_keys()
+        self._check_splits(interactions)
         for field, suffix in ((self.user, "user"), (self.item, "item"), (self.item, "link")):
             if suffix in tables:
                 self._compare(interactions, tables[suffix], field, suffix)
@@ -100,7 +101,7 @@ class _Check:
             for name in sorted(wanted - {self.keys["LABEL_FIELD"], self.user, self.item, self.time}):
                 table.require(name, "which load_col names")
             loaded = [name for name in table.types if name in wanted]
-        self.loaded.update(loaded)
+        self.loaded |= {name: table.types[name] for name in loaded}
         return table, loaded
 
     def _require(self, table: Table, loaded: list[str], column: str, key: str, role: str, kind: str = "token") -> None:
@@ -258,6 +259,21 @@ class _Check:
                         f"{key}: no field {name!r} is loaded; there are {', '.join(sorted(self.loaded))}. Name one of "
                         "them, or load it by load_col."
                     )
+        for name, interval in (self.keys["val_interval"] or {}).items():
+            if self.loaded[name].startswith("float"):
+                check_interval(f"val_interval of {name}", interval)
+            elif not isinstance(interval, list):
+                raise ConfigurationError(f"val_interval of {name}: a list of tokens is expected; got {interval!r}.")
+
+    def _check_splits(self, interactions: dict[str, pd.DataFrame]) -> None:
+        (first, train), *others = interactions.items()
+        for suffix, frame in others:
+            fields = (self.user, self.item)
+            if not any(train[field].cat.categories.isin(frame[field].cat.categories).any() for field in fields):
+                raise SourceDataError(
+                    f"{self.dataset.folder}: {self.name}.{first} and {self.name}.{suffix} share no user and no item. "
+                    "They are of different datasets, or their ids are written differently."
+                )
 
     def _compare(self, interactions: dict[str, pd.DataFrame], table: pd.DataFrame, field: str, suffix: str) -> None:
         """Rows whose id the other table does not list."""
@@ -304,14 +320,15 @@ class _Check:
             after = counted_by_recbole(self.name, self.dataset.folder, self.keys)
         if filters and after != before:
             self._say(
-                f"{self.name}: of {before.users:,} users, {before.items:,} items and {before.interactions:,} "
-                f"interactions RecBole's filters ({', '.join(filters)}) leave {after.users:,}, {after.items:,} and "
-                f"{after.interactions:,}"
+                f"of {before.users:,} users, {before.items:,} items and {before.interactions:,} interactions RecBole's "
+                f"filters ({', '.join(filters)}) leave {after.users:,}, {after.items:,} and {after.interactions:,}"
             )
         elif self.by_time:
             rows = np.bincount(interactions["inter"][self.user].cat.codes)
             if single := int((rows == 1).sum()):
-                self._say(f"{self.name}: {single:,} users have a single row, and so no history to predict it from")
+                self._say(
+                    f"{self.name}.inter: {single:,} users have a single row, and so no history to predict it from"
+                )
         for what, expected in self.dataset.expected.items():
             if (found := getattr(after, what)) != expected:
                 raise ConfigurationError(

@@ -224,13 +224,13 @@ def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
     Raises:
         ConfigurationError: there is no such model, or RecBole refuses a value.
     """
-    from recbole_ext.compat import make_recbole_work, without_command_line
+    from recbole_ext.compat import leaving_all_gpus, make_recbole_work, without_command_line
 
     found = model_class(model)
     make_recbole_work()
     from recbole.config import Config
 
-    layers = {**defaults_that_recbole_lacks(model), **settings}
+    layers = {**defaults_that_recbole_lacks(model), **leaving_all_gpus(), **settings}
     if layers.get("metrics"):
         layers["metrics"] = register_metrics(layers["metrics"])
     try:

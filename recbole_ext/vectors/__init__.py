@@ -31,6 +31,8 @@ SOURCES: dict[str, type[VectorSource]] = {
     "gaussian": Gaussian,
 }
 """Leading key (its ``kind``): the source that it stands for."""
+DEFAULT: dict[str, Any] = {"encoder": "minilm"}
+"""The embedded encoder as it is published."""
 
 
 def parse_source(settings: Mapping[str, Any], where: str) -> VectorSource | None:
@@ -75,4 +77,4 @@ def _names(path: tuple[str | int, ...], value: Any) -> Iterator[tuple[tuple[str 
             yield (*path, *inner), name
 
 
-__all__ = ["SOURCES", "Made", "VectorSource", "made_of", "parse_source"]
+__all__ = ["DEFAULT", "SOURCES", "Made", "VectorSource", "made_of", "parse_source"]

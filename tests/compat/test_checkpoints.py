@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from recbole_ext.errors import WriteError
+
 Build = Callable[..., SimpleNamespace]
 
 
@@ -99,7 +101,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(trained: SimpleNamespace, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         trained.trainer._save_checkpoint(5, verbose=False)
     assert path.read_bytes() == before
     assert [left for left in path.parent.iterdir() if left.suffix == ".tmp"] == []
