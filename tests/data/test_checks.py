@@ -255,9 +255,7 @@ def test_rows_of_items_that_the_item_table_lacks_are_counted(made: Made) -> None
     said = "\n".join(made(files, **ALL).check())
     assert "own.item: 1 rows repeat an id that has a row already; the first is used." in said
     assert "own.item: lists no 'item_id' of 1 interactions; RecBole leaves them out" in said
-    assert (
-        "of 2 users, 3 items and 5 interactions RecBole's filters (filter_inter_by_user_or_item) leave 2, 2 and 4."
-    )
+    assert "of 2 users, 3 items and 5 interactions RecBole's filters (filter_inter_by_user_or_item) leave 2, 2 and 4."
     said = "\n".join(made(files, **ALL, filter_inter_by_user_or_item=False).check())
     assert "of 1 interactions; RecBole takes no features for them" in said and "filters" not in said
 
