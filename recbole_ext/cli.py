@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_installation()  # before the parser: the commands' modules import what may be missing
     except InstallationError as error:
         if "doctor" in arguments:
-            return _doctor(argparse.Namespace())
+            return _doctor(argparse.Namespace(models=None))
         print(f"recbole-ext: {error}", file=sys.stderr)
         return 2
     parser = build_parser()
@@ -69,6 +69,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_study(commands)
     add_bench(commands)
     doctor = commands.add_parser("doctor", help="versions, device, what works and what does not")
+    doctor.add_argument(
+        "--models",
+        nargs="*",
+        metavar="MODEL",
+        help="try every model, or these, for an epoch beside stock RecBole, and write docs/models.md; all take hours",
+    )
     doctor.set_defaults(run=_doctor)
     return parser
 
@@ -247,6 +253,11 @@ def _study(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    if options.models is not None:
+        from recbole_ext.survey import survey
+
+        print("\n".join(f"{row.model}: {row.runs}" for row in survey(options.models or None)))
+        return 0
     from recbole_ext.doctor import examine
 
     findings = examine()

@@ -12,8 +12,8 @@ from typing import Any
 from recbole_ext.bench.measuring import take_turns
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding import EncodingSettings, load_encoder, resolve_encoder
+from recbole_ext.encoding.texts import item_texts
 from recbole_ext.vectors.encoder import Encoder
-from recbole_ext.vectors.texts import item_texts
 
 
 def run_encoding_contest(dataset: Dataset, encoder: str, repeats: int) -> dict[str, Any]:

@@ -160,6 +160,7 @@ class _Resolver:
     def _check_dataset(self, dataset: Dataset) -> None:
         """Of one run: protocols and models may have the dataset read or split in their own way."""
         try:
+            dataset.require(download=self.fetch)
             self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check()]
         except RecboleExtError as error:
             if self.fetch:
@@ -281,11 +282,11 @@ class _Resolver:
         for variant in self.variants.values():
             source = variant.source
             if isinstance(source, Finetune) and source.finetune == begun:
-                store = source.model_copy(update={"run": {"identity": spec.identity}}).store_path(
-                    dataset, spec.artifacts
-                )
-                encoder = spec.artifacts / "encoders" / store.name
-                exports = {"export_item_embedding": str(store), "export_encoder": str(encoder)}
+                name = f"{source.kind}-{spec.identity[:16]}"
+                exports = {
+                    "export_item_embedding": str(spec.artifacts / "stores" / dataset.name / name),
+                    "export_encoder": str(spec.artifacts / "encoders" / name),
+                }
                 return replace(spec, config={**spec.config, **exports})
         return spec
 

@@ -13,7 +13,7 @@ from recbole_ext.compat.checkpoints import (
     save_checkpoints_that_load_safely,
     save_pretrained_models_that_load_safely,
 )
-from recbole_ext.compat.configs import plain_config, recbole_folder, without_command_line
+from recbole_ext.compat.configs import leaving_all_gpus, plain_config, recbole_folder, without_command_line
 from recbole_ext.compat.datasets import (
     fill_missing_values,
     load_nothing_that_was_saved,
@@ -29,6 +29,7 @@ from recbole_ext.installation import require_installation
 
 __all__ = [
     "WORKAROUNDS",
+    "leaving_all_gpus",
     "make_recbole_work",
     "plain_config",
     "read_atomic_table",

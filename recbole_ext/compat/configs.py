@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,28 @@ def plain_config(config: Any) -> dict[str, Any]:
         return getattr(value, "name", None) or str(value)
 
     return {key: plain(value) for key, value in sorted(config.final_config_dict.items())}
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, by their ids in ``CUDA_VISIBLE_DEVICES``."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(number) for number in range(torch.cuda.device_count())]
+    return [part.strip() for part in visible.split(",") if part.strip()]
+
+
+def leaving_all_gpus() -> dict[str, Any]:
+    """The ``gpu_id`` of a ``Config`` that takes no GPU away from this process.
+
+    RecBole's ``Config`` sets ``CUDA_VISIBLE_DEVICES`` in whatever process makes one, by default to the first GPU; the
+    others would be gone for all that comes after, though it was made only to be looked at.
+    """
+    gpus = visible_gpus()
+    return {"gpu_id": ",".join(gpus)} if gpus else {}
 
 
 @contextmanager

@@ -320,14 +320,15 @@ class _Check:
             after = counted_by_recbole(self.name, self.dataset.folder, self.keys)
         if filters and after != before:
             self._say(
-                f"{self.name}: of {before.users:,} users, {before.items:,} items and {before.interactions:,} "
-                f"interactions RecBole's filters ({', '.join(filters)}) leave {after.users:,}, {after.items:,} and "
-                f"{after.interactions:,}"
+                f"of {before.users:,} users, {before.items:,} items and {before.interactions:,} interactions RecBole's "
+                f"filters ({', '.join(filters)}) leave {after.users:,}, {after.items:,} and {after.interactions:,}"
             )
         elif self.by_time:
             rows = np.bincount(interactions["inter"][self.user].cat.codes)
             if single := int((rows == 1).sum()):
-                self._say(f"{self.name}: {single:,} users have a single row, and so no history to predict it from")
+                self._say(
+                    f"{self.name}.inter: {single:,} users have a single row, and so no history to predict it from"
+                )
         for what, expected in self.dataset.expected.items():
             if (found := getattr(after, what)) != expected:
                 raise ConfigurationError(

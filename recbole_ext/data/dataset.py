@@ -5,8 +5,6 @@ Every question about a dataset is asked here, so that encoding, tuning and runs 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,10 +19,11 @@ from recbole_ext.data.config import (
     read_config,
     recbole_defaults,
 )
-from recbole_ext.data.files import dataset_folder, file_sha256, interaction_suffixes, require_files, suffixes_read
+from recbole_ext.data.files import dataset_folder, interaction_suffixes, require_files, suffixes_read
 from recbole_ext.data.histories import training_histories
 from recbole_ext.data.sizes import Size, counted
 from recbole_ext.errors import SourceDataError
+from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_texts
 
 if TYPE_CHECKING:
@@ -124,14 +123,14 @@ class Dataset:
         """The counts that its config states: of ``users``, ``items``, ``interactions``."""
         return dict(self.keys.get("expected") or {})
 
-    def require(self) -> None:
+    def require(self, download: bool = True) -> None:
         """See that its files of interactions are there; what RecBole knows by name is downloaded.
 
         Raises:
             SourceDataError: they are not there; says how to get them.
         """
         suffixes = interaction_suffixes(self.effective_keys)
-        require_files(self.name, self.data_path, suffixes, self.keys.get("recbole_name"))
+        require_files(self.name, self.data_path, suffixes, self.keys.get("recbole_name"), download)
 
     def files(self) -> list[Path]:
         """Every file that RecBole reads under these keys and that is there, in a fixed order."""
@@ -140,11 +139,11 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """SHA-256 over names and contents of :meth:`files`."""
-        contents = [[path.name, file_sha256(path)] for path in self.files()]
-        return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+        return sha256_of([[path.name, sha256_of_file(path)] for path in self.files()])
 
     def check(self, text: bool = False) -> list[str]:
-        """Read the files as RecBole would and say what of them is left out or put in another order, a sentence each.
+        """Read the files as RecBole would and say what of them is left out or put in another order, a sentence each,
+        which names the file but not the dataset.
 
         Everything is read once, and again only when files or keys have changed: 10 million interactions in 18 seconds
         of one core, and where keys filter, 50 more for RecBole's own filters.

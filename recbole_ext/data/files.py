@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -73,29 +72,15 @@ def model_kind(settings: Mapping[str, Any]) -> str | None:
     return next((path.parent.name.partition("_")[0].upper() for path in found), None)
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read once as long as its time and size stay the same."""
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-    if key not in _HASHES:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        _HASHES[key] = digest.hexdigest()
-    return _HASHES[key]
-
-
-_HASHES: dict[tuple[str, int, int], str] = {}
-
-
 def download_url(dataset: str, recbole_name: str | None = None) -> str | None:
     """Where RecBole downloads the dataset from, known to it by this name or by ``recbole_name``; ``None`` if not."""
     urls = read_yaml(recbole_folder() / "properties" / "dataset" / "url.yaml", "RecBole's list")
     return urls.get(recbole_name or dataset)
 
 
-def require_files(name: str, data_path: Path, suffixes: Collection[str], recbole_name: str | None) -> None:
+def require_files(
+    name: str, data_path: Path, suffixes: Collection[str], recbole_name: str | None, download: bool = True
+) -> None:
     """See that the dataset's files with these endings are there; a dataset that RecBole knows, by this name or by
     ``recbole_name``, is downloaded from where RecBole does.
 
@@ -118,6 +103,8 @@ def require_files(name: str, data_path: Path, suffixes: Collection[str], recbole
         way_out = "Put it there, or take it out of the dataset's keys (benchmark_filename)."
     if url is None or folder.exists():
         raise SourceDataError(f"{absent}: no such file. {way_out}")
+    if not download:
+        raise SourceDataError(f"{absent}: no such file; `run` downloads it from {url}.")
     try:
         _download(url, name, folder)
     except (OSError, RuntimeError, ValueError) as error:

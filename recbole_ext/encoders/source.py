@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ KEY_VALUE_READING = "recformer"
 
 # What from_pretrained may read: weights, configurations, tokenizers, code that comes with a model.
 _MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".txt", ".model", ".py"}
+
+# What `tune` says about a folder: when it was made, and how fast.
+_NOT_READ = {"tuning.json"}
 
 
 @dataclass(frozen=True)
@@ -169,10 +173,12 @@ def _packaged_minilm() -> ResolvedEncoder:
 
 
 def _local_encoder(name: str, folder: Path) -> ResolvedEncoder:
-    if not any((folder / config).is_file() for config in ("config.json", "modules.json")):
+    has_config = any((folder / config).is_file() for config in ("config.json", "modules.json"))
+    if not has_config or not any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
         ggufs = sorted(folder.glob("*.gguf"))
         if len(ggufs) == 1:
             return _gguf_encoder(name, ggufs[0])
+    if not has_config:
         several = f" Several .gguf files are there ({', '.join(p.name for p in ggufs)}): name one." if ggufs else ""
         raise EncoderError(
             f"encoder {name!r}: the folder has neither config.json nor modules.json, so it holds no model. "
@@ -196,11 +202,13 @@ def _adapter(name: str) -> ResolvedEncoder:
 
 def _sha256_of_folder(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.is_file()):
+    files = (path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.name not in _NOT_READ)
+    for path in sorted(path for path in files if path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of_file(path)}\n".encode())
     return digest.hexdigest()
 
 
+@cache
 def _hub_encoder(name: str) -> ResolvedEncoder:
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,27 +108,33 @@ def _encode_missing(
     import torch
     from tqdm import tqdm
 
-    finished = [shards.read(shard) for shard in range(len(shards))]
-    found = sum(len(vectors) for vectors in finished if vectors is not None)
-    if found:
-        logger.info("%s: going on after %d of %d texts", shards.folder, found, len(texts))
-    if found < len(texts):
-        with (
-            encoding(model, compute.devices, compute.batch_size, **options) as encode,
-            tqdm(total=len(texts), initial=found, desc="encoding", unit="text", disable=None) as progress,
-        ):
-            for shard, vectors in enumerate(finished):
-                if vectors is None:
-                    shard_texts = texts[shards.bounds(shard)]
-                    pieces: list[Tensor] = []
-                    for piece in encode(shard_texts):
-                        pieces.append(piece)
-                        progress.update(len(piece))
-                    vectors = torch.cat(pieces)
-                    _refuse_nonfinite(vectors, shard_texts)
-                    shards.write(shard, vectors)
-                    finished[shard] = vectors
-    return torch.cat(finished), len(texts) - found
+    vectors: Tensor | None = None
+    encode: Callable[[list[str]], Iterator[Tensor]] | None = None
+    encoded = 0
+    with ExitStack() as opened, tqdm(total=len(texts), desc="encoding", unit="text", disable=None) as progress:
+        for shard in range(len(shards)):
+            bounds = shards.bounds(shard)
+            finished = shards.read(shard)
+            if finished is not None:
+                progress.update(len(finished))
+            else:
+                if encode is None:
+                    if shard:
+                        logger.info("%s: going on after %d of %d texts", shards.folder, bounds.start, len(texts))
+                    encode = opened.enter_context(encoding(model, compute.devices, compute.batch_size, **options))
+                pieces: list[Tensor] = []
+                for piece in encode(texts[bounds]):
+                    pieces.append(piece)
+                    progress.update(len(piece))
+                finished = torch.cat(pieces)
+                _refuse_nonfinite(finished, texts[bounds])
+                shards.write(shard, finished)
+                encoded += len(finished)
+            if vectors is None:  # filled in place: a million items are not to lie in memory twice
+                vectors = finished.new_empty(len(texts), finished.shape[1])
+            vectors[bounds] = finished
+    assert vectors is not None
+    return vectors, encoded
 
 
 def _refuse_nonfinite(vectors: Tensor, texts: list[str]) -> None:

@@ -197,6 +197,12 @@ def model_defaults(name: str) -> dict[str, Any]:
     return {**(_recboles_defaults(name) or {}), **(own_model_defaults(name) or {})}
 
 
+def defaults_that_recbole_lacks(name: str) -> dict[str, Any]:
+    """The default settings of the model called ``name`` that RecBole does not find by itself."""
+    not_found = {} if _recboles_yaml(name).is_file() else _recboles_defaults(name) or {}
+    return {**not_found, **(own_model_defaults(name) or {})}
+
+
 def _recboles_defaults(name: str) -> dict[str, Any] | None:
     """RecBole's YAML of a model. (It names two in lower case, and does not find them itself where case counts.)"""
     return _properties(_recboles_yaml(name)) or _properties(_recboles_yaml(name.lower()))
@@ -218,14 +224,13 @@ def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
     Raises:
         ConfigurationError: there is no such model, or RecBole refuses a value.
     """
-    from recbole_ext.compat import make_recbole_work, without_command_line
+    from recbole_ext.compat import leaving_all_gpus, make_recbole_work, without_command_line
 
     found = model_class(model)
     make_recbole_work()
     from recbole.config import Config
 
-    not_found_by_recbole = {} if _recboles_yaml(model).is_file() else _recboles_defaults(model) or {}
-    layers = {**not_found_by_recbole, **(own_model_defaults(model) or {}), **settings}
+    layers = {**defaults_that_recbole_lacks(model), **leaving_all_gpus(), **settings}
     if layers.get("metrics"):
         layers["metrics"] = register_metrics(layers["metrics"])
     try:

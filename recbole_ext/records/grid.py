@@ -28,7 +28,7 @@ class Published(Part):
     """The row that it stands beside; a row of its own where nothing is named."""
     protocol: str
     metrics: dict[str, float]
-    """By RecBole's names, such as ``ndcg@10``."""
+    """By RecBole's names, such as ``ndcg@10``; or a gain over a baseline, ``ndcg@10_improvement_%``, in per cent."""
     source: str
     """Where it was published, with a link."""
 

@@ -38,6 +38,13 @@ class Leaderboard:
     headline: list[str]
     compared: list[str]
 
+    @property
+    def at_a_glance(self) -> tuple[list[str], list[str]]:
+        """The metrics and comparisons to show first: of the ranking, and those in which others published numbers."""
+        published = {name for number in self.grid.published for name in number.metrics}
+        metrics = [*self.headline, *(m for m in self.metrics if m in published and m not in self.headline)]
+        return metrics, [m for m in self.compared if m == self.compared[0] or improvement_of(m) in published]
+
     def with_table(self, table: pd.DataFrame) -> Leaderboard:
         """The same with more columns."""
         return replace(self, table=table)
@@ -73,7 +80,7 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     benchmark. ``date`` of the last run. Numbers that there are not are NaN, texts empty.
     """
     by_key = {result.key: result for result in results}
-    metrics = in_order(metric for result in results for record in result.runs for metric in record.done.test)
+    metrics = metrics_of(results)
     shown, tested = headline(metrics, grid.metric), compared(metrics, grid.metric)
     baselines = baselines_of(by_key)
     lines = [_line(result, baselines.get(result.key), metrics, tested, comparisons) for result in results]
@@ -108,6 +115,11 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
         costs["seeds_to_baseline"] = len(reached)
         rows.append(result.key._asdict() | costs)
     return pd.DataFrame(rows)
+
+
+def metrics_of(results: Sequence[Result]) -> list[str]:
+    """The metrics that finished runs report, in order."""
+    return in_order(metric for result in results for record in result.runs for metric in record.done.test)
 
 
 def baselines_of(results: Mapping[RowKey, Result]) -> dict[RowKey, Result]:

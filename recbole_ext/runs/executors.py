@@ -192,15 +192,14 @@ class RayTasks:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
-        with suppress(ModuleNotFoundError):
-            try:
-                import pyarrow  # noqa: F401  (as Ray does, deep in its serialization, where it is installed)
-            except ModuleNotFoundError:
-                raise
-            except ImportError as error:
-                raise InstallationError(
-                    f"executor: ray reads pyarrow, and {error}; type: pip install --upgrade numpy pyarrow"
-                ) from error
+        try:
+            import pyarrow  # noqa: F401  (as Ray does, deep in its serialization)
+        except ModuleNotFoundError:
+            pass  # Ray needs none
+        except ImportError as error:
+            raise InstallationError(
+                f"executor: ray can't start ({error}); type: pip install --upgrade numpy pyarrow"
+            ) from error
         try:
             ray.init(
                 address=self._address,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
+from recbole_ext.compat.configs import visible_gpus
 from recbole_ext.errors import ConfigurationError
 
 
@@ -45,18 +46,12 @@ def usable_gpus(config: Mapping[str, Any]) -> list[str]:
     Raises:
         ConfigurationError: ``gpu_id`` names a GPU that is not there; RecBole would use the processor without a word.
     """
-    import torch
-
-    if config.get("use_gpu") is False or not torch.cuda.is_available():
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    there_is = [] if config.get("use_gpu") is False else visible_gpus()
     wanted = _ids(config.get("gpu_id"))
-    if wanted is None:
-        return _ids(visible) or [str(number) for number in range(torch.cuda.device_count())]
-    if visible is None:
-        there_is = [str(number) for number in range(torch.cuda.device_count())]
-        if missing := [gpu for gpu in wanted if gpu.isdigit() and gpu not in there_is]:
-            raise ConfigurationError(f"gpu_id: there is no GPU {missing[0]}; this machine has {', '.join(there_is)}.")
+    if wanted is None or not there_is:
+        return there_is
+    if "CUDA_VISIBLE_DEVICES" not in os.environ and (missing := sorted(set(wanted) - set(there_is))):
+        raise ConfigurationError(f"gpu_id: there is no GPU {missing[0]}; this machine has {', '.join(there_is)}.")
     return wanted
 
 

@@ -67,3 +67,10 @@ def read_progress(path: Path) -> Progress | None:
         return Progress(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def remove_progress(path: Path) -> None:
+    """Of a run that has ended, with what an earlier process of the same run left when it was killed while writing."""
+    path.unlink(missing_ok=True)
+    for unfinished in path.parent.glob(f".{path.name}.*.tmp"):
+        unfinished.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from recbole_ext.claims import claim
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.records import RunRecord
 from recbole_ext.records.record import Fingerprints
-from recbole_ext.runs.progress import Progress, write_progress
+from recbole_ext.runs.progress import Progress, remove_progress, write_progress
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _run(spec: RunSpec, threads: int) -> None:
     except Exception as error:
         _record_failure(spec, f"{type(error).__name__}: {error}", traceback.format_exc())
     finally:
-        spec.progress_path.unlink(missing_ok=True)
+        remove_progress(spec.progress_path)
 
 
 def _record_failure(spec: RunSpec, error: str, trace: str) -> None:

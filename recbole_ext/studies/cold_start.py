@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 _TEXT = (
     "Test users by the training interactions of their test item; mean over users, then over seeds, in brackets the "
     "change over the row's own baseline. Marked ● are the runs that score an item from its store "
-    "vector or its text alone (modes `frozen` and `adapter`, RECFORMER, UniSRec, WhitenRec, ZESRec; BERT4Rec adds a "
-    "trained bias of each item): what training learns there is shared by all items, so the column of items never seen "
-    "in training shows how vectors rank that no training has touched. Elsewhere it has moved their vectors too, as "
-    "negatives. Random order: all items ranked at random."
+    "vector or its text alone (modes `frozen`, `adapter`, `bounded` and `dual`, NearestNeighbour, RECFORMER, UniSRec, "
+    "WhitenRec, ZESRec; BERT4Rec adds a trained bias of each item): what training learns there is shared by all items, "
+    "so the column of items never seen in training shows how vectors rank that no training has touched. Elsewhere it "
+    "has moved their vectors too, as negatives. Random order: all items ranked at random."
 )
 
 

@@ -19,7 +19,9 @@ from recbole_ext.report.ranks import load_ranks, metric_of_ranks
 from recbole_ext.report.results import finished_results
 
 _KEYS = ["results", *RowKey._fields, "baseline", "is_random", "split"]
-_FROM_TEXT_ALONE = ("RECFORMER", "UniSRec", "WhitenRec", "ZESRec")
+_FROM_TEXT_ALONE = ("NearestNeighbour", "RECFORMER", "UniSRec", "WhitenRec", "ZESRec")
+_FROM_VECTORS_ALONE = ("frozen", "adapter", "bounded", "dual")
+"""Modes that leave the vector of an item that training never sees as it is, or map it as they map all."""
 
 
 def by_interactions(
@@ -82,7 +84,7 @@ def _bins_of(folder: Path, record: RunRecord, metrics: Sequence[str], edges: Seq
     of_user = bin_of(interactions.test_interactions, edges)
     means = means_of_groups(ranks, of_user, len(bins), metrics)
     run: dict[str, Any] = {**record.row._asdict(), "split": interactions.sha256()}
-    run["from_store"] = record.mode in ("frozen", "adapter") or record.model in _FROM_TEXT_ALONE
+    run["from_store"] = record.mode in _FROM_VECTORS_ALONE or record.model in _FROM_TEXT_ALONE
     every_rank = np.arange(1, len(interactions.item_interactions) + 1)
     for metric in metrics:
         random = float(metric_of_ranks(metric, every_rank).mean())

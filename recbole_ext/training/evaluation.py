@@ -37,7 +37,9 @@ def evaluation_batch_size(config: Any, phase: str, n_items: int) -> int:
 
 def scores_all_items_at_once(model: type) -> bool:
     """Whether a model's class scores all items of a user together; where not, RecBole asks it pair by pair."""
-    return model.full_sort_predict is not AbstractRecommender.full_sort_predict  # type: ignore[attr-defined]
+    return getattr(model, "full_sort_predict", AbstractRecommender.full_sort_predict) is not (
+        AbstractRecommender.full_sort_predict
+    )
 
 
 def bounded_batch_size(requested: int, n_items: int, maximum: int = MAXIMUM_SCORES) -> int:

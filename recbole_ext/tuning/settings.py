@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recbole_ext.settings import CheckedSettings
+
+RECALL = "eval_recall@10"
+"""In a tuning's curve: how often the held-out sequences' next items are found."""
 
 
 class TuneSettings(CheckedSettings):
@@ -29,6 +32,9 @@ class TuneSettings(CheckedSettings):
     """Fraction of the sequences that measures the tuning after every epoch instead of being tuned on."""
     epochs: float = Field(default=3, gt=0)
     """Passes over the examples; a fraction ends within one."""
+    patience: int | None = Field(default=None, ge=1)
+    """End after so many evaluations that find the held-out sequences' next items no better, and keep the best one's
+    weights. By default all epochs are done and the last weights kept."""
     batch_size: int = Field(default=64, ge=2)
     """Examples in a step on one device; they are each other's negatives."""
     accumulate: int = Field(default=1, ge=1)
@@ -50,10 +56,19 @@ class TuneSettings(CheckedSettings):
     seed: int = 42
     """Of held-out sequences, cuts, masks, order and dropout."""
 
+    @model_validator(mode="after")
+    def _patience_needs_sequences(self) -> TuneSettings:
+        if self.patience is not None and not self.held_out:
+            raise ValueError("patience: held_out is 0, and without held-out sequences nothing says what is better")
+        return self
+
 
 class _Contrasting(TuneSettings):
     temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by."""
+    debias: float = Field(default=0.0, ge=0, le=1)
+    """How much of the logarithm of an item's frequency is taken off its logit: 1 corrects for popular items being
+    negatives more often, 0 does not."""
 
 
 class _Masking(TuneSettings):
@@ -89,3 +104,8 @@ class MaskedLanguageModelSettings(_Masking, _ReadingSequences):
 
 class PairsSettings(_Contrasting):
     """Of :class:`recbole_ext.tuning.objectives.pairs.Pairs`."""
+
+    window: int = Field(default=1, ge=1)
+    """Items at most so many steps apart are a pair; beyond 1, an item has several positives."""
+    spare_neighbours: bool = False
+    """Items that are a pair anywhere in the training sequences are never each other's negatives."""

@@ -23,7 +23,7 @@ from recbole_ext.errors import TuningError
 from recbole_ext.hashing import sha256_of
 from recbole_ext.tuning.corpus import Corpus, read_corpus
 from recbole_ext.tuning.objectives import objective_class
-from recbole_ext.tuning.settings import TuneSettings
+from recbole_ext.tuning.settings import RECALL, TuneSettings
 from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE, Tuning
 from recbole_ext.tuning.unfinished import is_writer, last_checkpoint, unfinished
 from recbole_ext.writing import replacing_folder, write_json, write_png
@@ -55,6 +55,11 @@ class TuneReport:
             f"{self.folder}: {record['objective']} on {', '.join(record['sources'])}, "
             f"{record['examples']} examples, {record['seconds']:.0f} s, {record['tokens_per_second']:.0f} tokens/s",
             f"held-out loss {record['held_out_loss']}" if record["held_out_loss"] else "no held-out sequences",
+            *(
+                [f"recall@10 of the held-out sequences' next items, from before tuning on: {record['held_out_recall']}"]
+                if record["held_out_recall"]
+                else []
+            ),
         ]
 
 
@@ -125,7 +130,11 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
                 f"{', '.join(names)}: {len(examples)} training examples for {tuning.objective}, and contrast needs at "
                 "least two. Use more source sequences (`sequences`, `held_out`) or another domain."
             )
-        trained = _train(objective, examples, objective.examples(held_out), tuning.settings, checkpoints)
+        if tuning.settings.patience is not None and not objective.examples(held_out):
+            raise TuningError(
+                f"patience: of {len(corpus.sequences)} sequences none is held out; raise held_out, or leave it out."
+            )
+        trained = _train(objective, corpus, examples, held_out, tuning.settings, checkpoints)
         record = {
             "request": identity,
             "objective": tuning.objective,
@@ -143,6 +152,7 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
             "seconds": round(trained.seconds, 2),
             "tokens_per_second": round(trained.tokens / trained.seconds, 1),
             "held_out_loss": [round(entry["eval_loss"], 4) for entry in trained.curve if "eval_loss" in entry],
+            "held_out_recall": [round(entry[RECALL], 4) for entry in trained.curve if RECALL in entry],
             "curve": trained.curve,
             "version": __version__,
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -200,6 +210,7 @@ class _Trained:
 
 def _train(
     objective: Objective,
+    corpus: Corpus,
     examples: list[np.ndarray],
     held_out: list[np.ndarray],
     settings: TuneSettings,
@@ -209,13 +220,20 @@ def _train(
     import torch
     from transformers.trainer_utils import set_seed
 
+    from recbole_ext.tuning.retrieval import Retrieval, StopsAtTheBest
     from recbole_ext.tuning.trainer import build_trainer, or_say_what_to_lower
 
     set_seed(settings.seed)
     keep_freed_memory()
     # transformers sets a variable for tokenizers' threads only when it forks; ours are done before.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    trainer = build_trainer(objective, examples, held_out, settings, checkpoints, sys.stderr.isatty())
+    evaluated = objective.examples(held_out)
+    trainer = build_trainer(objective, examples, evaluated, settings, checkpoints, sys.stderr.isatty())
+    validation = None
+    if evaluated:
+        retrieval = Retrieval(held_out, len(corpus.texts), settings.seed)
+        validation = StopsAtTheBest(trainer, retrieval, settings.patience, checkpoints)
+        trainer.add_callback(validation)
     last = last_checkpoint(checkpoints)
     if last:
         log.info("going on from %s", last)
@@ -223,10 +241,12 @@ def _train(
     # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
     with torch.autograd.set_detect_anomaly(False):
         or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=str(last) if last else None))
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - began - (validation.retrieval.seconds if validation else 0.0)
+    if validation:
+        validation.restore_best(objective)
     tokens = trainer.accelerator.reduce(torch.tensor(objective.tokens_read, device=trainer.args.device))
     objective.to("cpu")
-    keep = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch", "step")
+    keep = ("loss", "eval_loss", RECALL, "learning_rate", "grad_norm", "epoch", "step")
     curve = [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history]
     return _Trained(curve, seconds, int(tokens), trainer.args.world_size)
 

@@ -31,8 +31,8 @@ class Item2vec(VectorSource):
 
     kind: ClassVar[str] = "item2vec"
 
-    item2vec: Literal["sgns"]
-    """How vectors are learnt: sgns, skip-grams with negative sampling."""
+    item2vec: Literal["skipgram"]
+    """How vectors are learnt: skipgram, with negative sampling."""
     dim: int = Field(default=128, ge=1)
     """Width of the vectors."""
     window: int = Field(default=5, ge=1)

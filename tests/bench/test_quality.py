@@ -73,7 +73,7 @@ def test_a_failed_run_is_named(tiny: Dataset, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("line", ["bench --dataset d --repeats 2 {kind}", "bench {kind} --dataset d --repeats 2"])
-@pytest.mark.parametrize("kind", ["encode", "tune", "quality", "reach", "losses", "memory", "options", "scale"])
+@pytest.mark.parametrize("kind", ["encode", "tune", "quality", "reach", "memory", "options", "scale"])
 def test_what_all_kinds_understand_may_stand_before_or_behind_the_kinds_name(line: str, kind: str) -> None:
     from recbole_ext.cli import build_parser
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from recbole_ext.compat import plain_config, without_command_line
 
@@ -31,6 +33,23 @@ def test_the_command_line_comes_back_after_an_error(monkeypatch: pytest.MonkeyPa
         assert sys.argv == ["program"]
         raise ValueError("broken")
     assert sys.argv == ["program", "--epochs=77"]
+
+
+def test_a_config_takes_no_gpu_away_from_this_process_unless_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recbole.config import Config
+
+    from recbole_ext.models import recbole_config
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    plain = {"train_neg_sample_args": None}
+    for has, gpu_id, left in ((None, {}, "0,1,2"), ("4,5", {}, "4,5"), ("4,5", {"gpu_id": "1"}, "1")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", has) if has else monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        recbole_config("SASRec", "ml-100k", {**plain, **gpu_id})
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == left
+    Config(model="SASRec", dataset="ml-100k", config_dict=plain)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
 
 
 def test_a_config_becomes_plain_values(build: Build) -> None:

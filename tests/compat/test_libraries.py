@@ -44,7 +44,7 @@ def test_numpy_has_the_names_that_recbole_uses_before_its_first_config(name: str
 
 
 def test_nobody_is_warned_of_what_only_recbole_can_change(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from recbole_ext.run.trial import try_recbole; "
+    code = "import sys; from pathlib import Path; from recbole_ext.runs.trial import try_recbole; "
     code += "print(try_recbole(Path(sys.argv[1])))"
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -255,9 +255,7 @@ def test_rows_of_items_that_the_item_table_lacks_are_counted(made: Made) -> None
     said = "\n".join(made(files, **ALL).check())
     assert "own.item: 1 rows repeat an id that has a row already; the first is used." in said
     assert "own.item: lists no 'item_id' of 1 interactions; RecBole leaves them out" in said
-    assert (
-        "own: of 2 users, 3 items and 5 interactions RecBole's filters (filter_inter_by_user_or_item) leave 2, 2 and 4."
-    )
+    assert "of 2 users, 3 items and 5 interactions RecBole's filters (filter_inter_by_user_or_item) leave 2, 2 and 4."
     said = "\n".join(made(files, **ALL, filter_inter_by_user_or_item=False).check())
     assert "of 1 interactions; RecBole takes no features for them" in said and "filters" not in said
 
@@ -265,7 +263,7 @@ def test_rows_of_items_that_the_item_table_lacks_are_counted(made: Made) -> None
 def test_what_the_filters_leave_is_counted(made: Made) -> None:
     rows = [HEADER, *ROWS, "u3\ta\t1"]
     [sentence] = made({"inter": rows}, user_inter_num_interval="[2,inf)").check()
-    assert sentence.startswith("own: of 3 users, 2 items and 5 interactions RecBole's filters ")
+    assert sentence.startswith("of 3 users, 2 items and 5 interactions RecBole's filters ")
     assert sentence.endswith(" (user_inter_num_interval [2,inf)) leave 2, 2 and 4.")
 
 
@@ -274,7 +272,7 @@ def test_repeated_rows_ties_at_the_end_and_users_with_one_row_are_counted(made: 
     assert made({"inter": rows}).check() == [
         "own.inter: 1 users have several rows at their last time; the file's order says which is last.",
         "own.inter: 1 rows repeat an earlier one (user, item and time); they are kept.",
-        "own: 1 users have a single row, and so no history to predict it from.",
+        "own.inter: 1 users have a single row, and so no history to predict it from.",
     ]
     in_no_order = {"eval_args": {"order": "RO"}, "load_col": {"inter": ["user_id", "item_id"]}}
     assert made({"inter": rows}, **in_no_order).check() == [

@@ -13,7 +13,7 @@ import pytest
 import torch
 from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 
-from recbole_ext.encoders.source import MINILM_SHA256
+from recbole_ext.encoders.source import MINILM_SHA256, _hub_encoder
 from recbole_ext.encoding import EncodingSettings, load_encoder, resolve_encoder
 from recbole_ext.encoding.encoder import describe_modules
 from recbole_ext.errors import ConfigurationError, EncoderError
@@ -143,6 +143,14 @@ def test_a_local_encoder_is_identified_by_its_weights(tiny_bert: Path, tmp_path:
     assert resolve_encoder(str(copy)).identity != identity
 
 
+def test_what_tune_says_about_a_folder_is_no_part_of_its_identity(tiny_bert: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_bert, tmp_path / "copy"))
+    (copy / "tuning.json").write_text('{"date": "today"}')
+    assert resolve_encoder(str(copy)).identity == resolve_encoder(str(tiny_bert)).identity
+    (copy / "modeling.py").write_text("")
+    assert resolve_encoder(str(copy)).identity != resolve_encoder(str(tiny_bert)).identity
+
+
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "~/nowhere", "a/b/c", "has space", ""])
 def test_a_path_that_does_not_exist_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -198,6 +206,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
         return SimpleNamespace(id=name, sha=answer)
 
+    _hub_encoder.cache_clear()  # a name's commit is asked for once in a process
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: answers.get(f"cache:{name}"))
     return answers

@@ -10,7 +10,7 @@ import pytest
 
 from recbole_ext.benchmark import Resolved
 from recbole_ext.runs import single
-from recbole_ext.runs.progress import Progress, read_progress, write_progress
+from recbole_ext.runs.progress import Progress, read_progress, remove_progress, write_progress
 from recbole_ext.runs.recording import record_run
 
 CURVE: list[dict[str, Any]] = [
@@ -67,3 +67,12 @@ def test_a_run_tells_every_epoch_and_never_a_test_metric(
     assert ['"epoch": 0' in told[0], '"epoch": 2' in told[-1]] == [True, True]
     assert not any("test" in text for text in told)
     assert not spec.progress_path.exists()
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_progress_of_the_next(tmp_path: Path) -> None:
+    path, other = tmp_path / ".run.progress.json", tmp_path / ".run2.progress.json"
+    for progress in (path, other):
+        write_progress(progress, Progress(began=0))
+        (tmp_path / f".{progress.name}.s89vzhc7.tmp").touch()
+    remove_progress(path)
+    assert sorted(tmp_path.iterdir()) == sorted([other, tmp_path / f".{other.name}.s89vzhc7.tmp"])

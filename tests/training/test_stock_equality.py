@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from recbole_ext.models import recbole_config
-from recbole_ext.survey import OF_A_MODEL, survey
-from recbole_ext.survey import stock as run_stock
+from recbole_ext.survey import survey
+from recbole_ext.survey.keys import OF_A_MODEL
+from recbole_ext.survey.processes import stock as run_stock
 from recbole_ext.training import count_flops, prepare
 
 Settings = dict[str, Any]

@@ -16,7 +16,7 @@ from recbole_ext.errors import EncoderError
 from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
-from recbole_ext.tuning.objectives.contrast import in_batch_contrast
+from recbole_ext.tuning.objectives.contrast import in_batch_contrast, log_frequencies
 from recbole_ext.tuning.objectives.masking import mask_words
 
 ATTRIBUTES = [[("title", f"thing number {n} for some purpose"), ("brand", "acme")] for n in range(20)]
@@ -166,3 +166,61 @@ def test_decoders_are_tuned_on_pairs(tiny_encoders: dict[str, Path]) -> None:
     loss = objective(**objective.collate(numbered(objective.examples(SEQUENCES)[:8])))["loss"]
     loss.backward()
     assert torch.isfinite(loss)
+
+
+# --- what is no negative, and popular negatives ---
+
+
+def test_a_popular_item_is_a_weaker_negative_when_its_frequency_is_taken_off() -> None:
+    vectors = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    rows = torch.tensor([1, 2, 3])
+    frequency = torch.log(torch.tensor([1.0, 0.1, 0.1, 0.8]))
+    loss, _ = in_batch_contrast(vectors, vectors, rows, 0.5, frequency)
+    unit = torch.nn.functional.normalize(vectors, dim=-1)
+    expected = torch.nn.functional.cross_entropy(unit @ unit.T / 0.5 - frequency[rows], torch.arange(3))
+    torch.testing.assert_close(loss, expected)
+
+
+def test_frequencies_are_those_of_all_places_and_unseen_items_count_once() -> None:
+    frequencies = log_frequencies([np.array([1, 2, 2]), np.array([2])], n_items=3).exp()
+    torch.testing.assert_close(frequencies[1:], torch.tensor([1.0, 3.0, 1.0]) / 6)
+
+
+def test_spared_items_have_no_say() -> None:
+    vectors = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    rows = torch.tensor([1, 2, 3])
+
+    def spared(items: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[False, True, False]] * 3) & (items > 0)
+
+    loss, _ = in_batch_contrast(vectors, vectors, rows, 0.5, spared=spared)
+    unit = torch.nn.functional.normalize(vectors, dim=-1)
+    scores = unit @ unit.T / 0.5
+    scores[[0, 2], 1] = float("-inf")  # each one's own item counts, spared or not
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(scores, torch.arange(3)))
+
+
+def test_a_window_makes_pairs_of_items_further_apart(tiny_encoders: dict[str, Path]) -> None:
+    objective = build("pairs", tiny_encoders["bert"], window=2)
+    pairs = objective.examples([np.array([1, 2, 3]), np.array([4, 5])])
+    assert sorted(tuple(pair) for pair in pairs) == [(1, 2), (1, 3), (2, 3), (4, 5)]
+
+
+def test_known_neighbours_are_spared_in_both_directions(tiny_encoders: dict[str, Path]) -> None:
+    """Sequences run over neighbouring rows: 1 and 2 are known, 1 and 3 are not."""
+    objective = build("pairs", tiny_encoders["bert"], spare_neighbours=True)
+    spared = objective._spared(torch.tensor([1, 2, 3]))(torch.tensor([1, 2, 3, 9]))
+    assert spared.tolist() == [[False, True, False, False], [True, False, True, False], [False, True, False, False]]
+    assert build("pairs", tiny_encoders["bert"])._spared(torch.tensor([1])) is None
+    loss = objective(**objective.collate(numbered(objective.examples(SEQUENCES)[:8])))["loss"]
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("name", ["pairs", "contrast", "recformer"])
+def test_debiasing_changes_the_loss_and_only_where_it_is_asked_for(name: str, tiny_encoders: dict[str, Path]) -> None:
+    plain, none, debiased = (
+        build(name, tiny_encoders["bert"], **more).eval() for more in ({}, {"debias": 0}, {"debias": 1})
+    )
+    batch = plain.collate(numbered(plain.examples(SEQUENCES)[:8]))
+    losses = [float(objective(**batch)["loss"].detach()) for objective in (plain, none, debiased)]
+    assert losses[0] == losses[1] != losses[2]

@@ -20,7 +20,7 @@ from recbole_ext.vectors.behaviour import numbered_histories, pairs_within
 
 BEHAVIOURAL: list[dict[str, Any]] = [
     {"cooccurrence": "ppmi", "dim": 6},
-    {"item2vec": "sgns", "dim": 8, "epochs": 30, "learning_rate": 0.05},
+    {"item2vec": "skipgram", "dim": 8, "epochs": 30, "learning_rate": 0.05},
 ]
 every = pytest.mark.parametrize("settings", BEHAVIOURAL, ids=["cooccurrence", "item2vec"])
 
@@ -118,7 +118,7 @@ def test_without_two_items_in_a_history_there_is_nothing_to_learn(tmp_path: Path
     write(tmp_path / "data", "short", rows, ["a\tx"])
     dataset = Dataset.named("short", tmp_path / "data", configs=tmp_path)
     with pytest.raises(SourceDataError, match="no training history of short holds two different items"):
-        made({"item2vec": "sgns", "dim": 2}, dataset, tmp_path)
+        made({"item2vec": "skipgram", "dim": 2}, dataset, tmp_path)
 
 
 @given(

@@ -42,7 +42,7 @@ def parse(*arguments: str) -> argparse.Namespace:
         ),
         (["--template", "{title}", "Brand: {brand}"], {"encoder": "minilm", "template": ("{title}", "Brand: {brand}")}),
         (["--lexical", "tfidf", "--dim", "64"], {"lexical": "tfidf", "dim": 64}),
-        (["--item2vec", "sgns", "--learning_rate", "1e-2"], {"item2vec": "sgns", "learning_rate": 0.01}),
+        (["--item2vec", "skipgram", "--learning_rate", "1e-2"], {"item2vec": "skipgram", "learning_rate": 0.01}),
         (
             ["--shuffled", "{encoder: minilm, dim: 3}", "--seed", "7"],
             {"shuffled": {"encoder": "minilm", "dim": 3}, "seed": 7},

@@ -38,7 +38,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, tiny_encoders: dict
         "lexical": lexical,
         "static": {"static": str(words), "weighting": "sif"},
         "cooccurrence": {"cooccurrence": "ppmi", "dim": 3},
-        "item2vec": {"item2vec": "sgns", "dim": 3, "epochs": 2},
+        "item2vec": {"item2vec": "skipgram", "dim": 3, "epochs": 2},
         "fused": {"fused": [lexical, {"of": {"cooccurrence": "ppmi", "dim": 4}, "transform": [{"pca": 2}]}]},
         "shuffled": {"shuffled": lexical},
         "gaussian": {"gaussian": lexical, "seed": 3},
@@ -102,7 +102,7 @@ def test_another_seed_is_another_store(kind: str, shop: Dataset, tmp_path: Path)
     every: dict[str, dict[str, Any]] = {
         "lexical": {"lexical": "tfidf", "dim": 2},
         "cooccurrence": {"cooccurrence": "ppmi", "dim": 2},
-        "item2vec": {"item2vec": "sgns", "dim": 2, "epochs": 1},
+        "item2vec": {"item2vec": "skipgram", "dim": 2, "epochs": 1},
         "shuffled": {"shuffled": {"lexical": "tfidf", "dim": 2}},
         "gaussian": {"gaussian": {"lexical": "tfidf", "dim": 2}},
     }

@@ -70,6 +70,14 @@ class Objective(nn.Module, ABC):
         """The arguments of ``forward`` for a batch; what is random follows from the seed and the first number."""
 
     @abstractmethod
+    def item_vectors(self, rows: np.ndarray) -> Tensor:
+        """Vectors of single items as the tuned encoder will encode them, ``[rows, width]``, on its device."""
+
+    def history_vectors(self, histories: list[np.ndarray]) -> Tensor:
+        """What the next item is looked for with, ``[histories, width]``: by default the last item's vector."""
+        return self.item_vectors(np.array([history[-1] for history in histories]))
+
+    @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]: ...
 
     @abstractmethod

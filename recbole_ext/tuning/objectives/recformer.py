@@ -18,7 +18,7 @@ from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encod
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives.base import Objective, estimate_of
-from recbole_ext.tuning.objectives.contrast import in_batch_contrast
+from recbole_ext.tuning.objectives.contrast import in_batch_contrast, log_frequencies
 from recbole_ext.tuning.objectives.masking import LanguageModelHead, mask_words
 
 if TYPE_CHECKING:
@@ -38,11 +38,21 @@ class Recformer(Objective):
     contrasts: ClassVar[bool] = True
     masks: ClassVar[bool] = True
 
-    def __init__(self, encoder: BehaviourEncoder, tokenizer: Any, tokens: ItemTokens, settings: Any) -> None:
+    log_frequency: Tensor | None
+
+    def __init__(
+        self,
+        encoder: BehaviourEncoder,
+        tokenizer: Any,
+        tokens: ItemTokens,
+        settings: Any,
+        log_frequency: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.encoder, self.tokenizer, self.tokens, self.settings = encoder, tokenizer, tokens, settings
         self.mlm_weight = settings.mlm_weight if self.contrasts and self.masks else 1.0
         self.lm_head = LanguageModelHead(encoder.base) if self.masks else None
+        self.register_buffer("log_frequency", log_frequency, persistent=False)
 
     @classmethod
     def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: Any, checkpoint: Path | None) -> Objective:
@@ -59,7 +69,10 @@ class Recformer(Objective):
         encoder.words.weight.requires_grad_(not settings.freeze_words)
         longest = min(settings.max_tokens, encoder.longest)
         tokens = ItemTokens.of(corpus.attributes, tokenizer, settings.attribute_tokens, settings.max_items, longest)
-        return cls(encoder, tokenizer, tokens, settings)
+        frequencies = None
+        if cls.contrasts and settings.debias:
+            frequencies = settings.debias * log_frequencies(corpus.sequences, len(corpus.texts))
+        return cls(encoder, tokenizer, tokens, settings, frequencies)
 
     @classmethod
     def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: Any) -> Estimate:
@@ -104,12 +117,20 @@ class Recformer(Objective):
             arguments[name] = batch
         return arguments
 
+    def item_vectors(self, rows: np.ndarray) -> Tensor:
+        return self.encoder.encode_sequences(self.tokens, [np.array([row]) for row in rows])
+
+    def history_vectors(self, histories: list[np.ndarray]) -> Tensor:
+        return self.encoder.encode_sequences(self.tokens, histories)
+
     def forward(self, context: Batch, item: Batch, item_rows: Tensor) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=item_rows.device)
         if self.contrasts:
             vectors = self.encoder.pool(context), self.encoder.pool(item)
-            losses["contrast"], losses["hits"] = in_batch_contrast(*vectors, item_rows, self.settings.temperature)
+            losses["contrast"], losses["hits"] = in_batch_contrast(
+                *vectors, item_rows, self.settings.temperature, self.log_frequency
+            )
             total = total + losses["contrast"]
         if self.masks:
             losses["mlm"] = self._masked_loss(context) + self._masked_loss(item)
