@@ -35,21 +35,21 @@ class Beginning:
 
 @dataclass(frozen=True)
 class StoreToMake:
-    """A store that runs start from."""
+    """A store that runs start from; ``path``: ``None`` where what names it is not on this machine."""
 
     dataset: Dataset
     source: VectorSource
-    path: Path
+    path: Path | None
 
 
 @dataclass(frozen=True)
 class EncoderToTune:
-    """A behaviour-tuned encoder, which a run reads text with or a store is made with."""
+    """A behaviour-tuned encoder, which a run reads text with or a store is made with; ``path`` as for a store."""
 
     dataset: Dataset
     source: Encoder
     tuning: Tuning
-    path: Path
+    path: Path | None
 
 
 @dataclass
@@ -64,8 +64,8 @@ class Beginnings:
     artifacts: Path
     fetch: bool
     exported: Callable[[Dataset, Finetune], Beginning]
-    stores: dict[Path, StoreToMake] = field(default_factory=dict)
-    encoders: dict[Path, EncoderToTune] = field(default_factory=dict)
+    stores: dict[str, StoreToMake] = field(default_factory=dict)
+    encoders: dict[str, EncoderToTune] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     _known: dict[tuple[str, str, str, bool], Beginning] = field(default_factory=dict)
 
@@ -78,13 +78,15 @@ class Beginnings:
             return Beginning()
         key = (dataset.name, json.dumps(about_data(dataset.keys), sort_keys=True, default=str), repr(source), as_text)
         if key not in self._known:
+            missing = source.missing(dataset)
+            self.missing += missing
             try:
-                self.missing += source.missing(dataset)
                 self._known[key] = self._encoder(dataset, source) if as_text else self._store(dataset, source)
             except RecboleExtError as error:
                 if self.fetch:
                     raise
-                self.missing.append(str(error))
+                if not missing:
+                    self.missing.append(str(error))
                 self._known[key] = Beginning()
         return self._known[key]
 
@@ -106,15 +108,25 @@ class Beginnings:
             self._tuned(dataset, source, source.tune)
         for part in source.parts():
             self._to_make(dataset, part)
-        path = source.store_path(dataset, self.artifacts)
-        self.stores.setdefault(path, StoreToMake(dataset, source, path))
+        path = self._named(lambda: source.store_path(dataset, self.artifacts))
+        self.stores.setdefault(str(path or (dataset.name, source)), StoreToMake(dataset, source, path))
 
     def _encoder(self, dataset: Dataset, source: VectorSource) -> Beginning:
         assert isinstance(source, Encoder), source
-        encoder = str(self._tuned(dataset, source, source.tune)) if source.tune else source.encoder
+        tuned = self._tuned(dataset, source, source.tune) if source.tune else None
+        encoder = str(tuned) if tuned else source.encoder
         return Beginning(source.identity(dataset), encoder=encoder)
 
-    def _tuned(self, dataset: Dataset, source: Encoder, tuning: Tuning) -> Path:
-        path = tuning.folder(source.encoder, tuning.sources_for(dataset), self.artifacts)
-        self.encoders.setdefault(path, EncoderToTune(dataset, source, tuning, path))
+    def _tuned(self, dataset: Dataset, source: Encoder, tuning: Tuning) -> Path | None:
+        sources = tuning.sources_for(dataset)
+        path = self._named(lambda: tuning.folder(source.encoder, sources, self.artifacts))
+        self.encoders.setdefault(str(path or (sources, tuning)), EncoderToTune(dataset, source, tuning, path))
         return path
+
+    def _named(self, path: Callable[[], Path]) -> Path | None:
+        try:
+            return path()
+        except RecboleExtError:
+            if self.fetch:
+                raise
+            return None  # said by what is missing

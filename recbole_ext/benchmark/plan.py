@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
@@ -43,19 +44,13 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
     steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
     for encoder in resolved.encoders:
-        place = encoder.path
-        steps.append(
-            Step(
-                "tune",
-                place.name,
-                encoder.source.in_words(),
-                int(not place.exists()),
-                encoder.source.estimate_tuning(encoder.dataset),
-            )
-        )
+        sources = ", ".join(source.name for source in encoder.tuning.sources_for(encoder.dataset))
+        estimate = encoder.source.estimate_tuning(encoder.dataset)
+        what = f"{encoder.source.encoder}, {encoder.tuning.objective}"
+        steps.append(Step("tune", what, sources, _to_do(encoder.path), estimate))
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
-        steps.append(Step("store", store.dataset.name, store.source.in_words(), int(not store.path.exists()), estimate))
+        steps.append(Step("store", store.dataset.name, store.source.in_words(), _to_do(store.path), estimate))
     steps += [_run_step(row, sizes[row.key.dataset], is_done) for row in resolved.rows]
     folder = resolved.benchmark.folder
     return [*steps, Step("report", "", f"{folder} -> leaderboard, figures, page", 1, Estimate(0.0, 600.0, fixed=5.0))]
@@ -115,6 +110,10 @@ def time_left(steps: Sequence[Step], speed: float) -> str:
     left = duration(sum(step.estimate.seconds(speed) * step.times for step in steps if step.estimate))
     unknown = sum(step.times for step in steps if step.estimate is None)
     return f"{left}, and {unknown} steps of unknown length" if unknown else left
+
+
+def _to_do(path: Path | None) -> int:
+    return int(path is None or not path.exists())
 
 
 def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], bool]) -> Step:

@@ -120,7 +120,7 @@ def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Pa
         "encoder nobody/has-this-model: needs the network, or a local path",
         "encoder artifacts/tuned/x: recbole-ext tune nowhere --out artifacts/tuned/x",
         "ml-1m/ml-1m.inter: no such file; `run` downloads it from https://",
-        "stores/ml-1m/given: no such store",
+        "stores/ml-1m/given: no such ",
     ):
         assert line in text
     assert not (tmp_path / "results").exists()
@@ -138,6 +138,10 @@ def test_the_paper_s_table_is_planned_without_its_data(preset: str, protocol: st
                 step = steps[f"run {dataset} {model} {variant} {protocol}"]
                 assert step.times == 2 and step.estimate is not None and step.estimate.operations > 1e12
         assert any(f"{dataset}.inter" in line for line in found.missing)
+        assert sum(step.kind == "store" and step.what == dataset for step in plan(found, nothing_is_done)) == 2
+    assert steps["tune allenai/longformer-base-4096, recformer"].estimate is not None
+    for words in ("amazon-automotive-18.item, a source domain", "encoder allenai/longformer-base-4096: needs the network"):
+        assert sum(words in line for line in found.missing) == 1
 
 
 # --- words ---
