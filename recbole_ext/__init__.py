@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recbole_ext.api import encode, plan, run, study, tune
+    from recbole_ext.attach import attach_item_embedding
+    from recbole_ext.compat import make_recbole_work
+    from recbole_ext.data.dataset import Dataset
+    from recbole_ext.store import ItemEmbeddingStore
 
 __version__ = "0.1.0"
-__all__ = ["ItemEmbeddingStore", "attach_item_embedding", "make_recbole_work"]
+__all__ = [
+    "Dataset",
+    "ItemEmbeddingStore",
+    "attach_item_embedding",
+    "encode",
+    "make_recbole_work",
+    "plan",
+    "run",
+    "study",
+    "tune",
+]
 
 _HOME = {
+    "Dataset": "recbole_ext.data.dataset",
     "ItemEmbeddingStore": "recbole_ext.store",
     "attach_item_embedding": "recbole_ext.attach",
     "make_recbole_work": "recbole_ext.compat",
+    **dict.fromkeys(("encode", "plan", "run", "study", "tune"), "recbole_ext.api"),
 }
 
 
@@ -24,3 +43,7 @@ def __getattr__(name: str) -> Any:
         require_installation()
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

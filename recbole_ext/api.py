@@ -4,20 +4,92 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.benchmark import EMBEDDED, Resolved, benchmark_of, find_benchmark, load_benchmark, resolve
 from recbole_ext.benchmark.plan import plan_lines, what_will_be_done
-from recbole_ext.run.grid import run_benchmark
-from recbole_ext.run.recording import is_done
+from recbole_ext.runs.grid import run_benchmark
+from recbole_ext.runs.recording import is_done
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from recbole_ext.data.dataset import Dataset
     from recbole_ext.report import LeaderboardReport
+    from recbole_ext.tuning import TuneReport
+    from recbole_ext.vectors import Made
 
 log = logging.getLogger(__name__)
+
+
+DATA_PATH = Path("artifacts/data")
+DATASET_CONFIGS = Path("dataset_configs")
+
+
+def encode(
+    dataset: str | Dataset,
+    out: Path | str,
+    *,
+    data_path: Path | str = DATA_PATH,
+    dataset_configs: Path | str = DATASET_CONFIGS,
+    artifacts: Path | str = "artifacts",
+    **source: Any,
+) -> Made:
+    """Make item vectors of a dataset into the store ``out``; a store that answers the same request is left as it is.
+
+    Args:
+        dataset: RecBole's name of it, or a :class:`recbole_ext.data.dataset.Dataset`.
+        data_path: RecBole's ``data_path``; the folder that holds the dataset's folder.
+        dataset_configs: the folder of the datasets' YAML files.
+        artifacts: where tuned encoders and other stores go that the source is made of.
+        source: the source of vectors, as in a benchmark's YAML: ``encoder="minilm", pooling="mean"``, or
+            ``lexical="tfidf", dim=64``. The keys of :class:`recbole_ext.encoding.Compute` say how it is computed.
+
+    Raises:
+        ConfigurationError: an unknown key, no source or two; names the key.
+        SourceDataError, EncoderError, StoreError, WriteError: see :meth:`recbole_ext.vectors.VectorSource.make`.
+    """
+    from recbole_ext.encoding import Compute
+    from recbole_ext.errors import ConfigurationError
+    from recbole_ext.vectors import parse_source
+
+    how = {key: source.pop(key) for key in list(source) if key in Compute.model_fields}
+    parsed = parse_source(source, "encode")
+    if parsed is None:
+        raise ConfigurationError('encode: say where the vectors come from, for example encoder="minilm".')
+    found = _dataset(dataset, data_path, dataset_configs)
+    return parsed.make(found, Path(out), Path(artifacts), Compute.checked(how, "encode"))
+
+
+def tune(
+    datasets: Sequence[str | Dataset],
+    out: Path | str,
+    encoder: str = "minilm",
+    objective: str = "recformer",
+    *,
+    checkpoint: Path | str | None = None,
+    data_path: Path | str = DATA_PATH,
+    dataset_configs: Path | str = DATASET_CONFIGS,
+    **settings: Any,
+) -> TuneReport:
+    """Behaviour-tune an encoder on the training splits of source domains; see :func:`recbole_ext.tuning.tune`.
+
+    Raises:
+        RecboleExtError: see there.
+    """
+    from recbole_ext.tuning import tune
+
+    sources = [_dataset(dataset, data_path, dataset_configs) for dataset in datasets]
+    return tune(sources, encoder, out, objective, checkpoint, **settings)
+
+
+def _dataset(dataset: str | Dataset, data_path: Path | str, dataset_configs: Path | str) -> Dataset:
+    from recbole_ext.data.dataset import Dataset
+
+    return dataset if isinstance(dataset, Dataset) else Dataset.named(dataset, data_path, dataset_configs)
 
 
 @dataclass(frozen=True)
@@ -27,6 +99,10 @@ class Outcome:
     folder: Path
     report: LeaderboardReport
     failed: list[str]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The leaderboard, a row of the benchmark each, as in ``leaderboard.csv``."""
+        return self.report.to_pandas()
 
 
 def run(
@@ -66,6 +142,18 @@ def plan(
     return plan_lines(_resolved(benchmark, overrides, None, fetch=False), is_done)
 
 
+def study(name: str, file: Path | str | None = None, out: Path | str = "runs/studies", **overrides: Any) -> Path:
+    """One of the paper's analyses; returns its folder. See :func:`recbole_ext.studies.run_study`.
+
+    Raises:
+        ConfigurationError: no such study, or a setting that it does not have.
+    """
+    from recbole_ext.studies import run_study
+
+    command = f"recbole_ext.study({name!r})"
+    return run_study(name, Path(file) if file else None, overrides, Path(out), command)
+
+
 def _resolved(
     benchmark: Path | str | Mapping[str, Any] | None,
     overrides: Mapping[str, Any] | None,
@@ -78,4 +166,4 @@ def _resolved(
     else:
         path = find_benchmark(Path(benchmark)) if benchmark else EMBEDDED
         where, (checked, keys) = path.name, load_benchmark(path, given)
-    return resolve(checked, keys, command or f"recbole_ext.run({where!r}), {Path(sys.argv[0]).name}", where, fetch)
+    return resolve(checked, keys, command or f"recbole_ext.runs({where!r}), {Path(sys.argv[0]).name}", where, fetch)

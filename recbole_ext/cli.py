@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_installation()  # before the parser: the commands' modules import what may be missing
     except InstallationError as error:
         if "doctor" in arguments:
-            return _doctor(argparse.Namespace())
+            return _doctor(argparse.Namespace(models=None))
         print(f"recbole-ext: {error}", file=sys.stderr)
         return 2
     parser = build_parser()
@@ -69,6 +69,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_study(commands)
     add_bench(commands)
     doctor = commands.add_parser("doctor", help="versions, device, what works and what does not")
+    doctor.add_argument(
+        "--models",
+        nargs="*",
+        metavar="MODEL",
+        help="try every model, or these, for an epoch beside stock RecBole, and write docs/models.md; all take hours",
+    )
     doctor.set_defaults(run=_doctor)
     return parser
 
@@ -131,8 +137,8 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.tune.objectives import OBJECTIVES
-    from recbole_ext.tune.tuning import DEFAULT_OBJECTIVE
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE
 
     parser = commands.add_parser(
         "tune",
@@ -155,9 +161,9 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
 
 def _tune(options: argparse.Namespace) -> int:
     from recbole_ext.data.dataset import Dataset
-    from recbole_ext.tune import tune
-    from recbole_ext.tune.objectives import OBJECTIVES
-    from recbole_ext.tune.unfinished import is_writer
+    from recbole_ext.tuning import tune
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.tuning.unfinished import is_writer
 
     given = given_options(options, (entry.settings for entry in OBJECTIVES.values()))
     sources = [Dataset.named(name, options.data_path, options.dataset_configs) for name in options.datasets]
@@ -223,7 +229,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _add_study(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.study import STUDIES
+    from recbole_ext.studies import STUDIES
 
     parser = commands.add_parser(
         "study",
@@ -239,7 +245,7 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
 
 def _study(options: argparse.Namespace) -> int:
     from recbole_ext.benchmark import parse_overrides
-    from recbole_ext.study import run_study
+    from recbole_ext.studies import run_study
 
     folder = run_study(options.name, options.file, parse_overrides(options.overrides), options.out, options.line)
     print(f"{folder}: study.json, figures, text.md")
@@ -247,6 +253,11 @@ def _study(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    if options.models is not None:
+        from recbole_ext.survey import survey
+
+        print("\n".join(f"{row.model}: {row.runs}" for row in survey(options.models or None)))
+        return 0
     from recbole_ext.doctor import examine
 
     findings = examine()

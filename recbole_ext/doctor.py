@@ -53,7 +53,7 @@ def _packages() -> list[Finding]:
 def _device() -> str:
     import torch
 
-    from recbole_ext.run.machine import cores
+    from recbole_ext.runs.machine import cores
 
     trouble = gpu_trouble()
     if trouble is None:
@@ -66,7 +66,7 @@ def _device() -> str:
 
 def _recbole() -> str:
     """Train one step, save, evaluate the checkpoint, resume from it: what broke with newer dependencies."""
-    from recbole_ext.run.trial import try_recbole
+    from recbole_ext.runs.trial import try_recbole
 
     with tempfile.TemporaryDirectory() as folder:
         metric = try_recbole(Path(folder))
@@ -74,7 +74,7 @@ def _recbole() -> str:
 
 
 def _packaged_encoder() -> str:
-    from recbole_ext.encode import resolve_encoder
+    from recbole_ext.encoding import resolve_encoder
 
     source = resolve_encoder("minilm")
     return f"all-MiniLM-L6-v2 is installed and its weights have the known SHA-256 {source.sha256}"

@@ -77,7 +77,7 @@ def require_installation() -> None:
             package is missing or too old; names the line to type.
     """
     machine = unsupported_machine()
-    wrong = [f"{package.requirement.name} {package}" for package in installed() if not package.fits]
+    wrong = [f"{package.requirement.name}: {package}" for package in installed() if not package.fits]
     if machine or wrong:
         raise InstallationError("\n".join([machine] if machine else wrong))
 

@@ -19,7 +19,7 @@ import yaml
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny, and pytest's workers share the cores
 import torch  # noqa: E402
 
-from recbole_ext.encode.source import resolve_encoder
+from recbole_ext.encoders.source import resolve_encoder
 
 LEAVE_ONE_OUT: dict[str, Any] = {
     "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},

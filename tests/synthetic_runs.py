@@ -109,23 +109,25 @@ class Benchmark:
         **changes: Any,
     ) -> RunRecord:
         """Write a finished run and its ranks, or with ``failed`` a failed one; ``changes`` go into what it made."""
-        key = RowKey(dataset, model, variant, protocol)
+        row_key = RowKey(dataset, model, variant, protocol)
         attached = variant != "none"
         mode = mode or ("full" if attached else "-")
         trial = trial or {}
         tag = "-".join(f"{name}{value}" for name, value in trial.items())
-        name = "-".join([*key, *([tag] if tag else []), f"s{seed}"]).replace("/", "_")
+        name = "-".join([*row_key, *([tag] if tag else []), f"s{seed}"]).replace("/", "_")
         ranks = drawn_ranks(self.users, quality, seed) if ranks is None else ranks
-        outer = {name: changes.pop(name) for name in ("run", "command", "date", "git_revision") if name in changes}
+        outer: dict[str, Any] = {
+            key: changes.pop(key) for key in ("run", "command", "date", "git_revision") if key in changes
+        }
         fingerprint = changes.pop("dataset_fingerprint", "d" * 64)
         if "popularity" not in changes:
             changes["popularity"] = self.popularity(dataset, len(ranks), test_interactions)
         if attached:
             changes.setdefault("coverage", {"items": 2420, "covered": 2400, "missing": 20})
-        content = {
+        content: dict[str, Any] = {
             "run": name,
             "benchmark": self.folder.name,
-            **key._asdict(),
+            **row_key._asdict(),
             "mode": mode,
             "seed": seed,
             "trial": trial,
@@ -143,7 +145,7 @@ class Benchmark:
             np.save(self.folder / "runs" / f"{record.run}.ranks.npy", ranks)
         if asked:
             row = self.rows.setdefault(
-                key,
+                row_key,
                 {
                     "mode": mode,
                     "vectors": vectors or (f"encoder {variant}" if attached else "random"),

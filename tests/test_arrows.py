@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -39,4 +40,4 @@ def test_no_arrow_between_the_packages_parts_runs_back() -> None:
 
 if __name__ == "__main__":
     for part, targets in sorted(arrows().items()):
-        print(f"{part:12} -> {', '.join(sorted(targets))}")
+        sys.stdout.write(f"{part:12} -> {', '.join(sorted(targets))}\n")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from recbole_ext.claims import claim
@@ -71,9 +72,10 @@ def test_a_child_that_outlives_its_process_keeps_no_claim(tmp_path: Path) -> Non
     assert process.stdout is not None
     child = int(process.stdout.readline())
     process.wait(10)
+    began = time.monotonic()
     try:
-        with claim(lock, wait=False) as ours:
-            assert ours
+        with claim(lock, wait=True) as ours:  # the child has 60 seconds to live, and lets go as soon as it is on
+            assert ours and time.monotonic() - began < 30
     finally:
         os.kill(child, signal.SIGKILL)
 

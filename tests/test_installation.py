@@ -54,7 +54,7 @@ def test_without_the_right_recbole_the_line_to_type_is_said(
 ) -> None:
     del versions["recbole"]
     versions |= {"recbole": found} if found else {}
-    line = f"recbole {said}; type: pip install --no-deps recbole==1.2.1"
+    line = f"recbole: {said}; type: pip install --no-deps recbole==1.2.1"
     if road == "a command":
         assert main(["run"]) == 2
         assert capsys.readouterr().err == f"recbole-ext: {line}\n"
@@ -69,7 +69,7 @@ def test_an_old_numpy_that_another_install_pulled_back_is_said(
 ) -> None:
     versions["numpy"] = "1.24.4"
     assert main(["encode", "ml-100k", "--out", "store"]) == 2
-    assert "numpy 1.24.4 does not work here; type: pip install 'numpy>=1.26'" in capsys.readouterr().err
+    assert "numpy: 1.24.4 does not work here; type: pip install 'numpy>=1.26'" in capsys.readouterr().err
 
 
 def test_the_doctor_speaks_where_nothing_else_does(
@@ -108,3 +108,10 @@ def test_nothing_that_may_be_missing_is_imported_before_it_is_asked_for() -> Non
     code = "import sys, recbole_ext.installation; print(sorted({'numpy', 'torch', 'recbole'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["README.md", "Makefile", ".ci/run"])
+def test_recbole_is_installed_by_one_line_everywhere(name: str) -> None:
+    text = (Path(__file__).resolve().parents[1] / name).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if "recbole==" in line]
+    assert lines and all(f"--no-deps {installation.RECBOLE}" in line for line in lines)

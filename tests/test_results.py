@@ -1,38 +1,39 @@
-"""What results/README.md says is what the results say."""
+"""Published tables are those of their records."""
 
 from __future__ import annotations
 
-import csv
-import json
-import re
+import shutil
 from pathlib import Path
 
+import pandas as pd
+import pytest
+
+from recbole_ext.benchmark import EMBEDDED, load_benchmark
+from recbole_ext.report import write_report
+
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-TEXT = (RESULTS / "README.md").read_text(encoding="utf-8")
+KEYS = ["dataset", "model", "variant", "protocol"]
 
 
-def test_every_sentence_quoted_from_a_study_is_the_studys_own() -> None:
-    quoted = re.findall(r"^> (.+)\n>\n> — \[`(.+?)`\]", TEXT, re.MULTILINE)
-    assert quoted
-    for sentence, name in quoted:
-        study = json.loads((RESULTS / "studies" / name / "study.json").read_text(encoding="utf-8"))
-        assert sentence == study["sentence"], name
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/grid.json")))
+def test_a_published_leaderboard_is_what_its_grid_and_records_give(name: str, tmp_path: Path) -> None:
+    shutil.copytree(RESULTS / name, tmp_path / name)
+    write_report(tmp_path / name)
+    for file in ("leaderboard.csv", "leaderboard.md"):
+        assert (tmp_path / name / file).read_bytes() == (RESULTS / name / file).read_bytes(), file
 
 
-def test_every_study_that_has_been_run_is_quoted() -> None:
-    run = {path.parent.name for path in RESULTS.glob("studies/*/study.json")}
-    assert set(re.findall(r"^> — \[`(.+?)`\]", TEXT, re.MULTILINE)) == run
+def test_every_folder_of_results_can_be_read() -> None:
+    """One of an earlier format would be shown by nothing."""
+    folders = {path.name for path in RESULTS.iterdir() if path.is_dir()}
+    assert folders - {"performance"} == {path.parent.name for path in RESULTS.glob("*/grid.json")}
 
 
-def test_the_tables_are_the_leaderboards() -> None:
-    with (RESULTS / "comparison" / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-        board = {(row["dataset"], row["model"], row["init"], row["protocol"]): row for row in csv.DictReader(file)}
-    row_format = r"^\| ([\w-]+) \| (\w+) \| ([\w-]+) \|(?: (uni100) \|)? (\d+) \| ([\d.]+) \| (.+?) \| (.+?) \|$"
-    lines = re.findall(row_format, TEXT, re.MULTILINE)
-    assert {(dataset, model, init, protocol or "full") for dataset, model, init, protocol, *_ in lines} == set(board)
-    for dataset, model, init, protocol, seeds, score, change, p in lines:
-        row = board[dataset, model, init, protocol or "full"]
-        assert (int(seeds), score) == (int(row["n_seeds"]), f"{float(row['ndcg@5']):.4f}"), (dataset, model, init)
-        gain = row["ndcg@5_improvement_%"]
-        assert change == (f"{float(gain):+.1f} %" if gain else "–"), (dataset, model, init)
-        assert p == (f"{float(row['p_holm']):.3g}" if row["p_holm"] else "–"), (dataset, model, init)
+def test_the_numbers_that_the_embedded_benchmark_shows_beside_yours_are_those_of_results_embedded() -> None:
+    table = pd.read_csv(RESULTS / "embedded" / "leaderboard.csv")
+    made = {tuple(row[:4]): row[4:] for row in table[[*KEYS, "ndcg@10", "recall@10"]].itertuples(index=False)}
+    published = load_benchmark(EMBEDDED)[0].published
+    assert len(published) == 4
+    for number in published:
+        row = made[number.dataset, number.model, number.variant, number.protocol]
+        assert number.metrics == {"ndcg@10": round(row[0], 4), "recall@10": round(row[1], 4)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -63,9 +64,9 @@ def test_its_dataset_configs_are_found_where_the_working_folder_has_none(unpacke
     code = """
 from pathlib import Path
 import recbole_ext
-from recbole_ext.data.files import read_dataset_config
+from recbole_ext.data.dataset import Dataset
 print(Path(recbole_ext.__file__).parent)
-print(read_dataset_config(Path("dataset_configs/ml-100k.yaml")).get("expected"))
+print(Dataset.named("ml-100k").expected)
 """
     home, expected = run_unpacked(unpacked, tmp_path, "-c", code).splitlines()
     assert home == str(unpacked / "recbole_ext")
@@ -75,9 +76,18 @@ print(read_dataset_config(Path("dataset_configs/ml-100k.yaml")).get("expected"))
 def test_those_of_the_working_folder_go_first(unpacked: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset_configs").mkdir()
     (tmp_path / "dataset_configs" / "ml-100k.yaml").write_text("source: mine\n")
-    code = "from pathlib import Path; from recbole_ext.data.files import read_dataset_config as read; "
-    code += "print(read(Path('dataset_configs/ml-100k.yaml')), read(Path('elsewhere/ml-100k.yaml')))"
+    code = "from recbole_ext.data.dataset import Dataset; "
+    code += "print(Dataset.named('ml-100k').keys, Dataset.named('ml-100k', configs='elsewhere').keys)"
     assert run_unpacked(unpacked, tmp_path, "-c", code).strip() == "{'source': 'mine'} {}"
+
+
+def test_a_copy_inside_another_repository_has_no_revision(unpacked: Path, tmp_path: Path) -> None:
+    shutil.copytree(unpacked, tmp_path / "site-packages")
+    commands = ("init --quiet", "-c user.name=a -c user.email=a@b commit --quiet --allow-empty --message=theirs")
+    for command in commands:
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    code = "from recbole_ext.runs.machine import git_revision; print(git_revision())"
+    assert run_unpacked(tmp_path / "site-packages", tmp_path, "-c", code).strip() == "None"
 
 
 @pytest.mark.slow

@@ -53,11 +53,14 @@ OF_SEQUENCE_FEATURES = (
     Place("embedding_layer.token_embedding_table.item", fields="embedding_layer.token_field_names.item"),
 )
 
+NOWHERE: tuple[Place, ...] = ()  # these inherit the table of features and don't read it
+
 ITEM_TABLES: dict[str, tuple[Place, ...]] = {
     "CFKG": OF_ENTITIES,
     "ContextRecommender": OF_FEATURES,
     "DIEN": OF_SEQUENCE_FEATURES,
     "DIN": OF_SEQUENCE_FEATURES,
+    "FFM": NOWHERE,
     "FISM": (Place("item_src_embedding"), Place("item_dst_embedding")),
     "FPMC": (Place("IU_emb"), Place("LI_emb"), Place("IL_emb")),
     "HGN": (*DEFAULT, Place("item_embedding_for_prediction")),
@@ -65,10 +68,10 @@ ITEM_TABLES: dict[str, tuple[Place, ...]] = {
     "KGCN": OF_ENTITIES,
     "KGIN": OF_ENTITIES,
     "KGNNLS": OF_ENTITIES,
+    "LR": NOWHERE,
     "MCCLK": OF_ENTITIES,
     "MKR": (Place("item_embeddings_lookup"),),
     "NAIS": (Place("item_src_embedding"), Place("item_dst_embedding")),
-    "NPE": (*DEFAULT, Place("embedding_seq_item")),
     "NeuMF": (Place("item_mf_embedding"), Place("item_mlp_embedding")),
     "RepeatNet": (Place("item_matrix"),),
     "RippleNet": OF_ENTITIES,
@@ -89,6 +92,8 @@ def item_tables(model: Any, item_field: str) -> list[ItemTable]:
     places = getattr(type(model), "item_tables", None) or next(
         (ITEM_TABLES[kind.__name__] for kind in type(model).__mro__ if kind.__name__ in ITEM_TABLES), DEFAULT
     )
+    if not places:
+        raise _no_table(model, "'item_embedding'")
     return [_table(model, place, item_field) for place in places]
 
 
@@ -99,12 +104,16 @@ def _table(model: Any, place: Place, item_field: str) -> ItemTable:
         before = int(found.offsets[list(_attribute(model, place.fields)).index(item_field)])
         found = found.embedding
     if not isinstance(found, nn.Embedding):
-        raise AttachError(
-            f"item_embedding: {type(model).__name__} keeps its items in no nn.Embedding named {place.path!r}, so a "
-            "store can't be attached; take another model or drop the key item_embedding. (A model of your own names "
-            "its tables by a class attribute item_tables.)"
-        )
+        raise _no_table(model, repr(place.path))
     return ItemTable(place.path, found, before + 1)
+
+
+def _no_table(model: Any, name: str) -> AttachError:
+    return AttachError(
+        f"item_embedding: {type(model).__name__} keeps its items in no nn.Embedding named {name}, so a store can't be "
+        "attached; take another model or drop the key item_embedding. (A model of your own names its tables by a class "
+        "attribute item_tables.)"
+    )
 
 
 def _attribute(owner: Any, path: str) -> Any:

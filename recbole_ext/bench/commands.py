@@ -75,7 +75,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from recbole_ext.run.machine import git_revision, versions
+    from recbole_ext.runs.machine import git_revision, versions
 
     for finding in options.measure(options):
         if finding.result is not None:
@@ -120,9 +120,7 @@ def _quality(options: argparse.Namespace) -> Iterator[Finding]:
     from recbole_ext.bench.quality import quality_table, run_quality
 
     seeds = {"recbole-ext": options.seeds, "stock": options.stock_seeds}
-    result = run_quality(
-        _datasets(options), _models(options), seeds, options.parallel_runs, options.out, options.line
-    )
+    result = run_quality(_datasets(options), _models(options), seeds, options.parallel_runs, options.out, options.line)
     yield Finding("quality", result, quality_table(result))
 
 
@@ -189,7 +187,9 @@ KINDS: dict[str, Kind] = {
         _reach,
     ),
     "memory": Kind(
-        "what preparing 10 million interactions and a step over 140,000 items take", "memory.json and memory.md", _memory
+        "what preparing 10 million interactions and a step over 140,000 items take",
+        "memory.json and memory.md",
+        _memory,
     ),
     "options": Kind(
         "whether mixed precision, torch.compile or loader workers help here",

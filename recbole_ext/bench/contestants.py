@@ -44,7 +44,7 @@ def enter(side: str, spec: RunSpec) -> Contestant:
     stock side here.
     """
     make_recbole_work()
-    from recbole_ext.run.single import build_config
+    from recbole_ext.runs.single import build_config
     from recbole_ext.training.prepare import prepare
 
     if side == "stock":

@@ -11,9 +11,9 @@ from typing import Any
 
 from recbole_ext.bench.measuring import take_turns
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode import EncodingSettings, load_encoder, resolve_encoder
+from recbole_ext.encoding import EncodingSettings, load_encoder, resolve_encoder
+from recbole_ext.encoding.texts import item_texts
 from recbole_ext.vectors.encoder import Encoder
-from recbole_ext.vectors.texts import item_texts
 
 
 def run_encoding_contest(dataset: Dataset, encoder: str, repeats: int) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def run_encoding_contest(dataset: Dataset, encoder: str, repeats: int) -> dict[s
     Raises:
         SourceDataError, EncoderError: see :class:`recbole_ext.vectors.encoder.Encoder`.
     """
-    from recbole_ext.run.machine import device_in_words
+    from recbole_ext.runs.machine import device_in_words
 
     texts = list(item_texts(dataset).of_item.values())
     source = Encoder(encoder=encoder)

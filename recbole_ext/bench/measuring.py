@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,10 @@ def timed(do: Callable[[], Measured]) -> tuple[float, Measured]:
 
 
 def apart(measure: Callable[..., Measured], *arguments: Any) -> Measured:
-    """``measure(*arguments)`` in a fresh process: its memory and its random state are its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure, arguments)
+    """``measure(*arguments)`` in a fresh process: its memory and its random state are its own.
+
+    Raises:
+        BrokenProcessPool: the process was killed, as one that asks for too much memory is.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()

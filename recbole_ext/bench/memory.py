@@ -28,7 +28,7 @@ def run_memory(interactions: tuple[int, ...] = INTERACTIONS) -> dict[str, Any]:
     ``training_step``: peak of whole steps (encoder, softmax over all items, backward, Adam) above the parameters and
     the optimiser's state; the gradients are part of it.
     """
-    from recbole_ext.run.trial import lone_run
+    from recbole_ext.runs.trial import lone_run
 
     measured = []
     for number in interactions:
@@ -49,8 +49,8 @@ def preparation(spec: RunSpec) -> dict[str, float]:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.run.machine import peak_memory_mb
-    from recbole_ext.run.single import build_config
+    from recbole_ext.runs.machine import peak_memory_mb
+    from recbole_ext.runs.single import build_config
     from recbole_ext.training.prepare import prepare
 
     config = build_config(spec)
@@ -64,7 +64,7 @@ def training_step(items: int, width: int, targets: int) -> dict[str, float]:
     import torch
     from recbole.model.layers import TransformerEncoder
 
-    from recbole_ext.run.machine import peak_memory_mb
+    from recbole_ext.runs.machine import peak_memory_mb
     from recbole_ext.training.losses import softmax_loss
     from recbole_ext.training.transformer import fuse_kernels
 

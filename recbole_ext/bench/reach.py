@@ -13,11 +13,11 @@ from recbole_ext.bench.measuring import take_turns
 from recbole_ext.bench.quality import SETTINGS
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import SourceDataError
-from recbole_ext.run.trial import lone_run
+from recbole_ext.runs.trial import lone_run
 
 
 def run_reach(dataset: Dataset, model: str, repeats: int, quality: Path) -> dict[str, Any]:
-    """Time epochs of both sides in turns and multiply with the epochs that ``bench quality`` needed; returns the result.
+    """Time epochs of both sides in turns, times the epochs that ``bench quality`` needed; returns the result.
 
     How many epochs a side takes until the best validation NDCG@10 that stock reached with every seed is a property of
     its training, which ``quality.json`` holds (median over seeds); what an epoch and its evaluation cost is measured
@@ -26,7 +26,7 @@ def run_reach(dataset: Dataset, model: str, repeats: int, quality: Path) -> dict
     Raises:
         SourceDataError: ``quality`` is not there or lacks this dataset and model.
     """
-    from recbole_ext.run.machine import device_in_words
+    from recbole_ext.runs.machine import device_in_words
 
     epochs = _epochs(quality, dataset.name, model)
     with tempfile.TemporaryDirectory() as folder:

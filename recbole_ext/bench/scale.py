@@ -60,7 +60,7 @@ def run_scale(model: str, axes: dict[str, tuple[int, ...]] = AXES) -> dict[str, 
 def measure_point(model: str, size: Size) -> dict[str, float]:
     """Cost of preparing, one epoch and one evaluation at ``size``, with this package's default path."""
     from recbole_ext.benchmark.keys import keys_of
-    from recbole_ext.run.trial import lone_run
+    from recbole_ext.runs.trial import lone_run
 
     widths = {"hidden_size": size.width, "embedding_size": size.width, "inner_size": 4 * size.width}
     widths = {key: width for key, width in widths.items() if key in keys_of(model).types}
@@ -74,8 +74,8 @@ def measure(spec: RunSpec) -> dict[str, float]:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.run.machine import peak_memory_mb
-    from recbole_ext.run.single import build_config
+    from recbole_ext.runs.machine import peak_memory_mb
+    from recbole_ext.runs.single import build_config
     from recbole_ext.training.prepare import prepare
 
     config = build_config(spec)

@@ -17,14 +17,14 @@ from transformers import LongformerConfig, LongformerModel
 from recbole_ext.allocator import keep_freed_memory
 from recbole_ext.bench.measuring import take_turns
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.source import resolve_encoder
-from recbole_ext.models.dropout import CheapDropout
+from recbole_ext.dropout import CheapDropout
+from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
-from recbole_ext.tune.corpus import read_corpus
-from recbole_ext.tune.objectives.recformer import Recformer
-from recbole_ext.tune.settings import RecformerSettings
-from recbole_ext.tune.trainer import ByLength
+from recbole_ext.tuning.corpus import read_corpus
+from recbole_ext.tuning.objectives.recformer import Recformer
+from recbole_ext.tuning.settings import RecformerSettings
+from recbole_ext.tuning.trainer import ByLength
 
 SIDES = ("public way", "recbole-ext")
 PUBLIC_BATCH = 16
@@ -67,9 +67,9 @@ def run_tuning_contest(dataset: Dataset, sequences: int, max_tokens: int, repeat
     way's batches as they come, padded to the longest; this package's by length. Tokens are counted without padding.
 
     Raises:
-        SourceDataError, TuningError: see :func:`recbole_ext.tune.corpus.read_corpus`.
+        SourceDataError, TuningError: see :func:`recbole_ext.tuning.corpus.read_corpus`.
     """
-    from recbole_ext.run.machine import device_in_words
+    from recbole_ext.runs.machine import device_in_words
 
     settings = RecformerSettings(max_tokens=max_tokens, batch_size=PUBLIC_BATCH)
     keep_freed_memory()  # as `tune` does; it serves both sides

@@ -12,7 +12,7 @@ from recbole_ext.data.config import about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.store.files import fingerprint_of
-from recbole_ext.tune.tuning import Tuning
+from recbole_ext.tuning.tuning import Tuning
 from recbole_ext.vectors import VectorSource
 from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.vectors.finetune import Finetune

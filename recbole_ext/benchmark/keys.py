@@ -26,6 +26,7 @@ HOOK_KEYS: dict[str, tuple[str, ...]] = {
     "item_embedding_dense_probability": ("float", "None"),
 }
 TRAINING_KEYS: dict[str, tuple[str, ...]] = {
+    "rank_seen_items": ("bool", "str", "None"),
     "training_samples": ("str",),
     "window_stride": ("int", "None"),
     "training_loss": ("str",),
@@ -41,6 +42,7 @@ PLACES = {
     "seed": "seeds",
     "data_path": "data_path at the top",
     "checkpoint_dir": "artifacts",
+    "repeatable": "rank_seen_items",
     "dataset": "datasets",
     "model": "models",
     "item_embedding": "initialisations.NAME",

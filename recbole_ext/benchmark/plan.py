@@ -13,6 +13,8 @@ from recbole_ext.data.dataset import Size
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.estimate import EFFICIENCY, Estimate, measured_speed
 from recbole_ext.models import reads_text
+from recbole_ext.models.recformer_estimate import estimate_recformer
+from recbole_ext.vectors.encoder import Encoder
 
 EPOCHS_BEFORE_STOPPING = 40
 """Epochs that a run is counted with where early stopping is on: SASRec on `Scientific` and `Office` takes 20 to 45."""
@@ -175,9 +177,12 @@ LOADED_MB = 600
 
 
 def _recformer_estimate(row: ResolvedRow, size: Size) -> Estimate | None:
-    from recbole_ext.recformer.estimate import estimate_recformer
-
-    return estimate_recformer(row.variant.source, size, dict(row.effective))
+    source = row.variant.source
+    shape = source.shape() if isinstance(source, Encoder) else None
+    if shape is None:
+        return None
+    tuned = source.tune.settings if isinstance(source, Encoder) and source.tune else None
+    return estimate_recformer(shape, size, row.effective, tuned)
 
 
 def _size(dataset: Any) -> Size | None:

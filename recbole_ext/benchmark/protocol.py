@@ -8,7 +8,7 @@ Settings = dict[str, Any]
 
 PROTOCOL: Settings = {
     "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
-    "repeatable": True,
+    "rank_seen_items": "auto",
     "metrics": ["Recall", "NDCG", "MRR"],
     "topk": [1, 5, 10, 20, 50],
     "valid_metric": "NDCG@10",

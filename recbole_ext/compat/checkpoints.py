@@ -64,13 +64,20 @@ def _state(trainer: Any, epoch: int) -> dict[str, Any]:
 def _learned(parameters: dict[str, Any]) -> dict[str, Any]:
     """What of a model's ``other_parameter`` training changes and the state dict lacks.
 
-    Modules (SASRecF, FDSA, DIN, …) are in the state dict; scipy and numpy matrices (ItemKNN, EASE, …) are made of the
-    data by the constructor and stay what they are.
+    Modules (SASRecF, FDSA, DIN, …) are in the state dict; scipy and numpy matrices (ItemKNN, EASE, …) and RippleNet's
+    sets of them are made of the data by the constructor and stay what they are.
     """
+    return {name: value for name, value in parameters.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
     import torch
 
-    kept = (torch.Tensor, bool, int, float, str, list, tuple, dict, type(None))
-    return {name: value for name, value in parameters.items() if isinstance(value, kept)}
+    if type(value) is dict:
+        return all(_is_plain(part) for pair in value.items() for part in pair)
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, torch.Tensor) or type(value) in (bool, int, float, str, type(None))
 
 
 def _save(state: dict[str, Any], target: str | Path) -> None:

@@ -10,6 +10,8 @@ def silence_deprecations() -> None:
     """Drop the warnings about RecBole's own use of old torch, pandas and numpy interfaces; users can't act on them."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\..*")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(recbole|thop).*")
+    # Of its docstrings, when they are first compiled; such a warning's module is the file.
+    warnings.filterwarnings("ignore", category=SyntaxWarning, module=r".*\brecbole\b")
     # What it warns of does nothing under copy-on-write; recbole_ext.compat.datasets does it instead.
     warnings.filterwarnings("ignore", message="A value is .*(set|chained assignment)", module=r"recbole\..*")
     # pandas 3 hands out its columns read-only; the tensor made of one is the only one that is left to see its memory.

@@ -31,44 +31,49 @@ def order_by_exact_time() -> None:
 
     def fill_nan(self: Any) -> None:
         fill(self)
-        if not is_on(self):
-            return
         # Only here times are complete and still exact: normalising or discretising them comes next.
-        times = self.inter_feat[self.time_field].to_numpy()
-        users = self.inter_feat[self.uid_field].to_numpy()
-        reordered = users_that_single_precision_reorders(users, times, np.lexsort((times, users)))
-        exact = self.config["exact_time_order"] is not False
-        if reordered:
-            log.info(
-                "%s: in single precision, as RecBole keeps times, the rows of %d users can't be told apart; they are "
-                "in the order of %s",
-                *(self.dataset_name, reordered, "the exact time" if exact else "the file (exact_time_order is off)"),
-            )
-        if exact and (times[1:] < times[:-1]).any():
-            self.exact_order = times.argsort(kind="stable")
+        self.exact_times = self.inter_feat[self.time_field].to_numpy() if is_on(self) else None
 
     def change_feat_format(self: Any) -> None:
-        order, self.exact_order = getattr(self, "exact_order", None), None
-        if order is not None:
-            self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
+        times, self.exact_times = getattr(self, "exact_times", None), None
+        if times is not None:
+            users, column = self.inter_feat[self.uid_field].to_numpy(), self.inter_feat[self.time_field]
+            # A time that is embedded as a number is a pair, whose first part RecBole sorts by.
+            kept = (column.str[0] if column.dtype == object else column).to_numpy(np.float32)
+            reordered = users_that_single_precision_reorders(users, times, kept, np.lexsort((times, users)))
+            exact = self.config["exact_time_order"] is not False
+            if reordered:
+                log.info(
+                    "%s: in single precision, as RecBole keeps times, the rows of %d users would be out of order; they "
+                    "are in the order of %s",
+                    *(
+                        self.dataset_name,
+                        reordered,
+                        "the exact time" if exact else "the file (exact_time_order is off)",
+                    ),
+                )
+            if exact and (times[1:] < times[:-1]).any():
+                self.inter_feat = self.inter_feat.iloc[times.argsort(kind="stable")].reset_index(drop=True)
         reformat(self)
 
     Dataset._fill_nan, Dataset._change_feat_format = fill_nan, change_feat_format
 
 
-def users_that_single_precision_reorders(users: np.ndarray, times: np.ndarray, order: np.ndarray) -> int:
-    """How many users' rows are out of the order of time once sorted, stably, by time in single precision.
+def users_that_single_precision_reorders(
+    users: np.ndarray, times: np.ndarray, kept: np.ndarray, order: np.ndarray
+) -> int:
+    """How many users' rows are out of the order of time once sorted, stably, by what RecBole keeps of it.
 
     Args:
         users: as numbers, ``[rows]``, in the order of the file.
         times: in double precision, ``[rows]``.
+        kept: what RecBole keeps of the times, in single precision, ``[rows]``; never falls where times rise.
         order: sorts the rows by user, then time, then place in the file, ``[rows]``.
     """
     import numpy as np
 
-    single = times.astype(np.float32)
-    if (single == times).all():
+    if (kept == times).all():
         return 0
-    users, times, single = users[order], times[order], single[order]
-    equal_now = (users[1:] == users[:-1]) & (single[1:] == single[:-1]) & (times[1:] != times[:-1])
+    users, times, kept = users[order], times[order], kept[order]
+    equal_now = (users[1:] == users[:-1]) & (kept[1:] == kept[:-1]) & (times[1:] != times[:-1])
     return len(np.unique(users[1:][equal_now & (order[1:] < order[:-1])]))

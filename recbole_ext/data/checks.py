@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_ext.compat import users_that_single_precision_reorders
-from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, about_data, check_keys
+from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, about_data, check_interval, check_keys
 from recbole_ext.data.files import (
     columns_left_out,
     columns_read,
@@ -70,13 +70,14 @@ class _Check:
         self.splits = self.keys["benchmark_filename"]
         self.by_time = self.splits is None and (order == "TO" or model_kind(self.keys) == "SEQUENTIAL")
         self.found: list[str] = []
-        self.loaded: set[str] = set()
+        self.loaded: dict[str, str] = {}  # field to type
 
     def sentences(self, text: bool) -> list[str]:
         interactions = {suffix: self._interactions(suffix) for suffix in interaction_suffixes(self.keys)}
         others = [suffix for suffix in suffixes_read(self.keys) if suffix not in interactions]
         tables = {suffix: table for suffix in others if (table := self._others(suffix)) is not None}
         self._check_fields_of_keys()
+        self._check_splits(interactions)
         for field, suffix in ((self.user, "user"), (self.item, "item"), (self.item, "link")):
             if suffix in tables:
                 self._compare(interactions, tables[suffix], field, suffix)
@@ -100,7 +101,7 @@ class _Check:
             for name in sorted(wanted - {self.keys["LABEL_FIELD"], self.user, self.item, self.time}):
                 table.require(name, "which load_col names")
             loaded = [name for name in table.types if name in wanted]
-        self.loaded.update(loaded)
+        self.loaded |= {name: table.types[name] for name in loaded}
         return table, loaded
 
     def _require(self, table: Table, loaded: list[str], column: str, key: str, role: str, kind: str = "token") -> None:
@@ -184,7 +185,10 @@ class _Check:
             )
         users = frame[self.user].cat.codes.to_numpy()
         order = np.lexsort((times, users))
-        if reordered := users_that_single_precision_reorders(users, times, order):
+        kept = times
+        if self.keys["normalize_all"] is True or self.time in (self.keys["normalize_field"] or ()):
+            kept = (times - times.min()) / max(float(np.ptp(times)), 1.0)
+        if reordered := users_that_single_precision_reorders(users, times, kept.astype(np.float32), order):
             exact = self.keys.get(EXACT_TIME_ORDER, True)
             self._say(
                 f"{table.path.name}: in single precision, as RecBole keeps times, rows of {reordered:,} of "
@@ -192,6 +196,7 @@ class _Check:
                 + ("the exact time" if exact else f"the file ({EXACT_TIME_ORDER} is off)")
             )
         users, times = users[order], times[order]
+        self._check_cut(table, users, times)
         ties_with_next = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
         is_last = np.append(users[1:] != users[:-1], True)
         if tied := int((ties_with_next & is_last[1:]).sum()):
@@ -202,6 +207,19 @@ class _Check:
         ties = order[np.append(ties_with_next, False) | np.append(False, ties_with_next)]
         repeated = int(frame.iloc[ties].duplicated([self.user, self.item, self.time]).sum())
         self._say_repeated(table, repeated, "user, item and time")
+
+    def _check_cut(self, table: Table, users: np.ndarray, times: np.ndarray) -> None:
+        """That times are more than places in a user's history where all users are cut at one time."""
+        args = self.keys.get("eval_args") or {}
+        split, group = args.get("split") or {}, str(args.get("group_by")).lower()
+        if "TS" not in split and not ("RS" in split and group == "none"):
+            return
+        first = np.maximum.accumulate(np.where(np.diff(users, prepend=-1) != 0, np.arange(len(users)), 0))
+        if (times - times[first] == np.arange(len(users)) - first).all() and (times[first] == times[0]).all():
+            raise ConfigurationError(
+                f"eval_args: {table.path} holds no times but each row's place in its user's history, so that one cut "
+                "in time over all users means nothing. Leave one out instead."
+            )
 
     def _say_repeated(self, table: Table, rows: int, what: str) -> None:
         if rows:
@@ -241,6 +259,21 @@ class _Check:
                         f"{key}: no field {name!r} is loaded; there are {', '.join(sorted(self.loaded))}. Name one of "
                         "them, or load it by load_col."
                     )
+        for name, interval in (self.keys["val_interval"] or {}).items():
+            if self.loaded[name].startswith("float"):
+                check_interval(f"val_interval of {name}", interval)
+            elif not isinstance(interval, list):
+                raise ConfigurationError(f"val_interval of {name}: a list of tokens is expected; got {interval!r}.")
+
+    def _check_splits(self, interactions: dict[str, pd.DataFrame]) -> None:
+        (first, train), *others = interactions.items()
+        for suffix, frame in others:
+            fields = (self.user, self.item)
+            if not any(train[field].cat.categories.isin(frame[field].cat.categories).any() for field in fields):
+                raise SourceDataError(
+                    f"{self.dataset.folder}: {self.name}.{first} and {self.name}.{suffix} share no user and no item. "
+                    "They are of different datasets, or their ids are written differently."
+                )
 
     def _compare(self, interactions: dict[str, pd.DataFrame], table: pd.DataFrame, field: str, suffix: str) -> None:
         """Rows whose id the other table does not list."""
@@ -287,14 +320,15 @@ class _Check:
             after = counted_by_recbole(self.name, self.dataset.folder, self.keys)
         if filters and after != before:
             self._say(
-                f"{self.name}: of {before.users:,} users, {before.items:,} items and {before.interactions:,} "
-                f"interactions RecBole's filters ({', '.join(filters)}) leave {after.users:,}, {after.items:,} and "
-                f"{after.interactions:,}"
+                f"of {before.users:,} users, {before.items:,} items and {before.interactions:,} interactions RecBole's "
+                f"filters ({', '.join(filters)}) leave {after.users:,}, {after.items:,} and {after.interactions:,}"
             )
         elif self.by_time:
             rows = np.bincount(interactions["inter"][self.user].cat.codes)
             if single := int((rows == 1).sum()):
-                self._say(f"{self.name}: {single:,} users have a single row, and so no history to predict it from")
+                self._say(
+                    f"{self.name}.inter: {single:,} users have a single row, and so no history to predict it from"
+                )
         for what, expected in self.dataset.expected.items():
             if (found := getattr(after, what)) != expected:
                 raise ConfigurationError(

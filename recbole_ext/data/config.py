@@ -165,11 +165,15 @@ def recbole_keys_of_datasets() -> frozenset[str]:
     return frozenset({"encoding", *recbole_defaults(), *_properties("overall.yaml")})
 
 
+def recbole_defaults(name: str | None = None) -> Mapping[str, Any]:
+    """What RecBole takes for keys about data that nobody sets; for the datasets that it has a config of, that as well.
+
+    (Of ml-100k it normalises all numbers, times included.)
+    """
+    return {**_properties("dataset/sample.yaml"), **(_properties(f"dataset/{name}.yaml") if name else {})}
+
+
 @cache
 def _properties(file: str) -> Mapping[str, Any]:
-    return read_yaml(recbole_folder() / "properties" / file, "RecBole's defaults")
-
-
-def recbole_defaults() -> Mapping[str, Any]:
-    """What RecBole takes for keys about data that nobody sets."""
-    return _properties("dataset/sample.yaml")
+    path = recbole_folder() / "properties" / file
+    return read_yaml(path, "RecBole's defaults") if path.is_file() else {}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from recbole_ext.compat import recbole_folder
-from recbole_ext.data.config import OWN_KEYS, read_config
 from recbole_ext.errors import SourceDataError
 from recbole_ext.writing import replacing_folder
 from recbole_ext.yaml_files import read_yaml
@@ -74,22 +72,6 @@ def model_kind(settings: Mapping[str, Any]) -> str | None:
     return next((path.parent.name.partition("_")[0].upper() for path in found), None)
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read once as long as its time and size stay the same."""
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-    if key not in _HASHES:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        _HASHES[key] = digest.hexdigest()
-    return _HASHES[key]
-
-
-_HASHES: dict[tuple[str, int, int], str] = {}
-
-
 def download_url(dataset: str, recbole_name: str | None = None) -> str | None:
     """Where RecBole downloads the dataset from, known to it by this name or by ``recbole_name``; ``None`` if not."""
     urls = read_yaml(recbole_folder() / "properties" / "dataset" / "url.yaml", "RecBole's list")
@@ -136,22 +118,3 @@ def _download(url: str, dataset: str, folder: Path) -> None:
         extract_zip(str(archive), str(temporary))
         archive.unlink()
         rename_atomic_files(str(temporary), archive.stem, dataset)
-
-
-# Under their old names for callers that are being rewritten; they go at the merge.
-
-
-def recbole_keys(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in OWN_KEYS}
-
-
-def read_dataset_config(path: Path) -> dict[str, Any]:
-    return read_config(path) if path.is_file() else {}
-
-
-def interaction_file(dataset: str, data_path: str) -> Path:
-    return dataset_folder(dataset, Path(data_path)) / f"{dataset}.inter"
-
-
-def require_dataset(dataset: str, data_path: str, recbole_name: str | None = None) -> None:
-    require_files(dataset, Path(data_path), ["inter"], recbole_name)

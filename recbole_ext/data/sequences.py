@@ -146,14 +146,17 @@ class SequenceViewDataset(SequentialDataset):
         begin, n_samples = np.unique(self.user_start[target], return_counts=True)
         return begin, n_samples + 1
 
-    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
-        """User–item matrix of this split: its targets, and the item each user began with (as in RecBole)."""
+    def interactions(self) -> Interaction:
+        """What users did in this split, field by field: its targets, and the item each user began with."""
         begins = self.inter_feat[self.item_list_length_field] == 1
         firsts = self.history[self.inter_feat[self.HISTORY_START][begins]]
-        both = Interaction(
+        return Interaction(
             {field: torch.cat([self.inter_feat[field], firsts[field]]) for field in self.history.columns}
         )
-        return self._create_sparse_matrix(both, self.uid_field, self.iid_field, form, value_field)
+
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
+        """User–item matrix of this split's :meth:`interactions`, as in RecBole."""
+        return self._create_sparse_matrix(self.interactions(), self.uid_field, self.iid_field, form, value_field)
 
 
 class SampleViews(Interaction):

@@ -24,6 +24,8 @@ class Size:
 def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:
     """Distinct users and items, and the rows, of files of interactions, before any filter.
 
+    Items of histories, which files that are split already may hold, count as well.
+
     Raises:
         SourceDataError: a header can't be read, or lacks the user or the item.
     """
@@ -34,8 +36,12 @@ def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:
         table = Table.of(path, settings)
         for name in ids:
             table.require(name, "which holds ids", way_out="Set USER_ID_FIELD and ITEM_ID_FIELD to the columns.")
-        values = table.read(ids)
+        histories = f"{item}{settings['LIST_SUFFIX']}" if settings["benchmark_filename"] else ""
+        values = table.read([*ids, histories])
         rows += len(values)
+        if histories in values:
+            for history in values[histories].cat.categories:
+                ids[item].update(filter(None, history.split(settings["seq_separator"])))
         for name, found in ids.items():
             found.update(values[name].cat.categories)
     return Size(len(ids[user]), len(ids[item]), rows)

@@ -20,7 +20,9 @@ class Keys(dict[str, Any]):
 
 def stock_keys(name: str, folder: Path, settings: Mapping[str, Any]) -> Keys:
     """What a RecBole dataset of the files in ``folder`` is made from."""
-    return Keys({**settings, "dataset": name, "data_path": str(folder)})
+    suffixes = settings["additional_feat_suffix"]
+    as_list = [suffixes] if isinstance(suffixes, str) else suffixes
+    return Keys({**settings, "dataset": name, "data_path": str(folder), "additional_feat_suffix": as_list})
 
 
 def stock_dataset(name: str, folder: Path, settings: Mapping[str, Any]) -> Any:

@@ -51,7 +51,7 @@ OWN_MODELS: dict[str, OwnModel] = {
     "KSR": OwnModel("recbole_ext.models.ksr"),
     "LastItem": OwnModel("recbole_ext.models.last_item"),
     "NearestNeighbour": OwnModel("recbole_ext.models.nearest_neighbour", needs_item_vectors=True),
-    "RECFORMER": OwnModel("recbole_ext.recformer.model", reads_text=True),
+    "RECFORMER": OwnModel("recbole_ext.models.recformer", reads_text=True),
     "RaCT": OwnModel("recbole_ext.models.ract"),
     "RecentPop": OwnModel("recbole_ext.models.recent_pop"),
     "S3Rec": OwnModel("recbole_ext.models.s3rec"),
@@ -197,6 +197,12 @@ def model_defaults(name: str) -> dict[str, Any]:
     return {**(_recboles_defaults(name) or {}), **(own_model_defaults(name) or {})}
 
 
+def defaults_that_recbole_lacks(name: str) -> dict[str, Any]:
+    """The default settings of the model called ``name`` that RecBole does not find by itself."""
+    not_found = {} if _recboles_yaml(name).is_file() else _recboles_defaults(name) or {}
+    return {**not_found, **(own_model_defaults(name) or {})}
+
+
 def _recboles_defaults(name: str) -> dict[str, Any] | None:
     """RecBole's YAML of a model. (It names two in lower case, and does not find them itself where case counts.)"""
     return _properties(_recboles_yaml(name)) or _properties(_recboles_yaml(name.lower()))
@@ -224,8 +230,7 @@ def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
     make_recbole_work()
     from recbole.config import Config
 
-    not_found_by_recbole = {} if _recboles_yaml(model).is_file() else _recboles_defaults(model) or {}
-    layers = {**not_found_by_recbole, **(own_model_defaults(model) or {}), **leaving_all_gpus(), **settings}
+    layers = {**defaults_that_recbole_lacks(model), **leaving_all_gpus(), **settings}
     if layers.get("metrics"):
         layers["metrics"] = register_metrics(layers["metrics"])
     try:

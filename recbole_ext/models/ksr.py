@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from recbole.model.sequential_recommender.ksr import KSR as RecboleKSR
 
 
 class KSR(RecboleKSR):
     """KSR that computes."""
+
+    relation_Matrix: torch.Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

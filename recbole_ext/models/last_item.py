@@ -1,7 +1,8 @@
-"""Last-item repeat: the user's items again, the newest first; what a data set gives away where users come back to items.
+"""Last-item repeat: the user's items again, the newest first; what a data set gives away where users repeat items.
 
-The item at the k-th place from the end of the history scores 1 / k, its newest place counting, every other item nothing:
-those stand in random order. There is no paper; where no user ever repeats an item, its metrics are chance or below.
+The item at the k-th place from the end of the history scores 1 / k, its newest place counting, every other item
+nothing: those stand in random order. There is no paper; where no user ever repeats an item, its metrics are chance or
+below.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from recbole_ext.attach import apply_transforms, item_vectors
+from recbole_ext.attach import item_vectors
 from recbole_ext.models.untrained import Untrained, UntrainedTrainer, last_items
+from recbole_ext.store.transforms import apply_transforms
 
 
 class NearestNeighbour(Untrained):

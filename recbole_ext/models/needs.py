@@ -79,7 +79,8 @@ def _check_evaluation(config: Any, columns: dict[str, set[str]]) -> None:
     reported = reported_metrics(config)
     if str(config["valid_metric"]).lower() not in reported:
         raise ConfigurationError(
-            f"valid_metric: {config['valid_metric']!r} is not among what metrics and topk report: {', '.join(reported)}."
+            f"valid_metric: {config['valid_metric']!r} is not among what metrics and topk report: "
+            f"{', '.join(reported)}."
         )
     if ranks and "labeled" in modes.values():
         raise ConfigurationError(
@@ -95,6 +96,8 @@ def _check_evaluation(config: Any, columns: dict[str, set[str]]) -> None:
             f"{config['model']} predicts labels and ranks nothing: set metrics: [AUC, LogLoss], valid_metric: AUC and "
             "eval_args: {mode: labeled}."
         )
+    if config["MODEL_TYPE"] == ModelType.DECISIONTREE and config["eval_step"] < 1:
+        raise ConfigurationError(f"eval_step: {config['model']} is validated after each round; set it to 1.")
     if "labeled" in modes.values() and not _has_label(config, columns):
         raise ConfigurationError(f"eval_args: mode labeled: {_no_label(config)}")
 

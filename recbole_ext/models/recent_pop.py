@@ -23,7 +23,7 @@ class RecentPop(Untrained):
     """Popularity of late; keys ``recent_days`` or ``recent_interactions``.
 
     Raises:
-        ConfigurationError: neither key or both, a value that is no number above 0, or days where the data have no times.
+        ConfigurationError: neither key or both, a value that is no number above 0, or days where data have no times.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:

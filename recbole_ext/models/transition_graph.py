@@ -101,21 +101,24 @@ def places(within: torch.Tensor, ring: torch.Tensor, ring_places: list[int]) -> 
         ring: each item's ring, from 0, ``[batch, items]``; ``len(ring_places)`` for none.
         ring_places: how many of each ring come first.
     """
-    order = within.argsort(dim=1, descending=True, stable=True)
-    order = order.gather(1, ring.gather(1, order).argsort(dim=1, stable=True))
+    apart = within.masked_fill(within.isinf(), 0).abs().max() * 2 + 1
+    order = (within - ring * apart).argsort(dim=1, descending=True)
     ring = ring.gather(1, order)  # from here on in the order of rings, and within a ring
-    block = torch.full_like(ring, 2 * len(ring_places) + 1)
     left = torch.zeros_like(ring, dtype=torch.bool)
+    blocks = []
     for number, wanted in enumerate(ring_places):
         here = ring == number
         missing = (wanted - here.sum(dim=1, keepdim=True)).clamp_min(0)
         filling = left & (left.cumsum(dim=1) <= missing)
         chosen = here & (here.cumsum(dim=1) <= wanted - filling.sum(dim=1, keepdim=True))
-        block[filling], block[chosen] = 2 * number, 2 * number + 1
+        blocks += [filling, chosen]
         left = (left | here) & ~filling & ~chosen
-    block[left] = 2 * len(ring_places)
-    order = order.gather(1, block.argsort(dim=1, stable=True))
-    return order.argsort(dim=1)
+    blocks += [left, ring == len(ring_places)]
+    place, before = torch.zeros_like(ring), torch.zeros_like(ring[:, :1])
+    for block in blocks:
+        place += (block.cumsum(dim=1) - 1 + before) * block
+        before = before + block.sum(dim=1, keepdim=True)
+    return torch.empty_like(place).scatter_(1, order, place)
 
 
 def _rows_divided_by(matrix: csr_matrix, by: Any) -> csr_matrix:

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import linear, softplus
 
 from recbole_ext.attach.parametrizations import Frozen
-from recbole_ext.models.dropout import CheapDropout
+from recbole_ext.dropout import CheapDropout
 from recbole_ext.models.item_vectors import FromItemVectors
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from recbole_ext.encode.positions import readable_tokens
-from recbole_ext.encode.source import KEY_VALUE_READING
+from recbole_ext.dropout import draw_cheaply
+from recbole_ext.encoders.positions import readable_tokens
+from recbole_ext.encoders.source import KEY_VALUE_READING
 from recbole_ext.errors import EncoderError
-from recbole_ext.models.dropout import draw_cheaply
 from recbole_ext.recformer.by_length import parts_by_length
 from recbole_ext.recformer.item_tokens import N_TOKEN_TYPES, Batch, ItemTokens
 from recbole_ext.recformer.window_attention import use_fast_attention
@@ -23,7 +23,7 @@ from recbole_ext.recformer.window_attention import use_fast_attention
 if TYPE_CHECKING:
     import numpy as np
 
-    from recbole_ext.encode.source import ResolvedEncoder
+    from recbole_ext.encoders.source import ResolvedEncoder
 
 log = logging.getLogger(__name__)
 

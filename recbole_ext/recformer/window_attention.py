@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from recbole_ext.models.dropout import cheap_dropout
+from recbole_ext.dropout import cheap_dropout
 
 
 def use_fast_attention(longformer: Any) -> None:

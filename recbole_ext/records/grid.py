@@ -16,6 +16,7 @@ from recbole_ext.records.document import Document, Part, Settings, read_document
 from recbole_ext.records.record import RowKey, RunRecord
 
 GRID = "grid.json"
+RANDOM = "random"
 
 
 class Published(Part):
@@ -27,7 +28,7 @@ class Published(Part):
     """The row that it stands beside; a row of its own where nothing is named."""
     protocol: str
     metrics: dict[str, float]
-    """By RecBole's names, such as ``ndcg@10``."""
+    """By RecBole's names, such as ``ndcg@10``; or a gain over a baseline, ``ndcg@10_improvement_%``, in per cent."""
     source: str
     """Where it was published, with a link."""
 
@@ -41,7 +42,7 @@ class Row(Part):
     protocol: str
     mode: str
     vectors: str
-    """The vectors' source in words, such as ``encoder minilm``; ``random`` where nothing is attached."""
+    """The vectors' source in words, such as ``encoder minilm``; :data:`RANDOM` where nothing is attached."""
     baseline: str | None = None
     """The variant that it is compared with (same dataset, model and protocol); ``None``: it is nobody's rival."""
     trials: list[str]
@@ -54,6 +55,11 @@ class Row(Part):
     @property
     def key(self) -> RowKey:
         return RowKey(self.dataset, self.model, self.variant, self.protocol)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it begins from the model's own random vectors."""
+        return self.vectors == RANDOM
 
     @model_validator(mode="after")
     def _chosen_among_its_own(self) -> Row:

@@ -121,6 +121,16 @@ class Made(Part):
         return int(self.config.get("metric_decimal_place", 4))
 
     @property
+    def direction(self) -> int:
+        """1 where a larger ``valid_metric`` is better, else −1."""
+        return 1 if self.config.get("valid_metric_bigger", True) else -1
+
+    @property
+    def ranks_all_items(self) -> bool:
+        """Whether the test item was ranked among all items, and not in a sample of them."""
+        return "full" in str((self.config.get("eval_args") or {}).get("mode"))
+
+    @property
     def score(self) -> float | None:
         """Validation of the best epoch by ``valid_metric``; ``None`` where nothing was validated."""
         return self.validation.get(self.valid_metric)

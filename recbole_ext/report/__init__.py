@@ -33,13 +33,16 @@ class LeaderboardReport:
         """The main columns as aligned tables for the terminal, failures, notes, and where the rest is."""
         from recbole_ext.report.boards import board_title
         from recbole_ext.report.cells import leaderboard_sheet
+        from recbole_ext.report.leaderboard import AT_LIMIT
         from recbole_ext.report.results import error_of
 
-        sheet = leaderboard_sheet(self.board, self.board.headline, self.board.compared[:1], costs=False)
+        sheet = leaderboard_sheet(self.board, *self.board.at_a_glance, costs=False)
         lines: list[str] = []
         for (dataset, protocol), part in sheet.split("dataset", "protocol").items():
             lines += [board_title(dataset, protocol), *part.lines(), ""]
         lines += [f"failed: {record.run}: {error_of(record)}" for record in self.failed]
+        if any(AT_LIMIT in remark for remark in self.board.table["remarks"]):
+            lines.append(f"{AT_LIMIT}: still training when the epoch limit ended it")
         if self.board.grid.search:
             lines.append(f"search: {self.board.grid.search}")
         lines += [f"note: {note}" for note in [*([self.board.grid.note] if self.board.grid.note else []), *self.notes]]
@@ -59,8 +62,8 @@ def write_report(folder: Path) -> LeaderboardReport:
     from recbole_ext.records import history
     from recbole_ext.report.figures import draw_figures
     from recbole_ext.report.index import write_index
-    from recbole_ext.report.leaderboard import baselines_of, costs_table, leaderboard
-    from recbole_ext.report.metrics import compared, headline, in_order
+    from recbole_ext.report.leaderboard import baselines_of, costs_table, leaderboard, metrics_of
+    from recbole_ext.report.metrics import compared, headline
     from recbole_ext.report.page import Content, render_markdown, render_page
     from recbole_ext.report.popularity import by_popularity, popularity_section, with_popularity
     from recbole_ext.report.provenance import trace
@@ -70,7 +73,7 @@ def write_report(folder: Path) -> LeaderboardReport:
 
     folder = Path(folder)
     grid, results = finished_results(folder)
-    metrics = in_order(metric for result in results for record in result.runs for metric in record.done.test)
+    metrics = metrics_of(results)
     baselines = baselines_of({result.key: result for result in results})
     comparisons = compare_with_baselines(results, baselines, compared(metrics, grid.metric), folder)
     popular = by_popularity(results, headline(metrics, grid.metric), folder)

@@ -115,8 +115,11 @@ class Sheet:
 
 
 def leaderboard_sheet(board: Leaderboard, metrics: Sequence[str], compared: Sequence[str], costs: bool = True) -> Sheet:
-    """The leaderboard with only these metrics and comparisons among its columns; remarks only if there are any."""
-    table = board.table
+    """The leaderboard with only these metrics and comparisons among its columns.
+
+    Comparisons where no row has a baseline, and remarks where there are none, have no column.
+    """
+    table, compared = board.table, compared if board.baselines else []
     columns = [Column("rank", "#"), *key_columns(), Column("n_seeds", "Seeds")]
     columns += [Column(metric, metric_title(metric), spread=True) for metric in metrics]
     for metric in compared:

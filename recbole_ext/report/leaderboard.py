@@ -17,6 +17,7 @@ from recbole_ext.report.significance import Comparisons
 
 KEYS = RowKey._fields
 AT_LIMIT = "†"
+"""Marks what was still training when the epoch limit ended it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Leaderboard:
     metrics: list[str]
     headline: list[str]
     compared: list[str]
+
+    @property
+    def at_a_glance(self) -> tuple[list[str], list[str]]:
+        """The metrics and comparisons to show first: of the ranking, and those in which others published numbers."""
+        published = {name for number in self.grid.published for name in number.metrics}
+        metrics = [*self.headline, *(m for m in self.metrics if m in published and m not in self.headline)]
+        return metrics, [m for m in self.compared if m == self.compared[0] or improvement_of(m) in published]
 
     def with_table(self, table: pd.DataFrame) -> Leaderboard:
         """The same with more columns."""
@@ -72,12 +80,12 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     benchmark. ``date`` of the last run. Numbers that there are not are NaN, texts empty.
     """
     by_key = {result.key: result for result in results}
-    metrics = in_order(metric for result in results for record in result.runs for metric in record.done.test)
+    metrics = metrics_of(results)
     shown, tested = headline(metrics, grid.metric), compared(metrics, grid.metric)
     baselines = baselines_of(by_key)
     lines = [_line(result, baselines.get(result.key), metrics, tested, comparisons) for result in results]
     lines += [_published(number, metrics, tested) for number in grid.published]
-    ordered = list(_ordered(lines, shown[0]))
+    ordered = list(_ordered(lines, shown[0], _direction(results, shown[0])))
     columns = ["rank", *KEYS, "mode", "vectors", "baseline", "n_seeds", "trials", "chosen"]
     columns += ["validation", "validation_median"]
     columns += [column for metric in metrics for column in (metric, std_of(metric), median_of(metric))]
@@ -107,6 +115,11 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
         costs["seeds_to_baseline"] = len(reached)
         rows.append(result.key._asdict() | costs)
     return pd.DataFrame(rows)
+
+
+def metrics_of(results: Sequence[Result]) -> list[str]:
+    """The metrics that finished runs report, in order."""
+    return in_order(metric for result in results for record in result.runs for metric in record.done.test)
 
 
 def baselines_of(results: Mapping[RowKey, Result]) -> dict[RowKey, Result]:
@@ -192,7 +205,7 @@ def _line(
         remarks.append(f"no row with its baseline {row.baseline}")
     if result.at_limit:
         of = f" ({result.at_limit} of {len(result.runs)} runs)" if result.at_limit < len(result.runs) else ""
-        remarks.append(f"{AT_LIMIT} still training when the epoch limit ended it{of}")
+        remarks.append(f"{AT_LIMIT} epoch limit{of}")
     return line | {"remarks": "; ".join(filter(None, remarks))}
 
 
@@ -226,14 +239,20 @@ def _published(number: Published, metrics: Sequence[str], tested: Sequence[str])
     return line | values | {"remarks": "; ".join(["published", *remarks])}
 
 
-def _ordered(lines: Sequence[dict[str, Any]], metric: str) -> Iterator[dict[str, Any]]:
+def _direction(results: Sequence[Result], metric: str) -> int:
+    """1 where larger is better, else −1; of a metric of the user's own only runs that went by it know."""
+    found = (record.done.direction for r in results for record in r.runs if record.done.valid_metric == metric)
+    return next(found, sign(metric))
+
+
+def _ordered(lines: Sequence[dict[str, Any]], metric: str, direction: int) -> Iterator[dict[str, Any]]:
     """Lines by dataset and protocol, the best first, each with its rank; published ones at their place, without one.
 
     A published number stands below the row that it names.
     """
 
     def value(line: Mapping[str, Any]) -> float:
-        return sign(metric) * _number(line.get(metric))
+        return direction * _number(line.get(metric))
 
     families: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for line in lines:
@@ -283,7 +302,7 @@ def _epochs_to_baseline(result: Result, baseline: Result | None) -> list[int]:
     reached = []
     for record in result.runs:
         score = best.get(record.seed)
-        way = sign(record.done.valid_metric)
+        way = record.done.direction
         if score is not None:
             there = (epoch for epoch, valid in record.done.validations.items() if way * valid >= way * score)
             reached += [epoch + 1 for epoch in [next(there, None)] if epoch is not None]
@@ -292,7 +311,7 @@ def _epochs_to_baseline(result: Result, baseline: Result | None) -> list[int]:
 
 def _best(record: RunRecord) -> float | None:
     validations = record.done.validations.values()
-    way = sign(record.done.valid_metric)
+    way = record.done.direction
     return max(validations, key=lambda valid: way * valid) if validations else None
 
 

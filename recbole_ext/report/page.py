@@ -58,7 +58,7 @@ class Content:
         """Lay out a leaderboard and its costs."""
         return cls(
             board=board,
-            main=leaderboard_sheet(board, board.headline, board.compared[:1]),
+            main=leaderboard_sheet(board, *board.at_a_glance),
             full=leaderboard_sheet(board, list(dict.fromkeys([*board.headline, *board.metrics])), board.compared),
             costs=costs_sheet(costs, board.results),
             provenance=provenance,

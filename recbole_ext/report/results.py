@@ -10,7 +10,6 @@ from textwrap import shorten
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, Row, RowKey, RunRecord, read_records
-from recbole_ext.report.metrics import sign
 
 WAY_OUT = "Run the benchmark again; finished runs are kept."
 
@@ -152,4 +151,4 @@ def _validation(record: RunRecord) -> float:
         raise ConfigurationError(
             f"runs/{record.run}.json: `validation` lacks {made.valid_metric}, by which its trial is to be chosen."
         )
-    return sign(made.valid_metric) * made.score
+    return made.direction * made.score

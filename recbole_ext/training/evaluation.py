@@ -37,7 +37,9 @@ def evaluation_batch_size(config: Any, phase: str, n_items: int) -> int:
 
 def scores_all_items_at_once(model: type) -> bool:
     """Whether a model's class scores all items of a user together; where not, RecBole asks it pair by pair."""
-    return model.full_sort_predict is not AbstractRecommender.full_sort_predict  # type: ignore[attr-defined]
+    return getattr(model, "full_sort_predict", AbstractRecommender.full_sort_predict) is not (
+        AbstractRecommender.full_sort_predict
+    )
 
 
 def bounded_batch_size(requested: int, n_items: int, maximum: int = MAXIMUM_SCORES) -> int:
@@ -122,14 +124,15 @@ def _one_each(positive_u: torch.Tensor, n_users: int) -> bool:
 
 
 class RankKeepingEvaluator(Evaluator):
-    """RecBole's evaluator, which also keeps each evaluated user's rank of the positive item."""
+    """RecBole's evaluator, which also keeps each evaluated user's rank of the positive item, where all have one."""
 
     ranks: np.ndarray | None = None
 
     def evaluate(self, dataobject: Any) -> Any:
         self.ranks = None
-        if "rec.topk" in dataobject:
-            hits = dataobject.get("rec.topk").numpy()[:, :-1] > 0
+        found = dataobject.get("rec.topk").numpy() if "rec.topk" in dataobject else None
+        if found is not None and (found[:, -1] == 1).all():
+            hits = found[:, :-1] > 0
             self.ranks = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
         return super().evaluate(dataobject)
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import recbole.data.dataset as recboles
+import torch
 from recbole.data import create_samplers, get_dataloader
 from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.interaction import Interaction
 from recbole.sampler import KGSampler
 from recbole.utils import ModelType
 
@@ -42,7 +44,7 @@ def load(config: Any) -> Loaders:
     ``repeatable`` says it for general models, and sequential ones rank all items. The answer is left in the config.
 
     Raises:
-        ConfigurationError: an unknown value of ``rank_seen_items``, or one that the evaluation mode does not have.
+        ConfigurationError: an unknown value of ``rank_seen_items``.
     """
     dataset = _dataset_class(config)(config)
     config["rank_seen_items"] = _ranks_seen_items(config, dataset)
@@ -61,9 +63,10 @@ def load(config: Any) -> Loaders:
         loaders = [train(config, splits[0], samplers[0], entities, shuffle=True)]
     else:
         loaders = [train(config, splits[0], samplers[0], shuffle=config["shuffle"])]
+    if is_sequential and not config["rank_seen_items"]:
+        samplers = _samplers_of_unseen_items(config, dataset, splits)
+        evaluated = [UnseenItemsLoader if each is FullSortEvalDataLoader else each for each in evaluated]
     for phase, loader_class, split, sampler in zip(("valid", "test"), evaluated, splits[1:], samplers[1:], strict=True):
-        if is_sequential and not config["rank_seen_items"] and len(split):
-            loader_class = _without_seen_items(loader_class, phase)
         loaders.append(loader_class(_evaluation_config(config, phase, dataset.item_num), split, sampler, shuffle=False))
     return Loaders(dataset, *loaders)
 
@@ -91,12 +94,16 @@ def _evaluation_config(config: Any, phase: str, n_items: int) -> Any:
     Its batches have a size of their own, and a loader without a sampler is taken for the test set's by RecBole 1.2.1,
     so that mode ``labeled`` for validation alone would sample negatives.
     """
+    return _changed(
+        config,
+        eval_batch_size=evaluation_batch_size(config, phase, n_items),
+        test_neg_sample_args=config[f"{phase}_neg_sample_args"],
+    )
+
+
+def _changed(config: Any, **keys: Any) -> Any:
     changed = copy.copy(config)
-    changed.final_config_dict = {
-        **config.final_config_dict,
-        "eval_batch_size": evaluation_batch_size(config, phase, n_items),
-        "test_neg_sample_args": config[f"{phase}_neg_sample_args"],
-    }
+    changed.final_config_dict = {**config.final_config_dict, **keys}
     return changed
 
 
@@ -117,12 +124,23 @@ def _ranks_seen_items(config: Any, dataset: Any) -> bool:
     return wanted if wanted != "auto" else repeats > 0
 
 
-def _without_seen_items(loader_class: type, phase: str) -> type:
-    if loader_class is not FullSortEvalDataLoader:
-        raise ConfigurationError(
-            f"rank_seen_items: false: a sequential model's {phase} set has it in mode full alone (eval_args)."
-        )
-    return UnseenItemsLoader
+def _samplers_of_unseen_items(config: Any, dataset: Any, splits: list[Any]) -> Any:
+    """RecBole's samplers for general models, which draw no item that a user had in this split or one before.
+
+    RecBole's samples of a sequential model lack each user's first item, which no history predicts.
+    """
+    train = copy.copy(splits[0])
+    train.inter_feat = _interactions(train)
+    return create_samplers(_changed(config, repeatable=False), dataset, [train, *splits[1:]])
+
+
+def _interactions(split: Any) -> Interaction:
+    if isinstance(split, SequenceViewDataset):
+        return split.interactions()
+    samples, items = split.inter_feat, split.iid_field + split.config["LIST_SUFFIX"]
+    begins = samples[split.item_list_length_field] == 1
+    firsts = {split.uid_field: samples[split.uid_field][begins], split.iid_field: samples[items][begins, 0]}
+    return Interaction({field: torch.cat([samples[field], first]) for field, first in firsts.items()})
 
 
 class UnseenItemsLoader(FullSortEvalDataLoader):

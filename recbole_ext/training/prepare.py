@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +45,10 @@ class PreparedRun:
         ``on_epoch`` is called with the trainer's curve whenever it has grown.
         """
         self.trainer.on_epoch = on_epoch
-        _, validation = self.trainer.fit(
-            self.samples.loader, self.loaders.valid, verbose=False, show_progress=self.config["show_progress"]
-        )
+        with fields_that_are_missing_are_named(self.config, self.loaders.dataset):
+            _, validation = self.trainer.fit(
+                self.samples.loader, self.loaders.valid, verbose=False, show_progress=self.config["show_progress"]
+            )
         return dict(validation or {})
 
     def test(self) -> dict[str, float]:
@@ -53,6 +56,21 @@ class PreparedRun:
         return dict(
             self.trainer.evaluate(self.loaders.test, load_best_model=True, show_progress=self.config["show_progress"])
         )
+
+
+@contextmanager
+def fields_that_are_missing_are_named(config: Any, dataset: Any) -> Iterator[None]:
+    """Turn the ``KeyError`` of a model that asks the data for a field that they lack into a sentence."""
+    try:
+        yield
+    except KeyError as error:
+        field = error.args[0] if error.args else None
+        if not isinstance(field, str) or field in dataset.field2type:
+            raise
+        raise ConfigurationError(
+            f"{config['model']} reads a field {field!r}, which is not in the data. Load it with load_col, or name "
+            "with the model's keys the field that it is to read instead."
+        ) from error
 
 
 def prepare(config: Any, checkpoint: Path) -> PreparedRun:
@@ -77,7 +95,8 @@ def prepare(config: Any, checkpoint: Path) -> PreparedRun:
             f"eval_args: split {config['eval_args']['split']} holds out no test set, so there is nothing to report."
         )
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = config.model_class(config, loaders.train._dataset).to(config["device"])
+    with fields_that_are_missing_are_named(config, loaders.dataset):
+        model = config.model_class(config, loaders.train._dataset).to(config["device"])
     coverage = attach_item_embedding(model, loaders.train._dataset, config)
     freeze_blocks(model, config)
     samples = choose_samples(config, model, loaders)

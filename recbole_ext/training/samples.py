@@ -66,7 +66,8 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
     has RecBole's masks.
 
     Raises:
-        ConfigurationError: an unknown value, or ``user`` or ``prefix`` for a model that it does not fit.
+        ConfigurationError: an unknown value, ``user`` or ``prefix`` for a model that it does not fit, or a
+            ``training_loss`` that is unknown or does not fit.
     """
     wanted = config["training_samples"] or "auto"
     if wanted not in TRAINING_SAMPLES:
@@ -174,7 +175,9 @@ def _loss(config: Any, model: Any, own: LossOfRows, dataset: SequenceViewDataset
         return own if loss is None else loss_at_targets(loss)
     by_dot_product = scores_are_dot_products(model, dataset)
     if loss is None:
-        is_softmax = model.loss_type == "CE" and by_dot_product and loss_is_of_scores_alone(model, dataset)
+        is_softmax = (
+            getattr(model, "loss_type", "") == "CE" and by_dot_product and loss_is_of_scores_alone(model, dataset)
+        )
         return loss_at_targets(softmax_loss) if is_softmax else own
     if not by_dot_product:
         raise _no_dot_product(model)

@@ -135,10 +135,10 @@ class BenchmarkTrainer:
         with parametrize.cached():
             return super().evaluate(eval_data, *args, **kwargs)  # type: ignore[misc]
 
-    def test_ranks(self, test_data: Any) -> np.ndarray | None:
+    def test_ranks(self: Any, test_data: Any) -> np.ndarray | None:
         """Ranks of the last evaluation by user, see :func:`recbole_ext.training.evaluation.ranks_by_user`.
 
-        ``None`` for metrics that need no ranking.
+        ``None`` for metrics that need no ranking, and where a user has several items to find.
         """
         ranks = self.evaluator.ranks
         return None if ranks is None else ranks_by_user(ranks, test_data, max(self.config["topk"]))
@@ -149,7 +149,7 @@ class BenchmarkTrainer:
         return self.eval_collector.tied_targets
 
     @property
-    def best_epoch(self) -> int:
+    def best_epoch(self: Any) -> int:
         """The epoch that RecBole saved: the last of the best, the last of all without validation; -1 before any."""
         sign = 1 if self.config["valid_metric_bigger"] else -1
         best = max((sign * entry["valid"] for entry in self.curve if "valid" in entry), default=None)

@@ -7,13 +7,32 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.vectors.controls import Gaussian, Shuffled
+from recbole_ext.vectors.cooccurrence import Cooccurrence
 from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.vectors.finetune import Finetune
+from recbole_ext.vectors.fused import Fused
 from recbole_ext.vectors.given import Store
+from recbole_ext.vectors.item2vec import Item2vec
+from recbole_ext.vectors.lexical import Lexical
 from recbole_ext.vectors.source import Made, VectorSource
+from recbole_ext.vectors.static import Static
 
-SOURCES: dict[str, type[VectorSource]] = {source.kind: source for source in (Encoder, Store, Finetune)}
-"""Leading key: the source that it stands for."""
+SOURCES: dict[str, type[VectorSource]] = {
+    "encoder": Encoder,
+    "store": Store,
+    "finetune": Finetune,
+    "lexical": Lexical,
+    "static": Static,
+    "cooccurrence": Cooccurrence,
+    "item2vec": Item2vec,
+    "fused": Fused,
+    "shuffled": Shuffled,
+    "gaussian": Gaussian,
+}
+"""Leading key (its ``kind``): the source that it stands for."""
+DEFAULT: dict[str, Any] = {"encoder": "minilm"}
+"""The embedded encoder as it is published."""
 
 
 def parse_source(settings: Mapping[str, Any], where: str) -> VectorSource | None:
@@ -58,4 +77,4 @@ def _names(path: tuple[str | int, ...], value: Any) -> Iterator[tuple[tuple[str 
             yield (*path, *inner), name
 
 
-__all__ = ["SOURCES", "Made", "VectorSource", "made_of", "parse_source"]
+__all__ = ["DEFAULT", "SOURCES", "Made", "VectorSource", "made_of", "parse_source"]

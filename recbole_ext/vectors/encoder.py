@@ -10,17 +10,17 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ValidationInfo
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute, EncodingSettings
-from recbole_ext.encode.source import config_here, resolve_encoder, width_here
-from recbole_ext.encode.stage import encode_texts
+from recbole_ext.encoders.source import ResolvedEncoder, config_here, resolve_encoder, width_here
+from recbole_ext.encoding.settings import Compute, EncodingSettings
+from recbole_ext.encoding.stage import encode_texts
+from recbole_ext.encoding.texts import ItemTexts, item_key_values, item_texts
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.settings import mapping, where_of
-from recbole_ext.tune.objectives import objective_class
-from recbole_ext.tune.stage import make_once
-from recbole_ext.tune.tuning import Tuning
+from recbole_ext.tuning.objectives import objective_class
+from recbole_ext.tuning.stage import make_once
+from recbole_ext.tuning.tuning import Tuning
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
-from recbole_ext.vectors.texts import ItemTexts, item_key_values, item_texts
 
 
 def _tuning(value: Any, info: ValidationInfo) -> Any:
@@ -48,18 +48,30 @@ class Encoder(EncodingSettings, VectorSource):
             encoder: Any = self.tune.request(self.encoder, self.tune.sources_for(dataset))
         else:
             encoder = resolve_encoder(self.encoder, self.adapter).identity
-        return {"encoder": encoder, **self.reading(), **self._texts(dataset).request}
+        return {"encoder": encoder, **self.reading(), **self.texts(dataset).request}
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
-        texts = self._texts(dataset)
+        texts = self.texts(dataset)
+        encoded = encode_texts(self.resolved(dataset, artifacts), self, list(texts.of_item.values()), work, compute)
+        meta = {**encoded.meta, "items_without_text": texts.without}
+        done = f"{encoded.encoded_texts} of {encoded.unique_texts} different texts encoded now"
+        return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), encoded.shards)
+
+    def resolved(self, dataset: Dataset, artifacts: Path) -> ResolvedEncoder:
+        """The encoder that reads this dataset's texts; one that is to be tuned is tuned first, unless it has been."""
         encoder = self.encoder
         if self.tune:
             encoder = str(make_once(self.tune, self.tune.sources_for(dataset), self.encoder, artifacts).folder)
-        resolved = resolve_encoder(encoder, self.adapter)
-        encoded = encode_texts(resolved, self, list(texts.of_item.values()), work, compute)
-        meta = {**encoded.meta, "items_without_text": texts.without}
-        done = f"{encoded.encoded_texts} of {encoded.unique_texts} different texts encoded now"
-        return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), encoded.shards.remove)
+        return resolve_encoder(encoder, self.adapter)
+
+    def texts(self, dataset: Dataset) -> ItemTexts:
+        """The items' texts as this encoder reads them."""
+        if self.tune and self.tune.settings.reads_key_values:
+            return item_key_values(dataset, getattr(self.tune.settings, "attributes", None))
+        reading = None if self.tune else resolve_encoder(self.encoder).key_value_reading
+        if reading is not None:
+            return item_key_values(dataset, reading.get("attributes"))
+        return item_texts(dataset, self.template)
 
     def width(self, dataset: Dataset) -> int | None:
         width = width_here(self.encoder, whole=self.pooling is None and not self.average_layers)
@@ -78,7 +90,7 @@ class Encoder(EncodingSettings, VectorSource):
         return lines
 
     def estimate(self, dataset: Dataset) -> Estimate | None:
-        shape, size = self._shape(), dataset.size()
+        shape, size = self.shape(), dataset.size()
         if shape is None or size is None:
             return None
         tokens = size.items * min(self.max_tokens or TOKENS_OF_A_TEXT, TOKENS_OF_A_TEXT)
@@ -87,7 +99,7 @@ class Encoder(EncodingSettings, VectorSource):
 
     def estimate_tuning(self, dataset: Dataset) -> Estimate | None:
         """What the tuning costs, without the encoding after it; ``None`` where too little is known."""
-        shape = self._shape()
+        shape = self.shape()
         if self.tune is None or shape is None:
             return None
         sizes = [source.size() for source in self.tune.sources_for(dataset)]
@@ -96,15 +108,7 @@ class Encoder(EncodingSettings, VectorSource):
             return None
         return objective_class(self.tune.objective).estimate(shape, known, self.tune.settings)
 
-    def _texts(self, dataset: Dataset) -> ItemTexts:
-        if self.tune and self.tune.settings.reads_key_values:
-            return item_key_values(dataset, getattr(self.tune.settings, "attributes", None))
-        reading = None if self.tune else resolve_encoder(self.encoder).key_value_reading
-        if reading is not None:
-            return item_key_values(dataset, reading.get("attributes"))
-        return item_texts(dataset, self.template)
-
-    def _shape(self) -> Transformer | None:
+    def shape(self) -> Transformer | None:
         """The encoder's shape, where it is on this machine or known anyway, less what is left out of it."""
         path = config_here(self.encoder)
         # What is tuned has the shape of what it was tuned from.

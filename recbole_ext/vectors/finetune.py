@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
+from recbole_ext.store.folder import is_store_folder, read_meta
 from recbole_ext.vectors.nested import Nested
-from recbole_ext.vectors.source import Settings, Vectors, VectorSource
+from recbole_ext.vectors.source import Made, Settings, Vectors, VectorSource
 
 
 class Finetune(VectorSource):
@@ -28,7 +29,7 @@ class Finetune(VectorSource):
     def request(self, dataset: Dataset) -> Settings:
         return {
             "of": {"kind": self.finetune.kind, **self.finetune.request(dataset)},
-            "dataset": dataset.fingerprint(),
+            "histories": dataset.histories_request(),
             "run": self.run or {},
         }
 
@@ -38,11 +39,22 @@ class Finetune(VectorSource):
             "the benchmark's models."
         )
 
+    def make(self, dataset: Dataset, out: Path, artifacts: Path, compute: Compute | None = None) -> Made:
+        """What the run exported, if it has.
+
+        Raises:
+            StoreError: it has not.
+        """
+        if not is_store_folder(out) or out != self.store_path(dataset, artifacts):
+            return super().make(dataset, out, artifacts, compute)
+        meta = read_meta(out)
+        return Made(out, int(meta["items"]), int(meta["dim"]), up_to_date=True)
+
+    def parts(self) -> list[VectorSource]:
+        return [self.finetune]
+
     def width(self, dataset: Dataset) -> int | None:
         return self.finetune.width(dataset)
-
-    def missing(self, dataset: Dataset) -> list[str]:
-        return self.finetune.missing(dataset)
 
     def in_words(self) -> str:
         return f"fine-tuned {self.finetune.in_words()}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.store.files import files_of, is_table, width_of
@@ -33,6 +33,8 @@ class Store(VectorSource):
     """The command that makes it, with {dataset}; a plan prints it where the store is missing."""
 
     def request(self, dataset: Dataset) -> Settings:
+        if lines := self.missing(dataset):
+            raise StoreError(lines[0])
         content = [sha256_of_file(file) for file in files_of(self._path(dataset))]
         return {"content": content, "ids": self.ids, "vectors": self.vectors}
 
@@ -50,7 +52,9 @@ class Store(VectorSource):
         path = self._path(dataset)
         if path.exists():
             return []
-        return [f"{path}: {self.made_by.format(dataset=dataset.name) if self.made_by else 'no such store'}"]
+        return [
+            f"{path}: {self.made_by.format(dataset=dataset.name) if self.made_by else 'no such item embedding store'}"
+        ]
 
     def store_path(self, dataset: Dataset, artifacts: Path) -> Path:
         path = self._path(dataset)

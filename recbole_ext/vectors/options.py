@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.settings import add_options, given_options
-from recbole_ext.vectors import SOURCES, VectorSource, parse_source
-
-DEFAULT: dict[str, Any] = {"encoder": "minilm"}
+from recbole_ext.vectors import DEFAULT, SOURCES, VectorSource, parse_source
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:

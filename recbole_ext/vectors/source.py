@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recbole_ext import __version__
 from recbole_ext.claims import claim
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encode.settings import Compute
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.estimate import Estimate
 from recbole_ext.hashing import sha256_of
@@ -22,6 +22,8 @@ from recbole_ext.store.folder import has_vectors, read_meta, refuse_to_overwrite
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from recbole_ext.encoding.shards import ShardFolder
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +60,14 @@ class Vectors:
         items: their tokens.
         meta: what the store's ``meta.json`` is to say beside the request.
         notes: what the user is to be told.
-        discard: removes the unfinished work that these vectors came from.
+        unfinished: the work that these vectors came from, kept until they are in their store.
     """
 
     embeddings: Tensor
     items: list[str]
     meta: Settings = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    discard: Callable[[], None] | None = None
+    unfinished: ShardFolder | None = None
 
 
 class VectorSource(CheckedSettings, ABC):
@@ -106,12 +108,16 @@ class VectorSource(CheckedSettings, ABC):
     def width(self, dataset: Dataset) -> int | None:
         """Width of the vectors before they are made; ``None`` where only making them tells."""
 
-    def missing(self, dataset: Dataset) -> list[str]:
-        """What is not on this machine and how to get it, a line each: encoders, files."""
+    def parts(self) -> list[VectorSource]:
+        """The sources that this one is made of; their stores are made first."""
         return []
 
+    def missing(self, dataset: Dataset) -> list[str]:
+        """What is not on this machine and how to get it, a line each: encoders, files."""
+        return [line for part in self.parts() for line in part.missing(dataset)]
+
     def estimate(self, dataset: Dataset) -> Estimate | None:
-        """What making the vectors costs; ``None`` where too little is known about dataset or encoder."""
+        """What making the vectors costs, without those of its parts; ``None`` where too little is known."""
         return None
 
     def in_words(self) -> str:
@@ -130,7 +136,8 @@ class VectorSource(CheckedSettings, ABC):
         """Make the store ``out``, whole or not at all; one that answers the same request is left as it is.
 
         Raises:
-            StoreError: ``out`` is something else than a store, or can't be written.
+            StoreError: ``out`` is something else than a store.
+            WriteError: it can't be written.
             RecboleExtError: the vectors can't be made.
         """
         from recbole_ext.store.item_embedding_store import ItemEmbeddingStore
@@ -153,16 +160,10 @@ class VectorSource(CheckedSettings, ABC):
             "version": __version__,
         }
         store = ItemEmbeddingStore(vectors.embeddings, vectors.items, meta)
-        discard = vectors.discard or (lambda: None)
-        try:
+        with vectors.unfinished.kept() if vectors.unfinished else nullcontext():
             store.save(out)
-        except StoreError:
-            if vectors.discard is None:
-                raise
-            # The disk may be full of what was kept against an interruption, which takes as much room as the store.
-            discard()
-            store.save(out)
-        discard()
+        if vectors.unfinished:
+            vectors.unfinished.remove()
         return Made(out, len(store), store.dim, up_to_date=False, notes=vectors.notes)
 
     def make_once(self, dataset: Dataset, artifacts: Path, compute: Compute | None = None) -> Path:

@@ -13,6 +13,7 @@ from recbole.utils import KGDataLoaderState
 from recbole_ext.attach import ANY_WIDTH, Place, attach_item_embedding, item_tables
 from recbole_ext.errors import AttachError
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.training import build_trainer
 
 Build = Callable[..., SimpleNamespace]
 ONE_NEGATIVE = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
@@ -29,7 +30,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "FISM": ONE_NEGATIVE,
     "FPMC": ONE_NEGATIVE,
     "HGN": {},
-    "NPE": {},
     "NeuMF": {**ONE_NEGATIVE, "mf_embedding_size": 16, "mlp_embedding_size": 16},
     "RepeatNet": {},
     "SimpleX": ONE_NEGATIVE,
@@ -78,6 +78,18 @@ def test_each_item_gets_its_own_vector_and_nothing_else_changes(build: Build, mo
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize("model", KINDS)
+def test_every_table_of_the_map_is_one_that_the_model_learns_by(build: Build, model: str) -> None:
+    built = build(model, "rich", **KINDS[model], epochs=1, training_samples="augmented")
+    tables = item_tables(built.model, "item_id")
+    before = [table.embedding.weight.detach().clone() for table in tables]
+    trainer = build_trainer(built.config, built.model, built.checkpoint)
+    trainer._train_epoch(built.loaders.train, 0)
+    for table, old in zip(tables, before, strict=True):
+        rows = slice(table.first, table.first + 60)
+        assert not torch.equal(table.embedding.weight[rows], old[rows]), table.name
+
+
 @pytest.mark.parametrize("mode", ["frozen", "adapter", "bounded", "dual"])
 @pytest.mark.parametrize("model", ["FPMC", "FM", "DIN", "CFKG", "NeuMF"])
 def test_every_mode_goes_wherever_the_items_are(build: Build, model: str, mode: str) -> None:
@@ -94,7 +106,7 @@ def test_every_mode_goes_wherever_the_items_are(build: Build, model: str, mode: 
         assert torch.equal(weight[rows.stop :], own[rows.stop :])
         assert (mode in ANY_WIDTH) is not torch.equal(weight[rows], vectors)
     loss = built.model.calculate_loss(samples)
-    (sum(loss) if isinstance(loss, tuple) else loss).backward()
+    torch.stack(loss if isinstance(loss, tuple) else (loss,)).sum().backward()
 
 
 def test_the_vectors_are_what_the_model_reads_for_the_item(build: Build) -> None:
@@ -122,8 +134,8 @@ def test_a_class_of_ones_own_says_where_its_items_are(build: Build) -> None:
     assert torch.equal(built.model.ui_embedding.weight[:42], users)
 
 
-@pytest.mark.parametrize("model", ["ItemKNN", "MultiVAE"])
-def test_a_model_without_a_table_of_items_is_told_so(build: Build, model: str) -> None:
-    built = build(model, mlp_hidden_size=[8], latent_dimension=8)
+@pytest.mark.parametrize("model", ["ItemKNN", "MultiVAE", "LR"])
+def test_a_model_without_a_table_of_items_that_it_reads_is_told_so(build: Build, model: str) -> None:
+    built = build(model, mlp_hidden_size=[8], latent_dimension=8, **ONE_NEGATIVE)
     with pytest.raises(AttachError, match=f"{model} keeps its items in no nn.Embedding"):
         with_store(built)

@@ -16,10 +16,14 @@ from recbole_ext.cli import build_parser
 def test_what_a_kind_found_is_written_with_what_made_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = build_parser().parse_args(["bench", "memory", f"--out={tmp_path}"])
     options.line = "recbole-ext bench memory"
-    options.measure = lambda _: iter([Finding("memory", {"peak": 3}, ["| peak |"]), Finding("table", None, ["| all |"])])
+    options.measure = lambda _: iter(
+        [Finding("memory", {"peak": 3}, ["| peak |"]), Finding("table", None, ["| all |"])]
+    )
     assert commands._run(options) == 0
     written = json.loads((tmp_path / "memory.json").read_text())
-    assert written["command"] == options.line and written["peak"] == 3 and {"versions", "git_revision"} <= written.keys()
+    assert (
+        written["command"] == options.line and written["peak"] == 3 and {"versions", "git_revision"} <= written.keys()
+    )
     assert (tmp_path / "memory.md").read_text() == "Made by `recbole-ext bench memory`.\n\n| peak |\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["memory.json", "memory.md", "table.md"]
     assert capsys.readouterr().out == "| peak |\n| all |\n"

@@ -16,7 +16,7 @@ from recbole_ext.bench.measuring import apart
 from recbole_ext.benchmark import RunSpec
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import SourceDataError
-from recbole_ext.run.trial import lone_run
+from recbole_ext.runs.trial import lone_run
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
 
 from recbole_ext.bench.measuring import apart, take_turns, timed
 
@@ -16,9 +19,18 @@ def test_work_takes_turns_and_every_repeat_is_kept() -> None:
 
 
 def test_a_call_is_timed_and_returns_what_it_returned() -> None:
-    seconds, returned = timed(lambda: time.sleep(0.05) or "done")
+    def slow() -> str:
+        time.sleep(0.05)
+        return "done"
+
+    seconds, returned = timed(slow)
     assert returned == "done" and 0.05 <= seconds < 5
 
 
 def test_what_is_measured_apart_is_another_process() -> None:
     assert apart(os.getpid) != os.getpid()
+
+
+def test_a_process_that_is_killed_ends_the_measurement() -> None:
+    with pytest.raises(BrokenProcessPool):
+        apart(os.abort)

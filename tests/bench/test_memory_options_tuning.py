@@ -72,8 +72,8 @@ def test_both_ways_of_tuning_read_the_same_tokens(tiny: Dataset, monkeypatch: py
 def test_the_public_ways_step_has_the_same_loss(tiny: Dataset) -> None:
     import torch
 
-    from recbole_ext.tune.corpus import read_corpus
-    from recbole_ext.tune.settings import RecformerSettings
+    from recbole_ext.tuning.corpus import read_corpus
+    from recbole_ext.tuning.settings import RecformerSettings
 
     settings = RecformerSettings(max_tokens=48, batch_size=8)
     corpus = read_corpus([tiny], settings)

@@ -42,7 +42,11 @@ def test_both_sides_are_trained_and_recorded_once(
     result = run_quality([tiny], ["SASRec"], seeds, 2, tmp_path, "test")
     records = [RunRecord.read(path) for path in tmp_path.glob("quality-*/runs/*.json")]
     ways = sorted((record.benchmark, record.done.training_samples, record.seed) for record in records)
-    assert ways == [("quality-recbole-ext", "user", 42), ("quality-recbole-ext", "user", 43), ("quality-stock", "prefix", 42)]
+    assert ways == [
+        ("quality-recbole-ext", "user", 42),
+        ("quality-recbole-ext", "user", 43),
+        ("quality-stock", "prefix", 42),
+    ]
     (row,) = result["comparisons"]
     by_side = {
         side: [r.done.test["ndcg@10"] for r in records if r.benchmark == f"quality-{side}"] for side in row["scores"]

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from recbole_ext.errors import WriteError
+
 Build = Callable[..., SimpleNamespace]
 
 
@@ -50,6 +52,28 @@ def test_evaluation_reads_the_best_checkpoint(trained: SimpleNamespace) -> None:
     assert dict(trained.trainer.evaluate(trained.loaders.test, load_best_model=True)) == expected
 
 
+def test_what_the_data_make_of_a_model_is_not_saved(build: Build) -> None:
+    """RippleNet's sets of neighbours hold numpy arrays, which do not load."""
+    from recbole.trainer import KGTrainer
+
+    built = build(
+        "RippleNet",
+        "rich",
+        load_col={
+            "inter": ["user_id", "item_id", "timestamp"],
+            "kg": ["head_id", "relation_id", "tail_id"],
+            "link": ["item_id", "entity_id"],
+        },
+        train_neg_sample_args={"distribution": "uniform", "sample_num": 1},
+    )
+    trainer = KGTrainer(built.config, built.model)
+    trainer._save_checkpoint(0, verbose=False)
+    ripples = built.model.ripple_set
+    assert torch.load(trainer.saved_model_file, weights_only=True)["other_parameter"] == {}
+    trainer.evaluate(built.loaders.test, load_best_model=True)
+    assert built.model.ripple_set is ripples
+
+
 def test_training_resumes_from_a_checkpoint(trained: SimpleNamespace, build: Build) -> None:
     from recbole.trainer import Trainer
 
@@ -77,7 +101,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(trained: SimpleNamespace, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         trained.trainer._save_checkpoint(5, verbose=False)
     assert path.read_bytes() == before
     assert [left for left in path.parent.iterdir() if left.suffix == ".tmp"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -214,3 +215,36 @@ def test_samples_are_numbered_without_a_list(build: Build) -> None:
 
     assert module.list(range(3)) == range(3)
     assert module.list((1, 2)) == [1, 2]
+
+
+def test_ids_and_values_that_pandas_takes_for_missing_are_read_and_empty_ones_are_missing(
+    tmp_path: Path, build: Build
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    rows = [f"u{user}\t{item}\t{time}\tNA" for user in range(5) for time, item in enumerate(("NA", "None", "x", "nan"))]
+    header = "\ufeffuser_id:token\titem_id:token\ttimestamp:float\trating:float"
+    (tmp_path / "tiny" / "tiny.inter").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    items = ["item_id:token\tcountry:token\ttags:token_seq", "NA\tNA\tNA null", "None\t\t", "x\tUK\ta", "nan\tUK\t"]
+    (tmp_path / "tiny" / "tiny.item").write_text("\n".join(items) + "\n")
+    dataset = build(
+        "BPR", data_path=str(tmp_path), load_col=None, train_neg_sample_args={"distribution": "uniform"}
+    ).dataset
+    assert dataset.item_num == 5 and dataset.inter_num == 20
+    features = dataset.get_item_feature()
+    number = dataset.token2id("item_id", "NA")
+    assert dataset.id2token("country", int(features["country"][number])) == "NA"
+    assert list(dataset.id2token("tags", features["tags"][number])) == ["NA", "null"]
+    assert int(features["country"][dataset.token2id("item_id", "None")]) == 0
+
+
+class Poison:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return pytest.fail, ("unpickled",)
+
+
+def test_nothing_that_was_saved_is_ever_loaded(tmp_path: Path, build: Build) -> None:
+    """RecBole takes what lies in ``checkpoint_dir`` under these names for its own, asked or not."""
+    for name in ("tiny-Dataset.pth", "tiny-for-BPR-dataloader.pth"):
+        (tmp_path / name).write_bytes(pickle.dumps(Poison()))
+    settings = {"checkpoint_dir": str(tmp_path), "train_neg_sample_args": {"distribution": "uniform"}}
+    assert build("BPR", **settings).dataset.item_num == 61

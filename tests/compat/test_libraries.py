@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +14,7 @@ import pytest
 from scipy.sparse import dok_matrix
 
 from recbole_ext.compat import make_recbole_work
-from recbole_ext.compat.libraries import restore_numpy_names
+from recbole_ext.compat.libraries import restore_numpy_names, silence_deprecations
 
 Build = Callable[..., SimpleNamespace]
 NAMES = ["bool", "int", "long", "float", "float_", "complex_", "object", "unicode_"]
@@ -37,6 +41,25 @@ def test_numpy_has_the_names_that_recbole_uses_before_its_first_config(name: str
         getattr(np, name)
     restore_numpy_names()
     assert np.zeros(2, dtype=getattr(np, name)).shape == (2,)
+
+
+def test_nobody_is_warned_of_what_only_recbole_can_change(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from recbole_ext.runs.trial import try_recbole; "
+    code += "print(try_recbole(Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    warned = [line for line in done.stderr.splitlines() if "Warning" in line]
+    assert warned == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="before 3.12 nobody is warned of it")
+@pytest.mark.parametrize(("package", "warnings_shown"), [("recbole", 0), ("recbole_ext", 1)])
+def test_nobody_is_warned_of_escapes_in_recbole_s_docstrings(package: str, warnings_shown: int) -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        silence_deprecations()
+        compile(r"'\p'", f"/site-packages/{package}/model/dien.py", "exec")
+    assert len(shown) == warnings_shown
 
 
 def test_names_that_numpy_has_are_left_alone() -> None:

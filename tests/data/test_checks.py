@@ -178,6 +178,8 @@ def test_a_column_that_load_col_names_must_be_there(made: Made) -> None:
         ({"exact_time_order": "no"}, r"exact_time_order: true or false"),
         ({"field_separator": ""}, r"field_separator: '' separates nothing"),
         ({"val_interval": {"rating": "[3,inf)"}}, r"val_interval: no field 'rating' is loaded"),
+        ({"val_interval": {"timestamp": "3"}}, r"val_interval of timestamp: an interval is written"),
+        ({"val_interval": {"item_id": "a"}}, r"val_interval of item_id: a list of tokens"),
         ({"normalize_field": ["price"]}, r"normalize_field: no field 'price'"),
         ({"alias_of_item_id": ["item_id_list"]}, r"alias_of_item_id: no field 'item_id_list'"),
         ({"preload_weight": {"item_id": "vector"}}, r"preload_weight: no field 'vector'"),
@@ -253,9 +255,7 @@ def test_rows_of_items_that_the_item_table_lacks_are_counted(made: Made) -> None
     said = "\n".join(made(files, **ALL).check())
     assert "own.item: 1 rows repeat an id that has a row already; the first is used." in said
     assert "own.item: lists no 'item_id' of 1 interactions; RecBole leaves them out" in said
-    assert (
-        "own: of 2 users, 3 items and 5 interactions RecBole's filters (filter_inter_by_user_or_item) leave 2, 2 and 4."
-    )
+    assert "of 2 users, 3 items and 5 interactions RecBole's filters (filter_inter_by_user_or_item) leave 2, 2 and 4."
     said = "\n".join(made(files, **ALL, filter_inter_by_user_or_item=False).check())
     assert "of 1 interactions; RecBole takes no features for them" in said and "filters" not in said
 
@@ -263,7 +263,7 @@ def test_rows_of_items_that_the_item_table_lacks_are_counted(made: Made) -> None
 def test_what_the_filters_leave_is_counted(made: Made) -> None:
     rows = [HEADER, *ROWS, "u3\ta\t1"]
     [sentence] = made({"inter": rows}, user_inter_num_interval="[2,inf)").check()
-    assert sentence.startswith("own: of 3 users, 2 items and 5 interactions RecBole's filters ")
+    assert sentence.startswith("of 3 users, 2 items and 5 interactions RecBole's filters ")
     assert sentence.endswith(" (user_inter_num_interval [2,inf)) leave 2, 2 and 4.")
 
 
@@ -272,12 +272,22 @@ def test_repeated_rows_ties_at_the_end_and_users_with_one_row_are_counted(made: 
     assert made({"inter": rows}).check() == [
         "own.inter: 1 users have several rows at their last time; the file's order says which is last.",
         "own.inter: 1 rows repeat an earlier one (user, item and time); they are kept.",
-        "own: 1 users have a single row, and so no history to predict it from.",
+        "own.inter: 1 users have a single row, and so no history to predict it from.",
     ]
     in_no_order = {"eval_args": {"order": "RO"}, "load_col": {"inter": ["user_id", "item_id"]}}
     assert made({"inter": rows}, **in_no_order).check() == [
         "own.inter: 2 rows repeat an earlier one (user and item); they are kept."
     ]
+
+
+@pytest.mark.parametrize("split", [{"TS": [0.8, 0.1, 0.1]}, {"RS": [0.8, 0.1, 0.1]}])
+def test_places_in_a_history_are_no_times_to_cut_all_users_at(made: Made, split: dict[str, list[float]]) -> None:
+    files = {"inter": [HEADER, *(f"u{user}\ti{place}\t{place}" for user in range(3) for place in range(user + 2))]}
+    args = {"split": split, "order": "TO", "group_by": None}
+    with pytest.raises(ConfigurationError, match="eval_args: .*own.inter holds no times but each row's place"):
+        made(files, eval_args=args).check()
+    made(files, eval_args={**args, "split": {"LS": "valid_and_test"}}).check()
+    made({"inter": [*files["inter"], "u9\ta\t7"]}, eval_args=args).check()
 
 
 def test_missing_numbers_are_counted(made: Made) -> None:
@@ -300,6 +310,12 @@ def test_without_an_order_in_time_a_dataset_needs_no_times(made: Made) -> None:
 
 def test_split_files_need_no_file_of_all_interactions(made: Made) -> None:
     made(split_files(), **SPLITS, alias_of_item_id=["item_id_list"], model="SASRec").check()
+
+
+def test_splits_of_different_datasets_are_an_error(made: Made) -> None:
+    files = {**split_files(), "test.inter": ["user_id:token\titem_id_list:token_seq\titem_id:token", "x\ty z\tz"]}
+    with pytest.raises(SourceDataError, match=r"own\.train\.inter and own\.test\.inter share no user and no item"):
+        made(files, **SPLITS, alias_of_item_id=["item_id_list"]).check()
 
 
 def test_histories_must_share_the_items_ids(made: Made) -> None:

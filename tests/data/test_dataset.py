@@ -20,7 +20,8 @@ from recbole_ext.errors import ConfigurationError, SourceDataError
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 Made = Callable[..., Dataset]
 
-KNOWLEDGE = {
+LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
+KNOWLEDGE: dict[str, Any] = {
     "model": "CKE",
     "load_col": {
         "inter": ["user_id", "item_id", "timestamp"],
@@ -29,6 +30,25 @@ KNOWLEDGE = {
     },
 }
 ITEMS = ["item_id:token\ttitle:token_seq\tbrand:token", "a\tA pen\tBIC", "b\tInk\t"]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The files whose columns RecBole reads from now on."""
+    from recbole_ext.compat import make_recbole_work
+
+    make_recbole_work()
+    import recbole.data.dataset.dataset as module
+
+    paths = set()
+    really = module.pd.read_csv
+
+    def noting(path: str, *arguments: Any, **options: Any) -> Any:
+        paths.add(path)
+        return really(path, *arguments, **options)
+
+    monkeypatch.setattr(module.pd, "read_csv", noting)
+    return paths
 
 
 def test_ml_100k_lies_in_recbole_s_wheel_whatever_data_path_says() -> None:
@@ -52,32 +72,28 @@ def test_ml_100k_lies_in_recbole_s_wheel_whatever_data_path_says() -> None:
         ({"load_col": None, "unload_col": {"item": ["class"]}}, {"inter", "user", "item"}),
         (KNOWLEDGE, {"inter", "kg", "link"}),
         ({**KNOWLEDGE, "model": "SASRec", "MODEL_TYPE": "KNOWLEDGE"}, {"inter", "kg", "link"}),
-        (
-            {"load_col": {"inter": ["user_id", "item_id"], "kg": "*"}, "additional_feat_suffix": ["kg"]},
-            {"inter", "kg"},
-        ),
     ],
 )
-def test_files_are_those_that_recbole_opens(
-    keys: dict[str, Any], expected: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from recbole_ext.compat import make_recbole_work
-
-    make_recbole_work()
-    import recbole.data.dataset.dataset as module
-
-    opened = set()
-    really = module.pd.read_csv
-
-    def noting(path: str, *arguments: Any, **options: Any) -> Any:
-        opened.add(path)
-        return really(path, *arguments, **options)
-
-    monkeypatch.setattr(module.pd, "read_csv", noting)
+def test_files_are_those_that_recbole_opens(keys: dict[str, Any], expected: set[str], opened: set[str]) -> None:
     dataset = Dataset.named("ml-100k", keys=keys)
     stock_dataset("ml-100k", dataset.folder, dataset.effective_keys)
     assert {str(path) for path in dataset.files()} == opened
     assert {path.suffix.lstrip(".") for path in dataset.files()} == expected
+
+
+@pytest.mark.parametrize("suffix", ["ent", ["ent"]])
+def test_files_of_further_features_are_those_that_recbole_opens(
+    made: Made, inter: list[str], opened: set[str], suffix: object
+) -> None:
+    vectors = ["ent_id:token\tent_emb:float_seq", *(f"{item}\t1 2" for item in "abcdef")]
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "ent": ["ent_id", "ent_emb"]}
+    keys = {"load_col": columns, "alias_of_item_id": ["ent_id"], "preload_weight": {"ent_id": "ent_emb"}}
+    dataset = made({"inter": inter, "ent": vectors, "net": ["broken"]}, additional_feat_suffix=["ent"], **keys)
+    stock_dataset("own", dataset.folder, dataset.effective_keys)
+    assert {str(path) for path in dataset.files()} == opened
+    asked = dataset.with_keys({"additional_feat_suffix": suffix})
+    assert [path.name for path in asked.files()] == ["own.inter", "own.ent"]
+    assert asked.check() == []
 
 
 def test_files_that_are_split_already_stand_for_the_interactions(made: Made, inter: list[str]) -> None:
@@ -153,6 +169,9 @@ def test_size_of_split_files_counts_an_id_once(made: Made) -> None:
     keys = {"benchmark_filename": list(rows)}
     dataset = made({f"{name}.inter": lines for name, lines in rows.items()}, **keys)
     assert dataset.size() == Size(users=1, items=4, interactions=6)
+    header = "user_id:token\titem_id_list:token_seq\titem_id:token"
+    files = {f"{name}.inter": [header, "u\ta b\tc", "u\ta b c\td"] for name in rows}
+    assert made(files, **keys).size() == Size(users=1, items=4, interactions=6)
 
 
 def test_size_is_what_the_config_expects_after_its_filters_and_counted_where_it_says_nothing(
@@ -209,6 +228,23 @@ def test_recbole_is_told_to_load_user_item_and_time_by_their_own_names_unless_lo
     assert dataset.with_keys({"load_col": None}).recbole_keys["load_col"] is None
     assert "load_col" not in dataset.with_keys({"benchmark_filename": ["a", "b", "c"]}).recbole_keys
     assert dataset.effective_keys["field_separator"] == "\t"
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BPR", "CKE", "FM"])
+def test_the_keys_can_be_all_of_a_run_s_as_recbole_has_them(model: str) -> None:
+    from recbole_ext.compat import make_recbole_work
+
+    make_recbole_work()
+    from recbole_ext.models import recbole_config
+
+    keys: dict[str, Any] = {"train_neg_sample_args": None} if model == "SASRec" else {}
+    keys |= KNOWLEDGE if model == "CKE" else {}
+    config = recbole_config(model, "ml-100k", keys)
+    dataset = Dataset("ml-100k", Path("nowhere"), {**config.final_config_dict, "eval_args": LEAVE_ONE_OUT})
+    found = {path.suffix.lstrip(".") for path in dataset.files()}
+    assert found == {"CKE": {"inter", "kg", "link"}, "FM": {"inter", "user", "item"}}.get(model, {"inter"})
+    assert any("83 of 943 users" in sentence for sentence in dataset.check())
+    assert len(dataset.training_histories()) == 943
 
 
 # -- histories -----------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_class
 from recbole_ext.models.esasrec import LiGRLayer
 from recbole_ext.models.hstu import TransductionUnit
-from recbole_ext.training.samples import choose_samples
 from recbole_ext.training.losses import gbce_loss, sampled_softmax_loss
+from recbole_ext.training.samples import choose_samples
 
 Build = Callable[..., SimpleNamespace]
 MODELS = ["ESASRec", "GSASRec", "HSTU"]

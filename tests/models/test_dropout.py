@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from recbole_ext.models.dropout import CheapDropout, draw_cheaply
+from recbole_ext.dropout import CheapDropout, draw_cheaply
 
 
 @pytest.mark.parametrize("p", [0.1, 0.2, 0.5, 0.9])

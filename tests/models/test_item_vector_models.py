@@ -11,14 +11,15 @@ from torch.nn.functional import cross_entropy
 
 from recbole_ext.attach import attach_item_embedding
 from recbole_ext.errors import AttachError, ConfigurationError
-from recbole_ext.models import OWN_MODELS
+from recbole_ext.models import OWN_MODELS, model_class
+from recbole_ext.models.item_vectors import FromItemVectors
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.training import choose_samples
 from recbole_ext.training.exactness import scores_are_dot_products
 from recbole_ext.training.rows import UserRowLoader
 
 Build = Callable[..., SimpleNamespace]
-MODELS = [name for name, own in OWN_MODELS.items() if own.needs_item_vectors]
+MODELS = [name for name in OWN_MODELS if issubclass(model_class(name), FromItemVectors)]
 
 # Trainable numbers beside those of the model without its item table (16 wide): the padding row, and what makes items.
 # 60 items, vectors 24 wide.

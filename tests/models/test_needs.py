@@ -1,4 +1,4 @@
-"""What a model lacks is said in one sentence before anything is computed: the key, column or package, and the way out."""
+"""What a model lacks is said in one sentence before anything is computed: key, column or package, and the way out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import recbole_config
 from recbole_ext.models.needs import check_needs
-from recbole_ext.models.survey import OF_A_MODEL
+from recbole_ext.survey.keys import OF_A_MODEL
 
 TIME = ["user_id", "item_id", "timestamp"]
 NONE: dict[str, Any] = {"train_neg_sample_args": None}

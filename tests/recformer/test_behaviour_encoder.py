@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext.encode.source import resolve_encoder
+from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.errors import EncoderError
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import ItemTokens

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_ext.encode.source import resolve_encoder
+from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.recformer.by_length import SIMILAR, parts_by_length
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import ItemTokens

@@ -115,7 +115,7 @@ def test_the_exported_store_is_what_the_plm_of_stage_ones_best_epoch_makes_of_th
 
 
 def test_stage_one_ends_when_patience_does(recformer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recbole_ext.recformer.trainer import RECFORMERTrainer
+    from recbole_ext.models.recformer_trainer import RECFORMERTrainer
 
     scores = iter(range(100, 0, -1))  # worse every time
     monkeypatch.setattr(RECFORMERTrainer, "_valid_epoch", lambda *_, **__: (float(next(scores)), {}))
@@ -157,3 +157,33 @@ def test_the_plm_learns_to_find_the_next_item(recformer: Any) -> None:
         losses.append(float(loss.detach()))
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert not model.item_embedding.weight.requires_grad
+
+
+def test_items_are_read_by_the_fields_that_the_dataset_names(
+    tmp_path: Path, build: Build, tiny_encoders: dict[str, Path], tokenizer: Any
+) -> None:
+    """``item_text`` of the run's keys decides, and another item field is found under its own name."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    rows = [f"u{user}\ti{item}\t{item}" for user in range(3) for item in range(5)]
+    (folder / "own.inter").write_text("\n".join(["user_id:token\tasin:token\ttimestamp:float", *rows]) + "\n")
+    items = [f"i{item}\tthing\tacme\tlong words" for item in range(5)]
+    header = "asin:token\ttitle:token_seq\tbrand:token_seq\tdescription:token_seq"
+    (folder / "own.item").write_text("\n".join([header, *items]) + "\n")
+
+    def words_of(**keys: Any) -> set[str]:
+        built = build(
+            "RECFORMER",
+            dataset="own",
+            data_path=str(tmp_path),
+            ITEM_ID_FIELD="asin",
+            load_col={"inter": ["user_id", "asin", "timestamp"]},
+            encoder=str(tiny_encoders["bert"]),
+            **keys,
+        )
+        return set(tokenizer.convert_ids_to_tokens(built.model.tokens.ids.tolist()))
+
+    assert {"brand", "ac", "##me"} <= words_of(item_text=["Brand: {brand}"])
+    assert "thing" not in words_of(item_text=["Brand: {brand}"])
+    assert {"thing", "description"} <= words_of()
+    assert "description" not in words_of(item_attributes=["title"], item_text=["{description}"])

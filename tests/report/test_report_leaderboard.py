@@ -148,7 +148,7 @@ def test_why_a_row_has_no_mark_stands_among_its_remarks(benchmark: Benchmark) ->
     remarks = {line["variant"]: line["remarks"] for line in lines_of(tested_board(benchmark).table)}
     assert remarks == {
         "none": "",
-        "minilm": "no test: needs 3 seeds, has 1; † still training when the epoch limit ended it",
+        "minilm": "no test: needs 3 seeds, has 1; † epoch limit",
     }
 
 
@@ -189,6 +189,14 @@ def test_where_smaller_is_better_the_smallest_is_first(benchmark: Benchmark) -> 
     benchmark.metric = "giniindex@10"
     for variant, gini in (("none", 0.9), ("minilm", 0.8)):
         benchmark.add(variant=variant, test={"giniindex@10": gini})
+    assert [line["variant"] for line in lines(benchmark)] == ["minilm", "none"]
+
+
+def test_of_a_metric_of_the_user_s_own_the_runs_know_which_way_is_better(benchmark: Benchmark) -> None:
+    benchmark.metric = "surprise@10"
+    for variant, value in (("none", 0.9), ("minilm", 0.8)):
+        changes: dict[str, Any] = {"valid_metric": "surprise@10", "config": {"valid_metric_bigger": False}}
+        benchmark.add(variant=variant, test={"surprise@10": value}, **changes)
     assert [line["variant"] for line in lines(benchmark)] == ["minilm", "none"]
 
 
@@ -247,6 +255,18 @@ def test_a_published_gain_stands_in_the_column_of_gains(benchmark: Benchmark) ->
     benchmark.published.append(published(dataset="Arts", variant="finetune", metrics=gain))
     ours, theirs, _ = lines(benchmark)
     assert (ours["ndcg@5_improvement_%"], theirs["ndcg@5_improvement_%"]) == pytest.approx((20.0, 21.84))
+    assert board_of(benchmark).at_a_glance == (["ndcg@10"], ["ndcg@10", "ndcg@5"])
+    told = write_report(benchmark.write()).lines()
+    assert any("finetune (published)" in line and "+21.8 %" in line for line in told)
+
+
+def test_the_paper_s_gains_are_in_its_preset_with_their_source() -> None:
+    from recbole_ext.benchmark import PRESETS, load_benchmark
+
+    benchmark, _ = load_benchmark(PRESETS / "paper.yaml")
+    gains = {number.dataset: number.metrics["ndcg@5_improvement_%"] for number in benchmark.published}
+    assert gains == {"Arts": 21.84, "Instruments": 17.03, "Pantry": 19.03, "Sports": 34.29, "Movies": 12.83}
+    assert all("https://arxiv.org/abs/2404.08796" in number.source for number in benchmark.published)
 
 
 def test_published_numbers_stand_with_source_and_link_in_all_that_is_written(benchmark: Benchmark) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic_runs import Benchmark
@@ -112,7 +113,7 @@ def test_of_equals_any_may_be_chosen(benchmark: Benchmark) -> None:
 
 
 def test_where_smaller_is_better_the_smallest_is_the_choice(benchmark: Benchmark) -> None:
-    changes = {"valid_metric": "giniindex@10"}
+    changes: dict[str, Any] = {"valid_metric": "giniindex@10", "config": {"valid_metric_bigger": False}}
     large = benchmark.add(trial={"x": 1}, validation={"giniindex@10": 0.9}, **changes)
     small = benchmark.add(trial={"x": 2}, validation={"giniindex@10": 0.8}, **changes)
     (result,) = read_results(benchmark.folder, grid_with(benchmark, chosen=1, runs=[small.run]))

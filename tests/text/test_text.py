@@ -286,6 +286,29 @@ def test_wrong_template_is_an_error_that_names_the_part(template: list[str], mes
         render_texts(item_fields(title=["Pen"], brand=["BIC"]), template)
 
 
+def test_fields_and_tokens_are_separated_as_the_keys_say(tmp_path: Path) -> None:
+    content = "item_id:token,title:token_seq,kinds:token_seq,year:token\n1,A|pen,x|y,19|95\n"
+    fields = read_item_fields(item_file(tmp_path, content), separator=",", seq_separator="|")
+    assert fields.loc["1"].to_dict() == {"title": "A pen", "kinds": "x y", "year": "19|95"}
+
+
+@pytest.mark.parametrize(
+    ("header", "separator", "message"),
+    [
+        ("item_id:token,title:token", "\t", r"separated by commas, and tabs are expected.*field_separator: \",\""),
+        ("item_id:token title:token", "\t", r"separated by spaces, and tabs are expected.*field_separator: \" \""),
+        ("item_id:token::title:token", "\t", r"separated by '::', and tabs are expected.*field_separator: \"::\""),
+        ("item_id:token\ttitle:token", ",", r"separated by tabs, and commas are expected.*field_separator: \"\\t\""),
+        ("item_id;title", "\t", r"separated by semicolons, and tabs are expected"),
+        ("item_id", "\t", r"the header column 'item_id' has no type"),
+        ("item_id:token\ta:b:token", "\t", r"the header column 'a:b:token' has no type"),
+    ],
+)
+def test_a_header_under_another_separator_says_which(tmp_path: Path, header: str, separator: str, message: str) -> None:
+    with pytest.raises(SourceDataError, match=rf"tiny\.item, line 1: .*{message}"):
+        read_item_fields(item_file(tmp_path, f"{header}\n"), separator=separator)
+
+
 def test_default_template_is_every_text_column_in_file_order(tmp_path: Path) -> None:
     types = "zz:token_seq item_id:token kg_id:token price:float year:token vec:float_seq brand:token_seq"
     content = types.replace(" ", "\t") + "\nPen\t1\tm.1\t2\t1995\t1 2\tBIC\n"

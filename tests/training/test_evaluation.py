@@ -108,3 +108,11 @@ def test_ranks_are_kept_in_a_type_that_holds_the_largest_k(maximum: int, kind: t
 def test_scores_of_an_evaluation_batch_stay_bounded(n_items: int) -> None:
     size = bounded_batch_size(4096, n_items)
     assert 1 <= size <= 4096 and (size == 1 or size * n_items <= 2**28)
+
+
+def test_no_ranks_are_kept_where_a_user_has_several_items_to_find(build: Build) -> None:
+    eval_args = {"split": {"RS": [0.6, 0.2, 0.2]}, "group_by": "user", "order": "TO", "mode": "full"}
+    built = build("BPR", eval_args=eval_args, train_neg_sample_args={"distribution": "uniform", "sample_num": 1})
+    trainer = build_trainer(built.config, built.model, built.checkpoint)
+    trainer.evaluate(built.loaders.test, load_best_model=False)
+    assert trainer.test_ranks(built.loaders.test) is None

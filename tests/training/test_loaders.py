@@ -56,7 +56,7 @@ def test_a_model_gets_the_dataset_that_it_has_in_recbole(
 
 
 def test_models_that_read_entities_get_both_histories_and_graph(build: Build) -> None:
-    from recbole_ext.models.survey import OF_A_MODEL
+    from recbole_ext.survey.keys import OF_A_MODEL
 
     built = build("GRU4RecKG", "rich", **OF_A_MODEL["GRU4RecKG"])
     assert isinstance(built.dataset, KGSeqDataset)
@@ -161,11 +161,34 @@ class TestSeenItems:
         assert general.config["rank_seen_items"] is False
         assert build("SASRec", rank_seen_items=None).config["rank_seen_items"] is True
 
-    def test_an_unknown_value_and_a_mode_that_does_not_have_it_are_refused(self, build: Build) -> None:
+    def test_an_unknown_value_is_refused(self, build: Build) -> None:
         with pytest.raises(ConfigurationError, match="rank_seen_items: 'never' is unknown"):
             build("SASRec", rank_seen_items="never")
-        with pytest.raises(ConfigurationError, match="rank_seen_items: false.*mode full alone"):
-            build("SASRec", rank_seen_items=False, eval_args={**LEAVE_ONE_OUT, "mode": "uni10"})
+
+    @pytest.mark.parametrize("mode", ["uni20", "pop20"])
+    @pytest.mark.parametrize("model", ["SASRec", "DIN", "DIEN", "BPR"])
+    def test_sampled_ranking_draws_no_item_that_the_user_has_seen(
+        self, build: Build, atomic_folder: Path, model: str, mode: str
+    ) -> None:
+        sampled = {} if model == "SASRec" else ONE_NEGATIVE
+        built = build(model, "rich", rank_seen_items=False, eval_args={**LEAVE_ONE_OUT, "mode": mode}, **sampled)
+        choose_samples(built.config, built.model, built.loaders)
+        items, users = (built.dataset.field2id_token[field] for field in ("item_id", "user_id"))
+        seen = {user: set(before[:-1]) for user, before in histories(atomic_folder, "rich").items()}
+        checked = 0
+        for batch in built.loaders.test:
+            samples, rows = batch[0], batch[1]
+            if rows.dtype == torch.bool:  # the mask of what is no candidate
+                candidates = [
+                    (users[user], item)
+                    for user, row in zip(samples["user_id"], ~rows, strict=True)
+                    for item in row.nonzero().flatten()
+                ]
+            else:
+                candidates = list(zip(users[samples["user_id"]], samples["item_id"], strict=True))
+            assert not any(items[int(item)] in seen[user] for user, item in candidates)
+            checked += len(candidates)
+        assert checked > 40 * 10
 
     def test_a_seen_item_that_is_the_one_to_find_is_ranked(self, build: Build, tmp_path: Path) -> None:
         rows = [(user, item, time) for user in range(6) for time, item in enumerate([1, 2, 3 + user, 1])]

@@ -16,7 +16,6 @@ from torch.nn.functional import cross_entropy
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training import losses
-from recbole_ext.training.samples import choose_samples
 from recbole_ext.training.losses import (
     binary_loss,
     gbce_loss,
@@ -25,6 +24,7 @@ from recbole_ext.training.losses import (
     softmax_loss,
     training_loss,
 )
+from recbole_ext.training.samples import choose_samples
 
 Build = Callable[..., SimpleNamespace]
 
@@ -342,13 +342,13 @@ def test_on_rows_and_on_recboles_samples_the_loss_is_the_same(build: Build, samp
         train_batch_size=100_000,
         training_negatives_shared=True,
     )
-    samples = choose_samples(built.config, built.model, built.loaders)
+    chosen = choose_samples(built.config, built.model, built.loaders)
     built.model.double()
     torch.manual_seed(1)
     negatives = torch.randint(1, 61, (256,))
-    batch = next(iter(samples.loader))
+    batch = next(iter(chosen.loader))
     torch.manual_seed(1)
-    loss = samples.loss_of_rows(built.model, batch[0]) if samples.loss_of_rows else built.model.calculate_loss(batch)
+    loss = chosen.loss_of_rows(built.model, batch[0]) if chosen.loss_of_rows else built.model.calculate_loss(batch)
     dataset = built.loaders.train._dataset
     whole = dataset[torch.arange(len(dataset))]
     outputs = built.model.forward(whole["item_id_list"], whole["item_length"])

@@ -1,4 +1,4 @@
-"""One function sets up a run: every split, metric and end of training that RecBole knows leads to numbers or a sentence."""
+"""One function sets up a run: every split, metric and end of training of RecBole leads to numbers or a sentence."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_asking_a_model_leaves_the_random_numbers_of_the_training_alone(prepared
     states = []
     for samples in ("augmented", "auto"):
         prepared(model, training_samples=samples, train_neg_sample_args=negatives)
-        states.append((np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()))  # type: ignore[union-attr]
+        states.append((np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state().tolist()))
     assert states[0] == states[1]
 
 
@@ -163,3 +163,19 @@ def test_more_places_than_items_are_refused_where_recbole_would_fail(prepared: P
     )
     with pytest.raises(ConfigurationError, match="topk: 100 is more than the 60 items"):
         run.fit()
+
+
+def test_a_field_that_a_model_asks_for_in_vain_is_named(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = prepared("SASRec", training_samples="augmented")
+    monkeypatch.setattr(run.model, "calculate_loss", lambda interaction: interaction["price"].sum())
+    with pytest.raises(ConfigurationError, match="SASRec reads a field 'price', which is not in the data.*load_col"):
+        run.fit()
+
+
+@pytest.mark.parametrize("samples", ["auto", "augmented"])
+@pytest.mark.parametrize("model", ["SASRec", "FPMC", "BERT4Rec"])
+def test_loaders_may_work_in_processes_of_their_own(prepared: Prepared, model: str, samples: str) -> None:
+    negatives = {"distribution": "uniform", "sample_num": 1} if model == "FPMC" else None
+    run = prepared(model, worker=2, epochs=1, training_samples=samples, train_neg_sample_args=negatives)
+    run.fit()
+    assert len(run.trainer.test_ranks(run.loaders.test)) == 40 and run.test()

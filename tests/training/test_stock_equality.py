@@ -1,7 +1,7 @@
 """On RecBole's own samples a run gives exactly stock RecBole 1.2.1's numbers: a few models × what can be set.
 
 All of stock RecBole's runs go in one process, in which nothing of this package is imported unless stock RecBole fails
-by itself. The whole matrix, every model, is ``recbole_ext.models.survey``.
+by itself. The whole matrix, every model, is ``recbole_ext.survey``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from recbole_ext.models import recbole_config
-from recbole_ext.models.survey import OF_A_MODEL, survey
-from recbole_ext.models.survey import stock as run_stock
+from recbole_ext.survey import survey
+from recbole_ext.survey.keys import OF_A_MODEL
+from recbole_ext.survey.processes import stock as run_stock
 from recbole_ext.training import count_flops, prepare
 
 Settings = dict[str, Any]

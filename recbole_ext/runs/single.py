@@ -1,0 +1,207 @@
+"""One run: atomic files and a store in, a record out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from recbole_ext.benchmark.spec import RunSpec
+from recbole_ext.compat import make_recbole_work, plain_config
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.errors import ConfigurationError, SourceDataError, StoreError, WriteError
+from recbole_ext.models import recbole_config
+from recbole_ext.records import Made, RunRecord
+from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics
+from recbole_ext.runs.machine import device_in_words, git_revision, peak_device_memory_mb, peak_memory_mb, versions
+from recbole_ext.runs.popularity import keep_popularity
+from recbole_ext.store.files import fingerprint_of
+from recbole_ext.writing import replacing_file
+
+OnEpoch = Callable[[list[dict[str, float]]], None]
+
+
+def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
+    """Train, evaluate and record one run; returns the record that it wrote to ``spec.record_path``.
+
+    The order of steps, and so of random draws, is RecBole's ``run_recbole``; a run without ``item_embedding`` and
+    with ``training_samples: augmented`` gives exactly its metrics.
+
+    Args:
+        on_epoch: is called after each epoch with the curve so far; see :class:`recbole_ext.records.record.Epoch`.
+
+    Raises:
+        SourceDataError: the dataset is not there, or has changed since the run was resolved.
+        ConfigurationError: RecBole refuses the configuration, or the dataset's counts are not the expected ones.
+        AttachError, StoreError: the store does not fit; see :func:`recbole_ext.attach.attach_item_embedding`.
+    """
+    make_recbole_work()
+    from recbole_ext.training import count_flops, prepare
+
+    config = build_config(spec)
+    refuse_changed_files(spec, config)
+    checkpoint = spec.artifacts / "checkpoints" / spec.benchmark / f"{spec.name}.pth"
+    run = prepare(config, checkpoint)
+    statistics = _statistics(run.loaders.dataset, spec)
+    flops = count_flops(run)
+    began = time.perf_counter()
+    try:
+        validation = run.fit(on_epoch)
+        training_seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        test = run.test()
+        test_seconds = time.perf_counter() - began
+    finally:
+        checkpoint.unlink(missing_ok=True)
+    curve = [Epoch(**{key: round(value, 6) for key, value in entry.items()}) for entry in run.trainer.curve]
+    popularity = keep_popularity(run.loaders, spec.dataset, spec.folder)
+    evaluations = [epoch.valid_seconds for epoch in curve if epoch.valid_seconds is not None]
+    record = RunRecord(
+        **names_of(spec),
+        status="done",
+        fingerprints=Fingerprints(
+            run=spec.identity,
+            dataset=spec.dataset_fingerprint,
+            vectors=fingerprint_of(spec.store) if spec.store else None,
+        ),
+        made=Made(
+            training_samples=run.samples.name,
+            validation=_rounded(validation),
+            test=_rounded(test),
+            valid_metric=str(config["valid_metric"]).lower(),
+            best_epoch=run.trainer.best_epoch,
+            stopped_early=len(curve) < int(config["epochs"]),
+            epoch_limit=int(config["epochs"]),
+            curve=curve,
+            coverage=Coverage(**run.coverage.as_dict()) if run.coverage else None,
+            popularity=popularity,
+            statistics=statistics,
+            parameters=_parameters(run.model),
+            flops=flops,
+            seconds=Seconds(
+                training=round(training_seconds, 3),
+                test=round(test_seconds, 3),
+                per_epoch=round(median(epoch.train_seconds for epoch in curve), 4) if curve else 0.0,
+                per_evaluation=round(median(evaluations), 4) if evaluations else None,
+            ),
+            peak_memory_mb=round(peak_memory_mb(), 1),
+            peak_device_memory_mb=peak_device_memory_mb(config["device"]),
+            device=device_in_words(config["device"]),
+            versions=versions(),
+            config=_relative_to_here(plain_config(config)),
+        ),
+    )
+    ranks = run.trainer.test_ranks(run.loaders.test)
+    if ranks is not None:
+        import numpy as np
+
+        with replacing_file(spec.ranks_path) as temporary, temporary.open("wb") as file:
+            np.save(file, ranks)
+    try:
+        record.write(spec.record_path)
+    except WriteError:
+        spec.ranks_path.unlink(missing_ok=True)  # of use beside a record alone
+        raise
+    return record
+
+
+def names_of(spec: RunSpec) -> dict[str, Any]:
+    """The leading keys of a run's record, finished or failed."""
+    return {
+        "run": spec.name,
+        "benchmark": spec.benchmark,
+        "dataset": spec.dataset,
+        "model": spec.model,
+        "variant": spec.variant,
+        "mode": spec.mode,
+        "protocol": spec.protocol,
+        "seed": spec.seed,
+        "trial": spec.trial,
+        "command": spec.command,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "git_revision": git_revision(),
+    }
+
+
+def build_config(spec: RunSpec) -> Any:
+    """RecBole's ``Config`` of this run.
+
+    Raises:
+        ConfigurationError: RecBole refuses a value.
+    """
+    settings = dict(spec.config)
+    settings.setdefault("show_progress", False)
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        # Who gave this process its GPUs, such as Ray, has chosen; RecBole would take the first.
+        settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
+    settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
+    return recbole_config(spec.model, spec.dataset, settings)
+
+
+def refuse_changed_files(spec: RunSpec, config: Any) -> None:
+    """See that dataset and store are still what the run was resolved with.
+
+    Raises:
+        SourceDataError, StoreError: they are not.
+    """
+    dataset = Dataset(spec.dataset, Path(spec.config["data_path"]), dict(config.final_config_dict))
+    if dataset.fingerprint() != spec.dataset_fingerprint:
+        raise SourceDataError(
+            f"{dataset.folder}: its files have changed since this benchmark began. Start it again: what was made of "
+            "the files as they are now is kept."
+        )
+    if spec.store is None:
+        return
+    if not spec.store.exists() or (spec.store_content and fingerprint_of(spec.store) != spec.store_content):
+        raise StoreError(
+            f"{spec.store}: the vectors that this run starts from have changed. Start the benchmark again."
+        )
+
+
+def _statistics(dataset: Any, spec: RunSpec) -> Statistics:
+    history = getattr(dataset, "history", None)
+    statistics = Statistics(
+        users=dataset.user_num - 1,
+        items=dataset.item_num - 1,
+        interactions=int(dataset.inter_num) if history is None else len(history),
+    )
+    for what, expected in spec.expected.items():
+        if (found := getattr(statistics, what)) != expected:
+            raise ConfigurationError(
+                f"{spec.dataset}: {found} {what}, but its dataset config expects {expected}. "
+                "Convert it again, or correct `expected` (and any filter) in the dataset config."
+            )
+    return statistics
+
+
+def _parameters(model: Any) -> Parameters:
+    embedding = getattr(model, "item_embedding", None)
+    return Parameters(
+        total=sum(p.numel() for p in model.parameters()),
+        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        item_embedding=sum(p.numel() for p in embedding.parameters()) if embedding is not None else 0,
+    )
+
+
+def _rounded(metrics: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in (metrics or {}).items()}
+
+
+def _relative_to_here(config: dict[str, Any]) -> dict[str, Any]:
+    """Records speak of the project alone: paths below the working folder are relative, installed ones by name."""
+    here = str(Path.cwd()) + os.sep
+    packages = str(Path(sys.prefix)) + os.sep
+
+    def shorten(value: Any) -> Any:
+        if isinstance(value, str):
+            if "dataset_example" in value:
+                return "recbole/dataset_example"
+            return value.removeprefix(here).removeprefix(packages)
+        return value
+
+    return {key: shorten(value) for key, value in config.items()}

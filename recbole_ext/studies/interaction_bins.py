@@ -1,0 +1,117 @@
+"""Accuracy by how many training interactions a user's test item has, from run records and what was kept beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.records import RowKey, RunRecord
+from recbole_ext.records.popularity import read_interactions
+from recbole_ext.report.popularity import means_of_groups
+from recbole_ext.report.ranks import load_ranks, metric_of_ranks
+from recbole_ext.report.results import finished_results
+
+_KEYS = ["results", *RowKey._fields, "baseline", "is_random", "split"]
+_FROM_TEXT_ALONE = ("NearestNeighbour", "RECFORMER", "UniSRec", "WhitenRec", "ZESRec")
+_FROM_VECTORS_ALONE = ("frozen", "adapter", "bounded", "dual")
+"""Modes that leave the vector of an item that training never sees as it is, or map it as they map all."""
+
+
+def by_interactions(
+    folders: Sequence[Path], metrics: Sequence[str], edges: Sequence[int]
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row per row of the benchmarks in ``folders`` and bin, and notes on what is left out.
+
+    Columns: ``results`` (the benchmark's name), the row's four, its ``baseline``, ``is_random`` (it begins from the
+    model's own vectors), ``split`` (of the popularity file), ``bin``, ``n_users``, ``n_seeds``, ``from_store`` (an
+    unseen item is scored from its store vector or text alone), per metric its mean over seeds, ``METRIC_std``,
+    ``METRIC_change_%`` over the row's baseline and ``METRIC_random``, what a random order of all items gives; NaN where
+    there are no such users, no baseline, or the ranking is a sample.
+
+    Raises:
+        ConfigurationError: nothing is left.
+    """
+    runs: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for folder in folders:
+        try:
+            grid, results = finished_results(folder)
+        except ConfigurationError as error:
+            notes.append(str(error))
+            continue
+        without = []
+        for result in results:
+            row = {"results": grid.benchmark, "baseline": result.row.baseline or "", "is_random": result.row.is_random}
+            for record in result.runs:
+                try:
+                    found = _bins_of(folder, record, metrics, edges)
+                except ConfigurationError as error:
+                    notes.append(f"{folder}: {error} Left out.")
+                    continue
+                runs += [row | in_bin for in_bin in found]
+                without += [] if found else [record.run]
+        if without:
+            notes.append(
+                f"{folder}: {len(without)} runs, such as {without[0]}, have several test items per user, so no item to "
+                "sort a user by, or kept no ranks. Left out."
+            )
+    if not runs:
+        raise ConfigurationError(" ".join(notes))
+    rows = pd.DataFrame(runs).groupby([*_KEYS, "bin"], sort=False)
+    table = rows[["n_users", "from_store"]].first().assign(n_seeds=rows.size())
+    for metric in metrics:
+        table[metric], table[f"{metric}_std"] = rows[metric].mean(), rows[metric].std()
+        table[f"{metric}_random"] = rows[f"{metric}_random"].first()
+    table = table.reset_index()
+    for metric in metrics:
+        table[f"{metric}_change_%"] = 100 * (table[metric] / _of_baseline(table, metric) - 1)
+    return table, notes
+
+
+def _bins_of(folder: Path, record: RunRecord, metrics: Sequence[str], edges: Sequence[int]) -> list[dict[str, Any]]:
+    """A run's numbers in each bin; [] where it kept no popularity or no ranks."""
+    interactions, ranks = read_interactions(folder, record), load_ranks(folder, record)
+    if interactions is None or ranks is None:
+        return []
+    bins = bin_names(edges)
+    of_user = bin_of(interactions.test_interactions, edges)
+    means = means_of_groups(ranks, of_user, len(bins), metrics)
+    run: dict[str, Any] = {**record.row._asdict(), "split": interactions.sha256()}
+    run["from_store"] = record.mode in _FROM_VECTORS_ALONE or record.model in _FROM_TEXT_ALONE
+    every_rank = np.arange(1, len(interactions.item_interactions) + 1)
+    for metric in metrics:
+        random = float(metric_of_ranks(metric, every_rank).mean())
+        run[f"{metric}_random"] = random if record.done.ranks_all_items else math.nan
+    return [
+        {**run, "bin": name, "n_users": int((of_user == number).sum())}
+        | {metric: of_bins[number] for metric, of_bins in means.items()}
+        for number, name in enumerate(bins)
+    ]
+
+
+def bin_names(edges: Sequence[int]) -> list[str]:
+    """What to call the bins, for edges 0, 5, 20: ``0``, ``1–5``, ``6–20``, ``more than 20``."""
+    lowest = [0, *(edge + 1 for edge in edges)]
+    closed = [str(low) if low == high else f"{low}–{high}" for low, high in zip(lowest, edges, strict=False)]
+    return [*closed, f"more than {edges[-1]}"]
+
+
+def bin_of(interactions: NDArray[np.integer], edges: Sequence[int]) -> NDArray[np.integer]:
+    """The number of the bin of each of ``interactions``, ``[n]``: bin i ends with ``edges[i]``, the last is open."""
+    return np.searchsorted(np.asarray(edges), interactions, side="left")
+
+
+def _of_baseline(table: pd.DataFrame, metric: str) -> NDArray[np.float64]:
+    """The value of each row's own baseline in the same benchmark and bin; NaN for rows without one."""
+    keys = ["results", "dataset", "model", "variant", "protocol", "split", "bin"]
+    # there is no change over nothing
+    values = {tuple(row[key] for key in keys): row[metric] or math.nan for row in table.to_dict("records")}
+    named = (tuple({**row, "variant": row["baseline"]}[key] for key in keys) for row in table.to_dict("records"))
+    return np.array([values.get(baseline, math.nan) for baseline in named])

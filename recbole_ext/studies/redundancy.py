@@ -1,0 +1,148 @@
+"""``study redundancy``: how alike heads and layers are (the paper's section 3, "wasted" parts of a PLM)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from recbole_ext.recformer.item_tokens import Batch
+from recbole_ext.studies.reading import listed, readings, sequences_of
+from recbole_ext.studies.settings import StudySettings
+from recbole_ext.studies.written import Findings
+
+
+class Settings(StudySettings):
+    """Nothing beyond what all studies of encoders share."""
+
+
+def run(settings: Settings, command: str) -> Findings:
+    """Distances between heads, similarities between layers, for each encoder."""
+    corpus = sequences_of(settings)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name in settings.encoders:
+        sums: dict[str, torch.Tensor] = {}
+        outputs: list[list[torch.Tensor]] = []
+        n_queries = 0
+        for reading in readings(name, settings, corpus):
+            for measure, value in head_distances(reading.attention, reading.batch).items():
+                sums[measure] = sums.get(measure, torch.zeros(())) + value
+            inside = reading.batch["attention_mask"].bool()
+            n_queries += int(inside.sum())
+            outputs.append([state[inside].float() for state in reading.hidden])
+        layers = [torch.cat(parts) for parts in zip(*outputs, strict=True)]
+        found[name] = {measure: (value / n_queries).numpy() for measure, value in sums.items()}
+        found[name]["cka"] = np.array([[linear_cka(x, y) for y in layers] for x in layers])
+    return Findings(
+        title="How alike heads and layers are",
+        sentence=_sentence(found),
+        numbers={name: {measure: listed(value) for measure, value in m.items()} for name, m in found.items()},
+        text=_table(found),
+        figures={"redundancy": _figure(found)},
+    )
+
+
+def head_distances(attention: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+    """Summed over all tokens (as queries) of the batch, padding left out:
+
+    ``heads_jensen_shannon``, ``heads_cosine``: between the attention distributions of two heads of a layer,
+    ``[layers, heads, heads]``; ``layers_jensen_shannon``, ``layers_cosine``: between the head-averaged distributions of
+    two layers, ``[layers, layers]``. Jensen–Shannon divergence in bits: 0 for equal, 1 for disjoint distributions.
+    """
+    inside = batch["attention_mask"].bool()
+    by_layer = [layer.transpose(1, 2)[inside].float() for layer in attention]  # [queries, heads, L]
+    averaged = torch.stack([layer.mean(dim=1) for layer in by_layer], dim=1)  # [queries, layers, L]
+    return {
+        "heads_jensen_shannon": torch.stack([_jensen_shannon(layer) for layer in by_layer]),
+        "heads_cosine": torch.stack([_cosine(layer) for layer in by_layer]),
+        "layers_jensen_shannon": _jensen_shannon(averaged),
+        "layers_cosine": _cosine(averaged),
+    }
+
+
+def linear_cka(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Linear centred kernel alignment (Kornblith et al., 2019, equation 5) of ``[tokens, width]`` outputs, 0 to 1."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    cross = (y.T @ x).pow(2).sum()
+    return float(cross / ((x.T @ x).norm() * (y.T @ y).norm()))
+
+
+def _jensen_shannon(distributions: torch.Tensor) -> torch.Tensor:
+    """Summed over the first dimension of ``[queries, n, L]``: divergence of every two of the n, ``[n, n]``."""
+    n = distributions.shape[1]
+    entropy = _entropy(distributions)
+    result = torch.zeros(n, n)
+    for first in range(n):
+        middle = (distributions[:, first : first + 1] + distributions[:, first:]) / 2
+        divergence = _entropy(middle) - (entropy[:, first : first + 1] + entropy[:, first:]) / 2
+        result[first, first:] = result[first:, first] = divergence.sum(0)
+    return result.clamp_min(0)
+
+
+def _entropy(distributions: torch.Tensor) -> torch.Tensor:
+    return -(distributions * distributions.clamp_min(1e-12).log2()).sum(-1)
+
+
+def _cosine(distributions: torch.Tensor) -> torch.Tensor:
+    unit = normalize(distributions, dim=-1)
+    return (unit @ unit.transpose(1, 2)).sum(0)
+
+
+def off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    """Entries of square matrices, ``[..., n, n]``, without their diagonals, ``[..., n * (n - 1)]``."""
+    return matrix[..., ~np.eye(matrix.shape[-1], dtype=bool)]
+
+
+def _sentence(found: dict[str, dict[str, np.ndarray]]) -> str:
+    parts = []
+    for name, measures in found.items():
+        heads = off_diagonal(measures["heads_jensen_shannon"]).mean(axis=-1)
+        neighbours = np.diagonal(measures["cka"], offset=1)[1:]
+        parts.append(
+            f"{name}: two heads of a layer differ by {heads.mean():.2f} bits on average (least in layer "
+            f"{int(heads.argmin()) + 1}, {heads.min():.2f}), outputs of adjacent layers have a CKA of "
+            f"{neighbours.mean() if len(neighbours) else 1:.2f}"
+        )
+    return "; ".join(parts) + "."
+
+
+def _table(found: dict[str, dict[str, np.ndarray]]) -> str:
+    lines = [
+        "Means over pairs of heads of a layer, and between a layer and the next.",
+        "",
+        "| encoder | layer | heads: Jensen–Shannon, bits | heads: cosine | next layer: CKA "
+        "| next layer: Jensen–Shannon, bits |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, m in found.items():
+        heads, cosine = (off_diagonal(m[key]).mean(axis=-1) for key in ("heads_jensen_shannon", "heads_cosine"))
+        for layer in range(len(heads)):
+            following = (
+                f"{m['cka'][layer + 1, layer + 2]:.3f} | {m['layers_jensen_shannon'][layer, layer + 1]:.3f}"
+                if layer + 1 < len(heads)
+                else "– | –"
+            )
+            lines.append(f"| {name} | {layer + 1} | {heads[layer]:.3f} | {cosine[layer]:.3f} | {following} |")
+    return "\n".join(lines) + "\n"
+
+
+def _figure(found: dict[str, dict[str, np.ndarray]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 0.5 + 2.9 * len(found)), layout="constrained")
+    axes = figure.subplots(len(found), 3, squeeze=False)
+    for row, (name, m) in enumerate(found.items()):
+        heads = off_diagonal(m["heads_jensen_shannon"])
+        axes[row, 0].boxplot(list(heads), showfliers=False)
+        axes[row, 0].set(
+            ylim=(0, 1), xlabel="layer", ylabel=f"{name}\nbits", title="heads of a layer" if not row else ""
+        )
+        for column, (measure, title) in enumerate(
+            (("layers_jensen_shannon", "layers: Jensen–Shannon, bits"), ("cka", "layers' outputs: CKA")), start=1
+        ):
+            drawn = axes[row, column].imshow(m[measure], vmin=0, vmax=1, cmap="viridis")
+            axes[row, column].set(title=title if not row else "", xlabel="layer")
+            figure.colorbar(drawn, ax=axes[row, column])
+    return figure

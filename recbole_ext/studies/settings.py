@@ -1,0 +1,62 @@
+"""What a study can be told, in a YAML or as ``--key=value``; every study has a preset of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.settings import CheckedSettings
+from recbole_ext.vectors.encoder import Encoder
+from recbole_ext.yaml_files import read_yaml
+
+PRESETS = Path(__file__).parent / "presets"
+OVERRIDES = "overrides"
+
+
+class StudySettings(CheckedSettings):
+    """What all studies that look into encoders share."""
+
+    dataset: str
+    """Whose training sequences the encoders read."""
+    encoders: dict[str, str | Encoder] = Field(min_length=1)
+    """What to call an encoder: ``minilm``, a Hugging Face name, a folder, or a mapping as in a benchmark's
+    ``initialisations:``, such as ``{encoder: minilm, tune: {sources: [Office]}}``, which is tuned first."""
+    sequences: int = Field(default=256, ge=1)
+    """Sequences that are read, drawn by ``seed``."""
+    attributes: tuple[str, ...] | None = None
+    """Item fields, in order; by default those that the dataset config's ``item_text`` names."""
+    attribute_tokens: int = Field(default=8, ge=2)
+    max_items: int = Field(default=6, ge=1)
+    max_tokens: int = Field(default=128, ge=4)
+    batch_size: int = Field(default=16, ge=1)
+    data_path: Path = Path("artifacts/data")
+    dataset_configs: Path = Path("dataset_configs")
+    artifacts: Path = Path("artifacts")
+    """Where encoders that are tuned for the study go."""
+    seed: int = 42
+
+
+Settings = TypeVar("Settings", bound=CheckedSettings)
+
+
+def read_settings(model: type[Settings], name: str, file: Path | None, overrides: dict[str, Any]) -> Settings:
+    """The settings of the study called ``name``: its preset or ``file``, with ``overrides`` above.
+
+    Overrides that are no key of the study go to the benchmark that it runs, if it runs one.
+
+    Raises:
+        ConfigurationError: the file is not there, or says something that is not known; names the key.
+    """
+    path = file or PRESETS / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: no such file. Give a YAML with the study's settings.")
+    content = read_yaml(path, "a study")
+    model.checked(content, str(file or f"study {name}"))  # so that what is wrong in the file is not put on the call
+    passes_on = OVERRIDES in model.model_fields
+    own = {key: value for key, value in overrides.items() if key in model.model_fields or not passes_on}
+    if passes_on:
+        own[OVERRIDES] = {**content.get(OVERRIDES, {}), **{k: v for k, v in overrides.items() if k not in own}}
+    return model.checked({**content, **own}, f"study {name}")

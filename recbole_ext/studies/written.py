@@ -1,0 +1,53 @@
+"""What a study leaves behind: ``study.json``, figures, a short text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from recbole_ext.writing import replacing_folder, write_json, write_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Findings:
+    """``numbers`` are JSON-like; ``sentence`` says what they show, made from them; ``text`` is Markdown."""
+
+    title: str
+    sentence: str
+    numbers: dict[str, Any]
+    text: str = ""
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+
+def write_findings(findings: Findings, name: str, settings: BaseModel, out: Path, command: str) -> Path:
+    """Write ``out/study.json`` (settings, numbers, versions, revision), ``out/*.png`` and ``out/text.md``.
+
+    The folder is replaced as a whole; nothing half-written stays.
+    """
+    from recbole_ext.runs.machine import git_revision, versions
+
+    content = {
+        "name": name,
+        "title": findings.title,
+        "sentence": findings.sentence,
+        "command": command,
+        "settings": settings.model_dump(mode="json"),
+        "numbers": findings.numbers,
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    with replacing_folder(out) as folder:
+        write_json(folder / "study.json", content)
+        for stem, figure in findings.figures.items():
+            write_png(folder / f"{stem}.png", figure, dpi=110)
+        if findings.text:
+            (folder / "text.md").write_text(findings.text, encoding="utf-8")
+    return out

@@ -1,0 +1,127 @@
+"""Every model of RecBole and of this package, tried: does it run, does the hook attach, does it equal stock RecBole?
+
+The data are ml-100k, which lies in RecBole's wheel, with made-up vectors of its entities and relations, and a slice of
+it for the comparison with stock RecBole: one epoch each, in processes of their own, same keys, same seed, every metric
+of validation and test to the last digit. Stock RecBole runs without any line of this package; where it then fails, with
+the compat layer and without its count of FLOPs, and the table says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.errors import RecboleExtError
+from recbole_ext.models import model_class, model_names, recboles
+from recbole_ext.survey.keys import PROTOCOL, keys_for, on_slice
+from recbole_ext.survey.movies import SLICE, write_movies
+from recbole_ext.survey.page import as_page
+from recbole_ext.survey.processes import in_processes, stock
+from recbole_ext.survey.surveyed import Surveyed
+from recbole_ext.writing import replacing_file, write_json
+
+log = logging.getLogger(__name__)
+
+IN_ONE_RUN = ("RaCT", "S3Rec")
+"""Pre-training and training are several runs in stock RecBole and one here, so that there is nothing to compare."""
+MODELS_IN_A_PROCESS = 10
+TRY_SLICE = """
+from pathlib import Path
+from recbole_ext.survey.trials import try_slice
+run = lambda model, folder: try_slice(model, Path(folder))
+"""
+TIME_EPOCH = TRY_SLICE.replace("try_slice", "time_epoch")
+
+
+def survey(
+    models: Sequence[str] | None = None,
+    records: Path = Path("results/models.json"),
+    page: Path = Path("docs/models.md"),
+    limit: int = 900,
+) -> list[Surveyed]:
+    """Try ``models``, by default all, and write what was found: ``records`` as JSON, ``page`` as a table.
+
+    What ``records`` says about other models stays. Written again after every few models, so that an interrupted survey
+    keeps what it found; the slow part, an epoch on the whole data, comes last.
+
+    Args:
+        limit: seconds of processor time for one model's epoch.
+    """
+    found = {row["model"]: Surveyed(**{**row, "keys": tuple(row["keys"])}) for row in _read(records)}
+    names = list(models or model_names())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_movies(folder)
+        for first in range(0, len(names), MODELS_IN_A_PROCESS):
+            part = names[first : first + MODELS_IN_A_PROCESS]
+            log.info("survey: trying %s", ", ".join(part))
+            found |= {row.model: row for row in _try(part, folder, limit)}
+            _write(found, records, page)
+        for model in names:
+            if found[model].runs == "yes":
+                log.info("survey: an epoch of %s", model)
+                (timed,) = in_processes(TIME_EPOCH, [[model, name]], folder, limit)
+                found[model] = replace(found[model], seconds=timed.get("seconds"))
+                _write(found, records, page)
+    return [found[model] for model in names]
+
+
+def _read(records: Path) -> list[dict[str, Any]]:
+    return json.loads(records.read_text(encoding="utf-8")) if records.is_file() else []
+
+
+def _write(found: dict[str, Surveyed], records: Path, page: Path) -> None:
+    rows = [found[model] for model in sorted(found, key=str.lower)]
+    write_json(records, [asdict(row) for row in rows])
+    with replacing_file(page) as temporary:
+        temporary.write_text(as_page(rows), encoding="utf-8")
+
+
+def _try(models: Sequence[str], folder: Path, limit: int) -> list[Surveyed]:
+    """These models on the slice, here and in stock RecBole."""
+    kinds, rows = {}, []
+    for model in models:
+        try:
+            kinds[model] = model_class(model).type.name
+        except RecboleExtError as error:
+            rows.append(Surveyed(model, "", f"refused: {error}"))
+    tried = in_processes(TRY_SLICE, [[model, str(folder)] for model in kinds], folder, limit)
+    ours = dict(zip(kinds, tried, strict=True))
+    compared = [
+        model
+        for model, result in ours.items()
+        if "metrics" in result and model in recboles() and model not in IN_ONE_RUN
+    ]
+    of_slice = {"data_path": str(folder)}
+    cases = [(m, SLICE, {**PROTOCOL, **keys_for(m, kinds[m]), **on_slice(m), **of_slice}) for m in compared]
+    theirs = dict(zip(compared, stock(cases, folder, limit), strict=True))
+    for model, result in ours.items():
+        refused = f"refused: {result['refused']}" if "refused" in result else result.get("failure")
+        rows.append(
+            Surveyed(
+                model=model,
+                kind=kinds[model].lower(),
+                runs=refused or "yes",
+                tables=result.get("tables", ""),
+                samples=result.get("samples", ""),
+                keys=tuple(f"{key}: {json.dumps(value)}" for key, value in keys_for(model, kinds[model]).items()),
+                equals_stock=_compared(result["metrics"], theirs[model]) if model in theirs else "–",
+            )
+        )
+    return rows
+
+
+def _compared(ours: dict[str, dict[str, float]], theirs: dict[str, Any]) -> str:
+    if "metrics" not in theirs:
+        return f"stock fails: {theirs['failure']}"
+    mended = f", mended: {theirs['mended']}" if theirs.get("mended") else ""
+    for split, metrics in ours.items():
+        for name, value in metrics.items():
+            if value != (expected := theirs["metrics"][split].get(name)):
+                return f"no: {split} {name} {value} against {expected}{mended}"
+    return "yes" + mended

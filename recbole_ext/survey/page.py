@@ -1,0 +1,58 @@
+"""The page that the survey writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recbole_ext.survey.keys import PROTOCOL
+from recbole_ext.survey.movies import USERS_OF_SLICE
+from recbole_ext.survey.surveyed import Surveyed
+
+PAGE = """\
+# Every model, tried
+
+{models} models of RecBole 1.2.1 and of this package; {running} of them run here. Of {compared} that were compared with
+stock RecBole, {equal} give its metrics to the last digit.
+
+Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last item of
+each user tests, histories of at most {length} items.
+
+- *Vectors*: the tables that get the vectors of an item embedding store.
+- *Samples*: what the model is trained on by default. `user` rows and `prefix` samples are shortcuts that a model proves
+  exact; `augmented` is RecBole's own way.
+- *Seconds*: of processor time for one epoch of training, on one core; other programs don't change it. No number: not
+  measured yet (the epochs come last), or the epoch took longer than the survey waits.
+- *Equal*: compared with stock RecBole on RecBole's own samples, on the first {users} users: the same seed gives the
+  same metrics of validation and test, to the last digit. *Mended*: stock RecBole fails by itself where the table was
+  made, and was run with this package's compat layer.
+
+| model | kind | runs | vectors | samples | seconds | equal to stock |
+| --- | --- | --- | --- | --- | ---: | --- |
+{rows}
+
+## Keys
+
+What a model needs on ml-100k beyond its name, where that is anything:
+
+{keys}
+"""
+
+
+def as_page(rows: Sequence[Surveyed]) -> str:
+    """The page that holds the table."""
+
+    def line(row: Surveyed) -> str:
+        seconds = "" if row.seconds is None else f"{row.seconds:.3g}"
+        cells = [row.model, row.kind, row.runs, row.tables or "–", row.samples or "–", seconds, row.equals_stock]
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return PAGE.format(
+        models=len(rows),
+        running=sum(row.runs == "yes" for row in rows),
+        compared=sum(row.equals_stock[:1] not in ("–", "") for row in rows),
+        equal=sum(row.equals_stock.startswith("yes") for row in rows),
+        users=USERS_OF_SLICE,
+        length=PROTOCOL["MAX_ITEM_LIST_LENGTH"],
+        rows="\n".join(map(line, rows)),
+        keys="\n".join(f"- **{row.model}**: " + "; ".join(f"`{key}`" for key in row.keys) for row in rows if row.keys),
+    )

@@ -1,9 +1,0 @@
-"""The tune stage: sequences of items with text in, a behaviour-tuned encoder out."""
-
-from __future__ import annotations
-
-from recbole_ext.tune.settings import TuneSettings
-from recbole_ext.tune.stage import TuneReport, tune
-from recbole_ext.tune.tuning import Tuning
-
-__all__ = ["TuneReport", "TuneSettings", "Tuning", "tune"]

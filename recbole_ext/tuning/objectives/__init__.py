@@ -1,0 +1,59 @@
+"""What an encoder can be tuned for. A new objective is a class of :class:`Objective` and a line in ``OBJECTIVES``."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.tuning.settings import (
+    ContrastSettings,
+    MaskedLanguageModelSettings,
+    PairsSettings,
+    RecformerSettings,
+    TuneSettings,
+)
+
+if TYPE_CHECKING:
+    from recbole_ext.tuning.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where an objective's class is, ``MODULE.CLASS`` (imported when it is needed, for torch takes seconds), and the
+    settings that it reads: :class:`TuneSettings`, unless it has some of its own."""
+
+    path: str
+    settings: type[TuneSettings] = TuneSettings
+
+
+OBJECTIVES: dict[str, Entry] = {
+    "recformer": Entry("recbole_ext.tuning.objectives.recformer.Recformer", RecformerSettings),
+    "contrast": Entry("recbole_ext.tuning.objectives.recformer.Contrast", ContrastSettings),
+    "mlm": Entry("recbole_ext.tuning.objectives.recformer.MaskedLanguageModel", MaskedLanguageModelSettings),
+    "pairs": Entry("recbole_ext.tuning.objectives.pairs.Pairs", PairsSettings),
+}
+
+
+def settings_of(objective: str, where: str) -> type[TuneSettings]:
+    """The settings class of the objective called so.
+
+    Raises:
+        ConfigurationError: there is none; suggests the closest.
+    """
+    if objective not in OBJECTIVES:
+        close = difflib.get_close_matches(str(objective), OBJECTIVES, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(OBJECTIVES)}."
+        raise ConfigurationError(f"{where}: objective: there is no {objective!r}; {hint}")
+    return OBJECTIVES[objective].settings
+
+
+def objective_class(objective: str) -> type[Objective]:
+    """The class of an objective of ``OBJECTIVES``."""
+    module, _, name = OBJECTIVES[objective].path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+__all__ = ["OBJECTIVES", "Entry", "objective_class", "settings_of"]

@@ -1,0 +1,111 @@
+"""What a behaviour tuning can be told, on the command line and in a benchmark's YAML alike."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from recbole_ext.settings import CheckedSettings
+
+RECALL = "eval_recall@10"
+"""In a tuning's curve: how often the held-out sequences' next items are found."""
+
+
+class TuneSettings(CheckedSettings):
+    """What every objective can be told. Defaults are RECFORMER's pre-training where it has the setting."""
+
+    reads_key_values: ClassVar[bool] = False
+    """Whether items are read as key–value pairs in sequences (RECFORMER's way) rather than as a line of text each."""
+
+    pooling: Literal["cls", "mean", "last"] | None = None
+    """Default: the encoder's own; cls where it has none."""
+    layers: int | None = Field(default=None, ge=1)
+    """Tune the first so many layers of the encoder; the rest is cut off before."""
+    max_tokens: int = Field(default=1024, ge=4)
+    """Tokens of a sequence, or of an item where the objective reads items one by one."""
+    freeze_words: bool = True
+    """Keep the word embeddings as they are."""
+    sequences: float = Field(default=1.0, gt=0, le=1)
+    """Fraction of the source sequences that is used."""
+    held_out: float = Field(default=0.05, ge=0, lt=1)
+    """Fraction of the sequences that measures the tuning after every epoch instead of being tuned on."""
+    epochs: float = Field(default=3, gt=0)
+    """Passes over the examples; a fraction ends within one."""
+    patience: int | None = Field(default=None, ge=1)
+    """End after so many evaluations that find the held-out sequences' next items no better, and keep the best one's
+    weights. By default all epochs are done and the last weights kept."""
+    batch_size: int = Field(default=64, ge=2)
+    """Examples in a step on one device; they are each other's negatives."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients make one step."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Of AdamW, at its highest."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Of the encoder in tuning and, through its folder, in what is trained from it. Default: the encoder's own."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Of AdamW."""
+    warmup: float = Field(default=0.06, ge=0, lt=1)
+    """Fraction of the steps in which the learning rate rises."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the forward and backward pass; weights stay float32."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them."""
+    checkpoint_steps: int = Field(default=200, ge=1)
+    """Steps between two checkpoints, the most that an interruption costs."""
+    seed: int = 42
+    """Of held-out sequences, cuts, masks, order and dropout."""
+
+    @model_validator(mode="after")
+    def _patience_needs_sequences(self) -> TuneSettings:
+        if self.patience is not None and not self.held_out:
+            raise ValueError("patience: held_out is 0, and without held-out sequences nothing says what is better")
+        return self
+
+
+class _Contrasting(TuneSettings):
+    temperature: float = Field(default=0.05, gt=0)
+    """What cosines are divided by."""
+    debias: float = Field(default=0.0, ge=0, le=1)
+    """How much of the logarithm of an item's frequency is taken off its logit: 1 corrects for popular items being
+    negatives more often, 0 does not."""
+
+
+class _Masking(TuneSettings):
+    mask_probability: float = Field(default=0.15, gt=0, lt=1)
+    """Fraction of the words that is masked."""
+
+
+class _ReadingSequences(TuneSettings):
+    reads_key_values: ClassVar[bool] = True
+
+    attributes: tuple[str, ...] | None = None
+    """Item fields that are read, in order; by default those that the dataset config's item_text names."""
+    attribute_tokens: int = Field(default=32, ge=2)
+    """Tokens kept of an attribute, its key's included."""
+    max_items: int = Field(default=50, ge=1)
+    """Items of a sequence, the newest ones."""
+
+
+class RecformerSettings(_Contrasting, _Masking, _ReadingSequences):
+    """Of :class:`recbole_ext.tuning.objectives.recformer.Recformer`."""
+
+    mlm_weight: float = Field(default=0.1, ge=0)
+    """Weight of masked language modelling beside the contrast."""
+
+
+class ContrastSettings(_Contrasting, _ReadingSequences):
+    """Of :class:`recbole_ext.tuning.objectives.recformer.Contrast`."""
+
+
+class MaskedLanguageModelSettings(_Masking, _ReadingSequences):
+    """Of :class:`recbole_ext.tuning.objectives.recformer.MaskedLanguageModel`."""
+
+
+class PairsSettings(_Contrasting):
+    """Of :class:`recbole_ext.tuning.objectives.pairs.Pairs`."""
+
+    window: int = Field(default=1, ge=1)
+    """Items at most so many steps apart are a pair; beyond 1, an item has several positives."""
+    spare_neighbours: bool = False
+    """Items that are a pair anywhere in the training sequences are never each other's negatives."""

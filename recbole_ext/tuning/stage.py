@@ -1,0 +1,281 @@
+"""The stage: source domains and an encoder in, a folder with the behaviour-tuned encoder out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_ext import __version__
+from recbole_ext.allocator import keep_freed_memory
+from recbole_ext.claims import claim
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.encoders.pruning import keep_layers
+from recbole_ext.encoders.source import resolve_encoder
+from recbole_ext.errors import TuningError
+from recbole_ext.hashing import sha256_of
+from recbole_ext.tuning.corpus import Corpus, read_corpus
+from recbole_ext.tuning.objectives import objective_class
+from recbole_ext.tuning.settings import RECALL, TuneSettings
+from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE, Tuning
+from recbole_ext.tuning.unfinished import is_writer, last_checkpoint, unfinished
+from recbole_ext.writing import replacing_folder, write_json, write_png
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from recbole_ext.tuning.objectives.base import Objective
+
+log = logging.getLogger(__name__)
+
+RECORD = "tuning.json"
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """What a call of :func:`tune` did; ``record`` is the content of ``tuning.json`` in ``folder``."""
+
+    folder: Path
+    record: dict[str, Any]
+    up_to_date: bool
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        record = self.record
+        if self.up_to_date:
+            return [f"{self.folder}: up to date, nothing to do"]
+        return [
+            f"{self.folder}: {record['objective']} on {', '.join(record['sources'])}, "
+            f"{record['examples']} examples, {record['seconds']:.0f} s, {record['tokens_per_second']:.0f} tokens/s",
+            f"held-out loss {record['held_out_loss']}" if record["held_out_loss"] else "no held-out sequences",
+            *(
+                [f"recall@10 of the held-out sequences' next items, from before tuning on: {record['held_out_recall']}"]
+                if record["held_out_recall"]
+                else []
+            ),
+        ]
+
+
+def tune(
+    sources: Sequence[Dataset],
+    encoder: str,
+    out: Path | str,
+    objective: str = DEFAULT_OBJECTIVE,
+    checkpoint: Path | str | None = None,
+    **settings: Any,
+) -> TuneReport:
+    """Tune ``encoder`` on the training splits of ``sources`` and write it to ``out``.
+
+    ``out`` then holds what ``from_pretrained`` and the ``encode`` stage read, and ``tuning.json``: settings, sources,
+    the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves its
+    last checkpoint in ``OUT.partial`` and the next one goes on from there. Of processes that ``torchrun`` started, the
+    first alone writes; see :class:`recbole_ext.tuning.trainer.ObjectiveTrainer` for what they train together.
+
+    Args:
+        sources: the source domains; their last two items per user are never seen.
+        objective: one of ``recbole_ext.tuning.objectives.OBJECTIVES``.
+        checkpoint: a RECFORMER state dict to begin from instead of the encoder's weights.
+        settings: of the objective; see :mod:`recbole_ext.tuning.settings`.
+
+    Raises:
+        SourceDataError, ConfigurationError, EncoderError: see :func:`read_corpus` and :meth:`Objective.build`.
+        TuningError: no usable sequences, ``out`` or ``OUT.partial`` is something else, or memory runs out.
+        WriteError: ``out`` or a checkpoint can't be written.
+    """
+    names = [source.name for source in sources]
+    given = {
+        **settings,
+        "objective": objective,
+        "sources": names,
+        "checkpoint": str(checkpoint) if checkpoint else None,
+    }
+    return make_encoder(Tuning.parse(given, "tune"), sources, encoder, Path(out).expanduser())
+
+
+def make_once(tuning: Tuning, sources: Sequence[Dataset], encoder: str, artifacts: Path) -> TuneReport:
+    """See that the tuned encoder of this request is below ``artifacts``, whoever makes it."""
+    out = tuning.folder(encoder, sources, artifacts)
+    with claim(out.with_name(f".{out.name}.lock"), wait=True):
+        report = make_encoder(tuning, sources, encoder, out)
+    for line in report.lines():
+        log.info("%s", line)
+    return report
+
+
+def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: Path) -> TuneReport:
+    """As :func:`tune`, of settings that are parsed."""
+    if out.exists() and not (out / RECORD).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise TuningError(f"{out} exists and was not written by `tune`: choose another --out.")
+    for source in sources:
+        source.require()
+    request = tuning.request(encoder, sources)
+    identity = sha256_of(request)
+    if (record := _finished(out)) is not None and record.get("request") == identity:
+        return TuneReport(out, record, up_to_date=True)
+    corpus = read_corpus(sources, tuning.settings)
+    names = [source.name for source in sources]
+    with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:
+        objective = _build(tuning, encoder, corpus)
+        training, held_out = split_sequences(corpus, tuning.settings)
+        examples = objective.examples(training)
+        if len(examples) < 2:
+            raise TuningError(
+                f"{', '.join(names)}: {len(examples)} training examples for {tuning.objective}, and contrast needs at "
+                "least two. Use more source sequences (`sequences`, `held_out`) or another domain."
+            )
+        if tuning.settings.patience is not None and not objective.examples(held_out):
+            raise TuningError(
+                f"patience: of {len(corpus.sequences)} sequences none is held out; raise held_out, or leave it out."
+            )
+        trained = _train(objective, corpus, examples, held_out, tuning.settings, checkpoints)
+        record = {
+            "request": identity,
+            "objective": tuning.objective,
+            "encoder": encoder,
+            "encoder_identity": request["encoder"],
+            "checkpoint": request["checkpoint"],
+            "sources": names,
+            "source_requests": request["sources"],
+            "settings": request["settings"],
+            "processes": trained.processes,
+            "users": len(corpus.sequences),
+            "users_too_short": corpus.too_short,
+            "items": len(corpus.texts),
+            "examples": len(examples),
+            "seconds": round(trained.seconds, 2),
+            "tokens_per_second": round(trained.tokens / trained.seconds, 1),
+            "held_out_loss": [round(entry["eval_loss"], 4) for entry in trained.curve if "eval_loss" in entry],
+            "held_out_recall": [round(entry[RECALL], 4) for entry in trained.curve if RECALL in entry],
+            "curve": trained.curve,
+            "version": __version__,
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        if is_writer():
+            with replacing_folder(out) as temporary:
+                objective.save(temporary)
+                write_json(temporary / RECORD, record)
+                _draw_losses(trained.curve, temporary / "loss.png")
+        _part()
+    return TuneReport(out, record, up_to_date=False)
+
+
+def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> Objective:
+    from transformers.trainer_utils import set_seed
+
+    from recbole_ext.tuning.dropout import set_dropout
+
+    settings = tuning.settings
+    checkpoint = Path(tuning.checkpoint).expanduser() if tuning.checkpoint else None
+    set_seed(settings.seed)  # for a new head's weights: whatever this process did before, it begins alike
+    objective = objective_class(tuning.objective).build(resolve_encoder(encoder), corpus, settings, checkpoint)
+    if settings.layers:
+        keep_layers(objective.base, settings.layers)
+    if settings.dropout is not None:
+        set_dropout(objective.base, settings.dropout)
+    if settings.gradient_checkpointing:
+        objective.enable_gradient_checkpointing()
+    return objective
+
+
+def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The sequences that are tuned on and those held out, drawn by ``seed``.
+
+    ``sequences`` below 1 keeps a subset, and a smaller fraction's subset is part of a larger one's.
+    """
+    import numpy as np
+
+    order = np.random.default_rng(settings.seed).permutation(len(corpus.sequences))
+    n_held_out = int(len(order) * settings.held_out)
+    pool = order[n_held_out:]
+    kept = pool[: max(2, round(len(pool) * settings.sequences))]
+    return [corpus.sequences[i] for i in kept], [corpus.sequences[i] for i in order[:n_held_out]]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A training's log, the seconds it took, the tokens that all processes read in it, and how many those were."""
+
+    curve: list[dict[str, float]]
+    seconds: float
+    tokens: int
+    processes: int
+
+
+def _train(
+    objective: Objective,
+    corpus: Corpus,
+    examples: list[np.ndarray],
+    held_out: list[np.ndarray],
+    settings: TuneSettings,
+    checkpoints: Path,
+) -> _Trained:
+    """Train to the end, from the last of ``checkpoints`` if there is one."""
+    import torch
+    from transformers.trainer_utils import set_seed
+
+    from recbole_ext.tuning.retrieval import Retrieval, StopsAtTheBest
+    from recbole_ext.tuning.trainer import build_trainer, or_say_what_to_lower
+
+    set_seed(settings.seed)
+    keep_freed_memory()
+    # transformers sets a variable for tokenizers' threads only when it forks; ours are done before.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    evaluated = objective.examples(held_out)
+    trainer = build_trainer(objective, examples, evaluated, settings, checkpoints, sys.stderr.isatty())
+    validation = None
+    if evaluated:
+        retrieval = Retrieval(held_out, len(corpus.texts), settings.seed)
+        validation = StopsAtTheBest(trainer, retrieval, settings.patience, checkpoints)
+        trainer.add_callback(validation)
+    last = last_checkpoint(checkpoints)
+    if last:
+        log.info("going on from %s", last)
+    began = time.perf_counter()
+    # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
+    with torch.autograd.set_detect_anomaly(False):
+        or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=str(last) if last else None))
+    seconds = time.perf_counter() - began - (validation.retrieval.seconds if validation else 0.0)
+    if validation:
+        validation.restore_best(objective)
+    tokens = trainer.accelerator.reduce(torch.tensor(objective.tokens_read, device=trainer.args.device))
+    objective.to("cpu")
+    keep = ("loss", "eval_loss", RECALL, "learning_rate", "grad_norm", "epoch", "step")
+    curve = [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history]
+    return _Trained(curve, seconds, int(tokens), trainer.args.world_size)
+
+
+def _part() -> None:
+    """Wait until the writer has written, and let go of the other processes, where ``torchrun`` started several."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def _finished(out: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _draw_losses(curve: list[dict[str, float]], path: Path) -> None:
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for key, label in (("loss", "training"), ("eval_loss", "held out")):
+        points = [(entry["epoch"], entry[key]) for entry in curve if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else None)
+    axes.set(xlabel="epoch", ylabel="loss")
+    axes.legend()
+    write_png(path, figure, dpi=120)

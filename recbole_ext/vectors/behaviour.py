@@ -1,0 +1,40 @@
+"""Users' training histories as sources of behaviour read them: nothing of validation and test is among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recbole_ext.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def numbered_histories(dataset: Dataset) -> tuple[list[str], list[np.ndarray]]:
+    """The items of the training splits, sorted, and each user's training items as positions among them, oldest first.
+
+    Raises:
+        SourceDataError: the dataset is not there, or can't be read.
+    """
+    import numpy as np
+
+    histories = dataset.training_histories()
+    items, numbers = np.unique(np.concatenate([np.asarray(h, dtype=str) for h in histories]), return_inverse=True)
+    ends = np.cumsum([len(history) for history in histories])[:-1]
+    return [str(item) for item in items], np.split(numbers.reshape(-1), ends)
+
+
+def pairs_within(histories: list[np.ndarray], window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Items, as positions, that stand at most ``window`` apart: the earlier and the later, ``[pairs]`` each."""
+    import numpy as np
+
+    flat = np.concatenate(histories)
+    user = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    earlier, later = [flat[:0]], [flat[:0]]
+    for distance in range(1, window + 1):
+        same = user[:-distance] == user[distance:]
+        if not same.any():
+            break
+        earlier.append(flat[:-distance][same])
+        later.append(flat[distance:][same])
+    return np.concatenate(earlier), np.concatenate(later)

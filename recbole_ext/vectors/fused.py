@@ -1,0 +1,115 @@
+"""Vectors of several sources in one: side by side, or added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.encoding.settings import Compute
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.estimate import LOADED_MB, Estimate
+from recbole_ext.settings import CheckedSettings, mapping, where_of
+from recbole_ext.vectors.nested import Nested
+from recbole_ext.vectors.source import Settings, Vectors, VectorSource
+
+
+class Part(CheckedSettings):
+    """A source, and what is done to its vectors before they are put together."""
+
+    of: Nested
+    """The source."""
+    transform: tuple[Any, ...] = ()
+    """Transforms as for ``item_embedding_transform``, fitted on all items that the source has."""
+
+
+def _part(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, Part):
+        return value
+    if isinstance(value, VectorSource) or (isinstance(value, str) and not value.lstrip().startswith("{")):
+        return Part.checked({"of": value}, where_of(info))
+    given = mapping(value)
+    return Part.checked(given if "of" in given else {"of": given}, where_of(info))
+
+
+class Fused(VectorSource):
+    """Two or more sources, each after its own transforms.
+
+    An item that one of them lacks gets there the mean of the others' vectors of that source.
+    """
+
+    kind: ClassVar[str] = "fused"
+    is_made_of_others: ClassVar[bool] = True
+
+    fused: Annotated[tuple[Annotated[Part, BeforeValidator(_part)], ...], Field(min_length=2)]
+    """Sources, each a mapping such as {encoder: minilm}, or {of: {encoder: minilm}, transform: [center, {pca: 64}]}."""
+    how: Literal["concat", "sum"] = "concat"
+    """concat: side by side. sum: added up; the widths have to be equal."""
+
+    @field_validator("fused", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        if isinstance(value, Mapping | str):
+            raise ValueError("a list of sources is needed here, such as [{encoder: minilm}, {cooccurrence: ppmi}]")
+        return value
+
+    def request(self, dataset: Dataset) -> Settings:
+        parts = [
+            {"kind": part.of.kind, "transform": list(part.transform), **part.of.request(dataset)} for part in self.fused
+        ]
+        return {"fused": parts, "how": self.how}
+
+    def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
+        """Raises:
+        ConfigurationError: a transform that is none, or widths that can't be added up.
+        """
+        import torch
+
+        from recbole_ext.store import ItemEmbeddingStore
+        from recbole_ext.store.transforms import apply_transforms
+
+        stores = [ItemEmbeddingStore.load(part.of.make_once(dataset, artifacts, compute)) for part in self.fused]
+        vectors = [
+            apply_transforms(store.embeddings, part.transform) for store, part in zip(stores, self.fused, strict=True)
+        ]
+        self._check_widths([part.shape[1] for part in vectors])
+        items = list(dict.fromkeys(item for store in stores for item in store.items))
+        notes, columns = [], []
+        for part, store, of_part in zip(self.fused, stores, vectors, strict=True):
+            rows = store.rows(items)
+            if lacking := int((rows < 0).sum()):
+                notes.append(f"{lacking} items that {part.of.in_words()} lacks get the mean of its vectors")
+            columns.append(torch.where((rows < 0).unsqueeze(-1), of_part.mean(dim=0), of_part[rows.clamp_min(0)]))
+        fused = torch.cat(columns, dim=1) if self.how == "concat" else torch.stack(columns).sum(dim=0)
+        return Vectors(fused, items, {}, tuple(notes))
+
+    def parts(self) -> list[VectorSource]:
+        return [part.of for part in self.fused]
+
+    def width(self, dataset: Dataset) -> int | None:
+        from recbole_ext.store.transforms import width_after
+
+        widths = []
+        for part in self.fused:
+            width = part.of.width(dataset)
+            if width is None:
+                return None
+            widths.append(width_after(part.transform, width))
+        self._check_widths(widths)
+        return sum(widths) if self.how == "concat" else widths[0]
+
+    def estimate(self, dataset: Dataset) -> Estimate | None:
+        return Estimate(0.0, LOADED_MB, fixed=4.0)
+
+    def in_words(self) -> str:
+        return f"fused {' + '.join(part.of.in_words() for part in self.fused)}"
+
+    def _check_widths(self, widths: list[int]) -> None:
+        if self.how == "sum" and len(set(widths)) > 1:
+            raise ConfigurationError(
+                f"fused: how: sum needs equal widths, and the parts have {' and '.join(map(str, widths))}; bring "
+                "them to one with a transform of their own, such as {pca: 64}."
+            )

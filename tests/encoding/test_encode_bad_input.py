@@ -1,0 +1,102 @@
+"""What the stage refuses, and what its message says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from encode_runs import Encoded, run
+from tiny_models import write_items
+
+from recbole_ext.errors import ConfigurationError, EncoderError, SourceDataError, StoreError
+from recbole_ext.store import ItemEmbeddingStore
+
+
+def test_a_missing_item_file_is_named(tmp_path: Path, tiny_bert: Path) -> None:
+    with pytest.raises(SourceDataError, match=r"tiny/tiny\.item: no such file.*recbole-ext convert"):
+        run(tmp_path, tiny_bert, tmp_path / "store")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_without_any_text_is_refused(tmp_path: Path, tiny_bert: Path) -> None:
+    data_path = write_items(tmp_path / "data", [("a", "", "acme"), ("b", "", "")])
+    with pytest.raises(SourceDataError, match=r"no item has any text with the template \['{title}'\]"):
+        run(data_path, tiny_bert, tmp_path / "store", template=["{title}"])
+
+
+def test_items_without_text_are_reported(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    made = run(data_path, tiny_bert, tmp_path / "store")
+    assert "1 items have no text" in made.lines()[2]
+    assert ItemEmbeddingStore.load(tmp_path / "store").rows(["d"]).tolist() == [-1]
+
+
+def test_an_unknown_template_field_is_refused(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="colour"):
+        run(data_path, tiny_bert, tmp_path / "store", template=["{colour}"])
+
+
+def test_an_unknown_encoder_is_refused_before_anything_is_written(data_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="nowhere"):
+        run(data_path, tmp_path / "nowhere", tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_something_else_in_the_place_of_the_store_is_left_alone_before_any_work(
+    data_path: Path, tiny_bert: Path, tmp_path: Path, encoded: Encoded
+) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "thesis.tex").write_text("all my work")
+    with pytest.raises(StoreError, match="is no item embedding store"):
+        run(data_path, tiny_bert, tmp_path / "store")
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["thesis.tex"]
+    assert encoded.texts == []
+
+
+def test_something_else_in_the_place_of_the_partial_folder_is_left_alone(
+    data_path: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "store.partial").mkdir()
+    (tmp_path / "store.partial" / "thesis.tex").write_text("all my work")
+    with pytest.raises(StoreError, match=r"store\.partial is needed"):
+        run(data_path, tiny_bert, tmp_path / "store")
+    assert (tmp_path / "store.partial" / "thesis.tex").exists()
+
+
+def test_an_encoder_that_overflows_is_refused_and_the_text_named(
+    data_path: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    def overflow(model: Any, texts: list[str], **options: Any) -> torch.Tensor:
+        return torch.tensor([[torch.inf if text.startswith("blue") else 0.0] for text in texts])
+
+    monkeypatch.setattr(SentenceTransformer, "encode", overflow)
+    with pytest.raises(EncoderError, match="NaN or infinite.*'blue car with a roof"):
+        run(data_path, tiny_bert, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: .*got 0"),
+        ({"shard_size": -1}, "shard_size: .*got -1"),
+        ({"pooling": "max"}, "pooling: .*'cls', 'mean' or 'last'.*got 'max'"),
+        ({"precision": "int8"}, "precision: .*'float16'.*got 'int8'"),
+        ({"layers": True}, "layers: yes and no mean nothing"),
+        ({"drop": [2.1]}, "drop"),
+        ({"prompt": "a", "prompt_name": "b"}, "prompt and prompt_name exclude each other"),
+        ({"batchsize": 3}, "batchsize: unknown key"),
+        ({"devices": []}, "devices: the list is empty"),
+        ({"devices": ["abacus"]}, "devices: 'abacus'"),
+        ({"devices": ["cuda:99"]}, "devices: 'cuda:99'"),
+    ],
+)
+def test_an_option_out_of_range_is_named(
+    option: dict[str, Any], message: str, data_path: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        run(data_path, tiny_bert, tmp_path / "store", **option)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

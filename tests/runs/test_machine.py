@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import builtins
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.runs import machine
+from recbole_ext.runs.machine import cores, device_in_words, peak_memory_mb, require_gpu, threads_per_run
+
+
+def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
+    ballast = bytearray(600 * 2**20)
+    program = "from recbole_ext.runs.machine import peak_memory_mb; print(peak_memory_mb())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert len(ballast) / 2**20 < peak_memory_mb()
+    assert 1 < float(done.stdout) < 300
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't bind a process to a core")
+def test_cores_are_those_that_the_process_is_bound_to() -> None:
+    bound = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    program = bound + "from recbole_ext.runs.machine import cores; print(cores())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 1 <= cores()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has control groups")
+@pytest.mark.parametrize(("quota", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 8)])
+def test_cores_are_no_more_than_a_container_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, expected: int
+) -> None:
+    limit = tmp_path / "cpu.max"
+    limit.write_text(quota)
+    exists, opened = os.path.exists, builtins.open
+
+    def path(name: Any) -> Any:
+        return limit if name == "/sys/fs/cgroup/cpu.max" else name
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(os.path, "exists", lambda name: exists(path(name)))
+    monkeypatch.setattr(builtins, "open", lambda name, *options, **more: opened(path(name), *options, **more))
+    assert cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("parallel", "limit", "expected"),
+    [(1, None, 8), (2, None, 4), (3, None, 2), (20, None, 1), (2, "1", 1), (4, "8", 2), (1, "3,2", 3), (1, "no", 8)],
+)
+def test_runs_share_the_cores_and_keep_to_omp_num_threads(
+    monkeypatch: pytest.MonkeyPatch, parallel: int, limit: str | None, expected: int
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert threads_per_run(parallel) == expected
+
+
+def test_the_device_says_which_processor_and_how_many_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        words = device_in_words(torch.device("cpu"))
+    finally:
+        torch.set_num_threads(before)
+    assert re.fullmatch(r"cpu \(\S.*, 1 threads\)", words)
+
+
+@pytest.mark.parametrize("settings", [{"use_gpu": True}, {"gpu_id": "0,1"}, {"gpu_id": 0}])
+def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    key = next(iter(settings))
+    with pytest.raises(ConfigurationError, match=f"{key}: torch finds no GPU here. Leave {key} out"):
+        require_gpu(settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_gpu": False}, {"gpu_id": ""}, {"use_gpu": False, "gpu_id": 0}])
+def test_nothing_is_said_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    require_gpu(settings)

@@ -1,0 +1,130 @@
+"""Vectors from a csv or parquet table, and what is refused of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_ext.errors import StoreError
+from recbole_ext.store import ItemEmbeddingStore
+
+
+def csv(folder: Path, text: str, name: str = "x.csv") -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def parquet(folder: Path, table: dict[str, Any], **options: Any) -> Path:
+    pytest.importorskip("pyarrow", exc_type=ImportError)
+    import pandas
+
+    pandas.DataFrame(table, **options).to_parquet(folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+def test_every_other_column_is_a_dimension(tmp_path: Path) -> None:
+    store = ItemEmbeddingStore.load(csv(tmp_path, "a,item,b\n1,x,2\n3,007,4e-1\n"), ids="item")
+    assert store.items == ["x", "007"]
+    torch.testing.assert_close(store.embeddings, torch.tensor([[1, 2], [3, 0.4]]))
+
+
+def test_one_column_may_hold_the_vectors(tmp_path: Path) -> None:
+    store = ItemEmbeddingStore.load(csv(tmp_path, "item,title,v\nx,a b,1 2\ny,c,3 4\n"), ids="item", vectors="v")
+    torch.testing.assert_close(store.embeddings, torch.tensor([[1.0, 2], [3, 4]]))
+
+
+def test_tabs_separate_the_columns_of_tsv_and_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = csv(tmp_path, "\ufeffitem\ta\nNA\t1\nNone\t2\n", "x.tsv")
+    assert ItemEmbeddingStore.load(path, ids="item").items == ["NA", "None"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("item,a\nx,1\n", {}, r"which column holds the item tokens\? Name it with `ids`; there are item, a"),
+        ("item,a\nx,1\n", {"ids": "id"}, "ids: there is no column 'id'; there are item, a"),
+        ("item,a\nx,1\n", {"ids": "item", "vectors": "v"}, "vectors: there is no column 'v'"),
+        ("item,a\nx,1\n,2\n", {"ids": "item"}, "row 2: the item token in column 'item' is ''"),
+        ("item,a\nx,1\nx,2\n", {"ids": "item"}, "'x' in the list of item tokens more than once"),
+        ("item,a\nx,1\ny,\n", {"ids": "item"}, "row 2: column 'a' holds '', which is no number"),
+        ("item,a\nx,red\n", {"ids": "item"}, "row 1: column 'a' holds 'red'.*name it with `vectors`"),
+        ("item,v\nx,1 2\ny,3\n", {"ids": "item", "vectors": "v"}, "row 2: a vector of width 1, the first has 2"),
+        ("item,v\nx,1 b\n", {"ids": "item", "vectors": "v"}, "row 1: '1 b' is no vector"),
+        ("item,a\nx,inf\n", {"ids": "item"}, "NaN or infinite values in the vectors of item 'x'"),
+        ("", {"ids": "item"}, "can't be read as a table"),
+    ],
+)
+def test_a_table_that_is_none_of_vectors_is_refused(
+    text: str, options: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match=message):
+        ItemEmbeddingStore.load(csv(tmp_path, text), **options)
+
+
+# --- parquet ---
+
+
+def test_parquet_with_a_column_of_lists(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"item": [7, 8], "v": [[1.0, 2.0], [3.0, 4.0]], "title": ["a", "b"]})
+    store = ItemEmbeddingStore.load(path, ids="item", vectors="v")
+    assert store.items == ["7", "8"]
+    torch.testing.assert_close(store.embeddings, torch.tensor([[1.0, 2], [3, 4]]))
+
+
+def test_parquet_with_the_ids_in_its_index(tmp_path: Path) -> None:
+    import pandas
+
+    path = parquet(tmp_path, {"a": [1.0, 2.0]}, index=pandas.Index(["x", "y"], name="item"))
+    assert ItemEmbeddingStore.load(path, ids="item").items == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"item": ["x", None], "a": [1.0, 2.0]}, "row 2: the item token in column 'item' is None"),
+        ({"item": [1.0, 2.5], "a": [1.0, 2.0]}, "row 1: the item token in column 'item' is 1.0"),
+        ({"item": ["x", "x"], "a": [1.0, 2.0]}, "more than once"),
+        ({"item": ["x", "y"], "a": [1.0, None]}, "row 2: column 'a' holds nan"),
+        ({"item": ["x", "y"], "a": [[1.0], [2.0]]}, "row 1: column 'a' holds .*name it with `vectors`"),
+    ],
+)
+def test_parquet_without_proper_ids_or_numbers_is_refused(table: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=message):
+        ItemEmbeddingStore.load(parquet(tmp_path, table), ids="item")
+
+
+def test_a_broken_parquet_and_a_missing_reader_are_clear_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pandas
+
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 nonsense")
+    with pytest.raises(StoreError, match="can't be read as a table|pip install pyarrow"):
+        ItemEmbeddingStore.load(tmp_path / "x.parquet", ids="item")
+
+    def no_reader(*_: Any, **__: Any) -> Any:
+        raise ImportError("Unable to find a usable engine")
+
+    monkeypatch.setattr(pandas, "read_parquet", no_reader)
+    with pytest.raises(StoreError, match="pip install pyarrow"):
+        ItemEmbeddingStore.load(tmp_path / "x.parquet", ids="item")
+
+
+# --- a tensor of safetensors ---
+
+
+def test_a_safetensors_tensor_is_read_with_its_list(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"whatever": torch.ones(2, 3)}, tmp_path / "x.safetensors")
+    (tmp_path / "x.items.json").write_text('["a", "b"]')
+    assert ItemEmbeddingStore.load(tmp_path / "x.safetensors").items == ["a", "b"]
+    save_file({"one": torch.ones(2, 3), "two": torch.ones(2, 3)}, tmp_path / "x.safetensors")
+    with pytest.raises(StoreError, match="holds one, two; save the matrix of item vectors alone"):
+        ItemEmbeddingStore.load(tmp_path / "x.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(StoreError, match="is damaged"):
+        ItemEmbeddingStore.load(tmp_path / "x.safetensors")

@@ -1,0 +1,493 @@
+"""The tune stage: folders, resuming, leaks, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.errors import ConfigurationError, EncoderError, SourceDataError, TuningError, WriteError
+from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.tuning import TuneReport, TuneSettings, tune
+from recbole_ext.tuning.corpus import Corpus, read_corpus
+from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
+from recbole_ext.tuning.settings import PairsSettings
+from recbole_ext.tuning.stage import split_sequences
+from recbole_ext.tuning.trainer import ByLength
+from recbole_ext.tuning.unfinished import last_checkpoint
+from recbole_ext.vectors.encoder import Encoder
+
+FAST: dict[str, Any] = {"epochs": 1, "batch_size": 8, "max_tokens": 48, "attribute_tokens": 8, "max_items": 5}
+
+
+def fast(objective: str) -> dict[str, Any]:
+    """What of ``FAST`` the objective can be told."""
+    return {key: value for key, value in FAST.items() if key in OBJECTIVES[objective].settings.model_fields}
+
+
+def run(
+    folder: Path, encoder: Path | str, out: Path, objective: str = "recformer", name: str = "tiny", **settings: Any
+) -> TuneReport:
+    """Tune on one domain, fast unless ``settings`` say otherwise."""
+    source = Dataset.named(name, folder, configs=folder)
+    return tune([source], str(encoder), out, objective, **{**fast(objective), **settings})
+
+
+def encode(folder: Path, encoder: Path | str, out: Path) -> None:
+    """The items of ``tiny`` to the store ``out``."""
+    source = Encoder(encoder=str(encoder), template=("{title}",))
+    source.make(Dataset.named("tiny", folder, configs=folder), out, out.parent / "artifacts")
+
+
+@pytest.fixture
+def bert(tiny_encoders: dict[str, Path]) -> str:
+    return str(tiny_encoders["bert"])
+
+
+def domain(folder: Path, name: str, users: dict[str, list[str]], titles: dict[str, str]) -> Path:
+    (folder / name).mkdir(parents=True)
+    rows = [f"{user}\t{item}\t{time}" for user, items in users.items() for time, item in enumerate(items)]
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (folder / name / f"{name}.inter").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    lines = ["item_id:token\ttitle:token_seq", *(f"{item}\t{title}" for item, title in titles.items())]
+    (folder / name / f"{name}.item").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("objective", ["recformer", "contrast", "mlm", "pairs"])
+def test_a_tuned_folder_is_loaded_by_from_pretrained_and_by_encode(
+    atomic_folder: Path, bert: str, tmp_path: Path, objective: str
+) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    report = run(atomic_folder, bert, tmp_path / "tuned", objective)
+    assert not report.up_to_date and report.record["examples"] > 8
+    assert AutoModel.from_pretrained(tmp_path / "tuned").config.hidden_size == 32
+    assert AutoTokenizer.from_pretrained(tmp_path / "tuned").vocab_size > 1000
+    for encoder, store in ((bert, "before"), (str(tmp_path / "tuned"), "after")):
+        encode(atomic_folder, encoder, tmp_path / store)
+    before, after = (ItemEmbeddingStore.load(tmp_path / name) for name in ("before", "after"))
+    assert before.items == after.items and after.embeddings.shape == (60, 32)
+    assert (before.embeddings - after.embeddings).abs().max() > 1e-3
+
+
+def test_encode_gives_the_vectors_that_the_objective_contrasts(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    from recbole_ext.encoders.source import resolve_encoder
+    from recbole_ext.recformer.encoder import load_behaviour_encoder
+    from recbole_ext.recformer.item_tokens import ItemTokens
+
+    run(atomic_folder, bert, tmp_path / "tuned", "contrast")
+    encode(atomic_folder, tmp_path / "tuned", tmp_path / "store")
+    store = ItemEmbeddingStore.load(tmp_path / "store")
+    encoder, tokenizer, reading = load_behaviour_encoder(resolve_encoder(str(tmp_path / "tuned")))
+    assert reading["attribute_tokens"] == 8
+    tokens = ItemTokens.of([[("title", "thing number 7")]], tokenizer, 8)
+    with torch.no_grad():
+        expected = encoder.eval().pool(tokens.batch([np.array([1])]))[0]
+    torch.testing.assert_close(store.embeddings[store.items.index("i7")], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_second_call_does_nothing_and_other_settings_tune_again(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    first = run(atomic_folder, bert, tmp_path / "tuned", "pairs")
+    assert run(atomic_folder, bert, tmp_path / "tuned", "pairs").up_to_date
+    assert not run(atomic_folder, bert, tmp_path / "tuned", "pairs", seed=7).up_to_date
+    assert json.loads((tmp_path / "tuned" / "tuning.json").read_text())["request"] != first.record["request"]
+    assert not (tmp_path / "tuned.partial").exists()
+
+
+@pytest.mark.parametrize("objective", ["recformer", "pairs"])
+def test_a_cut_encoder_is_tuned_and_saved_cut(atomic_folder: Path, bert: str, tmp_path: Path, objective: str) -> None:
+    from transformers import AutoModel
+
+    run(atomic_folder, bert, tmp_path / "tuned", objective, layers=1)
+    assert AutoModel.from_pretrained(tmp_path / "tuned").config.num_hidden_layers == 1
+    encode(atomic_folder, tmp_path / "tuned", tmp_path / "store")
+    assert ItemEmbeddingStore.load(tmp_path / "store").embeddings.isfinite().all()
+    with pytest.raises(ConfigurationError, match="1 to 2"):
+        run(atomic_folder, bert, tmp_path / "deeper", objective, layers=3)
+
+
+def test_the_held_out_loss_falls(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    report = run(atomic_folder, bert, tmp_path / "tuned", "mlm", held_out=0.2, learning_rate=3e-3, epochs=6)
+    losses = report.record["held_out_loss"]
+    assert len(losses) == 6 and losses[-1] < losses[0]
+
+
+def test_an_interrupted_tuning_goes_on_and_ends_where_an_undisturbed_one_does(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"objective": "contrast", "checkpoint_steps": 3, "held_out": 0, "epochs": 2}
+    run(atomic_folder, bert, tmp_path / "whole", **settings)
+
+    from recbole_ext.tuning.objectives.recformer import Recformer
+
+    calls, forward = [0], Recformer.forward
+
+    def dies(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(Recformer, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(atomic_folder, bert, tmp_path / "broken", **settings)
+    assert not (tmp_path / "broken").exists() and (tmp_path / "broken.partial").is_dir()
+    monkeypatch.undo()
+    run(atomic_folder, bert, tmp_path / "broken", **settings)
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_another_runs_unfinished_folder_is_refused(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tuning.objectives.recformer import Recformer
+
+    calls, forward = [0], Recformer.forward
+
+    def dies(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 4:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(Recformer, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(atomic_folder, bert, tmp_path / "tuned", "contrast", checkpoint_steps=2)
+    with pytest.raises(TuningError, match=r"tuned\.partial.*other objective and settings"):
+        run(atomic_folder, bert, tmp_path / "tuned", "mlm", checkpoint_steps=2)
+
+
+def test_a_tuning_that_ends_before_its_first_checkpoint_leaves_nothing(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tuning.objectives.recformer import Recformer
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recformer, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(atomic_folder, bert, tmp_path / "tuned", "contrast")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_written_checkpoint_is_never_gone_on_from(tmp_path: Path) -> None:
+    for step, state in ((200, "{}"), (400, '{"half'), (1000, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-200"
+    assert last_checkpoint(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("part", ["optimizer.pt", "model.safetensors"])
+def test_a_full_disk_at_a_checkpoint_keeps_the_one_before_and_says_so(
+    atomic_folder: Path,
+    bert: str,
+    tmp_path: Path,
+    no_room: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+) -> None:
+    import safetensors.torch
+
+    settings: dict[str, Any] = {"objective": "contrast", "checkpoint_steps": 2, "held_out": 0}
+    run(atomic_folder, bert, tmp_path / "whole", **settings)
+    module, name = (torch, "save") if part == "optimizer.pt" else (safetensors.torch, "save_file")
+    save, full = getattr(module, name), [True]
+
+    def save_or_fail(content: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+        if full and str(path).endswith(f"checkpoint-4/{part}"):
+            with no_room(1000):
+                return save(content, path, *args, **kwargs)
+        return save(content, path, *args, **kwargs)
+
+    monkeypatch.setattr(module, name, save_or_fail)
+    with pytest.raises(WriteError, match=r"checkpoint-4 can't be written.*checkpoint-2 is kept.*goes on from there"):
+        run(atomic_folder, bert, tmp_path / "tuned", **settings)
+    assert [path.name for path in (tmp_path / "tuned.partial" / "checkpoints").iterdir()] == ["checkpoint-2"]
+    full.clear()
+    run(atomic_folder, bert, tmp_path / "tuned", **settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tuned", "whole"]
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "tuned"))
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_a_tuned_encoder_that_finds_no_room_is_written_by_the_next_call(
+    atomic_folder: Path, bert: str, tmp_path: Path, no_room: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.recformer.encoder import BehaviourEncoder
+
+    save = BehaviourEncoder.save
+
+    def save_on_a_full_disk(*arguments: Any) -> None:
+        with no_room(1000):
+            save(*arguments)
+
+    settings: dict[str, Any] = {"objective": "contrast", "held_out": 0}
+    with monkeypatch.context() as patched:
+        patched.setattr(BehaviourEncoder, "save", save_on_a_full_disk)
+        with pytest.raises(WriteError, match=r"tuned can't be written.*checkpoint-5 is kept"):
+            run(atomic_folder, bert, tmp_path / "tuned", **settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned.partial"]
+    run(atomic_folder, bert, tmp_path / "tuned", **settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
+
+
+def test_the_same_request_tunes_the_same_encoder_whatever_the_process_did_before(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"objective": "mlm", "held_out": 0}
+    for name in ("first", "second"):
+        torch.rand(17)
+        run(atomic_folder, bert, tmp_path / name, **settings)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
+    assert all(torch.equal(second[key], value) for key, value in first.items())
+
+
+@pytest.mark.parametrize("objective", ["recformer", "pairs"])
+def test_few_held_out_sequences_have_a_loss_and_each_of_many_counts(
+    atomic_folder: Path, bert: str, tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated: list[int] = []
+    collate = objective_class(objective).collate
+
+    def watched(self: Any, numbered: Any) -> Any:
+        if not self.training:
+            evaluated.append(len(numbered))
+        return collate(self, numbered)
+
+    monkeypatch.setattr(objective_class(objective), "collate", watched)
+    for fraction, sequences in ((0.05, 2), (0.25, 10)):
+        evaluated.clear()
+        report = run(atomic_folder, bert, tmp_path / f"{sequences}", objective, held_out=fraction)
+        (loss,) = report.record["held_out_loss"]
+        assert np.isfinite(loss) and loss > 0
+        assert f"held-out loss [{loss}]" in report.lines()
+        if objective == "recformer":
+            assert sum(evaluated) == sequences
+
+
+def test_of_an_epoch_whole_batches_are_drawn_and_what_is_no_batch_is_drawn_whole() -> None:
+    for examples, drawn in ((21, 20), (20, 20), (3, 3)):
+        sampler = ByLength(list(range(examples)), batch_size=4, seed=1)
+        first, second = list(sampler), list(sampler)
+        assert len(first) == len(second) == len(sampler) == drawn
+        assert len({draw % examples for draw in first}) == drawn
+        assert min(second) >= examples > max(first)
+
+
+# --- torchrun ---
+
+
+def torchrun(arguments: list[str], processes: int = 2) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    checkout = str(Path(__file__).resolve().parents[2])
+    return subprocess.run(
+        [*program, "-m", "recbole_ext", "tune", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": checkout},
+    )
+
+
+def test_two_processes_write_one_folder_and_tune_what_one_does_with_twice_the_batch(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "objective": "pairs",
+        "dropout": 0,
+        "held_out": 0.2,
+        "learning_rate": 1e-3,
+        **fast("pairs"),
+    }
+    options = [part for key, value in {**settings, "batch_size": 4}.items() for part in (f"--{key}", str(value))]
+    together = ["tiny", "--data-path", str(atomic_folder), "--encoder", bert, "--out", str(tmp_path / "two"), *options]
+    done = torchrun(together)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["two"]
+    assert len([line for line in done.stdout.splitlines() if "pairs on tiny" in line]) == 1
+    assert "Traceback" not in done.stderr and "destroy_process_group" not in done.stderr
+
+    one = run(atomic_folder, bert, tmp_path / "one", **settings).record
+    two = json.loads((tmp_path / "two" / "tuning.json").read_text())
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert [entry["step"] for entry in one["curve"]] == [entry["step"] for entry in two["curve"]]
+    losses = [[entry["loss"] for entry in record["curve"] if "loss" in entry] for record in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    # The rest that fills no batch is filled up in the last batch of two processes, so it has more negatives.
+    assert two["held_out_loss"] == pytest.approx(one["held_out_loss"], rel=0.02)
+    assert two["tokens_per_second"] * two["seconds"] == pytest.approx(
+        one["tokens_per_second"] * one["seconds"], rel=0.1
+    )
+    before = load_file(Path(bert) / "model.safetensors")
+    weights = {name: load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")}
+    change = max(float((before[key] - value).abs().max()) for key, value in weights["one"].items() if key in before)
+    difference = max(float((weights["two"][key] - value).abs().max()) for key, value in weights["one"].items())
+    assert difference < 0.01 * change
+
+    again = torchrun(together)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("up to date") == 1
+
+
+def test_two_processes_are_told_of_a_folder_that_tune_did_not_write(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    options = ["--data-path", str(atomic_folder), "--encoder", bert, "--out", str(tmp_path / "mine")]
+    done = torchrun(["tiny", *options])
+    assert done.returncode != 0
+    assert "was not written by `tune`" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
+
+
+def test_a_folder_that_tune_did_not_write_is_never_touched(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(TuningError, match="not written by `tune`"):
+        run(atomic_folder, bert, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_no_tuning_batch_holds_an_item_of_the_validation_or_test_positions(
+    bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A marker stands at every user's last two positions, and nowhere else."""
+    users = {f"u{n}": [f"i{n}", f"i{n + 1}", f"i{n + 2}", f"i{n + 3}", "marker", "marker2"] for n in range(12)}
+    titles = {f"i{n}": f"plain thing {n}" for n in range(16)} | {"marker": "zebra", "marker2": "zebra"}
+    folder = domain(tmp_path / "data", "leaky", users, titles)
+    seen: list[int] = []
+
+    from recbole_ext.tuning.objectives.pairs import Pairs
+    from recbole_ext.tuning.objectives.recformer import Recformer
+
+    collate, pair_collate = Recformer.collate, Pairs.collate
+
+    def watched(self: Any, examples: Any) -> Any:
+        batch = collate(self, examples)
+        seen.extend(torch.cat([batch["context"]["input_ids"].flatten(), batch["item"]["input_ids"].flatten()]).tolist())
+        return batch
+
+    def watched_pairs(self: Any, examples: Any) -> Any:
+        batch = pair_collate(self, examples)
+        seen.extend(torch.cat([batch[side]["input_ids"].flatten() for side in ("first", "second")]).tolist())
+        return batch
+
+    monkeypatch.setattr(Recformer, "collate", watched)
+    monkeypatch.setattr(Pairs, "collate", watched_pairs)
+    for objective in ("recformer", "pairs"):
+        run(folder, bert, tmp_path / objective, objective, "leaky")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(bert)
+    zebra, plain = tokenizer.convert_tokens_to_ids(["zebra", "plain"])
+    assert plain in seen
+    assert zebra not in seen
+
+
+def test_items_of_several_domains_are_numbered_apart(bert: str, tmp_path: Path) -> None:
+    users = {"u": ["a", "b", "c", "x", "x"]}
+    for name, word in (("first", "one"), ("second", "two")):
+        domain(tmp_path, name, users, {item: f"{word} {item}" for item in "abcx"})
+    sources = [Dataset.named(name, tmp_path, configs=tmp_path) for name in ("first", "second")]
+    corpus = read_corpus(sources, PairsSettings())
+    assert [[corpus.texts[row - 1] for row in sequence] for sequence in corpus.sequences] == [
+        ["one a", "one b", "one c"],
+        ["two a", "two b", "two c"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("users", "titles", "message"),
+    [
+        ({"u": ["a", "b", "c", "a"]}, {"a": "", "b": "", "c": ""}, "no item has any text"),
+        ({"u": ["a", "a", "a", "a"]}, {"a": "the only one"}, "1 of its items have text"),
+        ({"u": ["a", "a", "b"], "v": ["b", "c"]}, {"a": "", "b": "two", "c": "", "d": "four"}, "holds two items"),
+    ],
+    ids=["without text", "one item", "sequences shorter than two"],
+)
+def test_a_source_domain_that_cannot_be_tuned_on_is_refused(
+    bert: str, tmp_path: Path, users: dict[str, list[str]], titles: dict[str, str], message: str
+) -> None:
+    folder = domain(tmp_path / "data", "poor", users, titles)
+    with pytest.raises((SourceDataError, TuningError), match=message):
+        run(folder, bert, tmp_path / "tuned", name="poor")
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_running_out_of_memory_says_which_settings_bound_it_and_no_other_error_does(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tuning.objectives.recformer import Recformer
+
+    def allocates_too_much(*_: Any, **__: Any) -> Any:
+        return torch.empty(2**60)
+
+    def fails_otherwise(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("expected a tensor in shared memory")
+
+    monkeypatch.setattr(Recformer, "forward", allocates_too_much)
+    with pytest.raises(TuningError, match="lower batch_size"):
+        run(atomic_folder, bert, tmp_path / "tuned")
+    monkeypatch.setattr(Recformer, "forward", fails_otherwise)
+    with pytest.raises(RuntimeError, match="shared memory"):
+        run(atomic_folder, bert, tmp_path / "tuned")
+
+
+def test_a_decoder_under_recformer_and_a_wrong_setting_are_clear_errors(
+    atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(EncoderError, match="pooling"):
+        run(atomic_folder, tiny_encoders["gpt2"], tmp_path / "t", pooling="last")
+    for settings, message in (
+        ({"batch_size": "many"}, "tune: batch_size"),
+        ({"mlm_weight": -1}, "tune: mlm_weight"),
+        ({"temprature": 1}, "tune: temprature: unknown key. Did you mean 'temperature'"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            run(atomic_folder, tiny_encoders["bert"], tmp_path / "t", **settings)
+    with pytest.raises(ConfigurationError, match="objective: there is no 'magic'; there are recformer, contrast"):
+        tune([], "minilm", tmp_path / "t", "magic")
+    with pytest.raises(ConfigurationError, match="sources: name the datasets"):
+        tune([], "minilm", tmp_path / "t")
+
+
+def test_a_smaller_fraction_of_the_sequences_is_part_of_a_larger_one() -> None:
+    corpus = Corpus([], [], [np.array([n, n + 1]) for n in range(200)], 0)
+    parts = [
+        {tuple(s) for s in split_sequences(corpus, TuneSettings(sequences=fraction))[0]} for fraction in (0.01, 0.1, 1)
+    ]
+    assert parts[0] < parts[1] < parts[2] and len(parts[2]) == 190
+    training, held_out = split_sequences(corpus, TuneSettings(held_out=0.1))
+    assert not {tuple(s) for s in training} & {tuple(s) for s in held_out} and len(held_out) == 20
+
+
+def test_bfloat16_tunes_on_a_cpu_and_dropout_goes_into_the_folder(
+    atomic_folder: Path, bert: str, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig
+
+    report = run(atomic_folder, bert, tmp_path / "out", precision="bfloat16", dropout=0)
+    losses = [entry["loss"] for entry in report.record["curve"] if "loss" in entry]
+    assert report.record["settings"]["dropout"] == 0 and losses and np.isfinite(losses).all()
+    config = AutoConfig.from_pretrained(tmp_path / "out")
+    assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0

@@ -1,0 +1,106 @@
+"""Sources made of other sources: fused, shuffled, Gaussian."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_ext.data.dataset import Dataset
+from recbole_ext.errors import StoreError
+from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.store.transforms import apply_transforms
+from recbole_ext.vectors import parse_source
+from recbole_ext.vectors.controls import Gaussian, Shuffled
+from recbole_ext.vectors.lexical import Lexical
+
+LEXICAL: dict[str, Any] = {"lexical": "tfidf", "dim": 4}
+BEHAVIOUR: dict[str, Any] = {"cooccurrence": "ppmi", "dim": 4}
+
+
+def made(settings: dict[str, Any], dataset: Dataset, folder: Path) -> ItemEmbeddingStore:
+    source = parse_source(settings, "test")
+    assert source is not None
+    return ItemEmbeddingStore.load(source.make_once(dataset, folder))
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_shuffled_rows_are_the_same_rows_of_other_items(shop: Dataset, tmp_path: Path) -> None:
+    own, shuffled = made(LEXICAL, shop, tmp_path), made({"shuffled": LEXICAL}, shop, tmp_path)
+    assert own.items == shuffled.items
+    assert (own.embeddings != shuffled.embeddings).any(1).sum() > 20
+    torch.testing.assert_close(own.embeddings.sort(dim=0).values, shuffled.embeddings.sort(dim=0).values)
+
+
+@given(rows=st.integers(1, 40), width=st.integers(1, 12), seed=st.integers(0, 99))
+def test_gaussian_vectors_have_the_mean_and_the_covariance_of_the_source(rows: int, width: int, seed: int) -> None:
+    vectors = torch.randn(rows, width, generator=generator(seed)) @ torch.diag(torch.arange(1.0, width + 1)) + 3
+    control = Gaussian(gaussian=Lexical(lexical="tfidf"), seed=seed)
+    drawn = control._drawn(vectors, generator(seed))
+    torch.testing.assert_close(drawn.mean(0), vectors.mean(0), atol=1e-3, rtol=1e-3)
+    centred, own = drawn - drawn.mean(0), vectors - vectors.mean(0)
+    torch.testing.assert_close(centred.T @ centred, own.T @ own, atol=1e-2, rtol=1e-3)
+
+
+def test_gaussian_vectors_say_nothing_about_their_items(shop: Dataset, tmp_path: Path) -> None:
+    own, drawn = made(LEXICAL, shop, tmp_path), made({"gaussian": LEXICAL}, shop, tmp_path)
+    cosine = torch.nn.functional.cosine_similarity
+    assert own.items == drawn.items
+    assert (
+        abs(float(cosine(own.embeddings - own.embeddings.mean(0), drawn.embeddings - own.embeddings.mean(0)).mean()))
+        < 0.5
+    )
+    assert not torch.allclose(made({"gaussian": LEXICAL, "seed": 1}, shop, tmp_path).embeddings, drawn.embeddings)
+
+
+def test_a_control_takes_its_part_from_the_parts_own_store(shop: Dataset, tmp_path: Path) -> None:
+    made({"shuffled": LEXICAL}, shop, tmp_path)
+    part = parse_source(LEXICAL, "test")
+    assert part is not None and part.store_path(shop, tmp_path).is_dir()
+    assert Shuffled(shuffled=part).parts() == [part]
+
+
+def test_fused_vectors_stand_side_by_side_each_after_its_own_transform(shop: Dataset, tmp_path: Path) -> None:
+    words, behaviour = made(LEXICAL, shop, tmp_path), made(BEHAVIOUR, shop, tmp_path)
+    transform = ["center", {"pca": 2}]
+    fused = made({"fused": [{"of": LEXICAL, "transform": transform}, BEHAVIOUR]}, shop, tmp_path)
+    expected = apply_transforms(words.embeddings, transform)
+    assert set(fused.items) == set(words.items) | set(behaviour.items)
+    torch.testing.assert_close(fused.embeddings[fused.rows(words.items), :2], expected)
+    torch.testing.assert_close(fused.embeddings[fused.rows(behaviour.items), 2:], behaviour.embeddings)
+
+
+def test_an_item_that_a_part_lacks_gets_the_mean_there_and_that_is_said(shop: Dataset, tmp_path: Path) -> None:
+    source = parse_source({"fused": [LEXICAL, BEHAVIOUR], "how": "sum"}, "test")
+    assert source is not None
+    result = source.make(shop, tmp_path / "store", tmp_path)
+    fused, words, behaviour = (
+        ItemEmbeddingStore.load(tmp_path / "store"),
+        made(LEXICAL, shop, tmp_path),
+        made(BEHAVIOUR, shop, tmp_path),
+    )
+    row = fused.embeddings[fused.rows(["marker0"])[0]]
+    expected = words.embeddings[words.rows(["marker0"])[0]] + behaviour.embeddings.mean(0)
+    torch.testing.assert_close(row, expected)
+    assert result.notes == ("2 items that cooccurrence ppmi lacks get the mean of its vectors",)
+
+
+def test_a_fine_tuned_matrix_is_made_by_a_run(shop: Dataset, tmp_path: Path, tiny_encoders: dict[str, Path]) -> None:
+    encoder = {"encoder": str(tiny_encoders["bert"])}
+    source = parse_source({"finetune": encoder, "run": {"seed": 1}}, "test")
+    assert source is not None
+    with pytest.raises(StoreError, match="is made by a run of RECFORMER"):
+        source.make_once(shop, tmp_path)
+    other = parse_source({"finetune": encoder, "run": {"seed": 2}}, "test")
+    assert other is not None and other.store_path(shop, tmp_path) != source.store_path(shop, tmp_path)
+    # What a run exports is taken as it is.
+    ItemEmbeddingStore(torch.eye(2), ["a", "b"]).save(source.store_path(shop, tmp_path))
+    assert source.make_once(shop, tmp_path) == source.store_path(shop, tmp_path)
+    assert source.width(shop) == 32
