@@ -27,7 +27,8 @@ WITHOUT_EFFECT = (
     "log_wandb",
     "wandb_project",
 )
-"""Keys that don't decide a result (``worker`` does: RecBole draws negatives in the workers). What the paths point to is in the identity by its content or its request."""
+"""Keys that don't decide a result. What the paths point to is in the identity by its content or its request.
+(``worker`` decides it: RecBole draws negatives in its loaders' workers.)"""
 
 
 @dataclass(frozen=True)

@@ -216,10 +216,6 @@ class RayTasks:
                 f"ray_address: no Ray cluster at {self._address or 'RAY_ADDRESS'}: {error}. Start one with "
                 "`ray start --head`, or set ray_address to `local` for one of this command's own."
             ) from error
-        except ImportError as error:  # Ray imports pyarrow where there is one, and a new one can't be beside numpy 1
-            raise InstallationError(
-                f"executor: ray can't start ({error}); type: pip install --upgrade numpy pyarrow"
-            ) from error
         self._check_room([node["Resources"] for node in ray.nodes() if node["Alive"]])
         # One run per worker process, and no second try: that is what the next call is for.
         return ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_calls=1, max_retries=0)(_in_worker)
