@@ -24,11 +24,11 @@ WITHOUT_EFFECT = (
     "state",
     "gpu_id",
     "use_gpu",
-    "worker",
     "log_wandb",
     "wandb_project",
 )
-"""Keys that don't decide a result. What the paths point to is in the identity by its content or its request."""
+"""Keys that don't decide a result. What the paths point to is in the identity by its content or its request.
+(``worker`` decides it: RecBole draws negatives in its loaders' workers.)"""
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class Grid(Document):
 
 
 def _where_grids_are(folder: Path) -> str:
-    wanted = "`report` wants the folder of one benchmark, such as runs/NAME, which `recbole-ext run` writes"
+    wanted = "Wanted is the folder of one benchmark, such as runs/NAME, which `recbole-ext run` writes"
     if (folder.parent / GRID).is_file():
         return f"{wanted}: here {folder.parent}, one up."
     below = sorted(path.parent.name for path in folder.glob(f"*/{GRID}"))

@@ -184,6 +184,10 @@ class RayTasks:
         import ray
 
         for reference in self._submitted:
+            ray.cancel(reference)  # which ends it from within, as Ctrl-C would
+        if self._submitted:
+            ray.wait(self._submitted, num_returns=len(self._submitted), timeout=SECONDS_TO_END)
+        for reference in self._submitted:
             ray.cancel(reference, force=True)
 
     @cached_property
@@ -207,14 +211,10 @@ class RayTasks:
                 log_to_driver=False,
                 logging_level=logging.WARNING,
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray has none of its own for what can be wrong with a cluster
             raise ConfigurationError(
                 f"ray_address: no Ray cluster at {self._address or 'RAY_ADDRESS'}: {error}. Start one with "
                 "`ray start --head`, or set ray_address to `local` for one of this command's own."
-            ) from error
-        except ImportError as error:  # Ray imports pyarrow where there is one, and a new one can't be beside numpy 1
-            raise InstallationError(
-                f"executor: ray can't start ({error}); type: pip install --upgrade numpy pyarrow"
             ) from error
         self._check_room([node["Resources"] for node in ray.nodes() if node["Alive"]])
         # One run per worker process, and no second try: that is what the next call is for.

@@ -181,9 +181,10 @@ def _statistics(dataset: Any, spec: RunSpec) -> Statistics:
 
 def _parameters(model: Any) -> Parameters:
     embedding = getattr(model, "item_embedding", None)
+    parameters = list(model.parameters()) if hasattr(model, "parameters") else []  # boosted trees have none
     return Parameters(
-        total=sum(p.numel() for p in model.parameters()),
-        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        total=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
         item_embedding=sum(p.numel() for p in embedding.parameters()) if embedding is not None else 0,
     )
 

@@ -20,8 +20,8 @@ each user tests, histories of at most {length} items.
 - *Vectors*: the tables that get the vectors of an item embedding store.
 - *Samples*: what the model is trained on by default. `user` rows and `prefix` samples are shortcuts that a model proves
   exact; `augmented` is RecBole's own way.
-- *Seconds*: of processor time for one epoch of training, on one core; other programs don't change it. No number: the
-  epoch took longer than the survey waits.
+- *Seconds*: of processor time for one epoch of training, on one core; other programs don't change it. No number: not
+  measured yet (the epochs come last), or the epoch took longer than the survey waits.
 - *Equal*: compared with stock RecBole on RecBole's own samples, on the first {users} users: the same seed gives the
   same metrics of validation and test, to the last digit. *Mended*: stock RecBole fails by itself where the table was
   made, and was run with this package's compat layer.

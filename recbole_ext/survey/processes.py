@@ -38,15 +38,22 @@ MENDED = (
 from recbole_ext.compat import make_recbole_work
 make_recbole_work()
 from recbole.config import Config
+from logging import getLogger
 from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_model, get_trainer, init_seed
+from recbole.data.transform import construct_transform
+from recbole.utils import get_flops, get_model, get_trainer, init_seed
 
 def run(model, dataset, settings):
     config = Config(model=model, dataset=dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
-    train, valid, test = data_preparation(config, create_dataset(config))
+    dataset = create_dataset(config)
+    train, valid, test = data_preparation(config, dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
+    try:  # a prediction that is counted may draw random numbers
+        get_flops(model, dataset, config["device"], getLogger(), construct_transform(config))
+    except Exception:
+        pass  # some models can't be counted
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     _, validation = trainer.fit(train, valid, show_progress=False)
     return metrics_of(validation, trainer.evaluate(test, show_progress=False))

@@ -118,6 +118,7 @@ def test_what_can_not_be_included_is_named(tmp_path: Path, include: Any, message
 # --- mistakes ---
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"epoch": 3}, r"benchmark\.yaml: epoch: unknown key\..* include\. RecBole's keys stand below config\."),
     ({"dataset": ["tiny"]}, r"benchmark\.yaml: dataset: unknown key\. Did you mean 'datasets'\?"),
     ({"models": ["../overall"]}, r"models: '\.\./overall' can't be part of a file name"),
     ({"models": [{"SASRec": {}}]}, "models: input should be a valid dictionary"),

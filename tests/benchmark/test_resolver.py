@@ -70,7 +70,8 @@ def test_what_decides_a_result_is_part_of_its_identity(resolved: Resolve, own_da
     before = identity(resolved(data_path=str(own_data)))
     assert identity(resolved(data_path=str(own_data))) == before
     assert identity(resolved("--epochs=3", data_path=str(own_data))) != before
-    assert identity(resolved("--worker=1", data_path=str(own_data))) == before
+    assert identity(resolved("--show_progress=true", data_path=str(own_data))) == before
+    assert identity(resolved("--worker=1", data_path=str(own_data))) != before
     with (own_data / "tiny" / "tiny.inter").open("a") as file:
         file.write("u0\ti3\t99\n")
     assert identity(resolved(data_path=str(own_data))) != before
