@@ -101,8 +101,8 @@ class Beginnings:
         """Keep ``source`` and, before it, all that it is made of."""
         if isinstance(source, Finetune):
             raise ConfigurationError(
-                "finetune: what RECFORMER exports is there only once its run has ended, so no other vectors can be made "
-                "of it. Run the benchmark, and then give its store: {store: artifacts/stores/…}."
+                "finetune: what RECFORMER exports is there only once its run has ended, so no other vectors can be "
+                "made of it. Run the benchmark, and then give its store: {store: artifacts/stores/…}."
             )
         if isinstance(source, Encoder) and source.tune is not None:
             self._tuned(dataset, source, source.tune)

@@ -140,7 +140,7 @@ def estimate_run(config: Mapping[str, Any], size: Size) -> Estimate:
 
     Per training token each layer costs 2 (4 d² + 2 d d_inner) operations and its attention 4 L d; per target a softmax
     over all items costs 2 d per item; backward costs twice as much as forward. An epoch has as many targets as RecBole
-    has samples; every epoch ends with an evaluation. Parameters are kept four times (value, gradient, Adam's two means).
+    has samples; every epoch ends with an evaluation. Parameters are kept four times (value, gradient, two means).
     """
     width = int(config.get("hidden_size") or config.get("embedding_size") or 64)
     of_item = int(config.get("embedding_size") or width)

@@ -244,6 +244,7 @@ def test_stores_are_named_by_their_request_and_never_made_again_over_each_other(
     encoder, small = str(tiny_encoders["bert"]), {"transform": [{"pca": 16}]}
     (mean,) = resolved(initialisations={"bert": {"encoder": encoder, "pooling": "mean", **small}}).stores
     grid.make_stores(resolved(initialisations={"bert": {"encoder": encoder, "pooling": "mean", **small}}))
+    assert mean.path
     written = {path: path.stat().st_mtime_ns for path in mean.path.iterdir()}
     both = resolved(
         initialisations={
