@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from recbole_ext.models import model_names
 from recbole_ext.survey.keys import PROTOCOL
 from recbole_ext.survey.movies import USERS_OF_SLICE
 from recbole_ext.survey.surveyed import Surveyed
 
 PAGE = """\
-# Every model, tried
+# The models, tried
 
-{models} models of RecBole 1.2.1 and of this package; {running} of them run here. Of {compared} that were compared with
-stock RecBole, {equal} give its metrics to the last digit.
+Of the {all} models of RecBole 1.2.1 and of this package {models} have been tried so far, and {running} of these run. Of
+{compared} that were compared with stock RecBole, {equal} give its metrics to the last digit. A model that is not in the
+table has not been tried yet.
 
 Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last item of
 each user tests, histories of at most {length} items.
@@ -47,6 +49,7 @@ def as_page(rows: Sequence[Surveyed]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     return PAGE.format(
+        all=len(model_names()),
         models=len(rows),
         running=sum(row.runs == "yes" for row in rows),
         compared=sum(row.equals_stock[:1] not in ("–", "") for row in rows),
