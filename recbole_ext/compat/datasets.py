@@ -66,11 +66,13 @@ def read_atomic_table(
         options = {"delimiter": re.escape(delimiter), "engine": "python"}
     options |= {
         "usecols": list(dtype),
-        "dtype": {column: "category" if kind is str else kind for column, kind in dtype.items()},
+        "dtype": dtype,
         "na_values": {column: [""] if kind is str else list(STR_NA_VALUES) for column, kind in dtype.items()},
     }
     encoding = _without_mark(encoding)
-    return pandas.read_csv(path, encoding=encoding, quoting=csv.QUOTE_NONE, keep_default_na=False, **options)
+    table = pandas.read_csv(path, encoding=encoding, quoting=csv.QUOTE_NONE, keep_default_na=False, **options)
+    # Not read as categories at once: pandas 3.1 makes numbers of categories that look like numbers, 7 of 007.
+    return table.astype({column: "category" for column, kind in dtype.items() if kind is str})
 
 
 def _open_without_mark(path: str, mode: str = "r", encoding: str | None = None) -> Any:
