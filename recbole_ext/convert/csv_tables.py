@@ -13,7 +13,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -157,7 +157,7 @@ def _seconds(text: str, where: str) -> float:
     date = _as_date(text)
     if date is None:
         raise SourceDataError(f"{where}: {text!r} isn't a date, as in 1997-12-04 or 1997-12-04T15:55:49Z.")
-    return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def _as_date(text: str) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ class RECFORMERTrainer(Trainer):
             "made_by": "RECFORMER, stage one",
             "dataset": dataset.dataset_name,
             "seed": int(self.config["seed"]),
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": __version__,
         }
         matrix = self.model.encoder.encode_items(self.model.tokens)[1:].cpu().float()

@@ -17,7 +17,7 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
@@ -268,9 +268,16 @@ def _end_tidily_when_told() -> None:
         elif not told:  # What is torn down half-made complains, and nobody needs to hear it.
             sys.__unraisablehook__(error)
 
+    def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        # Only the thread that hands a loader's tensors to the run comes here, also in the loader's workers, which this
+        # process forks. Who reads from it may have ended in the middle of a message.
+        if not told and not issubclass(kind, (ConnectionError, EOFError)):
+            sys.__excepthook__(kind, error, trace)
+
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGALRM, end)
     sys.unraisablehook = unraisable
+    sys.excepthook = uncaught
 
 
 def _in_worker(spec: RunSpec, folder: str, threads: int, wait: bool) -> bool:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -123,7 +123,7 @@ def names_of(spec: RunSpec) -> dict[str, Any]:
         "seed": spec.seed,
         "trial": spec.trial,
         "command": spec.command,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_revision": git_revision(),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def write_findings(findings: Findings, name: str, settings: BaseModel, out: Path
         "numbers": findings.numbers,
         "versions": versions(),
         "git_revision": git_revision(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     with replacing_folder(out) as folder:
         write_json(folder / "study.json", content)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +155,7 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
             "held_out_recall": [round(entry[RECALL], 4) for entry in trained.curve if RECALL in entry],
             "curve": trained.curve,
             "version": __version__,
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         if is_writer():
             with replacing_folder(out) as temporary:

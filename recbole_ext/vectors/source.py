@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -156,7 +156,7 @@ class VectorSource(CheckedSettings, ABC):
             "identity": identity,
             "request": request,
             **vectors.meta,
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": __version__,
         }
         store = ItemEmbeddingStore(vectors.embeddings, vectors.items, meta)

@@ -303,6 +303,19 @@ def test_runs_do_not_hear_ctrl_c_and_the_command_still_does(spec: RunSpec, inste
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+@pytest.mark.parametrize(
+    ("error", "heard"), [("ConnectionResetError", False), ("EOFError", False), ("ValueError", True)]
+)
+def test_a_loader_worker_whose_reader_ended_does_not_complain(error: str, heard: bool) -> None:
+    """As ``multiprocessing.resource_sharer`` reports what goes wrong in its thread."""
+    code = (
+        "import sys\nfrom recbole_ext.runs.executors import _end_tidily_when_told\n_end_tidily_when_told()\n"
+        f"try:\n    raise {error}('no reader')\nexcept BaseException:\n    sys.excepthook(*sys.exc_info())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True)
+    assert ("no reader" in done.stderr) is heard
+
+
 @pytest.mark.parametrize("samples", ["auto", "augmented"])
 def test_loader_workers_give_the_same_numbers(described: Callable[..., Path], tmp_path: Path, samples: str) -> None:
     metrics = []
