@@ -240,14 +240,19 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("name", choices=sorted(STUDIES), metavar="NAME", help=", ".join(STUDIES))
     parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml")
     parser.add_argument("--out", type=Path, default=Path("runs/studies"), help="default: %(default)s")
+    parser.add_argument("--plan", action="store_true", help="run nothing; print what the study's benchmark would run")
     parser.set_defaults(run=_study)
 
 
 def _study(options: argparse.Namespace) -> int:
     from recbole_ext.benchmark import parse_overrides
-    from recbole_ext.studies import run_study
+    from recbole_ext.studies import plan_study, run_study
 
-    folder = run_study(options.name, options.file, parse_overrides(options.overrides), options.out, options.line)
+    overrides = parse_overrides(options.overrides)
+    if options.plan:
+        print("\n".join(plan_study(options.name, options.file, overrides)))
+        return 0
+    folder = run_study(options.name, options.file, overrides, options.out, options.line)
     print(f"{folder}: study.json, figures, text.md")
     return 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.compat import recbole_folder
+from recbole_ext.data.config import refuse_saved_data
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_defaults
 
@@ -52,8 +53,6 @@ PLACES = {
     },
 }
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
-CACHES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
-"""RecBole's caches hand over old data for new files, so a benchmark has none."""
 _UNTYPED = (
     "eval_args",
     "train_neg_sample_args",
@@ -82,10 +81,7 @@ class Keys:
         """
         if key not in self.types:
             raise ConfigurationError(f"{where}: {self.model} has no key {key!r}.{did_you_mean(key, self.types)}")
-        if key in CACHES and value:
-            raise ConfigurationError(
-                f"{where}: {key} is refused: RecBole would hand over saved data although its files have changed."
-            )
+        refuse_saved_data({key: value}, where)
         if key == "eval_args" and not isinstance(value, dict):
             raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
         types = self.types[key]

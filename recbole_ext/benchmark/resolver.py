@@ -157,11 +157,11 @@ class _Resolver:
             raise ConfigurationError(f"{self.where}: models.{model}: it {need}.")
         return fitting
 
-    def _check_dataset(self, dataset: Dataset) -> None:
+    def _check_dataset(self, dataset: Dataset, text: bool) -> None:
         """Of one run: protocols and models may have the dataset read or split in their own way."""
         try:
             dataset.require(download=self.fetch)
-            self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check()]
+            self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check(text)]
         except RecboleExtError as error:
             if self.fetch:
                 raise
@@ -178,7 +178,7 @@ class _Resolver:
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         seen = dataset.with_keys(effective)
-        self._check_dataset(seen)
+        self._check_dataset(seen, text=variant.source is not None and variant.source.needs_text())
         beginning = self.beginnings.of(seen, variant.source, reads_text(model))
         if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
             for config in configs:

@@ -45,7 +45,7 @@ NUMBER_INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _INTERVAL = re.compile(r"\s*[\[(]\s*[-+\w.]+\s*,\s*[-+\w.]+\s*[\])]\s*")
 
 
-def refuse_saved_data(keys: Mapping[str, Any]) -> None:
+def refuse_saved_data(keys: Mapping[str, Any], where: str = "") -> None:
     """See that RecBole is not asked to keep or to read a pickled copy of a dataset.
 
     Raises:
@@ -54,8 +54,9 @@ def refuse_saved_data(keys: Mapping[str, Any]) -> None:
     for key in SAVED_DATA:
         if keys.get(key):
             raise ConfigurationError(
-                f"{key}: RecBole's saved copies hand over old data once a file has changed, and they are pickles. "
-                "Leave the key out: the dataset's files are read for every run."
+                f"{where}{': ' if where else ''}{key} is refused: RecBole's saved copies hand over old data "
+                "once a file has changed, and they are pickles. Leave the key out: the dataset's files are read for "
+                "every run."
             )
 
 

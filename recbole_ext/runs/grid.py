@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 TELLING = 1.0
 """Seconds between two looks at how far the runs are."""
+LOGGING = 60.0
+"""Seconds between two lines about it, where there is no terminal to show a bar."""
 
 
 def run_benchmark(resolved: Resolved) -> list[RunSpec]:
@@ -135,7 +138,7 @@ def run_all(specs: Iterable[RunSpec], executor: Executor, what: str) -> list[Run
         logging_redirect_tqdm(),
         tqdm(total=len(missing), desc=what, unit="run", disable=None if missing else True, dynamic_ncols=True) as bar,
     ):
-        waiting = False
+        waiting, told_at = False, time.monotonic()
         try:
             while missing:
                 started = {executor.submit(spec, waiting): spec for spec in missing}
@@ -143,7 +146,7 @@ def run_all(specs: Iterable[RunSpec], executor: Executor, what: str) -> list[Run
                 open_futures = set(started)
                 while open_futures:
                     finished, open_futures = wait(open_futures, timeout=TELLING, return_when=FIRST_COMPLETED)
-                    _tell(bar, [started[future] for future in open_futures])
+                    told_at = _tell(bar, [started[future] for future in open_futures], told_at)
                     for future in finished:
                         spec = started[future]
                         record = _record_of(spec, future)
@@ -160,14 +163,22 @@ def run_all(specs: Iterable[RunSpec], executor: Executor, what: str) -> list[Run
     return failed
 
 
-def _tell(bar: tqdm[None], running: Sequence[RunSpec]) -> None:
-    """The runs under way, and how far they are, behind the bar."""
+def _tell(bar: tqdm[None], running: Sequence[RunSpec], told_at: float) -> float:
+    """The runs under way, and how far they are: behind the bar, or from time to time in the log.
+
+    Takes and returns when the log was told last.
+    """
     told = [
         f"{spec.dataset} {spec.model} {spec.variant} s{spec.seed}: {progress.in_words()}"
         for spec in running
         if (progress := read_progress(spec.progress_path))
     ]
-    bar.set_postfix_str(" | ".join(told))
+    if not bar.disable:
+        bar.set_postfix_str(" | ".join(told))
+    elif told and time.monotonic() - told_at >= LOGGING:
+        log.info("%s", " | ".join(told))
+        return time.monotonic()
+    return told_at
 
 
 def _log_end(record: RunRecord) -> None:

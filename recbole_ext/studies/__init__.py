@@ -17,7 +17,25 @@ STUDIES = {
     "efficiency": "recbole_ext.studies.efficiency",
     "cold-start": "recbole_ext.studies.cold_start",
 }
-"""Name: module, which has a ``Settings`` class and ``run(settings, command) -> Findings``."""
+"""Name: module, which has a ``Settings`` class and ``run(settings, command) -> Findings``; where it runs a benchmark,
+also ``plan(settings) -> lines``."""
+
+
+def plan_study(name: str, file: Path | None, overrides: dict[str, Any]) -> list[str]:
+    """What :func:`run_study` would compute, step by step, in lines; runs nothing.
+
+    Raises:
+        ConfigurationError: the study's YAML or an override says something unknown, or the study has no plan.
+    """
+    from recbole_ext.errors import ConfigurationError
+    from recbole_ext.studies.settings import read_settings
+
+    module = import_module(STUDIES[name])
+    settings = read_settings(module.Settings, name, file, overrides)
+    if not hasattr(module, "plan"):
+        raise ConfigurationError(f"--plan: study {name} runs no benchmark; it takes minutes, so just call it.")
+    lines: list[str] = module.plan(settings)
+    return lines
 
 
 def run_study(name: str, file: Path | None, overrides: dict[str, Any], out: Path, command: str) -> Path:

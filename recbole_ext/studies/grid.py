@@ -83,22 +83,44 @@ def run(settings: Settings, command: str) -> Findings:
     )
 
 
+def resolved_benchmark(settings: Settings, command: str, fetch: bool = True) -> Resolved:
+    """What the study's benchmark asks for.
+
+    Raises:
+        ConfigurationError: it is wrong.
+    """
+    from recbole_ext.benchmark import benchmark_of, resolve
+
+    benchmark, recboles = benchmark_of(settings.benchmark, settings.overrides, "benchmark")
+    return resolve(benchmark, recboles, command, "benchmark", fetch)
+
+
 def finished_benchmark(settings: Settings, command: str) -> tuple[Resolved, Path]:
     """Run and report the study's benchmark; returns what it asked for and the folder of its runs.
 
     Raises:
         ConfigurationError: it is wrong, or a run failed.
     """
-    from recbole_ext.benchmark import benchmark_of, resolve
     from recbole_ext.report import write_report
     from recbole_ext.runs.grid import run_benchmark
 
-    benchmark, recboles = benchmark_of(settings.benchmark, settings.overrides, "benchmark")
-    resolved = resolve(benchmark, recboles, command, "benchmark")
+    resolved = resolved_benchmark(settings, command)
     failed = run_benchmark(resolved)
     if failed:
         raise ConfigurationError(f"{failed[0].record_path}: the run failed; see there why, mend it and call again.")
-    return resolved, write_report(benchmark.folder).folder
+    return resolved, write_report(resolved.benchmark.folder).folder
+
+
+def plan(settings: Settings) -> list[str]:
+    """What :func:`run` would do, in lines; runs nothing.
+
+    Raises:
+        ConfigurationError: the benchmark is wrong.
+    """
+    from recbole_ext.benchmark.plan import plan_lines
+    from recbole_ext.runs.recording import is_done
+
+    return plan_lines(resolved_benchmark(settings, "", fetch=False), is_done)
 
 
 def compare(results: Sequence[Result], settings: Settings, folder: Path) -> pd.DataFrame:

@@ -31,6 +31,7 @@ class Encoder(EncodingSettings, VectorSource):
     """Item texts through a text encoder."""
 
     kind: ClassVar[str] = "encoder"
+    reads_text: ClassVar[bool] = True
     yaml_only: ClassVar[Collection[str]] = {"made_by"}
 
     encoder: str

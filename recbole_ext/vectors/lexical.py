@@ -25,6 +25,7 @@ class Lexical(VectorSource):
     """TF-IDF and truncated SVD of the item text."""
 
     kind: ClassVar[str] = "lexical"
+    reads_text: ClassVar[bool] = True
 
     lexical: Literal["tfidf"]
     """How words are weighted: tfidf, with 1 + log of a word's count in its text."""

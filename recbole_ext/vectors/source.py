@@ -81,6 +81,8 @@ class VectorSource(CheckedSettings, ABC):
     """Its name among the sources, and its leading key."""
     is_made_of_others: ClassVar[bool] = False
     """Whether its leading key holds other sources, so that names of initialisations may stand there."""
+    reads_text: ClassVar[bool] = False
+    """Whether its vectors are made from the items' text."""
 
     @abstractmethod
     def request(self, dataset: Dataset) -> Settings:
@@ -111,6 +113,10 @@ class VectorSource(CheckedSettings, ABC):
     def parts(self) -> list[VectorSource]:
         """The sources that this one is made of; their stores are made first."""
         return []
+
+    def needs_text(self) -> bool:
+        """Whether the items' text is read, for it or for one of its parts."""
+        return self.reads_text or any(part.needs_text() for part in self.parts())
 
     def missing(self, dataset: Dataset) -> list[str]:
         """What is not on this machine and how to get it, a line each: encoders, files."""

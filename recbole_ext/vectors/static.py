@@ -28,6 +28,7 @@ class Static(VectorSource):
     """The mean of an item's word vectors, from a plain text file such as GloVe's or word2vec's."""
 
     kind: ClassVar[str] = "static"
+    reads_text: ClassVar[bool] = True
 
     static: str
     """A text file with a word and its numbers a line; a first line that counts words and dimensions is skipped."""

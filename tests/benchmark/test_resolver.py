@@ -255,3 +255,14 @@ def test_the_scale_of_random_vectors_reaches_the_run_and_nothing_else_of_the_hoo
     assert {key: value for key, value in first(found).config.items() if key.startswith("item_embedding")} == {
         "item_embedding_scale": 0.3
     }
+
+
+def test_items_without_text_are_told_where_a_source_reads_the_text(resolved: Resolve, own_data: Path) -> None:
+    item = own_data / "tiny" / "tiny.item"
+    lines = item.read_text(encoding="utf-8").splitlines()
+    item.write_text("\n".join(lines[:-2]) + "\n", encoding="utf-8")
+    said = "tiny: tiny.item: 2 of 60 items have no row there, and so no text"
+    behaviour = {"cooccurrence": "ppmi", "dim": 16}
+    words = {"shuffled": {"lexical": "tfidf", "dim": 16}}
+    assert said not in resolved(data_path=str(own_data), initialisations={"behaviour": behaviour}).notices
+    assert said in resolved(data_path=str(own_data), initialisations={"words": words}).notices

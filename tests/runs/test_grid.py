@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -313,6 +314,16 @@ def test_while_a_search_runs_validation_is_told_and_test_never(
         recorded(by_dropout({0.1: 0.2371, 0.3: 0.4123, 0.5: 0.3}), search=DROPOUTS)
     assert "validation ndcg@10 0.2371" in caplog.text and "validation ndcg@10 0.4123" in caplog.text
     assert "0.7629" not in caplog.text and "0.5877" not in caplog.text
+
+
+def test_without_a_terminal_the_log_says_how_far_the_runs_are(
+    resolved: Resolve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid, "TELLING", 0.01)
+    monkeypatch.setattr(grid, "LOGGING", 0.0)
+    with caplog.at_level("INFO", logger="recbole_ext"):
+        assert not grid.run_benchmark(resolved(config={**CONFIG, "epochs": 30}))
+    assert re.search(r"tiny SASRec random s\d+: epoch \d+ of at most 30, loss [\d.]+, validation", caplog.text)
 
 
 def test_the_last_epoch_s_limit_is_told(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:

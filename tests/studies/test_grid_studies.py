@@ -15,7 +15,7 @@ from recbole_ext.benchmark import benchmark_of, resolve
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, RunRecord
 from recbole_ext.report.results import finished_results
-from recbole_ext.studies import STUDIES, run_study
+from recbole_ext.studies import STUDIES, plan_study, run_study
 from recbole_ext.studies.encoder_costs import encoder_costs
 from recbole_ext.studies.grid import Settings, _markdown, _sentence, compare
 from recbole_ext.studies.settings import PRESETS, read_settings
@@ -168,6 +168,22 @@ def test_a_grid_study_runs_from_its_yaml_to_its_figure(
     assert Grid.read(Path("runs/study-tiny")).command == "the command"
     index = Path("runs/index.html").read_text(encoding="utf-8")
     assert "study-tiny/index.html" in index and "How much history" in index
+
+
+def test_the_plan_of_a_study_says_what_its_benchmark_would_run_and_runs_nothing(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    lines = plan_study("long-sequences", Path("study.yaml"), {"seeds": [1, 2]})
+    counted = [line.split()[:5] for line in lines if line.startswith("run ")]
+    assert counted == [["run", "tiny", "SASRec", "none", protocol] for protocol in ("short", "long")]
+    assert "Nothing is missing here." in lines and not Path("runs").exists()
+
+
+def test_a_study_that_runs_no_benchmark_has_no_plan() -> None:
+    with pytest.raises(ConfigurationError, match="study attention runs no benchmark"):
+        plan_study("attention", None, {})
 
 
 def test_a_key_that_nothing_reads_is_refused_in_a_study_too(
