@@ -215,16 +215,20 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "report",
         help="leaderboard, figures and page again from the run records",
-        description="Write leaderboard.csv, leaderboard.md, figures and index.html from DIR/runs.",
+        description="Write leaderboard.csv, leaderboard.md, figures and index.html from DIR/runs; of a folder of "
+        "benchmarks, those of each, the page above them, and README.md where README.md.j2 is there.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="runs/BENCHMARK")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="runs/BENCHMARK, or the folder of benchmarks above it")
     parser.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace) -> int:
-    from recbole_ext.report import write_report
+    from recbole_ext.records.grid import GRID
+    from recbole_ext.report import write_report, write_reports
 
-    print("\n".join(write_report(options.folder).lines()))
+    above = not (options.folder / GRID).is_file() and any(options.folder.glob(f"*/{GRID}"))
+    reports = write_reports(options.folder) if above else [write_report(options.folder)]
+    print("\n\n".join("\n".join(report.lines()) for report in reports))
     return 0
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from recbole_ext.benchmark import EMBEDDED, load_benchmark
 from recbole_ext.report import write_report
+from recbole_ext.report.readme import render
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 KEYS = ["dataset", "model", "variant", "protocol"]
@@ -37,3 +38,8 @@ def test_the_numbers_that_the_embedded_benchmark_shows_beside_yours_are_those_of
     for number in published:
         row = made[number.dataset, number.model, number.variant, number.protocol]
         assert number.metrics == {"ndcg@10": round(row[0], 4), "recall@10": round(row[1], 4)}
+
+
+def test_the_numbers_of_the_text_above_the_results_are_those_of_the_tables() -> None:
+    source = (RESULTS / "README.md.j2").read_text(encoding="utf-8")
+    assert render(source, RESULTS) == (RESULTS / "README.md").read_text(encoding="utf-8")

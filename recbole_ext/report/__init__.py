@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from recbole_ext.records import RunRecord
     from recbole_ext.report.leaderboard import Leaderboard
 
-__all__ = ["LeaderboardReport", "write_report"]
+__all__ = ["LeaderboardReport", "write_report", "write_reports"]
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,19 @@ def write_report(folder: Path) -> LeaderboardReport:
             temporary.write_text(text, encoding="utf-8")
     write_index(folder.absolute().parent)
     return LeaderboardReport(folder, board, costs, provenance.failed, notes)
+
+
+def write_reports(results: Path) -> list[LeaderboardReport]:
+    """The reports of all benchmarks in the folder ``results``, the page above them, and their README where its source
+    is there; see :func:`write_report` and :mod:`recbole_ext.report.readme`.
+
+    Raises:
+        ConfigurationError: as :func:`write_report`; or the README asks for a number that no table has.
+    """
+    from recbole_ext.report.index import write_index
+    from recbole_ext.report.readme import write_readme
+
+    reports = [write_report(grid.parent) for grid in sorted(Path(results).glob("*/grid.json"))]
+    write_index(Path(results))
+    write_readme(Path(results))
+    return reports

@@ -1,0 +1,121 @@
+"""The text above all benchmarks of a results folder: ``README.md``, with every number taken from the tables.
+
+What is written by hand is ``README.md.j2`` (Jinja2). It asks for numbers, and states none::
+
+    {{ gain("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}    +10.2 % [+4.1, +16.3], p < 0.001, 5 seeds
+    {{ score("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}   0.0713 ± 0.0010
+    {{ verdict("language", "Scientific", "SASRec", "minilm", "ndcg@10") }} better
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.report.cells import p_cell, signed
+from recbole_ext.report.leaderboard import KEYS, ends_of, improvement_of, mark_of, p_of, std_of
+from recbole_ext.writing import replacing_file
+
+README = "README.md"
+SOURCE = "README.md.j2"
+NOT_SHOWN = "not shown"
+_VERDICTS = {"better": "better", "worse": "worse", "tie": NOT_SHOWN}
+
+
+def write_readme(results: Path) -> Path | None:
+    """Write ``results``/README.md from the README.md.j2 beside it; ``None`` where there is none.
+
+    Raises:
+        ConfigurationError: the text asks for a row or a metric that no table has, or is no Jinja2.
+    """
+    source = results / SOURCE
+    if not source.is_file():
+        return None
+    text = render(source.read_text(encoding="utf-8"), results)
+    with replacing_file(results / README) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return results / README
+
+
+def render(source: str, results: Path) -> str:
+    """The text with its numbers, from the ``leaderboard.csv`` of the benchmarks below ``results``."""
+    from jinja2 import Environment, StrictUndefined, TemplateError
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    tables = Tables(results)
+    for ask in (tables.score, tables.gain, tables.verdict, tables.change):
+        environment.globals[ask.__name__] = ask
+    try:
+        return environment.from_string(source).render()
+    except TemplateError as error:
+        raise ConfigurationError(f"{results / SOURCE}: {error}") from error
+
+
+class Tables:
+    """What the text may ask of the tables below a folder; each row is named by benchmark, dataset, model, variant."""
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._tables: dict[str, list[dict[str, str]]] = {}
+
+    def score(self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full") -> str:
+        """Mean and standard deviation over seeds: ``0.0713 ± 0.0010``."""
+        line = self._line(benchmark, dataset, model, variant, protocol, metric)
+        spread = _number(line, std_of(metric))
+        return f"{_number(line, metric):.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
+
+    def gain(self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full") -> str:
+        """The change to the row's own baseline, its 95 % interval over users and seeds, p and the number of seeds."""
+        line = self._line(benchmark, dataset, model, variant, protocol, improvement_of(metric))
+        low, high = (_number(line, end) for end in ends_of(metric))
+        said = [f"{signed(_number(line, improvement_of(metric)), 1)} %"]
+        if not math.isnan(low):
+            p = p_cell(_number(line, p_of(metric))).text
+            said[0] += f" [{signed(low, 1)}, {signed(high, 1)}]"
+            said.append(f"p {p if p.startswith('<') else '= ' + p}")
+        seeds = int(line["n_seeds"])
+        return ", ".join([*said, f"{seeds} seed{'s' if seeds > 1 else ''}"])
+
+    def verdict(
+        self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full"
+    ) -> str:
+        """``better`` or ``worse`` than the row's baseline, or ``not shown``: no difference, or no test of it."""
+        line = self._line(benchmark, dataset, model, variant, protocol, metric)
+        return _VERDICTS.get(line.get(mark_of(metric), ""), NOT_SHOWN)
+
+    def change(
+        self, benchmark: str, dataset: str, model: str, variant: str, other: str, metric: str, protocol: str = "full"
+    ) -> str:
+        """The change of a row's mean to that of ``other``, a row that is not its baseline; without a test."""
+        ours = _number(self._line(benchmark, dataset, model, variant, protocol, metric), metric)
+        theirs = _number(self._line(benchmark, dataset, model, other, protocol, metric), metric)
+        return f"{signed(100 * (ours / theirs - 1), 1)} %"
+
+    def _line(
+        self, benchmark: str, dataset: str, model: str, variant: str, protocol: str, column: str
+    ) -> dict[str, str]:
+        key = [dataset, model, variant, protocol]
+        lines = [line for line in self._table(benchmark) if [line[name] for name in KEYS] == key and not line["source"]]
+        if len(lines) != 1 or not lines[0].get(column):
+            raise ConfigurationError(
+                f"{self._results / SOURCE}: {self._results / benchmark / 'leaderboard.csv'} has no {column} of "
+                f"{', '.join(key)}."
+            )
+        return lines[0]
+
+    def _table(self, benchmark: str) -> list[dict[str, str]]:
+        if benchmark not in self._tables:
+            try:
+                with (self._results / benchmark / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+                    self._tables[benchmark] = list(csv.DictReader(file))
+            except OSError as error:
+                raise ConfigurationError(f"{self._results / SOURCE}: no benchmark {benchmark!r}: {error}") from error
+        return self._tables[benchmark]
+
+
+def _number(line: dict[str, str], column: str) -> float:
+    return float(line.get(column) or math.nan)
