@@ -10,9 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
+
+from recbole_ext.benchmark import benchmark_of
+from recbole_ext.benchmark.variant import parse_variants
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 Follow = Callable[[str], SimpleNamespace]
@@ -115,6 +120,25 @@ def test_a_study_of_ones_own_is_written_like_the_others(toys: SimpleNamespace) -
 
 
 # --- all pages ---
+
+
+def pieces_of_benchmarks() -> list[Any]:
+    """The YAML blocks of the pages that are no whole files, by page and number."""
+    found = []
+    for page in sorted(DOCS.glob("*.md")):
+        text = re.sub(
+            r"^`[\w./-]+`:\n\n```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+        )
+        blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        found += [pytest.param(block, id=f"{page.stem}-{number}") for number, block in enumerate(blocks, 1)]
+    return found
+
+
+@pytest.mark.parametrize("piece", pieces_of_benchmarks())
+def test_a_piece_of_a_benchmark_file_is_one_that_a_file_may_hold(piece: str) -> None:
+    content = {"name": "page", "datasets": ["ml-100k"], "models": {"SASRec": {}}, "initialisations": {"random": {}}}
+    benchmark, _ = benchmark_of({**content, **yaml.safe_load(piece)}, {}, "the page")
+    parse_variants(benchmark.initialisations, "the page")
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
