@@ -69,7 +69,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def write_dataset(folder: Path) -> None:
-    """``rich``: 60 users, 80 items, ties in time, interactions repeated, features of every type with gaps."""
+    """``rich``: 60 users whose ids are numbers such as 007, 80 items, ties in time, interactions repeated, features of every type with gaps."""
     draw = random.Random(11)
     target = folder / "rich"
     target.mkdir(parents=True)
@@ -83,7 +83,7 @@ def write_dataset(folder: Path) -> None:
     inter = ["user_id:token\titem_id:token\ttimestamp:float\trating:float"]
     for user in range(60):
         for _ in range(draw.randint(5, 40)):
-            inter.append(f"u{user}\ti{draw.randint(0, 79)}\t{draw.randint(0, 12)}\t{gap(draw.randint(1, 5))}")
+            inter.append(f"{user:03d}\ti{draw.randint(0, 79)}\t{draw.randint(0, 12)}\t{gap(draw.randint(1, 5))}")
     save("inter", inter)
     item = ["item_id:token\tbrand:token\tprice:float\twords:token_seq\tvector:float_seq"]
     for number in range(75):
@@ -91,14 +91,14 @@ def write_dataset(folder: Path) -> None:
         vector = " ".join(f"{draw.uniform(-3, 9):.3f}" for _ in range(3))
         item.append(f"i{number}\t{gap(f'b{draw.randint(0, 4)}')}\t{gap(draw.uniform(1, 99))}\t{gap(words)}\t{vector}")
     save("item", item)
-    save("user", ["user_id:token\tage:float", *(f"u{user}\t{gap(draw.randint(18, 80))}" for user in range(60))])
+    save("user", ["user_id:token\tage:float", *(f"{user:03d}\t{gap(draw.randint(18, 80))}" for user in range(60))])
     vectors = [f"i{number}\t{draw.random():.4f} {draw.random():.4f}" for number in range(80)]
     save("vectors", ["vector_id:token\tvalues:float_seq", *vectors])
     for part, size in {"train": 300, "valid": 60, "test": 60}.items():
         lines = ["user_id:token\titem_id_list:token_seq\titem_id:token"]
         for _ in range(size):
             history = " ".join(f"i{draw.randint(0, 79)}" for _ in range(draw.randint(1, 9)))
-            lines.append(f"u{draw.randint(0, 59)}\t{history}\ti{draw.randint(0, 79)}")
+            lines.append(f"{draw.randint(0, 59):03d}\t{history}\ti{draw.randint(0, 79)}")
         save(f"{part}.inter", lines)
 
 
