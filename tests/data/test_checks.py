@@ -184,10 +184,10 @@ def test_a_column_that_load_col_names_must_be_there(made: Made) -> None:
         ({"alias_of_item_id": ["item_id_list"]}, r"alias_of_item_id: no field 'item_id_list'"),
         ({"preload_weight": {"item_id": "vector"}}, r"preload_weight: no field 'vector'"),
         ({"user_inter_num_interval": "[99,inf)"}, r"own: RecBole can't read this dataset under these keys"),
-        ({"save_dataset": True}, r"save_dataset: RecBole's saved copies"),
-        ({"save_dataloaders": True}, r"save_dataloaders: RecBole's saved copies"),
-        ({"dataset_save_path": "x.pth"}, r"dataset_save_path: RecBole's saved copies"),
-        ({"dataloaders_save_path": "x.pth"}, r"dataloaders_save_path: RecBole's saved copies"),
+        ({"save_dataset": True}, r"save_dataset is refused: RecBole's saved copies"),
+        ({"save_dataloaders": True}, r"save_dataloaders is refused: RecBole's saved copies"),
+        ({"dataset_save_path": "x.pth"}, r"dataset_save_path is refused: RecBole's saved copies"),
+        ({"dataloaders_save_path": "x.pth"}, r"dataloaders_save_path is refused: RecBole's saved copies"),
     ],
 )
 def test_keys_that_make_no_sense_or_do_not_fit_the_files_are_named(
