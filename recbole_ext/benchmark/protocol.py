@@ -18,4 +18,15 @@ PROTOCOL: Settings = {
     "eval_batch_size": 512,
     "MAX_ITEM_LIST_LENGTH": 50,
 }
-"""The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10."""
+"""The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10.
+
+A benchmark's ``protocols`` go above it: ``{eval_args: {split: {temporal: {…}}}}`` cuts all users at one time
+(:class:`recbole_ext.data.temporal.Temporal`), ``{benchmark_filename: [train, valid, test]}`` takes files that are split
+already.
+"""
+
+
+def split_of(keys: Settings) -> tuple[Settings, Any]:
+    """What of RecBole's keys says which rows train: runs that agree in it learn from the same."""
+    args = {part: how for part, how in (keys.get("eval_args") or {}).items() if part != "mode"}
+    return args, keys.get("benchmark_filename")

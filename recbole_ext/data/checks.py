@@ -11,6 +11,7 @@ import pandas as pd
 
 from recbole_ext.compat import users_that_single_precision_reorders
 from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, about_data, check_interval, check_keys
+from recbole_ext.data.cuts import are_places, counted
 from recbole_ext.data.files import (
     columns_left_out,
     columns_read,
@@ -21,6 +22,7 @@ from recbole_ext.data.files import (
 )
 from recbole_ext.data.sizes import Size, counted_by_recbole
 from recbole_ext.data.tables import Table
+from recbole_ext.data.temporal import TEMPORAL, Counted, Temporal, in_words
 from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.text import fields_of
 
@@ -68,6 +70,7 @@ class _Check:
         self.user, self.item, self.time = dataset.user_field, dataset.item_field, dataset.time_field
         order = (self.keys.get("eval_args") or {"order": "TO"}).get("order")
         self.splits = self.keys["benchmark_filename"]
+        self.temporal = Temporal.of(self.keys.get("eval_args"))
         self.by_time = self.splits is None and (order == "TO" or model_kind(self.keys) == "SEQUENTIAL")
         self.found: list[str] = []
         self.loaded: dict[str, str] = {}  # field to type
@@ -84,6 +87,8 @@ class _Check:
         if text:
             self._check_text(interactions)
         self._count(interactions, tables)
+        if self.temporal is not None:
+            self._say_cut(counted(self.dataset), self.temporal)
         return self.found
 
     # -- one file ---------------------------------------------------------------------------------------------------
@@ -212,13 +217,36 @@ class _Check:
         """That times are more than places in a user's history where all users are cut at one time."""
         args = self.keys.get("eval_args") or {}
         split, group = args.get("split") or {}, str(args.get("group_by")).lower()
-        if "TS" not in split and not ("RS" in split and group == "none"):
+        if not {"TS", TEMPORAL} & set(split) and not ("RS" in split and group == "none"):
             return
-        first = np.maximum.accumulate(np.where(np.diff(users, prepend=-1) != 0, np.arange(len(users)), 0))
-        if (times - times[first] == np.arange(len(users)) - first).all() and (times[first] == times[0]).all():
+        if are_places(users, times):
             raise ConfigurationError(
                 f"eval_args: {table.path} holds no times but each row's place in its user's history, so that one cut "
                 "in time over all users means nothing. Leave one out instead."
+            )
+
+    def _say_cut(self, found: Counted, temporal: Temporal) -> None:
+        """What the protocol ``temporal`` makes of the dataset."""
+        trains, validates, tests = found.interactions
+        self._say(
+            f"temporal: {trains:,} interactions before time {in_words(found.cut.valid)} train, {validates:,} before "
+            f"{in_words(found.cut.test)} validate, {tests:,} test; {found.users[0]:,} users are validated and "
+            f"{found.users[1]:,} tested on their {temporal.target} item there"
+        )
+        if found.without_history:
+            self._say(
+                f"temporal: {found.without_history:,} users of the test period have nothing before their only "
+                "interaction there and are not asked"
+            )
+        if found.new_items:
+            fate = f"ranked with the others, and {found.new_targets:,} users are asked for one"
+            if temporal.new_items == "leave_out":
+                fate = f"left out with their {found.left_out:,} interactions"
+            self._say(f"temporal: {found.new_items:,} items are first seen after the first cut; they are {fate}")
+        if any(self.keys[key] not in (None, "[0,inf)") for key in NUMBER_INTERVALS):
+            self._say(
+                f"temporal: {' and '.join(NUMBER_INTERVALS)} count training interactions alone, and remove users and "
+                "items by them"
             )
 
     def _say_repeated(self, table: Table, rows: int, what: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from recbole_ext.data.stock import refusing, stock_dataset, stock_keys
+from recbole_ext.data.temporal import Temporal
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO"}
 
@@ -21,10 +22,12 @@ def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> 
 
     make_recbole_work()
     from recbole_ext.data.sequences import SequenceViewDataset
+    from recbole_ext.data.temporal_dataset import temporal
 
+    kind = SequenceViewDataset if Temporal.of(settings.get("eval_args")) is None else temporal(SequenceViewDataset)
     keys = stock_keys(name, folder, {"eval_args": LEAVE_ONE_OUT, **settings})
     with refusing(name):
-        train = SequenceViewDataset(keys).build()[0]
+        train = kind(keys).build()[0]
     items = train.history[train.iid_field].numpy()
     return [
         train.id2token(train.iid_field, items[begin : begin + length])

@@ -21,11 +21,15 @@ class Untrained(SequentialRecommender):
     a tie is neither the evaluator's nor the file's order to decide.
 
     Attributes:
+        learns_nothing: there are no epochs.
+        reads_item_vectors: whether it reads the store of ``item_embedding``; it has no table that one could fill.
         shuffled: each item's place in a random order, int64 ``[n_items]``.
         training_samples: what a record says that the model was trained on.
     """
 
     input_type = InputType.POINTWISE
+    learns_nothing = True
+    reads_item_vectors = False
     training_samples = "none"
 
     def __init__(self, config: Any, dataset: Any) -> None:

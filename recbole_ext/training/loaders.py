@@ -17,6 +17,8 @@ from recbole.sampler import KGSampler
 from recbole.utils import ModelType
 
 from recbole_ext.data.sequences import SequenceViewDataset
+from recbole_ext.data.temporal import TEST, TRAIN, VALID, Temporal
+from recbole_ext.data.temporal_dataset import TemporalSplit, temporal
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import companion, recbole_name
 from recbole_ext.training.evaluation import evaluation_batch_size
@@ -37,7 +39,8 @@ class Loaders:
 
 
 def load(config: Any) -> Loaders:
-    """Read and split the dataset of ``config`` by RecBole's own rules, from its files each time.
+    """Read and split the dataset of ``config``, from its files each time: by RecBole's own rules, or in time
+    (:class:`recbole_ext.data.temporal_dataset.TemporalSplit`).
 
     Whether evaluation ranks what a user has seen already says ``rank_seen_items``, for all models alike: ``true``,
     ``false``, or ``auto``: not where no user of the dataset repeats an item. Without the key it is as in RecBole:
@@ -52,7 +55,7 @@ def load(config: Any) -> Loaders:
     if not is_sequential:
         config["repeatable"] = config["rank_seen_items"]
     splits = dataset.build()
-    samplers = create_samplers(config, dataset, splits)
+    samplers = _samplers(config, dataset, splits)
     if isinstance(dataset, SequenceViewDataset):
         # Popularity is counted over all samples, as in RecBole; from here on they would only take memory.
         dataset.inter_feat = splits[0].inter_feat
@@ -63,6 +66,7 @@ def load(config: Any) -> Loaders:
         loaders = [train(config, splits[0], samplers[0], entities, shuffle=True)]
     else:
         loaders = [train(config, splits[0], samplers[0], shuffle=config["shuffle"])]
+    _keep_new_items_out(loaders[0], dataset)
     if is_sequential and not config["rank_seen_items"]:
         samplers = _samplers_of_unseen_items(config, dataset, splits)
         evaluated = [UnseenItemsLoader if each is FullSortEvalDataLoader else each for each in evaluated]
@@ -72,6 +76,12 @@ def load(config: Any) -> Loaders:
 
 
 def _dataset_class(config: Any) -> Any:
+    """The class of :func:`_recboles_class`, under the protocol ``temporal`` where that is asked for."""
+    kind = _recboles_class(config)
+    return kind if Temporal.of(config["eval_args"]) is None else temporal(kind)
+
+
+def _recboles_class(config: Any) -> Any:
     """The class that comes with the model in RecBole or beside a user's, else the one for models of its type."""
     own = companion(config.model_class, "Dataset", recboles)
     if own is not None:
@@ -113,15 +123,59 @@ def _ranks_seen_items(config: Any, dataset: Any) -> bool:
         return bool(config["repeatable"])
     if wanted not in RANK_SEEN_ITEMS:
         raise ConfigurationError(f"rank_seen_items: {wanted!r} is unknown; choose true, false or auto.")
-    repeats = int(dataset.inter_feat.duplicated([dataset.uid_field, dataset.iid_field]).sum())
+    rows = dataset.inter_feat
+    if isinstance(dataset, TemporalSplit):
+        rows = rows[dataset.timeline.period == TRAIN]  # whether to mask is not for what comes after the cut to say
+    repeats = int(rows.duplicated([dataset.uid_field, dataset.iid_field]).sum())
     if wanted is False and repeats:
         log.warning(
             "rank_seen_items: false, but %d of %d interactions repeat an item that the user had seen; as in RecBole, "
             "such an item is ranked where it is the one to find",
             repeats,
-            len(dataset.inter_feat),
+            len(rows),
         )
     return wanted if wanted != "auto" else repeats > 0
+
+
+def _samplers(config: Any, dataset: Any, splits: list[Any]) -> tuple[Any, Any, Any]:
+    """RecBole's samplers of training, validation and test.
+
+    Under the protocol ``temporal`` those of training draw items of training alone, popularity is that of training, and
+    what a user has seen is all that was before the user's target.
+    """
+    if not isinstance(dataset, TemporalSplit):
+        return create_samplers(config, dataset, splits)
+    timeline, target = dataset.timeline, dataset.temporal.target
+    trains = dataset.with_rows(np.flatnonzero(timeline.period == TRAIN))
+    asked = (timeline.targets(period, target) for period in (VALID, TEST))
+    seen = [trains, *(dataset.with_rows(timeline.until(targets)) for targets in asked)]
+    samplers = create_samplers(config, trains, seen)
+    for sampler in filter(None, samplers):
+        if sampler.distribution == "popularity":
+            sampler._get_candidates_list = trains.inter_feat[dataset.iid_field].tolist
+            sampler._build_alias_table()
+    if samplers[0] is not None:
+        samplers[0].item_num = dataset.n_trained_items
+        if max(map(len, samplers[0].used_ids)) >= dataset.n_trained_items - 1:
+            raise ConfigurationError(
+                "eval_args.split.temporal: a user has had every item of the training period, so that none is left to "
+                "compare with. Choose a later cut."
+            )
+    return samplers
+
+
+def _keep_new_items_out(loader: Any, dataset: Any) -> None:
+    """Let items that training does not have be no negatives where RecBole draws some without a sampler."""
+    if not isinstance(dataset, TemporalSplit) or dataset.n_trained_items == dataset.item_num:
+        return
+    if hasattr(dataset, "seq_sampler"):  # DIEN's, which has drawn from all items already
+        raise ConfigurationError(
+            f"eval_args.split.temporal: {dataset.kind.__name__} draws negatives from all items, those first seen after "
+            "the cut among them. Take them out of the data: new_items: leave_out."
+        )
+    if hasattr(loader.transform, "_neg_sample"):  # BERT4Rec's masks
+        draw = loader.transform._neg_sample
+        loader.transform._neg_sample = lambda seen, _: draw(seen, dataset.n_trained_items)
 
 
 def _samplers_of_unseen_items(config: Any, dataset: Any, splits: list[Any]) -> Any:
@@ -129,6 +183,8 @@ def _samplers_of_unseen_items(config: Any, dataset: Any, splits: list[Any]) -> A
 
     RecBole's samples of a sequential model lack each user's first item, which no history predicts.
     """
+    if isinstance(dataset, TemporalSplit):
+        return _samplers(_changed(config, repeatable=False), dataset, splits)
     train = copy.copy(splits[0])
     train.inter_feat = _interactions(train)
     return create_samplers(_changed(config, repeatable=False), dataset, [train, *splits[1:]])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.data.cuts import earlier_than
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.encoding.texts import item_key_values, item_texts
@@ -50,13 +51,21 @@ class Tuning(CheckedSettings):
     def sources_for(self, target: Dataset) -> list[Dataset]:
         """The source domains of this target; they lie where the target lies.
 
+        Where the target is cut at one time (protocol ``temporal``), so are they: nothing that is later than its
+        training is tuned on.
+
         Raises:
-            ConfigurationError: none are named for it.
+            ConfigurationError: none are named for it, or one can't be cut at a time.
         """
         named = self.sources if isinstance(self.sources, tuple) else self.sources.get(target.name)
         if not named:
             raise ConfigurationError(f"tune.sources: none for dataset {target.name!r}; name some.")
-        return [target.sibling(name) for name in named]
+        sources = [target.sibling(name) for name in named]
+        cut = target.cut()
+        if cut is None:
+            return sources
+        why = f"{target.name} under the protocol temporal"
+        return [earlier_than(cut.valid, source, why) for source in sources]
 
     def request(self, encoder: str, sources: Sequence[Dataset]) -> dict[str, Any]:
         """All that decides the tuned encoder, as JSON values.
