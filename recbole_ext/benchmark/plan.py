@@ -125,7 +125,11 @@ def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], 
     key = row.key
     estimate = None
     if size is not None:
-        estimate = _recformer_estimate(row, size) if reads_text(key.model) else estimate_run(row.effective, size, is_trained(key.model))
+        estimate = (
+            _recformer_estimate(row, size)
+            if reads_text(key.model)
+            else estimate_run(row.effective, size, is_trained(key.model))
+        )
     return Step(
         "run",
         f"{key.dataset} {key.model} {key.variant} {key.protocol}",

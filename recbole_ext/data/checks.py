@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from recbole_ext.data.cuts import are_places, counted
 from recbole_ext.data.files import (
     columns_left_out,
     columns_read,
+    history_column,
     interaction_suffixes,
     model_kind,
     reads_knowledge,
@@ -135,7 +137,7 @@ class _Check:
             self._check_vectors(table, frame[name])
         for name in numbers:
             without = int(frame[name].isna().sum())
-            if without and not (name == self.time and self.by_time):
+            if without and not (name == self.time and (self.by_time or self.splits is not None)):
                 self._say(f"{table.path.name}: {without:,} rows have no {name!r}; RecBole takes the mean for it")
         return frame
 
@@ -159,6 +161,8 @@ class _Check:
         if self.splits is not None:
             self._check_given_histories(table, loaded)
         frame = self._read(table, loaded, [self.user, self.item])
+        if self.splits is not None:
+            self._check_given_times(table, frame, loaded)
         if self.by_time:
             self._check_times(table, frame)
         elif self.splits is None:
@@ -166,12 +170,13 @@ class _Check:
         return frame
 
     def _check_given_histories(self, table: Table, loaded: list[str]) -> None:
-        histories = f"{self.item}{self.keys['LIST_SUFFIX']}"
-        if model_kind(self.keys) == "SEQUENTIAL":
+        """That histories, where the file has any, are loaded as the items that they are."""
+        histories = history_column(self.keys)
+        if model_kind(self.keys) == "SEQUENTIAL" and histories in table.types:
             if self.item != "item_id":
                 raise ConfigurationError(
-                    f"ITEM_ID_FIELD: RecBole's sequential models read files that are split already only where it is "
-                    f"item_id, not {self.item!r}. Rename the column in {table.path} and its like."
+                    f"ITEM_ID_FIELD: RecBole's sequential models read histories of files that are split already only "
+                    f"where it is item_id, not {self.item!r}. Rename the column in {table.path} and its like."
                 )
             self._require(table, loaded, histories, "load_col", "which holds the histories", "token_seq")
         if histories in loaded and histories not in (self.keys["alias_of_item_id"] or ()):
@@ -180,14 +185,24 @@ class _Check:
                 f"than those of {self.item!r}. Set alias_of_item_id: [{histories}]."
             )
 
-    def _check_times(self, table: Table, frame: pd.DataFrame) -> None:
-        times = frame[self.time].to_numpy()
+    def _check_given_times(self, table: Table, frame: pd.DataFrame, loaded: list[str]) -> None:
+        """That plain rows have the times by which they become histories, if any."""
+        if self.time in frame:
+            self._require_times(table, frame[self.time].to_numpy())
+        elif model_kind(self.keys) == "SEQUENTIAL" and history_column(self.keys) not in loaded:
+            self._say(f"{table.path.name}: no {self.time!r} is loaded; a user's rows are in the order of the file")
+
+    def _require_times(self, table: Table, times: np.ndarray) -> None:
         wrong = ~np.isfinite(times)
         if wrong.any():
             raise SourceDataError(
                 f"{table.path}, line {table.line_of(int(wrong.argmax()))}: no time in {self.time!r}, and the rows are "
                 "ordered by it. Give one, or take the row out."
             )
+
+    def _check_times(self, table: Table, frame: pd.DataFrame) -> None:
+        times = frame[self.time].to_numpy()
+        self._require_times(table, times)
         users = frame[self.user].cat.codes.to_numpy()
         order = np.lexsort((times, users))
         kept = times
@@ -302,6 +317,58 @@ class _Check:
                     f"{self.dataset.folder}: {self.name}.{first} and {self.name}.{suffix} share no user and no item. "
                     "They are of different datasets, or their ids are written differently."
                 )
+        rows = {suffix: self._given_rows(suffix) for suffix in interactions}
+        for one, other in itertools.combinations(rows, 2):
+            self._refuse_shared_rows(one, rows[one], other, rows[other])
+        known = self._items_of(rows[first])
+        described = self._described_items()
+        for suffix, _ in others:
+            unknown = self._items_of(rows[suffix]) - known
+            if nowhere := sorted(unknown - described):
+                raise SourceDataError(
+                    f"{self.dataset.folder / self.name}.{suffix} names {len(nowhere):,} items that neither "
+                    f"{self.name}.{first} nor {self.name}.item has, such as {', '.join(nowhere[:5])}. Correct their "
+                    "ids, take the rows out, or describe the items there."
+                )
+            if unknown:
+                self._say(
+                    f"{self.name}.{suffix}: {len(unknown):,} of its items are not in {self.name}.{first}, but in "
+                    f"{self.name}.item"
+                )
+
+    def _given_rows(self, suffix: str) -> pd.DataFrame:
+        """What tells rows of files that are split already apart: user, item, and time and history where there are."""
+        table, loaded = self._open(suffix)
+        columns = [self.user, self.item, self.time, history_column(self.keys)]
+        return table.read([column for column in columns if column in loaded])
+
+    def _refuse_shared_rows(self, one: str, rows: pd.DataFrame, other: str, others: pd.DataFrame) -> None:
+        columns = [column for column in rows if column in others]
+        text = [frame[columns].astype(str).drop_duplicates() for frame in (rows, others)]
+        shared = text[0].merge(text[1], on=columns)
+        if len(shared):
+            row = ", ".join(f"{column} {shared[column].iloc[0]}" for column in columns)
+            timeless = "" if self.time in columns else " If users repeat items, give the rows their times."
+            raise SourceDataError(
+                f"{self.dataset.folder}: {self.name}.{one} and {self.name}.{other} share {len(shared):,} rows, such as "
+                f"{row}. What is to be found can't be learned from as well: take them out of one.{timeless}"
+            )
+
+    def _items_of(self, rows: pd.DataFrame) -> set[str]:
+        """The items of the rows and of their histories."""
+        found = set(rows[self.item].cat.categories)
+        histories = history_column(self.keys)
+        if histories in rows:
+            for history in rows[histories].cat.categories:
+                found.update(filter(None, history.split(self.keys["seq_separator"])))
+        return found
+
+    def _described_items(self) -> set[str]:
+        """The items of the ``.item`` file, loaded or not; none where there is no file."""
+        if not self.dataset.item_file.is_file():
+            return set()
+        table = Table.of(self.dataset.item_file, self.keys)
+        return set(table.read([self.item])[self.item].cat.categories) if self.item in table.types else set()
 
     def _compare(self, interactions: dict[str, pd.DataFrame], table: pd.DataFrame, field: str, suffix: str) -> None:
         """Rows whose id the other table does not list."""

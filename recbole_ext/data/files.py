@@ -58,6 +58,11 @@ def columns_left_out(settings: Mapping[str, Any], suffix: str) -> set[str]:
     return set((settings.get("unload_col") or {}).get(suffix, ()))
 
 
+def history_column(settings: Mapping[str, Any]) -> str:
+    """The column in which rows of files that are split already may carry their history."""
+    return f"{settings['ITEM_ID_FIELD']}{settings['LIST_SUFFIX']}"
+
+
 def reads_knowledge(settings: Mapping[str, Any]) -> bool:
     """Whether the model of these settings reads a knowledge graph (``.kg``, ``.link``); without a model it does not."""
     return model_kind(settings) == "KNOWLEDGE" or settings.get("model") in _KNOWLEDGE_SEQUENTIAL

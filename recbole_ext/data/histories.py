@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_ext.data.files import history_column
 from recbole_ext.data.stock import refusing, stock_dataset, stock_keys
 from recbole_ext.data.temporal import Temporal
 
@@ -40,7 +41,7 @@ def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> lis
     dataset = stock_dataset(name, folder, settings)
     user, item, time = dataset.uid_field, dataset.iid_field, dataset.time_field
     rows = dataset.inter_feat.iloc[: dataset.file_size_list[0]]
-    history = f"{item}{settings['LIST_SUFFIX']}"
+    history = history_column(settings)
     if history in rows:
         longest = rows[history].map(len).groupby(rows[user]).idxmax()
         samples = rows.loc[longest]

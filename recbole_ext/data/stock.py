@@ -41,11 +41,16 @@ def stock_dataset(name: str, folder: Path, settings: Mapping[str, Any], cut: boo
     make_recbole_work()
     from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 
+    from recbole_ext.data.given import given
     from recbole_ext.data.temporal_dataset import temporal
 
     kind = KnowledgeBasedDataset if reads_knowledge(settings) else Dataset
+    if settings["benchmark_filename"] is not None:
+        kind = given(kind)
+    elif cut:
+        kind = temporal(kind)
     with refusing(name):
-        return (temporal(kind) if cut else kind)(stock_keys(name, folder, settings))
+        return kind(stock_keys(name, folder, settings))
 
 
 @contextmanager

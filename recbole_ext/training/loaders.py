@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import KGSampler
 from recbole.utils import ModelType
 
+from recbole_ext.data.files import history_column, interaction_suffixes
+from recbole_ext.data.given import given
 from recbole_ext.data.sequences import SequenceViewDataset
+from recbole_ext.data.tables import Table
 from recbole_ext.data.temporal import TEST, TRAIN, VALID, Temporal
 from recbole_ext.data.temporal_dataset import TemporalSplit, temporal
 from recbole_ext.errors import ConfigurationError
@@ -76,8 +80,10 @@ def load(config: Any) -> Loaders:
 
 
 def _dataset_class(config: Any) -> Any:
-    """The class of :func:`_recboles_class`, under the protocol ``temporal`` where that is asked for."""
+    """The class of :func:`_recboles_class`, under the protocol ``temporal`` or ``given`` where that is asked for."""
     kind = _recboles_class(config)
+    if config["benchmark_filename"]:
+        return given(kind)
     return kind if Temporal.of(config["eval_args"]) is None else temporal(kind)
 
 
@@ -90,7 +96,16 @@ def _recboles_class(config: Any) -> Any:
         return recboles.KnowledgeBasedDataset
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
         return recboles.Dataset
-    return recboles.SequentialDataset if config["benchmark_filename"] else SequenceViewDataset
+    return recboles.SequentialDataset if _has_given_histories(config) else SequenceViewDataset
+
+
+def _has_given_histories(config: Any) -> bool:
+    """Whether the data are files that are split already of which one carries histories."""
+    if not config["benchmark_filename"]:
+        return False
+    keys, stem = config.final_config_dict, Path(config["data_path"]) / config["dataset"]
+    headers = (Table.of(stem.with_name(f"{stem.name}.{suffix}"), keys).types for suffix in interaction_suffixes(keys))
+    return any(history_column(keys) in header for header in headers)
 
 
 def _loader_class(config: Any, phase: str) -> Any:
