@@ -44,7 +44,7 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
     steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
     for encoder in resolved.encoders:
-        sources = ", ".join(source.name for source in encoder.tuning.sources_for(encoder.dataset))
+        sources = ", ".join(source.name for source in encoder.tuning.domains(encoder.dataset))
         estimate = encoder.source.estimate_tuning(encoder.dataset)
         what = f"{encoder.source.encoder}, {encoder.tuning.objective}"
         steps.append(Step("tune", what, sources, _to_do(encoder.path), estimate))

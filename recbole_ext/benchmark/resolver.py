@@ -178,11 +178,12 @@ class _Resolver:
         """Of one run: protocols and models may have the dataset read or split in their own way."""
         try:
             dataset.require(download=self.fetch)
-            self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check()]
         except RecboleExtError as error:
             if self.fetch:
                 raise
             self.beginnings.missing.append(str(error))
+            return
+        self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check()]
 
     def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
         where = f"{self.where}: {dataset.name}, {model}, {variant.name}"

@@ -48,20 +48,26 @@ class Tuning(CheckedSettings):
             raise ConfigurationError(f"{where}: sources: name the datasets to tune on, such as [Office].")
         return cls.checked({**own, "settings": settings}, where)
 
-    def sources_for(self, target: Dataset) -> list[Dataset]:
-        """The source domains of this target; they lie where the target lies.
-
-        Where the target is cut at one time (protocol ``temporal``), so are they: nothing that is later than its
-        training is tuned on.
+    def domains(self, target: Dataset) -> list[Dataset]:
+        """The source domains of this target, whole; they lie where the target lies.
 
         Raises:
-            ConfigurationError: none are named for it, or one can't be cut at a time.
+            ConfigurationError: none are named for it.
         """
         named = self.sources if isinstance(self.sources, tuple) else self.sources.get(target.name)
         if not named:
             raise ConfigurationError(f"tune.sources: none for dataset {target.name!r}; name some.")
-        sources = [target.sibling(name) for name in named]
-        cut = target.cut()
+        return [target.sibling(name) for name in named]
+
+    def sources_for(self, target: Dataset) -> list[Dataset]:
+        """What is read of the source domains: all of it, but where the target is cut at one time (protocol
+        ``temporal``) nothing that is later than its training.
+
+        Raises:
+            ConfigurationError: no domain is named for it, or one can't be cut at a time.
+            SourceDataError: the target, or a domain to be cut, is not there.
+        """
+        sources, cut = self.domains(target), target.cut()
         if cut is None:
             return sources
         why = f"{target.name} under the protocol temporal"
