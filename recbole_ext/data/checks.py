@@ -99,15 +99,15 @@ class _Check:
         """The file and the columns that are loaded of it."""
         source = suffix.rpartition(".")[2]
         table = Table.of(self.dataset.folder / f"{self.name}.{suffix}", self.keys)
-        wanted = columns_read(self.keys, source)
+        wanted, histories = columns_read(self.keys, source), history_column(self.keys)
         if wanted is None:
             loaded = [name for name in table.types if name not in columns_left_out(self.keys, source)]
         else:
             # RecBole passes over a column that is not there: it may make the label itself, and without an order in time
             # it does without times. Ids, and times that are needed, are asked for with better words.
-            for name in sorted(wanted - {self.keys["LABEL_FIELD"], self.user, self.item, self.time}):
+            for name in sorted(wanted - {self.keys["LABEL_FIELD"], self.user, self.item, self.time, histories}):
                 table.require(name, "which load_col names")
-            loaded = [name for name in table.types if name in wanted]
+            loaded = [name for name in table.types if name in wanted or (source, name) == ("inter", histories)]
         self.loaded |= {name: table.types[name] for name in loaded}
         return table, loaded
 
@@ -158,8 +158,8 @@ class _Check:
         self._require(table, loaded, self.item, "ITEM_ID_FIELD", "which holds the items' ids")
         if self.by_time:
             self._require(table, loaded, self.time, "TIME_FIELD", "which the rows are ordered by", "float")
-        if self.splits is not None:
-            self._check_given_histories(table, loaded)
+        if (histories := history_column(self.keys)) in table.types:
+            table.require(str(histories), "which holds the histories", ("token_seq",))
         frame = self._read(table, loaded, [self.user, self.item])
         if self.splits is not None:
             self._check_given_times(table, frame, loaded)
@@ -168,22 +168,6 @@ class _Check:
         elif self.splits is None:
             self._say_repeated(table, int(frame.duplicated([self.user, self.item]).sum()), "user and item")
         return frame
-
-    def _check_given_histories(self, table: Table, loaded: list[str]) -> None:
-        """That histories, where the file has any, are loaded as the items that they are."""
-        histories = history_column(self.keys)
-        if model_kind(self.keys) == "SEQUENTIAL" and histories in table.types:
-            if self.item != "item_id":
-                raise ConfigurationError(
-                    f"ITEM_ID_FIELD: RecBole's sequential models read histories of files that are split already only "
-                    f"where it is item_id, not {self.item!r}. Rename the column in {table.path} and its like."
-                )
-            self._require(table, loaded, histories, "load_col", "which holds the histories", "token_seq")
-        if histories in loaded and histories not in (self.keys["alias_of_item_id"] or ()):
-            raise ConfigurationError(
-                f"alias_of_item_id: without {histories!r} in it, RecBole takes the items of these histories for others "
-                f"than those of {self.item!r}. Set alias_of_item_id: [{histories}]."
-            )
 
     def _check_given_times(self, table: Table, frame: pd.DataFrame, loaded: list[str]) -> None:
         """That plain rows have the times by which they become histories, if any."""
@@ -321,10 +305,9 @@ class _Check:
         for one, other in itertools.combinations(rows, 2):
             self._refuse_shared_rows(one, rows[one], other, rows[other])
         known = self._items_of(rows[first])
-        described = self._described_items()
         for suffix, _ in others:
             unknown = self._items_of(rows[suffix]) - known
-            if nowhere := sorted(unknown - described):
+            if nowhere := sorted(unknown - self._described_items()) if unknown else ():
                 raise SourceDataError(
                     f"{self.dataset.folder / self.name}.{suffix} names {len(nowhere):,} items that neither "
                     f"{self.name}.{first} nor {self.name}.item has, such as {', '.join(nowhere[:5])}. Correct their "
@@ -338,12 +321,16 @@ class _Check:
 
     def _given_rows(self, suffix: str) -> pd.DataFrame:
         """What tells rows of files that are split already apart: user, item, and time and history where there are."""
-        table, loaded = self._open(suffix)
+        table, _ = self._open(suffix)
         columns = [self.user, self.item, self.time, history_column(self.keys)]
-        return table.read([column for column in columns if column in loaded])
+        return table.read([column for column in columns if column in table.types])
 
     def _refuse_shared_rows(self, one: str, rows: pd.DataFrame, other: str, others: pd.DataFrame) -> None:
         columns = [column for column in rows if column in others]
+        if (
+            history_column(self.keys) not in columns
+        ):  # of one file alone: what its histories hold is repeated, not shared
+            rows, others = self._without_repeats(rows), self._without_repeats(others)
         text = [frame[columns].astype(str).drop_duplicates() for frame in (rows, others)]
         shared = text[0].merge(text[1], on=columns)
         if len(shared):
@@ -353,6 +340,14 @@ class _Check:
                 f"{self.dataset.folder}: {self.name}.{one} and {self.name}.{other} share {len(shared):,} rows, such as "
                 f"{row}. What is to be found can't be learned from as well: take them out of one.{timeless}"
             )
+
+    def _without_repeats(self, rows: pd.DataFrame) -> pd.DataFrame:
+        histories = history_column(self.keys)
+        if histories not in rows:
+            return rows
+        separator = self.keys["seq_separator"]
+        pairs = zip(rows[self.item].astype(str), rows[histories].astype(str), strict=True)
+        return rows[[item not in history.split(separator) for item, history in pairs]]
 
     def _items_of(self, rows: pd.DataFrame) -> set[str]:
         """The items of the rows and of their histories."""

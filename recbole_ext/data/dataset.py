@@ -91,7 +91,7 @@ class Dataset:
         Where no ``load_col`` is given, it is user, item and time: RecBole's own default has no time to order by.
         """
         told = {key: value for key, value in self.keys.items() if key not in OWN_KEYS}
-        if "load_col" not in told and told.get("benchmark_filename") is None:
+        if "load_col" not in told:
             told["load_col"] = {"inter": [self.user_field, self.item_field, self.time_field]}
         return told
 

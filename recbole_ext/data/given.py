@@ -1,8 +1,8 @@
 """The protocol ``given``: files that are split already (RecBole's ``benchmark_filename``), as RecBole's datasets.
 
 A row may carry its history in a column ``item_id_list:token_seq``, as UniSRec's files do (Hou et al., KDD 2022), or be
-plain: user, item and perhaps a time. RecBole 1.2.1 trains sequential models on files of the first kind alone, and asks
-for the column in each of them.
+plain: user, item and perhaps a time. RecBole 1.2.1 trains sequential models on files of the first kind alone, asks for
+the column in each of them, and has to be told by ``load_col`` and ``alias_of_item_id`` what it holds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.dataset import SequentialDataset
+from recbole.utils import FeatureSource
 
+from recbole_ext.data.files import history_column
 from recbole_ext.data.sequences import SequenceViewDataset, select
 from recbole_ext.data.temporal import Timeline
 
@@ -37,10 +39,31 @@ class GivenFiles:
     uid_field: str
     iid_field: str
     time_field: str
+    item_id_list_field: str | None
     kind: type
 
     def __reduce__(self) -> Any:
-        return _rebuilt, (self.kind, self.__dict__)  # the class is made at run time, and loaders' workers unpickle it
+        return _empty, (self.kind,), self.__dict__  # the class is made at run time, and loaders' workers unpickle it
+
+    @property
+    def _history_column(self) -> str | None:
+        return history_column(getattr(self.config, "final_config_dict", self.config))  # RecBole's Config is no mapping
+
+    def _get_load_and_unload_col(self, source: Any) -> Any:
+        """Histories are read wherever there are some: models that don't need them rank the same items then."""
+        load, unload = super()._get_load_and_unload_col(source)  # type: ignore[misc]
+        if source == FeatureSource.INTERACTION and load is not None and self._history_column:
+            load = {*load, self._history_column}
+        return load, unload
+
+    def _set_alias(self, alias_name: str, default_value: list[str]) -> None:
+        if alias_name == "item_id" and self._history_column in self.inter_feat:
+            default_value = [*default_value, self._history_column]
+        super()._set_alias(alias_name, default_value)  # type: ignore[misc]
+
+    def _benchmark_presets(self) -> None:
+        self.item_id_list_field = self._history_column  # RecBole looks for it by this name, whatever items are called
+        super()._benchmark_presets()  # type: ignore[misc]
 
     def _load_inter_feat(self, token: str, dataset_path: str) -> None:
         super()._load_inter_feat(token, dataset_path)  # type: ignore[misc]
@@ -48,9 +71,8 @@ class GivenFiles:
         if self.time_field in self.inter_feat:
             order = np.lexsort((self.inter_feat[self.time_field].to_numpy(), self.file_of_row))
             self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
-        field = f"{self.iid_field}{self.config['LIST_SUFFIX']}"
-        if field in self.inter_feat:
-            self._fill_histories(field)
+        if self._history_column in self.inter_feat:
+            self._fill_histories(self._history_column)
 
     def _fill_histories(self, field: str) -> None:
         longest = int(self.config["MAX_ITEM_LIST_LENGTH"]) if isinstance(self, SequentialDataset) else None
@@ -112,7 +134,5 @@ def given(kind: type) -> type:
     return type(f"Given{kind.__name__}", (GivenFiles, kind), {"kind": kind})
 
 
-def _rebuilt(kind: type, state: dict[str, Any]) -> Any:
-    dataset = object.__new__(given(kind))
-    dataset.__dict__.update(state)
-    return dataset
+def _empty(kind: type) -> Any:
+    return object.__new__(given(kind))

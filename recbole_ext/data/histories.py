@@ -42,7 +42,7 @@ def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> lis
     user, item, time = dataset.uid_field, dataset.iid_field, dataset.time_field
     rows = dataset.inter_feat.iloc[: dataset.file_size_list[0]]
     history = history_column(settings)
-    if history in rows:
+    if history is not None and history in rows:
         longest = rows[history].map(len).groupby(rows[user]).idxmax()
         samples = rows.loc[longest]
         sequences = [np.append(*sample) for sample in zip(samples[history], samples[item], strict=True)]

@@ -37,7 +37,7 @@ def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:
         table = Table.of(path, settings)
         for name in ids:
             table.require(name, "which holds ids", way_out="Set USER_ID_FIELD and ITEM_ID_FIELD to the columns.")
-        histories = history_column(settings) if settings["benchmark_filename"] else ""
+        histories = history_column(settings) or ""
         values = table.read([*ids, histories])
         rows += len(values)
         if histories in values:

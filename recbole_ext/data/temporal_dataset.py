@@ -55,7 +55,7 @@ class TemporalSplit:
         super().__init__(config)
 
     def __reduce__(self) -> Any:
-        return _rebuilt, (self.kind, self.__dict__)  # the class is made at run time, and loaders' workers unpickle it
+        return _empty, (self.kind,), self.__dict__  # the class is made at run time, and loaders' workers unpickle it
 
     def _data_processing(self) -> None:
         super()._data_processing()  # type: ignore[misc]
@@ -152,7 +152,5 @@ def temporal(kind: type) -> type:
     return type(f"Temporal{kind.__name__}", (TemporalSplit, kind), {"kind": kind})
 
 
-def _rebuilt(kind: type, state: dict[str, Any]) -> Any:
-    dataset = object.__new__(temporal(kind))
-    dataset.__dict__.update(state)
-    return dataset
+def _empty(kind: type) -> Any:
+    return object.__new__(temporal(kind))

@@ -101,9 +101,9 @@ def _recboles_class(config: Any) -> Any:
 
 def _has_given_histories(config: Any) -> bool:
     """Whether the data are files that are split already of which one carries histories."""
-    if not config["benchmark_filename"]:
-        return False
     keys, stem = config.final_config_dict, Path(config["data_path"]) / config["dataset"]
+    if history_column(keys) is None:
+        return False
     headers = (Table.of(stem.with_name(f"{stem.name}.{suffix}"), keys).types for suffix in interaction_suffixes(keys))
     return any(history_column(keys) in header for header in headers)
 
@@ -164,7 +164,10 @@ def _samplers(config: Any, dataset: Any, splits: list[Any]) -> tuple[Any, Any, A
     trains = dataset.with_rows(np.flatnonzero(timeline.period == TRAIN))
     asked = (timeline.targets(period, target) for period in (VALID, TEST))
     seen = [trains, *(dataset.with_rows(timeline.until(targets)) for targets in asked)]
-    samplers = create_samplers(config, trains, seen)
+    try:
+        samplers = create_samplers(config, trains, seen)
+    except ValueError as error:  # a user who has had every item
+        raise ConfigurationError(f"eval_args.split.temporal: {error}") from error
     for sampler in filter(None, samplers):
         if sampler.distribution == "popularity":
             sampler._get_candidates_list = trains.inter_feat[dataset.iid_field].tolist

@@ -69,7 +69,7 @@ def refuse_to_learn_from_new_items(config: Any, model: Any, loader: Any) -> None
     """
     if n_trained_items(model) == model.n_items or config["MODEL_TYPE"] in LEARN_NOTHING:
         return
-    samples = loader.collate_fn(np.arange(min(PROBED_SAMPLES, len(loader._dataset)))).to(model.device)
+    samples = loader.collate_fn(np.arange(min(PROBED_SAMPLES, loader.sample_size))).to(model.device)
     was_training = model.training
     model.eval()
     try:
