@@ -96,8 +96,8 @@ class Temporal(CheckedSettings):
         for period, what in enumerate(("before validation begins", "between the two cuts", "after the test cut")):
             if not rows[period]:
                 raise ConfigurationError(
-                    f"{WHERE}: with valid: {self.valid} (time {in_words(cut.valid)}) and test: {self.test} (time "
-                    f"{in_words(cut.test)}) no interaction is {what}; there are {len(times):,} from time "
+                    f"{WHERE}: with valid: {self.valid}, time {in_words(cut.valid)}, and test: {self.test}, time "
+                    f"{in_words(cut.test)}, no interaction is {what}; there are {len(times):,} from time "
                     f"{in_words(times[0])} to {in_words(times[-1])}. Choose cuts among them, valid before test."
                 )
         return cut
@@ -220,7 +220,7 @@ def in_words(time: float) -> str:
     number = f"{time:.0f}" if float(time).is_integer() else repr(float(time))
     if not 1e8 <= time < 1e10:
         return number
-    return f"{number}, {datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M}"
+    return f"{number} ({datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC)"
 
 
 def _unix_seconds(text: str) -> float:

@@ -61,8 +61,8 @@ class _OfTrainedItems(TorchFunctionMode):
 def refuse_to_learn_from_new_items(config: Any, model: Any, loader: Any) -> None:
     """See on a few samples of RecBole's that the loss moves nothing that belongs to new items alone.
 
-    Asked of the gradient: of item tables (also where their rows are made of a store's vectors), and of any parameter
-    with a side as long as there are items.
+    Asked of the gradient: of item tables (also where their rows are made of a store's vectors), and of any other
+    parameter but a table with a side as long as there are items.
 
     Raises:
         ConfigurationError: it does.
@@ -74,12 +74,13 @@ def refuse_to_learn_from_new_items(config: Any, model: Any, loader: Any) -> None
     model.eval()
     try:
         with torch.enable_grad(), parametrize.cached(), torch.backends.cudnn.flags(enabled=False):
-            rows = _rows_of_items(model, config["ITEM_ID_FIELD"])
+            tables = _rows_of_items(model, config["ITEM_ID_FIELD"])
             loss = model.calculate_loss(samples)
             total = sum(loss) if isinstance(loss, tuple) else loss
             if total.requires_grad:
                 total.backward()
-        learned = any(_reaches_new_items(gradient, model) for gradient in _gradients(model, rows))
+        of_tables = [rows.grad[n_trained_items(model) : model.n_items] for rows in tables if rows.grad is not None]
+        learned = any(bool(part.any()) for part in [*of_tables, *_parts_of_new_items(config, model)])
     finally:
         model.zero_grad(set_to_none=True)
         model.train(was_training)
@@ -91,24 +92,26 @@ def refuse_to_learn_from_new_items(config: Any, model: Any, loader: Any) -> None
 
 
 def _rows_of_items(model: Any, item_field: str) -> list[torch.Tensor]:
-    """Item tables that are made of something else, whose gradient no parameter shows, ``[n_items, width]`` each."""
+    """The item tables of which a gradient is to be asked, from the padding item on, ``[n_items, width]`` each."""
     try:
-        tables = [table.embedding for table in item_tables(model, item_field)]
+        tables = item_tables(model, item_field)
     except AttachError:
         return []
-    rows = [table.weight for table in tables if parametrize.is_parametrized(table)]
-    rows = [row for row in rows if row.requires_grad]
+    rows = [table.embedding.weight for table in tables if table.first == 1 and table.embedding.weight.requires_grad]
     for row in rows:
         row.retain_grad()
     return rows
 
 
-def _gradients(model: Any, rows: list[torch.Tensor]) -> list[torch.Tensor]:
-    return [value.grad for value in (*model.parameters(), *rows) if value.grad is not None]
+def _parts_of_new_items(config: Any, model: Any) -> list[torch.Tensor]:
+    """What of the gradients of parameters that are no tables belongs to new items, by the length of a side.
 
-
-def _reaches_new_items(gradient: torch.Tensor, model: Any) -> bool:
+    Nothing where a width happens to be as long: which is which can't be told then.
+    """
     begin, end = n_trained_items(model), model.n_items
-    gradient = gradient.to_dense() if gradient.is_sparse else gradient
-    sides = [side for side, size in enumerate(gradient.shape) if size in (end, end + 1)]
-    return any(bool(gradient.narrow(side, begin, end - begin).any()) for side in sides)
+    if {end, end + 1} & {value for value in config.final_config_dict.values() if isinstance(value, int)}:
+        return []
+    tables = {id(table.weight) for table in model.modules() if isinstance(table, torch.nn.Embedding)}
+    gradients = [value.grad for value in model.parameters() if value.grad is not None and id(value) not in tables]
+    sides = [(one, side) for one in gradients for side, size in enumerate(one.shape) if size in (end, end + 1)]
+    return [one.narrow(side, begin, end - begin) for one, side in sides]

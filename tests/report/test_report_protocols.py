@@ -47,7 +47,7 @@ def test_each_protocol_is_a_paragraph_of_both_documents(benchmark: Benchmark) ->
         assert text.count("leave-one-out. A user's last item tests") + text.count("user&#39;s last item tests") == 2
         assert "what becomes popular, and in whose company, leaks from its future (arXiv 2507.16289)" in text
         assert "Protocol time: temporal, one cut in time over all users. Of Office the 80,000 interactions" in text
-        assert "before time 886000000, 1998-01-28 15:06 train" in text
+        assert "before time 886000000 (1998-01-28 15:06 UTC) train" in text
         assert "210 users are asked for their first item after that. Nothing later than the first cut was" in text
         assert "41 items are first seen after it and were ranked; 12 users are asked for one." in text
         assert "Items are ranked among a sample (uni100)" in text

@@ -165,8 +165,8 @@ def test_on_ml_100k_rows_targets_and_histories_are_those_that_pandas_finds(tmp_p
     scores = torch.tensor([0.0, *(float(counts.get(item, 0)) for item in dataset.field2id_token["item_id"][1:])])
     assert torch.equal(pop.model.item_cnt[:, 0].float(), scores)
     gains = [_gain(counts, item, before) for item, before in zip(asked["item"], asked["before"], strict=True)]
-    assert pop.test()["ndcg@10"] == pytest.approx(np.mean([low for low, _ in gains]), abs=2e-3)
-    assert np.mean([low for low, _ in gains]) <= np.mean([high for _, high in gains])
+    low, high = np.mean(gains, axis=0)
+    assert 0 < low <= pop.test()["ndcg@10"] <= high  # in between, as ties fall
 
 
 def _gain(counts: pd.Series, item: str, seen: list[str]) -> tuple[float, float]:
