@@ -51,7 +51,10 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
         steps.append(Step("store", store.dataset.name, store.source.in_words(), _to_do(store.path), estimate))
-    steps += [_run_step(row, sizes[row.key.dataset], is_done) for row in resolved.rows]
+    for row in resolved.rows:  # a protocol may read other files of the dataset
+        name = row.key.dataset
+        size = sizes[name] or _size(resolved.datasets[name].with_keys(row.effective))
+        steps.append(_run_step(row, size, is_done))
     folder = resolved.benchmark.folder
     return [*steps, Step("report", "", f"{folder} -> leaderboard, figures, page", 1, Estimate(0.0, 600.0, fixed=5.0))]
 

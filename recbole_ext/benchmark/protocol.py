@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 Settings = dict[str, Any]
@@ -26,7 +27,7 @@ already.
 """
 
 
-def split_of(keys: Settings) -> tuple[Settings, Any]:
+def split_of(keys: Mapping[str, Any]) -> tuple[Settings, Any]:
     """What of RecBole's keys says which rows train: runs that agree in it learn from the same."""
     args = {part: how for part, how in (keys.get("eval_args") or {}).items() if part != "mode"}
     return args, keys.get("benchmark_filename")

@@ -52,13 +52,12 @@ class GivenFiles:
     def _get_load_and_unload_col(self, source: Any) -> Any:
         """Histories are read wherever there are some: models that don't need them rank the same items then."""
         load, unload = super()._get_load_and_unload_col(source)  # type: ignore[misc]
-        if source == FeatureSource.INTERACTION and load is not None and self._history_column:
-            load = {*load, self._history_column}
-        return load, unload
+        column = self._history_column
+        return ({*load, column} if source == FeatureSource.INTERACTION and load and column else load), unload
 
     def _set_alias(self, alias_name: str, default_value: list[str]) -> None:
-        if alias_name == "item_id" and self._history_column in self.inter_feat:
-            default_value = [*default_value, self._history_column]
+        if alias_name == "item_id" and (column := self._history_column) and column in self.inter_feat:
+            default_value = [*default_value, column]
         super()._set_alias(alias_name, default_value)  # type: ignore[misc]
 
     def _benchmark_presets(self) -> None:
@@ -71,8 +70,8 @@ class GivenFiles:
         if self.time_field in self.inter_feat:
             order = np.lexsort((self.inter_feat[self.time_field].to_numpy(), self.file_of_row))
             self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
-        if self._history_column in self.inter_feat:
-            self._fill_histories(self._history_column)
+        if (column := self._history_column) and column in self.inter_feat:
+            self._fill_histories(column)
 
     def _fill_histories(self, field: str) -> None:
         longest = int(self.config["MAX_ITEM_LIST_LENGTH"]) if isinstance(self, SequentialDataset) else None

@@ -52,7 +52,7 @@ class TemporalSplit:
         settings = Temporal.of(config["eval_args"])
         assert settings is not None
         self.temporal: Temporal = settings
-        super().__init__(config)
+        super().__init__(config)  # type: ignore[call-arg]
 
     def __reduce__(self) -> Any:
         return _empty, (self.kind,), self.__dict__  # the class is made at run time, and loaders' workers unpickle it

@@ -184,7 +184,8 @@ def _samplers(config: Any, dataset: Any, splits: list[Any]) -> tuple[Any, Any, A
 
 def _keep_new_items_out(loader: Any, dataset: Any) -> None:
     """Let items that training does not have be no negatives where RecBole draws some without a sampler."""
-    if not isinstance(dataset, TemporalSplit) or dataset.n_trained_items == dataset.item_num:
+    n_trained = getattr(dataset, "n_trained_items", dataset.item_num)
+    if n_trained == dataset.item_num:
         return
     if hasattr(dataset, "seq_sampler"):  # DIEN's, which has drawn from all items already
         raise ConfigurationError(
@@ -193,7 +194,7 @@ def _keep_new_items_out(loader: Any, dataset: Any) -> None:
         )
     if hasattr(loader.transform, "_neg_sample"):  # BERT4Rec's masks
         draw = loader.transform._neg_sample
-        loader.transform._neg_sample = lambda seen, _: draw(seen, dataset.n_trained_items)
+        loader.transform._neg_sample = lambda seen, _: draw(seen, n_trained)
 
 
 def _samplers_of_unseen_items(config: Any, dataset: Any, splits: list[Any]) -> Any:

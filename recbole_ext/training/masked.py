@@ -27,7 +27,8 @@ from torch.nn.functional import logsigmoid
 
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.losses import softmax_loss
-from recbole_ext.training.objective import output_bias, outputs_at_targets, trained_items
+from recbole_ext.training.new_items import n_trained_items
+from recbole_ext.training.objective import outputs_at_targets, trained_items
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, batches_by_length
 
 
@@ -117,7 +118,7 @@ def masked_loss(model: Any, interaction: Interaction) -> torch.Tensor:
     multiplies the padding by zero).
     """
     target, outputs = interaction[model.ITEM_ID], outputs_at_targets(model, interaction)
-    items, bias = trained_items(model), output_bias(model)
+    items, bias = trained_items(model), model.output_bias[: n_trained_items(model)]
     if model.loss_type == "CE":
         return softmax_loss(outputs, items, target, bias)
     negative = interaction[model.NEG_ITEM_ID]

@@ -76,7 +76,7 @@ def refuse_to_learn_from_new_items(config: Any, model: Any, loader: Any) -> None
         with torch.enable_grad(), parametrize.cached(), torch.backends.cudnn.flags(enabled=False):
             tables = _rows_of_items(model, config["ITEM_ID_FIELD"])
             loss = model.calculate_loss(samples)
-            total = sum(loss) if isinstance(loss, tuple) else loss
+            total = torch.stack(loss).sum() if isinstance(loss, tuple) else loss
             if total.requires_grad:
                 total.backward()
         of_tables = [rows.grad[n_trained_items(model) : model.n_items] for rows in tables if rows.grad is not None]

@@ -81,7 +81,8 @@ def test_splits_are_those_of_a_loop_over_users_whatever_single_precision_can_tel
     tmp_path_factory: pytest.TempPathFactory, rows: Rows, target: str, shares: tuple[float, float]
 ) -> None:
     times = sorted(time for _, _, time in rows)
-    cut = tuple(float(times[int(np.ceil(share * len(times)))]) for share in shares)
+    first, second = (float(times[int(np.ceil(share * len(times)))]) for share in shares)
+    cut = (first, second)
     expected = by_hand(rows, cut, target)
     folder = tmp_path_factory.mktemp("data")
     (folder / "own").mkdir()

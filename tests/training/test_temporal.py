@@ -87,7 +87,7 @@ def targets_of(frame: pd.DataFrame, begin: float, end: float = np.inf, target: s
         list(frame["item"][(frame["user"] == user) & (frame.index < at)])
         for at, user in zip(asked.index, asked["user"], strict=True)
     ]
-    return asked.assign(before=before)
+    return asked.assign(before=pd.Series(before, index=asked.index, dtype=object))
 
 
 def read_back(run: PreparedRun, split: Any) -> pd.DataFrame:
@@ -106,8 +106,11 @@ def read_back(run: PreparedRun, split: Any) -> pd.DataFrame:
 
 
 def by_user(frame: pd.DataFrame, longest: int) -> list[Any]:
-    cut = frame.assign(before=[list(before)[-longest:] for before in frame["before"]])
-    return cut.sort_values("user")[["user", "item", "before"]].values.tolist()
+    rows = frame.sort_values("user")
+    return [
+        [user, item, list(before)[-longest:]]
+        for user, item, before in zip(rows["user"], rows["item"], rows["before"], strict=True)
+    ]
 
 
 # -- real data -----------------------------------------------------------------------------------------------------
@@ -121,7 +124,7 @@ def test_on_ml_100k_rows_targets_and_histories_are_those_that_pandas_finds(tmp_p
     frame.columns = ["user", "item", "time"]
     frame = frame.sort_values("time", kind="stable")
     cuts = [frame["time"].iloc[int(np.ceil(share * len(frame)))] for share in (0.8, 0.9)]
-    common = {
+    common: dict[str, Any] = {
         "eval_args": temporal(valid=0.8, test=0.9, target=target),
         "checkpoint_dir": str(tmp_path),
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
@@ -204,7 +207,7 @@ def test_metrics_are_those_of_a_hand_computation_from_the_scores(
             scores[[ids[one] for one in before if one != item]] = -torch.inf
         ranks.append(1 + int((scores > scores[ids[item]]).sum()))
     place = np.array(ranks, dtype=float)
-    expected = {}
+    expected: dict[str, float] = {}
     for k in (1, 5, 10):
         hit = place <= k
         expected |= {f"recall@{k}": hit.mean(), f"mrr@{k}": (hit / place).mean()}
@@ -239,7 +242,7 @@ def test_whether_seen_items_are_masked_is_not_for_what_comes_after_the_cut_to_sa
     (tmp_path / "again").mkdir()
     lines = ["user_id:token\titem_id:token\ttimestamp:float", *("\t".join(map(str, row)) for row in [*rows, *later])]
     (tmp_path / "again" / "again.inter").write_text("\n".join(lines) + "\n")
-    keys = {"data_path": str(tmp_path), "load_col": None, "rank_seen_items": "auto", "hidden_size": 8}
+    keys: dict[str, Any] = {"data_path": str(tmp_path), "load_col": None, "rank_seen_items": "auto", "hidden_size": 8}
     keys |= {"eval_args": temporal(valid=100, test=150), "checkpoint_dir": str(tmp_path), "train_neg_sample_args": None}
     keys |= {"topk": [5], "metrics": ["NDCG"], "valid_metric": "NDCG@5"}
     run = prepare(recbole_config("GRU4Rec", "again", keys), tmp_path / "best.pth")
@@ -344,7 +347,8 @@ def test_vectors_of_new_items_decide_nothing_in_training(prepared: Prepared, mod
 def test_a_model_that_would_learn_from_new_items_is_refused_unless_they_are_left_out(
     prepared: Prepared, model: str
 ) -> None:
-    own = {"MultiVAE": {"mlp_hidden_size": [12], "latent_dimension": 12}, "DIEN": SAMPLED}.get(model, {})
+    models: dict[str, dict[str, Any]] = {"MultiVAE": {"mlp_hidden_size": [12], "latent_dimension": 12}, "DIEN": SAMPLED}
+    own = models.get(model, {})
     with pytest.raises(ConfigurationError, match=r"eval_args\.split\.temporal: .*new_items: leave_out"):
         prepared(model, **own)
     run = prepared(model, eval_args=temporal(valid=CUT, test=TEST_CUT, new_items="leave_out"), **own)
