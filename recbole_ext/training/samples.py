@@ -120,8 +120,9 @@ def _shortcut(config: Any, model: Any, loaders: Loaders, wanted: str) -> Trainin
 def _read_by_length(loaders: Loaders) -> None:
     """Let full ranking pad its batches to their own longest history only."""
     for split in (loaders.valid, loaders.test):
-        # RecBole's own sampled ranking joins a batch user by user, which needs one width for all.
-        if isinstance(split, FullSortEvalDataLoader):
+        # RecBole's own sampled ranking joins a batch user by user, which needs one width for all; given histories stay
+        # as they are.
+        if isinstance(split, FullSortEvalDataLoader) and isinstance(split._dataset, SequenceViewDataset):
             split._dataset.trim_padding = True
             split._dataset.sort_by_length()
 
