@@ -9,6 +9,7 @@ from recbole_ext.attach.hook import (
     Coverage,
     attach_item_embedding,
     item_vectors,
+    items_to_fit_on,
     new_item_rows,
 )
 from recbole_ext.attach.places import ItemTable, Place, item_tables
@@ -23,5 +24,6 @@ __all__ = [
     "attach_item_embedding",
     "item_tables",
     "item_vectors",
+    "items_to_fit_on",
     "new_item_rows",
 ]

@@ -132,10 +132,28 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
     coverage = Coverage(len(tokens), int(covered.sum()), int((~covered).sum()))
     log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
     _check_coverage(coverage, policy, tokens, covered, store_name)
-    vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"])
+    fitted_on = items_to_fit_on(dataset)
+    if fitted_on is not None:
+        fitted_on = fitted_on[covered]
+        if not fitted_on.any():
+            raise AttachError(f"item_embedding: no item of the training period is in the store {store_name}.")
+    vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"], fitted_on)
     if deviation := _optional(config, "item_embedding_scale"):
-        vectors = scale(vectors, deviation, "item_embedding_scale")
-    return _fill_missing(vectors, covered, policy, config["seed"]), coverage
+        vectors = scale(vectors, _known(vectors, fitted_on), deviation, "item_embedding_scale")
+    return _fill_missing(vectors, _known(vectors, fitted_on), covered, policy, config["seed"]), coverage
+
+
+def items_to_fit_on(dataset: Any) -> torch.Tensor | None:
+    """Which items of ``dataset`` may decide what is done to all vectors, bool ``[n_items - 1]``; ``None``: all.
+
+    Where data are cut in time (:class:`recbole_ext.data.temporal_dataset.TemporalSplit`), those of training.
+    """
+    n_trained = getattr(dataset, "n_trained_items", None)
+    return None if n_trained is None else torch.arange(1, dataset.item_num) < n_trained
+
+
+def _known(vectors: torch.Tensor, fitted_on: torch.Tensor | None) -> torch.Tensor:
+    return vectors if fitted_on is None else vectors[fitted_on]
 
 
 def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
@@ -164,17 +182,20 @@ def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered:
         )
 
 
-def _fill_missing(vectors: torch.Tensor, covered: torch.Tensor, policy: str, seed: Any) -> torch.Tensor:
+def _fill_missing(
+    vectors: torch.Tensor, known: torch.Tensor, covered: torch.Tensor, policy: str, seed: Any
+) -> torch.Tensor:
     """Rows for every item, ``[items, width]``: ``vectors`` where covered, elsewhere what the policy says.
 
-    ``mean`` is the mean of the covered rows; ``random`` draws from a normal distribution with the covered rows'
-    mean and standard deviation per dimension, from a generator of its own seeded with the run's seed.
+    ``mean`` is the mean of the covered rows, ``known`` (without those of new items); ``random`` draws from a normal
+    distribution with their mean and standard deviation per dimension, from a generator of its own seeded with the run's
+    seed.
     """
-    filled = vectors.mean(dim=0).repeat(len(covered), 1)
+    filled = known.mean(dim=0).repeat(len(covered), 1)
     if policy == "random":
         generator = torch.Generator().manual_seed(int(seed or 0))
         noise = torch.randn(filled.shape, generator=generator)
-        filled = filled + noise * vectors.std(dim=0, correction=0)
+        filled = filled + noise * known.std(dim=0, correction=0)
     filled[covered] = vectors
     return filled
 
@@ -201,7 +222,7 @@ def _scale_random_vectors(model: Any, dataset: Any, deviation: Any) -> None:
         rows = slice(table.first, table.first + dataset.item_num - 1)
         with torch.no_grad():
             weight = table.embedding.weight
-            weight[rows] = scale(weight[rows], deviation, "item_embedding_scale")
+            weight[rows] = scale(weight[rows], weight[rows], deviation, "item_embedding_scale")
 
 
 def _put(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, config: Any) -> None:
@@ -225,7 +246,7 @@ def _function(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, 
         probability = _number(config, "item_embedding_dense_probability", DENSE_PROBABILITY, 1.0)
         return Dual(vectors, width, probability, trained.to(vectors.device), first)
     bound = _number(config, "item_embedding_bound", BOUND)
-    radius = bound * vectors.norm(dim=1).mean().item()
+    radius = bound * _known(vectors, items_to_fit_on(dataset)).norm(dim=1).mean().item()
     log.info("item_embedding: differences of at most %.4g, %g of the vectors' mean norm", radius, bound)
     return Bounded(vectors, radius, trained.to(vectors.device), first)
 

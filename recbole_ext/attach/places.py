@@ -80,6 +80,13 @@ ITEM_TABLES: dict[str, tuple[Place, ...]] = {
 """Models, or their abstract class, to where their items are; one table for each role that an item has."""
 
 
+def places_of(model: type) -> tuple[Place, ...]:
+    """Where models of a class keep their items, as far as the class says; none: nowhere."""
+    return getattr(model, "item_tables", None) or next(
+        (ITEM_TABLES[kind.__name__] for kind in model.__mro__ if kind.__name__ in ITEM_TABLES), DEFAULT
+    )
+
+
 def item_tables(model: Any, item_field: str) -> list[ItemTable]:
     """The tables in which ``model`` keeps its items.
 
@@ -89,9 +96,7 @@ def item_tables(model: Any, item_field: str) -> list[ItemTable]:
     Raises:
         AttachError: it keeps them in none, so that no vectors can be attached.
     """
-    places = getattr(type(model), "item_tables", None) or next(
-        (ITEM_TABLES[kind.__name__] for kind in type(model).__mro__ if kind.__name__ in ITEM_TABLES), DEFAULT
-    )
+    places = places_of(type(model))
     if not places:
         raise _no_table(model, "'item_embedding'")
     return [_table(model, place, item_field) for place in places]

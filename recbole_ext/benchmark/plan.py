@@ -13,7 +13,7 @@ from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.data.dataset import Size
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.estimate import EFFICIENCY, LOADED_MB, Estimate, measured_speed
-from recbole_ext.models import reads_text
+from recbole_ext.models import is_trained, reads_text
 from recbole_ext.models.recformer_estimate import estimate_recformer
 from recbole_ext.vectors.encoder import Encoder
 
@@ -44,14 +44,17 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
     steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
     for encoder in resolved.encoders:
-        sources = ", ".join(source.name for source in encoder.tuning.sources_for(encoder.dataset))
+        sources = ", ".join(source.name for source in encoder.tuning.domains(encoder.dataset))
         estimate = encoder.source.estimate_tuning(encoder.dataset)
         what = f"{encoder.source.encoder}, {encoder.tuning.objective}"
         steps.append(Step("tune", what, sources, _to_do(encoder.path), estimate))
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
         steps.append(Step("store", store.dataset.name, store.source.in_words(), _to_do(store.path), estimate))
-    steps += [_run_step(row, sizes[row.key.dataset], is_done) for row in resolved.rows]
+    for row in resolved.rows:  # a protocol may read other files of the dataset
+        name = row.key.dataset
+        size = sizes[name] or _size(resolved.datasets[name].with_keys(row.effective))
+        steps.append(_run_step(row, size, is_done))
     folder = resolved.benchmark.folder
     return [*steps, Step("report", "", f"{folder} -> leaderboard, figures, page", 1, Estimate(0.0, 600.0, fixed=5.0))]
 
@@ -125,7 +128,11 @@ def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], 
     key = row.key
     estimate = None
     if size is not None:
-        estimate = _recformer_estimate(row, size) if reads_text(key.model) else estimate_run(row.effective, size)
+        estimate = (
+            _recformer_estimate(row, size)
+            if reads_text(key.model)
+            else estimate_run(row.effective, size, is_trained(key.model))
+        )
     return Step(
         "run",
         f"{key.dataset} {key.model} {key.variant} {key.protocol}",
@@ -135,12 +142,13 @@ def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], 
     )
 
 
-def estimate_run(config: Mapping[str, Any], size: Size) -> Estimate:
+def estimate_run(config: Mapping[str, Any], size: Size, trained: bool = True) -> Estimate:
     """One run of a transformer with ``hidden_size``, ``n_layers`` and ``inner_size``, or what is like it.
 
     Per training token each layer costs 2 (4 d² + 2 d d_inner) operations and its attention 4 L d; per target a softmax
     over all items costs 2 d per item; backward costs twice as much as forward. An epoch has as many targets as RecBole
     has samples; every epoch ends with an evaluation. Parameters are kept four times (value, gradient, two means).
+    A model that is not ``trained`` counts once and is evaluated, whatever the limit of epochs.
     """
     width = int(config.get("hidden_size") or config.get("embedding_size") or 64)
     of_item = int(config.get("embedding_size") or width)
@@ -163,6 +171,8 @@ def estimate_run(config: Mapping[str, Any], size: Size) -> Estimate:
     epochs = int(config["epochs"])
     if int(config.get("stopping_step") or 0) and int(config.get("eval_step", 1)) > 0:
         epochs = min(epochs, EPOCHS_BEFORE_STOPPING)
+    if not trained:
+        epochs, training = 1, 0.0
     batches = targets / int(config["train_batch_size"]) + size.users / int(config["eval_batch_size"]) + 2
     return Estimate(
         epochs * (training + evaluation),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 Settings = dict[str, Any]
@@ -18,4 +19,15 @@ PROTOCOL: Settings = {
     "eval_batch_size": 512,
     "MAX_ITEM_LIST_LENGTH": 50,
 }
-"""The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10."""
+"""The design's protocol: leave-one-out in time order, full ranking, early stopping on validation NDCG@10.
+
+A benchmark's ``protocols`` go above it: ``{eval_args: {split: {temporal: {…}}}}`` cuts all users at one time
+(:class:`recbole_ext.data.temporal.Temporal`), ``{benchmark_filename: [train, valid, test]}`` takes files that are split
+already.
+"""
+
+
+def split_of(keys: Mapping[str, Any]) -> tuple[Settings, Any]:
+    """What of RecBole's keys says which rows train: runs that agree in it learn from the same."""
+    args = {part: how for part, how in (keys.get("eval_args") or {}).items() if part != "mode"}
+    return args, keys.get("benchmark_filename")

@@ -11,14 +11,22 @@ from recbole_ext.attach import MODES
 from recbole_ext.benchmark import checks
 from recbole_ext.benchmark.beginnings import Beginning, Beginnings, EncoderToTune, StoreToMake
 from recbole_ext.benchmark.layers import merged, refuse_contradictions
-from recbole_ext.benchmark.protocol import PROTOCOL
+from recbole_ext.benchmark.protocol import PROTOCOL, split_of
 from recbole_ext.benchmark.search import Search
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.benchmark.variant import Variant, baseline_of, parse_variants
 from recbole_ext.data.dataset import Dataset
+from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError, RecboleExtError
-from recbole_ext.models import model_defaults, needs_item_vectors, own_model_defaults, reads_text, recbole_config
+from recbole_ext.models import (
+    model_defaults,
+    needs_item_vectors,
+    own_model_defaults,
+    reads_text,
+    recbole_config,
+    takes_item_vectors,
+)
 from recbole_ext.records import RowKey
 from recbole_ext.vectors.finetune import Finetune
 
@@ -141,7 +149,11 @@ class _Resolver:
     def variants_of(self, model: str) -> list[str]:
         """The initialisations that ``model`` is run with.
 
-        A model made of item vectors has no random one; a model that reads text itself begins from an encoder.
+        A model made of item vectors has no random one; a model that reads text itself begins from an encoder; one that
+        counts and has no item vectors (Pop, LastItem) is run once, without any.
+
+        Raises:
+            ConfigurationError: none of those that are meant for it fits.
         """
         settings = {**model_defaults(model), **self.benchmark.config, **self.benchmark.models[model], **self.overrides}
         names = self.benchmark.part(model, "initialisations")
@@ -151,6 +163,11 @@ class _Resolver:
         elif needs_item_vectors(model, settings):
             fitting = [name for name in names if not self.variants[name].is_random]
             need = "is made of item vectors: give it an initialisation with a source of them"
+        elif not takes_item_vectors(model):
+            fitting = [name for name in names if self.variants[name].is_random]
+            need = "has no item vectors: give it an initialisation without a source of them, such as random: {}"
+            if left_out := [name for name in names if name not in fitting]:
+                self.notices.append(f"{model} has no item vectors, and is not run with {', '.join(left_out)}.")
         else:
             fitting, need = names, ""
         if not fitting:
@@ -161,11 +178,12 @@ class _Resolver:
         """Of one run: protocols and models may have the dataset read or split in their own way."""
         try:
             dataset.require(download=self.fetch)
-            self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check(text)]
         except RecboleExtError as error:
             if self.fetch:
                 raise
             self.beginnings.missing.append(str(error))
+            return
+        self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check(text)]
 
     def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
         where = f"{self.where}: {dataset.name}, {model}, {variant.name}"
@@ -267,7 +285,14 @@ class _Resolver:
                 f"{self.where}: finetune: needs {model} among the models, run with the initialisation that it is begun "
                 "from, which has an encoder."
             )
-        row = self._row(model, dataset, self.benchmark.part(model, "protocols")[0], self.variants[begun])
+        protocols = self.benchmark.part(model, "protocols")
+        rows = (self._row(model, dataset, protocol, self.variants[begun]) for protocol in protocols)
+        row = next((row for row in rows if split_of(row.effective) == split_of(dataset.keys)), None)
+        if row is None:
+            raise ConfigurationError(
+                f"{self.where}: finetune: {model} is run under no protocol that splits {dataset.name} as here, and "
+                "otherwise learns from what is to be found here. Add the protocol to its `grids` entry."
+            )
         if len(row.trials) > 1:
             raise ConfigurationError(
                 f"{self.where}: finetune: give {model} a search without a space, by grids.{model}.search: {{}}."
@@ -322,7 +347,8 @@ class _Resolver:
             dataset_fingerprint=dataset.fingerprint(),
             vectors=beginning.identity,
             store_content=beginning.content,
-            expected=dataset.expected,
+            # Where data are cut in time, rows may be left out; the dataset's check has counted before that.
+            expected={} if Temporal.of(config.get("eval_args")) else dataset.expected,
             folder=benchmark.folder,
             artifacts=benchmark.artifacts,
             command=self.command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ import pandas as pd
 
 from recbole_ext.compat import users_that_single_precision_reorders
 from recbole_ext.data.config import EXACT_TIME_ORDER, NUMBER_INTERVALS, about_data, check_interval, check_keys
+from recbole_ext.data.cuts import are_places, counted
 from recbole_ext.data.files import (
     columns_left_out,
     columns_read,
+    history_column,
     interaction_suffixes,
     model_kind,
     reads_knowledge,
@@ -21,6 +24,7 @@ from recbole_ext.data.files import (
 )
 from recbole_ext.data.sizes import Size, counted_by_recbole
 from recbole_ext.data.tables import Table
+from recbole_ext.data.temporal import TEMPORAL, Counted, Temporal, in_words
 from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.text import fields_of
 
@@ -68,6 +72,7 @@ class _Check:
         self.user, self.item, self.time = dataset.user_field, dataset.item_field, dataset.time_field
         order = (self.keys.get("eval_args") or {"order": "TO"}).get("order")
         self.splits = self.keys["benchmark_filename"]
+        self.temporal = Temporal.of(self.keys.get("eval_args"))
         self.by_time = self.splits is None and (order == "TO" or model_kind(self.keys) == "SEQUENTIAL")
         self.found: list[str] = []
         self.loaded: dict[str, str] = {}  # field to type
@@ -84,6 +89,8 @@ class _Check:
         if text:
             self._check_text(interactions)
         self._count(interactions, tables)
+        if self.temporal is not None:
+            self._say_cut(counted(self.dataset), self.temporal)
         return self.found
 
     # -- one file ---------------------------------------------------------------------------------------------------
@@ -92,15 +99,15 @@ class _Check:
         """The file and the columns that are loaded of it."""
         source = suffix.rpartition(".")[2]
         table = Table.of(self.dataset.folder / f"{self.name}.{suffix}", self.keys)
-        wanted = columns_read(self.keys, source)
+        wanted, histories = columns_read(self.keys, source), history_column(self.keys)
         if wanted is None:
             loaded = [name for name in table.types if name not in columns_left_out(self.keys, source)]
         else:
             # RecBole passes over a column that is not there: it may make the label itself, and without an order in time
             # it does without times. Ids, and times that are needed, are asked for with better words.
-            for name in sorted(wanted - {self.keys["LABEL_FIELD"], self.user, self.item, self.time}):
+            for name in sorted(wanted - {self.keys["LABEL_FIELD"], self.user, self.item, self.time, histories}):
                 table.require(name, "which load_col names")
-            loaded = [name for name in table.types if name in wanted]
+            loaded = [name for name in table.types if name in wanted or (source, name) == ("inter", histories)]
         self.loaded |= {name: table.types[name] for name in loaded}
         return table, loaded
 
@@ -130,7 +137,7 @@ class _Check:
             self._check_vectors(table, frame[name])
         for name in numbers:
             without = int(frame[name].isna().sum())
-            if without and not (name == self.time and self.by_time):
+            if without and not (name == self.time and (self.by_time or self.splits is not None)):
                 self._say(f"{table.path.name}: {without:,} rows have no {name!r}; RecBole takes the mean for it")
         return frame
 
@@ -151,38 +158,35 @@ class _Check:
         self._require(table, loaded, self.item, "ITEM_ID_FIELD", "which holds the items' ids")
         if self.by_time:
             self._require(table, loaded, self.time, "TIME_FIELD", "which the rows are ordered by", "float")
-        if self.splits is not None:
-            self._check_given_histories(table, loaded)
+        if (histories := history_column(self.keys)) in table.types:
+            table.require(str(histories), "which holds the histories", ("token_seq",))
         frame = self._read(table, loaded, [self.user, self.item])
+        if self.splits is not None:
+            self._check_given_times(table, frame, loaded)
         if self.by_time:
             self._check_times(table, frame)
         elif self.splits is None:
             self._say_repeated(table, int(frame.duplicated([self.user, self.item]).sum()), "user and item")
         return frame
 
-    def _check_given_histories(self, table: Table, loaded: list[str]) -> None:
-        histories = f"{self.item}{self.keys['LIST_SUFFIX']}"
-        if model_kind(self.keys) == "SEQUENTIAL":
-            if self.item != "item_id":
-                raise ConfigurationError(
-                    f"ITEM_ID_FIELD: RecBole's sequential models read files that are split already only where it is "
-                    f"item_id, not {self.item!r}. Rename the column in {table.path} and its like."
-                )
-            self._require(table, loaded, histories, "load_col", "which holds the histories", "token_seq")
-        if histories in loaded and histories not in (self.keys["alias_of_item_id"] or ()):
-            raise ConfigurationError(
-                f"alias_of_item_id: without {histories!r} in it, RecBole takes the items of these histories for others "
-                f"than those of {self.item!r}. Set alias_of_item_id: [{histories}]."
-            )
+    def _check_given_times(self, table: Table, frame: pd.DataFrame, loaded: list[str]) -> None:
+        """That plain rows have the times by which they become histories, if any."""
+        if self.time in frame:
+            self._require_times(table, frame[self.time].to_numpy())
+        elif model_kind(self.keys) == "SEQUENTIAL" and history_column(self.keys) not in loaded:
+            self._say(f"{table.path.name}: no {self.time!r} is loaded; a user's rows are in the order of the file")
 
-    def _check_times(self, table: Table, frame: pd.DataFrame) -> None:
-        times = frame[self.time].to_numpy()
+    def _require_times(self, table: Table, times: np.ndarray) -> None:
         wrong = ~np.isfinite(times)
         if wrong.any():
             raise SourceDataError(
                 f"{table.path}, line {table.line_of(int(wrong.argmax()))}: no time in {self.time!r}, and the rows are "
                 "ordered by it. Give one, or take the row out."
             )
+
+    def _check_times(self, table: Table, frame: pd.DataFrame) -> None:
+        times = frame[self.time].to_numpy()
+        self._require_times(table, times)
         users = frame[self.user].cat.codes.to_numpy()
         order = np.lexsort((times, users))
         kept = times
@@ -212,13 +216,36 @@ class _Check:
         """That times are more than places in a user's history where all users are cut at one time."""
         args = self.keys.get("eval_args") or {}
         split, group = args.get("split") or {}, str(args.get("group_by")).lower()
-        if "TS" not in split and not ("RS" in split and group == "none"):
+        if not {"TS", TEMPORAL} & set(split) and not ("RS" in split and group == "none"):
             return
-        first = np.maximum.accumulate(np.where(np.diff(users, prepend=-1) != 0, np.arange(len(users)), 0))
-        if (times - times[first] == np.arange(len(users)) - first).all() and (times[first] == times[0]).all():
+        if are_places(users, times):
             raise ConfigurationError(
                 f"eval_args: {table.path} holds no times but each row's place in its user's history, so that one cut "
                 "in time over all users means nothing. Leave one out instead."
+            )
+
+    def _say_cut(self, found: Counted, temporal: Temporal) -> None:
+        """What the protocol ``temporal`` makes of the dataset."""
+        trains, validates, tests = found.interactions
+        self._say(
+            f"temporal: {trains:,} interactions before time {in_words(found.cut.valid)} train, {validates:,} before "
+            f"{in_words(found.cut.test)} validate, {tests:,} test; {found.users[0]:,} users are validated and "
+            f"{found.users[1]:,} tested on their {temporal.target} item there"
+        )
+        if found.without_history:
+            self._say(
+                f"temporal: {found.without_history:,} users of the test period have nothing before their only "
+                "interaction there and are not asked"
+            )
+        if found.new_items:
+            fate = f"ranked with the others, and {found.new_targets:,} users are asked for one"
+            if temporal.new_items == "leave_out":
+                fate = f"left out with their {found.left_out:,} interactions"
+            self._say(f"temporal: {found.new_items:,} items are first seen after the first cut; they are {fate}")
+        if any(self.keys[key] not in (None, "[0,inf)") for key in NUMBER_INTERVALS):
+            self._say(
+                f"temporal: {' and '.join(NUMBER_INTERVALS)} count training interactions alone, and remove users and "
+                "items by them"
             )
 
     def _say_repeated(self, table: Table, rows: int, what: str) -> None:
@@ -274,6 +301,69 @@ class _Check:
                     f"{self.dataset.folder}: {self.name}.{first} and {self.name}.{suffix} share no user and no item. "
                     "They are of different datasets, or their ids are written differently."
                 )
+        rows = {suffix: self._given_rows(suffix) for suffix in interactions}
+        for one, other in itertools.combinations(rows, 2):
+            self._refuse_shared_rows(one, rows[one], other, rows[other])
+        known = self._items_of(rows[first])
+        for suffix, _ in others:
+            unknown = self._items_of(rows[suffix]) - known
+            if nowhere := sorted(unknown - self._described_items()) if unknown else ():
+                raise SourceDataError(
+                    f"{self.dataset.folder / self.name}.{suffix} names {len(nowhere):,} items that neither "
+                    f"{self.name}.{first} nor {self.name}.item has, such as {', '.join(nowhere[:5])}. Correct their "
+                    "ids, take the rows out, or describe the items there."
+                )
+            if unknown:
+                self._say(
+                    f"{self.name}.{suffix}: {len(unknown):,} of its items are not in {self.name}.{first}, but in "
+                    f"{self.name}.item"
+                )
+
+    def _given_rows(self, suffix: str) -> pd.DataFrame:
+        """What tells rows of files that are split already apart: user, item, and time and history where there are."""
+        table, _ = self._open(suffix)
+        columns = [self.user, self.item, self.time, history_column(self.keys)]
+        return table.read([column for column in columns if column in table.types])
+
+    def _refuse_shared_rows(self, one: str, rows: pd.DataFrame, other: str, others: pd.DataFrame) -> None:
+        columns = [column for column in rows if column in others]
+        if (
+            history_column(self.keys) not in columns
+        ):  # of one file alone: what its histories hold is repeated, not shared
+            rows, others = self._without_repeats(rows), self._without_repeats(others)
+        text = [frame[columns].astype(str).drop_duplicates() for frame in (rows, others)]
+        shared = text[0].merge(text[1], on=columns)
+        if len(shared):
+            row = ", ".join(f"{column} {shared[column].iloc[0]}" for column in columns)
+            timeless = "" if self.time in columns else " If users repeat items, give the rows their times."
+            raise SourceDataError(
+                f"{self.dataset.folder}: {self.name}.{one} and {self.name}.{other} share {len(shared):,} rows, such as "
+                f"{row}. What is to be found can't be learned from as well: take them out of one.{timeless}"
+            )
+
+    def _without_repeats(self, rows: pd.DataFrame) -> pd.DataFrame:
+        histories = history_column(self.keys)
+        if histories not in rows:
+            return rows
+        separator = self.keys["seq_separator"]
+        pairs = zip(rows[self.item].astype(str), rows[histories].astype(str), strict=True)
+        return rows[[item not in history.split(separator) for item, history in pairs]]
+
+    def _items_of(self, rows: pd.DataFrame) -> set[str]:
+        """The items of the rows and of their histories."""
+        found = set(rows[self.item].cat.categories)
+        histories = history_column(self.keys)
+        if histories in rows:
+            for history in rows[histories].cat.categories:
+                found.update(filter(None, history.split(self.keys["seq_separator"])))
+        return found
+
+    def _described_items(self) -> set[str]:
+        """The items of the ``.item`` file, loaded or not; none where there is no file."""
+        if not self.dataset.item_file.is_file():
+            return set()
+        table = Table.of(self.dataset.item_file, self.keys)
+        return set(table.read([self.item])[self.item].cat.categories) if self.item in table.types else set()
 
     def _compare(self, interactions: dict[str, pd.DataFrame], table: pd.DataFrame, field: str, suffix: str) -> None:
         """Rows whose id the other table does not list."""

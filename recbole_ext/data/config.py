@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.compat import recbole_folder
+from recbole_ext.data.temporal import WHERE, Temporal
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.yaml_files import read_yaml
 
@@ -129,8 +130,25 @@ def check_keys(keys: Mapping[str, Any]) -> None:
             check_interval(key, keys[key])
     if keys["rm_dup_inter"] not in (None, "first", "last"):
         raise ConfigurationError(f"rm_dup_inter: first, last or nothing is expected; got {keys['rm_dup_inter']!r}.")
+    if Temporal.of(keys.get("eval_args")) is not None:
+        _check_temporal(keys)
     if not isinstance(keys.get(EXACT_TIME_ORDER, True), bool):
         raise ConfigurationError(f"{EXACT_TIME_ORDER}: true or false is expected; got {keys[EXACT_TIME_ORDER]!r}.")
+
+
+def _check_temporal(keys: Mapping[str, Any]) -> None:
+    """See that nothing else splits or orders the rows."""
+    if keys["benchmark_filename"] is not None:
+        raise ConfigurationError(
+            f"benchmark_filename: these files are split already, and {WHERE} splits by time. Leave one of the two out."
+        )
+    if keys["eval_args"].get("order", "TO") != "TO":
+        raise ConfigurationError(f"eval_args.order: {WHERE} needs TO, the order of time.")
+    if keys.get(EXACT_TIME_ORDER, True) is not True:
+        raise ConfigurationError(
+            f"{EXACT_TIME_ORDER}: {WHERE} cuts at an exact time, which single precision can't tell from others; leave "
+            "the key out."
+        )
 
 
 def check_interval(key: str, value: Any) -> None:

@@ -19,9 +19,11 @@ from recbole_ext.data.config import (
     read_config,
     recbole_defaults,
 )
+from recbole_ext.data.cuts import counted as counted_cut
 from recbole_ext.data.files import dataset_folder, interaction_suffixes, require_files, suffixes_read
 from recbole_ext.data.histories import training_histories
 from recbole_ext.data.sizes import Size, counted
+from recbole_ext.data.temporal import Cut, Temporal
 from recbole_ext.errors import SourceDataError
 from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_texts
@@ -89,7 +91,7 @@ class Dataset:
         Where no ``load_col`` is given, it is user, item and time: RecBole's own default has no time to order by.
         """
         told = {key: value for key, value in self.keys.items() if key not in OWN_KEYS}
-        if "load_col" not in told and told.get("benchmark_filename") is None:
+        if "load_col" not in told:
             told["load_col"] = {"inter": [self.user_field, self.item_field, self.time_field]}
         return told
 
@@ -218,6 +220,17 @@ class Dataset:
         pairs = key_values(fields, list(attributes or fields_of(template)))
         return dict(zip(map(str, fields.index), pairs, strict=True))
 
+    def cut(self) -> Cut | None:
+        """Where the protocol ``temporal`` cuts it, as exact times; ``None`` under another protocol.
+
+        Raises:
+            ConfigurationError: nothing is left on one side of it; see :func:`recbole_ext.data.cuts.counted`.
+        """
+        if Temporal.of(self.keys.get("eval_args")) is None:
+            return None
+        self.require()
+        return counted_cut(self).cut
+
     def histories_request(self) -> Settings:
         """What decides :meth:`training_histories`, as JSON values: the files, the keys that filter and split them."""
         return {"files": self.fingerprint(), "keys": about_data(self.recbole_keys)}
@@ -225,7 +238,8 @@ class Dataset:
     def training_histories(self) -> list[np.ndarray]:
         """Every user's training items as tokens, oldest first, under RecBole's filters and these keys' split.
 
-        The split is leave-one-out where the keys have no ``eval_args``. Nothing of validation and test is among them.
+        The split is leave-one-out where the keys have no ``eval_args``. Nothing of validation and test is among them;
+        under ``temporal`` nothing that is later than the first cut, of any user.
         """
         self.require()
         return training_histories(self.name, self.folder, self.effective_keys)

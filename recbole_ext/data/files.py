@@ -58,6 +58,14 @@ def columns_left_out(settings: Mapping[str, Any], suffix: str) -> set[str]:
     return set((settings.get("unload_col") or {}).get(suffix, ()))
 
 
+def history_column(settings: Mapping[str, Any]) -> str | None:
+    """The column in which rows of files that are split already may carry their history; ``None`` where it is not read:
+    of other files, and where ``unload_col`` names it."""
+    column = f"{settings['ITEM_ID_FIELD']}{settings['LIST_SUFFIX']}"
+    is_read = settings["benchmark_filename"] is not None and column not in columns_left_out(settings, "inter")
+    return column if is_read else None
+
+
 def reads_knowledge(settings: Mapping[str, Any]) -> bool:
     """Whether the model of these settings reads a knowledge graph (``.kg``, ``.link``); without a model it does not."""
     return model_kind(settings) == "KNOWLEDGE" or settings.get("model") in _KNOWLEDGE_SEQUENTIAL

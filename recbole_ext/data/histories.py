@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from recbole_ext.data.files import history_column
 from recbole_ext.data.stock import refusing, stock_dataset, stock_keys
+from recbole_ext.data.temporal import Temporal
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO"}
 
@@ -21,10 +23,12 @@ def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> 
 
     make_recbole_work()
     from recbole_ext.data.sequences import SequenceViewDataset
+    from recbole_ext.data.temporal_dataset import temporal
 
+    kind = SequenceViewDataset if Temporal.of(settings.get("eval_args")) is None else temporal(SequenceViewDataset)
     keys = stock_keys(name, folder, {"eval_args": LEAVE_ONE_OUT, **settings})
     with refusing(name):
-        train = SequenceViewDataset(keys).build()[0]
+        train = kind(keys).build()[0]
     items = train.history[train.iid_field].numpy()
     return [
         train.id2token(train.iid_field, items[begin : begin + length])
@@ -37,8 +41,8 @@ def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> lis
     dataset = stock_dataset(name, folder, settings)
     user, item, time = dataset.uid_field, dataset.iid_field, dataset.time_field
     rows = dataset.inter_feat.iloc[: dataset.file_size_list[0]]
-    history = f"{item}{settings['LIST_SUFFIX']}"
-    if history in rows:
+    history = history_column(settings)
+    if history is not None and history in rows:
         longest = rows[history].map(len).groupby(rows[user]).idxmax()
         samples = rows.loc[longest]
         sequences = [np.append(*sample) for sample in zip(samples[history], samples[item], strict=True)]

@@ -34,7 +34,7 @@ class SequenceViewDataset(SequentialDataset):
     def data_augmentation(self) -> None:
         self._aug_presets()
         self._check_field("uid_field", "time_field")
-        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+        self._sort_by_user()
         self.history: Interaction = self.inter_feat
         users = self.history[self.uid_field].numpy()
         is_first = np.ones(len(users), dtype=bool)
@@ -49,6 +49,9 @@ class SequenceViewDataset(SequentialDataset):
         samples[self.HISTORY_START] = torch.from_numpy(start)
         self.inter_feat = SampleViews(samples, self)
 
+    def _sort_by_user(self) -> None:
+        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+
     def copy(self, new_inter_feat: Interaction) -> SequenceViewDataset:
         copied = super().copy(new_inter_feat)
         copied.inter_feat = SampleViews(new_inter_feat, copied)
@@ -56,11 +59,10 @@ class SequenceViewDataset(SequentialDataset):
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
         samples = self.inter_feat[index]
-        if self.config["benchmark_filename"] is None:
-            start = torch.as_tensor(samples[self.HISTORY_START])
-            length = torch.as_tensor(samples[self.item_list_length_field])
-            samples = Interaction({field: samples[field] for field in samples.columns if field != self.HISTORY_START})
-            samples.update(Interaction(self.padded_histories(start, length, self.trim_padding)))
+        start = torch.as_tensor(samples[self.HISTORY_START])
+        length = torch.as_tensor(samples[self.item_list_length_field])
+        samples = Interaction({field: samples[field] for field in samples.columns if field != self.HISTORY_START})
+        samples.update(Interaction(self.padded_histories(start, length, self.trim_padding)))
         return self.join(samples) if join else samples
 
     def padded_histories(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.data.files import history_column
 from recbole_ext.data.stock import stock_dataset
 from recbole_ext.data.tables import Table
 
@@ -36,7 +37,7 @@ def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:
         table = Table.of(path, settings)
         for name in ids:
             table.require(name, "which holds ids", way_out="Set USER_ID_FIELD and ITEM_ID_FIELD to the columns.")
-        histories = f"{item}{settings['LIST_SUFFIX']}" if settings["benchmark_filename"] else ""
+        histories = history_column(settings) or ""
         values = table.read([*ids, histories])
         rows += len(values)
         if histories in values:

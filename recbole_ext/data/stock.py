@@ -25,18 +25,30 @@ def stock_keys(name: str, folder: Path, settings: Mapping[str, Any]) -> Keys:
     return Keys({**settings, "dataset": name, "data_path": str(folder), "additional_feat_suffix": as_list})
 
 
-def stock_dataset(name: str, folder: Path, settings: Mapping[str, Any]) -> Any:
+def stock_dataset(name: str, folder: Path, settings: Mapping[str, Any], cut: bool = False) -> Any:
     """The dataset read and filtered by RecBole, its features still data frames.
 
+    Args:
+        cut: as the protocol ``temporal`` of ``settings`` has it read, see
+            :class:`recbole_ext.data.temporal_dataset.TemporalSplit`.
+
     Raises:
-        ConfigurationError: RecBole refuses the keys, or its filters leave nothing.
+        ConfigurationError: RecBole refuses the keys, or its filters leave nothing; with ``cut``, also where no
+            interaction trains or nobody is asked for one.
     """
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
     from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 
+    from recbole_ext.data.given import given
+    from recbole_ext.data.temporal_dataset import temporal
+
     kind = KnowledgeBasedDataset if reads_knowledge(settings) else Dataset
+    if settings["benchmark_filename"] is not None:
+        kind = given(kind)
+    elif cut:
+        kind = temporal(kind)
     with refusing(name):
         return kind(stock_keys(name, folder, settings))
 

@@ -172,6 +172,22 @@ def needs_item_vectors(name: str, settings: dict[str, Any]) -> bool:
     return own is not None and (own.needs_item_vectors or VECTOR_FEATURE in (settings.get("selected_features") or ()))
 
 
+def is_trained(name: str) -> bool:
+    """Whether the model called ``name`` learns in epochs; the others count, or read vectors, once (Pop, LastItem)."""
+    found = model_class(name)
+    return found.type.name != "TRADITIONAL" and not getattr(found, "learns_nothing", False)
+
+
+def takes_item_vectors(name: str) -> bool:
+    """Whether the model called ``name`` has a place for the vectors of ``item_embedding``, as far as its class says."""
+    from recbole_ext.attach.places import places_of
+
+    found = model_class(name)
+    if not is_trained(name):
+        return bool(getattr(found, "reads_item_vectors", False))
+    return bool(places_of(found))
+
+
 @cache
 def own_model_defaults(name: str) -> dict[str, Any] | None:
     """What this package's YAML, or a user's class, says about the model called ``name``; ``None``: nothing."""

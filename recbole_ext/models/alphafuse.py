@@ -57,7 +57,7 @@ class AlphaFuse(FromItemVectors, SASRec):
             )
         if not 0 < null_dim <= width:
             raise ConfigurationError(f"null_dim: AlphaFuse needs 1 to {width}, the hidden_size; got {null_dim!r}.")
-        language = apply_transforms(vectors, [{"pca": width}, "whiten"])
+        language = apply_transforms(vectors, [{"pca": width}, "whiten"], self.fitted_on)
         if config["cover"]:
             language[:, width - null_dim :] = 0
         return NullSpaceIds(language, null_dim)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
-from recbole_ext.attach import item_vectors
+from recbole_ext.attach import item_vectors, items_to_fit_on
 from recbole_ext.attach.parametrizations import Frozen
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models.scoring import ScoredByItems
@@ -22,6 +22,7 @@ class FromItemVectors(ScoredByItems):
 
     Attributes:
         item_vector_coverage: how many items the store covered; tells the hook that the store is in use already.
+        fitted_on: see :func:`recbole_ext.attach.items_to_fit_on`.
 
     Raises:
         AttachError, StoreError: no store is named, or it does not fit; see :func:`recbole_ext.attach.item_vectors`.
@@ -37,6 +38,7 @@ class FromItemVectors(ScoredByItems):
                 "mode out."
             )
         vectors, self.item_vector_coverage = item_vectors(dataset, config)
+        self.fitted_on = items_to_fit_on(dataset)
         parametrize.register_parametrization(self.item_embedding, "weight", self.item_function(vectors, config))
 
     def item_function(self, vectors: torch.Tensor, config: Any) -> Frozen:

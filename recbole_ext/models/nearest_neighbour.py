@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from recbole_ext.attach import item_vectors
+from recbole_ext.attach import item_vectors, items_to_fit_on
 from recbole_ext.models.untrained import Untrained, UntrainedTrainer, last_items
 from recbole_ext.store.transforms import apply_transforms
 
@@ -24,11 +24,14 @@ class NearestNeighbour(Untrained):
         AttachError, StoreError: no store is named, or it does not fit; see :func:`recbole_ext.attach.item_vectors`.
     """
 
+    reads_item_vectors = True
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         vectors, self.item_vector_coverage = item_vectors(dataset, config)
         self.directions: torch.Tensor
-        self.register_buffer("directions", pad(apply_transforms(vectors, ["center", "l2"]), (0, 0, 1, 0)))
+        directions = apply_transforms(vectors, ["center", "l2"], items_to_fit_on(dataset))
+        self.register_buffer("directions", pad(directions, (0, 0, 1, 0)))
 
     def score(self, items: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         last = last_items(items, length)

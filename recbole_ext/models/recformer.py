@@ -77,10 +77,10 @@ class RECFORMER(SequentialRecommender):
             logits = users @ normalize(matrix, dim=-1).T / self.temperature
             logits[:, 0] = float("-inf")
             return cross_entropy(logits, target)
+        # Set where data are cut in time: items that are first seen later are no negatives.
+        n_items = getattr(self, "n_trained_items", self.n_items)
         shape = (len(target), self.negatives)
-        candidates = torch.cat(
-            [target.unsqueeze(-1), torch.randint(1, self.n_items, shape, device=target.device)], dim=-1
-        )
+        candidates = torch.cat([target.unsqueeze(-1), torch.randint(1, n_items, shape, device=target.device)], dim=-1)
         logits = (normalize(matrix[candidates], dim=-1) @ users.unsqueeze(-1)).squeeze(-1) / self.temperature
         return cross_entropy(logits, torch.zeros_like(target))
 

@@ -43,6 +43,8 @@ class TransitionGraph(Untrained):
         ConfigurationError: ``ring_places`` is no list of counts, or ``edge_weight`` no number from 0.
     """
 
+    reads_item_vectors = True
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.ring_places, self.edge_weight = _ring_places(config), _edge_weight(config)

@@ -21,11 +21,15 @@ class Untrained(SequentialRecommender):
     a tie is neither the evaluator's nor the file's order to decide.
 
     Attributes:
+        learns_nothing: there are no epochs.
+        reads_item_vectors: whether it reads the store of ``item_embedding``; it has no table that one could fill.
         shuffled: each item's place in a random order, int64 ``[n_items]``.
         training_samples: what a record says that the model was trained on.
     """
 
     input_type = InputType.POINTWISE
+    learns_nothing = True
+    reads_item_vectors = False
     training_samples = "none"
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -70,11 +74,16 @@ def last_items(items: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
 def training_interactions(dataset: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Users, items and times of all interactions of the training split ``dataset``, ``[interactions]`` each.
 
-    They are the item that each user began with, which is no sample's target, and the targets of the samples, in order.
+    They are the item that each user began with, which is no sample's target, and the targets of the samples, in order;
+    where data are cut in time, every row before the cut.
     """
+    fields = dataset.uid_field, dataset.iid_field, dataset.time_field
+    if hasattr(dataset, "n_trained_items"):
+        rows = dataset.interactions()
+        users, items, times = (rows[field].numpy() for field in fields)
+        return users, items, times
     samples, suffix = dataset.inter_feat, dataset.config["LIST_SUFFIX"]
     first = dataset[torch.nonzero(samples[dataset.item_list_length_field] == 1).squeeze(1)]
-    fields = dataset.uid_field, dataset.iid_field, dataset.time_field
     began = [first[fields[0]], *(first[field + suffix][:, 0] for field in fields[1:])]
     targets = [samples[field] for field in fields]
     users, items, times = (torch.cat(both).numpy() for both in zip(began, targets, strict=True))

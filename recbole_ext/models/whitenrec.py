@@ -43,6 +43,6 @@ class WhitenRec(FromItemVectors, SASRec):
     """WhitenRec; keys ``projection_dropout_prob`` and SASRec's."""
 
     def item_function(self, vectors: torch.Tensor, config: Any) -> Frozen:
-        whitened = apply_transforms(vectors, ["whiten"])
+        whitened = apply_transforms(vectors, ["whiten"], self.fitted_on)
         function = Projection(whitened, self.hidden_size, config["projection_dropout_prob"])
         return function.apply(self._init_weights)

@@ -59,6 +59,21 @@ class Statistics(Part):
     interactions: int
 
 
+class TemporalSplit(Part):
+    """What the protocol ``temporal`` made of the data; see :class:`recbole_ext.data.temporal.Counted`."""
+
+    valid_from: float
+    """Exact time of the first cut: what is earlier trains."""
+    test_from: float
+    training_interactions: int
+    test_users: int
+    new_items: int
+    """Items first seen after the first cut."""
+    new_items_are: Literal["ranked", "left out"]
+    new_targets: int
+    """Test users whose item to find is one of them."""
+
+
 class Popularity(Part):
     """The file beside the records that holds training counts of items and of test items; see ``run/popularity``."""
 
@@ -96,6 +111,8 @@ class Made(Part):
     coverage: Coverage | None = None
     popularity: Popularity | None = None
     statistics: Statistics
+    temporal: TemporalSplit | None = None
+    """``None`` under another protocol."""
     parameters: Parameters
     flops: float | None = None
     """RecBole's count for one scored user and item; ``None`` where the model can't be counted."""

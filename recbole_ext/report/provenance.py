@@ -10,6 +10,7 @@ from recbole_ext.records import Earlier, Grid, RunRecord
 from recbole_ext.report.cells import Sheet, plain_sheet, signed
 from recbole_ext.report.leaderboard import Leaderboard, key_of, lines_of
 from recbole_ext.report.metrics import metric_title
+from recbole_ext.report.protocols import protocols_in_words
 from recbole_ext.report.results import Result
 
 
@@ -21,6 +22,7 @@ class Provenance:
         shown: how many finished runs stand behind the tables; ``finished``: those of the search among them.
         failed: failed runs that the grid asks for.
         history: records in the folder that it does not ask for.
+        protocols: each protocol in words; see :func:`recbole_ext.report.protocols.protocols_in_words`.
     """
 
     grid: Grid
@@ -36,6 +38,7 @@ class Provenance:
     shown: int
     history: list[Earlier]
     notes: list[str]
+    protocols: list[str]
 
 
 def trace(board: Leaderboard, history: Sequence[Earlier], notes: Sequence[str]) -> Provenance:
@@ -58,6 +61,7 @@ def trace(board: Leaderboard, history: Sequence[Earlier], notes: Sequence[str]) 
         shown=len(shown),
         history=list(history),
         notes=list(notes),
+        protocols=protocols_in_words(shown),
     )
 
 

@@ -17,7 +17,7 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, SourceDataError, StoreError, WriteError
 from recbole_ext.models import recbole_config
 from recbole_ext.records import Made, RunRecord
-from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics
+from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics, TemporalSplit
 from recbole_ext.runs.machine import device_in_words, git_revision, peak_device_memory_mb, peak_memory_mb, versions
 from recbole_ext.runs.popularity import keep_popularity
 from recbole_ext.store.files import fingerprint_of
@@ -81,6 +81,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
             coverage=Coverage(**run.coverage.as_dict()) if run.coverage else None,
             popularity=popularity,
             statistics=statistics,
+            temporal=_temporal(run.loaders.dataset),
             parameters=_parameters(run.model),
             flops=flops,
             seconds=Seconds(
@@ -177,6 +178,21 @@ def _statistics(dataset: Any, spec: RunSpec) -> Statistics:
                 "Convert it again, or correct `expected` (and any filter) in the dataset config."
             )
     return statistics
+
+
+def _temporal(dataset: Any) -> TemporalSplit | None:
+    found = getattr(dataset, "counted", None)
+    if found is None:
+        return None
+    return TemporalSplit(
+        valid_from=found.cut.valid,
+        test_from=found.cut.test,
+        training_interactions=found.interactions[0],
+        test_users=found.users[1],
+        new_items=found.new_items,
+        new_items_are="ranked" if dataset.temporal.new_items == "rank" else "left out",
+        new_targets=found.new_targets,
+    )
 
 
 def _parameters(model: Any) -> Parameters:

@@ -1,7 +1,8 @@
 """What is done to item vectors before a model gets them: ``item_embedding_transform``.
 
-Each transform is fitted on the vectors of the dataset's own items, ``[items, width]``, and computed in float64,
-so that neither the order of the items nor the store's other items change the result beyond rounding.
+Each transform is fitted on the vectors of the dataset's own items, ``[items, width]``, or of some of them (those that
+training has, where others come later), and computed in float64, so that neither the order of the items nor the other
+ones change the result beyond rounding. The functions take the vectors and, second, those that they are fitted on.
 """
 
 from __future__ import annotations
@@ -16,55 +17,57 @@ from recbole_ext.errors import ConfigurationError
 Vectors: TypeAlias = torch.Tensor
 
 
-def center(vectors: Vectors) -> Vectors:
+def center(vectors: Vectors, fitted: Vectors) -> Vectors:
     """Subtract the mean vector."""
-    return vectors - vectors.mean(dim=0)
+    return vectors - fitted.mean(dim=0)
 
 
-def l2(vectors: Vectors) -> Vectors:
+def l2(vectors: Vectors, fitted: Vectors) -> Vectors:
     """Divide each vector by its Euclidean norm; a zero vector stays zero."""
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 
-def pca(vectors: Vectors, width: Any) -> Vectors:
+def pca(vectors: Vectors, fitted: Vectors, width: Any) -> Vectors:
     """Project the centred vectors on their first ``width`` principal components (LLM2BERT4Rec, arXiv 2309.09261)."""
-    return center(vectors) @ _principal_axes(vectors, width)[0]
+    return center(vectors, fitted) @ _principal_axes(fitted, width)[0]
 
 
-def whiten(vectors: Vectors) -> Vectors:
+def whiten(vectors: Vectors, fitted: Vectors) -> Vectors:
     """Turn to the principal axes and divide by each one's standard deviation: covariance becomes the identity.
 
     Axes without variance (a rank below the width) are set to zero rather than blown up.
     """
-    axes, variance = _principal_axes(vectors, vectors.shape[1])
+    axes, variance = _principal_axes(fitted, vectors.shape[1])
     alive = variance > variance.max() * 1e-10
-    return (center(vectors) @ axes) * torch.where(alive, variance.clamp_min(1e-300).rsqrt(), 0.0)
+    return (center(vectors, fitted) @ axes) * torch.where(alive, variance.clamp_min(1e-300).rsqrt(), 0.0)
 
 
-def select(vectors: Vectors, width: Any) -> Vectors:
+def select(vectors: Vectors, fitted: Vectors, width: Any) -> Vectors:
     """Keep the ``width`` columns of the largest variance, in their order (LLMInit-Var, arXiv 2503.01814).
 
     The paper takes the variance over the most popular fifth of the items; here all items count.
     """
     _check_width("select", vectors, width)
-    chosen = vectors.var(dim=0, correction=0).topk(width).indices.sort().values
+    chosen = fitted.var(dim=0, correction=0).topk(width).indices.sort().values
     return vectors[:, chosen]
 
 
-def scale(vectors: Vectors, deviation: Any, key: str = "item_embedding_transform: scale") -> Vectors:
+def scale(vectors: Vectors, fitted: Vectors, deviation: Any, key: str = "item_embedding_transform: scale") -> Vectors:
     """Scale all vectors by one factor, so that the standard deviation over all their entries is ``deviation``."""
     if not isinstance(deviation, int | float) or isinstance(deviation, bool) or deviation <= 0:
         raise ConfigurationError(f"{key} needs a number above 0, such as 0.02; got {deviation!r}.")
-    return vectors * (deviation / vectors.std(correction=0).clamp_min(1e-300))
+    return vectors * (deviation / fitted.std(correction=0).clamp_min(1e-300))
 
 
-PLAIN: dict[str, Callable[[Vectors], Vectors]] = {"center": center, "l2": l2, "whiten": whiten}
-WITH_ARGUMENT: dict[str, Callable[[Vectors, Any], Vectors]] = {"pca": pca, "select": select, "scale": scale}
+PLAIN: dict[str, Callable[[Vectors, Vectors], Vectors]] = {"center": center, "l2": l2, "whiten": whiten}
+WITH_ARGUMENT: dict[str, Callable[[Vectors, Vectors, Any], Vectors]] = {"pca": pca, "select": select, "scale": scale}
 TRANSFORMS = [*PLAIN, *WITH_ARGUMENT]
 
 
-def apply_transforms(vectors: Vectors, steps: Sequence[Any] | None) -> Vectors:
+def apply_transforms(vectors: Vectors, steps: Sequence[Any] | None, fitted_on: Vectors | None = None) -> Vectors:
     """Apply ``steps`` in order to ``vectors``, ``[items, width]``; returns float32 ``[items, new width]``.
+
+    ``fitted_on`` says which of them the steps are fitted on, bool ``[items]``; ``None``: all.
 
     A step is a name (``center``, ``l2``, ``whiten``) or a mapping of one name to its argument
     (``{pca: 64}``, ``{scale: 0.02}``). Raises ``ConfigurationError`` for anything else.
@@ -75,7 +78,7 @@ def apply_transforms(vectors: Vectors, steps: Sequence[Any] | None) -> Vectors:
         steps = [steps]
     result = vectors.double()
     for step in steps:
-        result = _apply(result, step)
+        result = _apply(result, result if fitted_on is None else result[fitted_on], step)
     return result.float()
 
 
@@ -88,13 +91,13 @@ def width_after(steps: Sequence[Any] | None, width: int) -> int:
     return int(apply_transforms(torch.empty(1, width, device="meta"), steps).shape[1])
 
 
-def _apply(vectors: Vectors, step: Any) -> Vectors:
+def _apply(vectors: Vectors, fitted: Vectors, step: Any) -> Vectors:
     if isinstance(step, str) and step in PLAIN:
-        return PLAIN[step](vectors)
+        return PLAIN[step](vectors, fitted)
     if isinstance(step, dict) and len(step) == 1:
         name, argument = next(iter(step.items()))
         if name in WITH_ARGUMENT:
-            return WITH_ARGUMENT[name](vectors, argument)
+            return WITH_ARGUMENT[name](vectors, fitted, argument)
     raise ConfigurationError(
         f"item_embedding_transform: {step!r} is not a transform; use "
         f"{', '.join(PLAIN)}, {', '.join(f'{{{name}: NUMBER}}' for name in WITH_ARGUMENT)}."
@@ -113,7 +116,7 @@ def _check_width(transform: str, vectors: Vectors, width: Any) -> None:
 def _principal_axes(vectors: Vectors, width: Any) -> tuple[Vectors, Vectors]:
     """The first ``width`` principal axes as columns, ``[dim, width]``, with their variances, ``[width]``."""
     _check_width("pca", vectors, width)
-    centred = center(vectors)
+    centred = center(vectors, vectors)
     variance, axes = torch.linalg.eigh(centred.T @ centred / max(len(vectors), 1))
     variance, axes = variance.flip(0)[:width].clamp_min(0), axes.flip(1)[:, :width]
     # An axis has no sign of its own; fix one, so that the same vectors give the same result on every machine.

@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.masked import masked_loss
+from recbole_ext.training.new_items import n_trained_items
 from recbole_ext.training.objective import gathering, learns_masked_items, outputs_of, row_loss, scored_items
 from recbole_ext.training.prefixes import MaskedPrefixLoader
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, UserRowLoader
@@ -121,7 +122,7 @@ def loss_is_of_scores_alone(model: Any, dataset: SequenceViewDataset) -> bool:
         samples, _ = _padded_and_trimmed(model, dataset)
         scores, target = _scores(model, samples), samples[model.POS_ITEM_ID]
         if model.loss_type == "CE":
-            return [(cross_entropy(scores, target), model.calculate_loss(samples))]
+            return [(cross_entropy(scores[:, : n_trained_items(model)], target), model.calculate_loss(samples))]
         positive, negative = (
             scores.gather(1, items.unsqueeze(1)).squeeze(1) for items in (target, samples[model.NEG_ITEM_ID])
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,12 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import KGSampler
 from recbole.utils import ModelType
 
+from recbole_ext.data.files import history_column, interaction_suffixes
+from recbole_ext.data.given import given
 from recbole_ext.data.sequences import SequenceViewDataset
+from recbole_ext.data.tables import Table
+from recbole_ext.data.temporal import TEST, TRAIN, VALID, Temporal
+from recbole_ext.data.temporal_dataset import TemporalSplit, temporal
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import companion, recbole_name
 from recbole_ext.training.evaluation import evaluation_batch_size
@@ -37,7 +43,8 @@ class Loaders:
 
 
 def load(config: Any) -> Loaders:
-    """Read and split the dataset of ``config`` by RecBole's own rules, from its files each time.
+    """Read and split the dataset of ``config``, from its files each time: by RecBole's own rules, or in time
+    (:class:`recbole_ext.data.temporal_dataset.TemporalSplit`).
 
     Whether evaluation ranks what a user has seen already says ``rank_seen_items``, for all models alike: ``true``,
     ``false``, or ``auto``: not where no user of the dataset repeats an item. Without the key it is as in RecBole:
@@ -52,7 +59,7 @@ def load(config: Any) -> Loaders:
     if not is_sequential:
         config["repeatable"] = config["rank_seen_items"]
     splits = dataset.build()
-    samplers = create_samplers(config, dataset, splits)
+    samplers = _samplers(config, dataset, splits)
     if isinstance(dataset, SequenceViewDataset):
         # Popularity is counted over all samples, as in RecBole; from here on they would only take memory.
         dataset.inter_feat = splits[0].inter_feat
@@ -63,6 +70,7 @@ def load(config: Any) -> Loaders:
         loaders = [train(config, splits[0], samplers[0], entities, shuffle=True)]
     else:
         loaders = [train(config, splits[0], samplers[0], shuffle=config["shuffle"])]
+    _keep_new_items_out(loaders[0], dataset)
     if is_sequential and not config["rank_seen_items"]:
         samplers = _samplers_of_unseen_items(config, dataset, splits)
         evaluated = [UnseenItemsLoader if each is FullSortEvalDataLoader else each for each in evaluated]
@@ -72,6 +80,14 @@ def load(config: Any) -> Loaders:
 
 
 def _dataset_class(config: Any) -> Any:
+    """The class of :func:`_recboles_class`, under the protocol ``temporal`` or ``given`` where that is asked for."""
+    kind = _recboles_class(config)
+    if config["benchmark_filename"]:
+        return given(kind)
+    return kind if Temporal.of(config["eval_args"]) is None else temporal(kind)
+
+
+def _recboles_class(config: Any) -> Any:
     """The class that comes with the model in RecBole or beside a user's, else the one for models of its type."""
     own = companion(config.model_class, "Dataset", recboles)
     if own is not None:
@@ -80,7 +96,16 @@ def _dataset_class(config: Any) -> Any:
         return recboles.KnowledgeBasedDataset
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
         return recboles.Dataset
-    return recboles.SequentialDataset if config["benchmark_filename"] else SequenceViewDataset
+    return recboles.SequentialDataset if _has_given_histories(config) else SequenceViewDataset
+
+
+def _has_given_histories(config: Any) -> bool:
+    """Whether the data are files that are split already of which one carries histories."""
+    keys, stem = config.final_config_dict, Path(config["data_path"]) / config["dataset"]
+    if history_column(keys) is None:
+        return False
+    headers = (Table.of(stem.with_name(f"{stem.name}.{suffix}"), keys).types for suffix in interaction_suffixes(keys))
+    return any(history_column(keys) in header for header in headers)
 
 
 def _loader_class(config: Any, phase: str) -> Any:
@@ -113,15 +138,63 @@ def _ranks_seen_items(config: Any, dataset: Any) -> bool:
         return bool(config["repeatable"])
     if wanted not in RANK_SEEN_ITEMS:
         raise ConfigurationError(f"rank_seen_items: {wanted!r} is unknown; choose true, false or auto.")
-    repeats = int(dataset.inter_feat.duplicated([dataset.uid_field, dataset.iid_field]).sum())
+    rows = dataset.inter_feat
+    if isinstance(dataset, TemporalSplit):
+        rows = rows[dataset.timeline.period == TRAIN]  # whether to mask is not for what comes after the cut to say
+    repeats = int(rows.duplicated([dataset.uid_field, dataset.iid_field]).sum())
     if wanted is False and repeats:
         log.warning(
             "rank_seen_items: false, but %d of %d interactions repeat an item that the user had seen; as in RecBole, "
             "such an item is ranked where it is the one to find",
             repeats,
-            len(dataset.inter_feat),
+            len(rows),
         )
     return wanted if wanted != "auto" else repeats > 0
+
+
+def _samplers(config: Any, dataset: Any, splits: list[Any]) -> tuple[Any, Any, Any]:
+    """RecBole's samplers of training, validation and test.
+
+    Under the protocol ``temporal`` those of training draw items of training alone, popularity is that of training, and
+    what a user has seen is all that was before the user's target.
+    """
+    if not isinstance(dataset, TemporalSplit):
+        return create_samplers(config, dataset, splits)
+    timeline, target = dataset.timeline, dataset.temporal.target
+    trains = dataset.with_rows(np.flatnonzero(timeline.period == TRAIN))
+    asked = (timeline.targets(period, target) for period in (VALID, TEST))
+    seen = [trains, *(dataset.with_rows(timeline.until(targets)) for targets in asked)]
+    try:
+        samplers = create_samplers(config, trains, seen)
+    except ValueError as error:  # a user who has had every item
+        raise ConfigurationError(f"eval_args.split.temporal: {error}") from error
+    for sampler in filter(None, samplers):
+        if sampler.distribution == "popularity":
+            sampler._get_candidates_list = trains.inter_feat[dataset.iid_field].tolist
+            sampler._build_alias_table()
+    if samplers[0] is not None:
+        samplers[0].item_num = dataset.n_trained_items
+        if max(map(len, samplers[0].used_ids)) >= dataset.n_trained_items - 1:
+            raise ConfigurationError(
+                "eval_args.split.temporal: a user has had every item of the training period, so that none is left to "
+                "compare with. Choose a later cut."
+            )
+    return samplers
+
+
+def _keep_new_items_out(loader: Any, dataset: Any) -> None:
+    """Let items that training does not have be no negatives where RecBole draws some without a sampler."""
+    n_trained = getattr(dataset, "n_trained_items", dataset.item_num)
+    if n_trained == dataset.item_num:
+        return
+    if hasattr(dataset, "seq_sampler"):  # DIEN's, which has drawn from all items already
+        raise ConfigurationError(
+            f"eval_args.split.temporal: {dataset.kind.__name__} draws negatives from all items, those first seen after "
+            "the cut among them. Take them out of the data: new_items: leave_out."
+        )
+    if hasattr(loader.transform, "_neg_sample"):  # BERT4Rec's masks
+        draw = loader.transform._neg_sample
+        loader.transform._neg_sample = lambda seen, _: draw(seen, n_trained)
 
 
 def _samplers_of_unseen_items(config: Any, dataset: Any, splits: list[Any]) -> Any:
@@ -129,6 +202,8 @@ def _samplers_of_unseen_items(config: Any, dataset: Any, splits: list[Any]) -> A
 
     RecBole's samples of a sequential model lack each user's first item, which no history predicts.
     """
+    if isinstance(dataset, TemporalSplit):
+        return _samplers(_changed(config, repeatable=False), dataset, splits)
     train = copy.copy(splits[0])
     train.inter_feat = _interactions(train)
     return create_samplers(_changed(config, repeatable=False), dataset, [train, *splits[1:]])

@@ -27,7 +27,8 @@ from torch.nn.functional import logsigmoid
 
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.losses import softmax_loss
-from recbole_ext.training.objective import outputs_at_targets
+from recbole_ext.training.new_items import n_trained_items
+from recbole_ext.training.objective import outputs_at_targets, trained_items
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, batches_by_length
 
 
@@ -45,6 +46,7 @@ class MaskedRowLoader:
         self.maximum = int(config["MAX_ITEM_LIST_LENGTH"])
         self.mask_ratio, self.last_item_ratio = float(config["mask_ratio"]), float(config["ft_ratio"] or 0)
         self.mask_item = dataset.num(dataset.iid_field)
+        self.n_trained = getattr(dataset, "n_trained_items", self.mask_item)
         self.wants_negatives = config["loss_type"] == "BPR"
         self.item_list = dataset.iid_field + config["LIST_SUFFIX"]
         self.negative_item = config["NEG_PREFIX"] + dataset.iid_field
@@ -100,10 +102,10 @@ class MaskedRowLoader:
             self._dataset.iid_field: torch.from_numpy(target),
         }
         if self.wants_negatives:
-            negative = self.generator.integers(1, self.mask_item, size=len(target))
+            negative = self.generator.integers(1, self.n_trained, size=len(target))
             clash = (rows[row] == negative[:, None]).any(axis=1)
             while clash.any():
-                negative[clash] = self.generator.integers(1, self.mask_item, size=int(clash.sum()))
+                negative[clash] = self.generator.integers(1, self.n_trained, size=int(clash.sum()))
                 clash = (rows[row] == negative[:, None]).any(axis=1)
             fields[self.negative_item] = torch.from_numpy(negative)
         return Interaction(fields)
@@ -116,7 +118,7 @@ def masked_loss(model: Any, interaction: Interaction) -> torch.Tensor:
     multiplies the padding by zero).
     """
     target, outputs = interaction[model.ITEM_ID], outputs_at_targets(model, interaction)
-    items, bias = model.item_embedding.weight[: model.n_items], model.output_bias
+    items, bias = trained_items(model), model.output_bias[: n_trained_items(model)]
     if model.loss_type == "CE":
         return softmax_loss(outputs, items, target, bias)
     negative = interaction[model.NEG_ITEM_ID]

@@ -13,6 +13,7 @@ from recbole.model.layers import TransformerEncoder
 from torch.nn.utils import parametrize
 
 from recbole_ext.training.losses import DotProductLoss
+from recbole_ext.training.new_items import n_trained_items
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW
 from recbole_ext.training.transformer import encode_at
 
@@ -35,7 +36,7 @@ def loss_at_targets(loss: DotProductLoss) -> LossOfRows:
 
     def of_rows(model: Any, interaction: Interaction) -> torch.Tensor:
         outputs = outputs_at_targets(model, interaction)
-        return loss(outputs, scored_items(model), interaction[model.ITEM_ID], output_bias(model))
+        return loss(outputs, trained_items(model), interaction[model.ITEM_ID], output_bias(model))
 
     return of_rows
 
@@ -46,20 +47,26 @@ def replace_loss(model: Any, loss: DotProductLoss) -> None:
     def calculate_loss(interaction: Interaction) -> torch.Tensor:
         with parametrize.cached():
             outputs = model.forward(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
-            return loss(outputs, scored_items(model), interaction[model.POS_ITEM_ID], output_bias(model))
+            return loss(outputs, trained_items(model), interaction[model.POS_ITEM_ID], output_bias(model))
 
     model.calculate_loss = calculate_loss
 
 
 def output_bias(model: Any) -> torch.Tensor | None:
-    """What the model adds to each item's score, ``[n_items]`` (BERT4Rec); ``None`` for nothing."""
-    return getattr(model, "output_bias", None)
+    """What the model adds to each trained item's score, ``[trained]`` (BERT4Rec); ``None`` for nothing."""
+    bias = getattr(model, "output_bias", None)
+    return None if bias is None else bias[: n_trained_items(model)]
 
 
 def scored_items(model: Any) -> torch.Tensor:
     """The matrix with which the model multiplies its outputs, ``[n_items, width]``: by default its item embedding."""
     own = getattr(model, "scored_items", None)
     return (own() if own else model.item_embedding.weight)[: model.n_items]
+
+
+def trained_items(model: Any) -> torch.Tensor:
+    """The rows of :func:`scored_items` that training may score, ``[trained, width]``."""
+    return scored_items(model)[: n_trained_items(model)]
 
 
 def learns_masked_items(model: Any) -> bool:

@@ -15,6 +15,7 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.models.needs import check_needs
 from recbole_ext.training.freezing import freeze_blocks
 from recbole_ext.training.loaders import Loaders, load
+from recbole_ext.training.new_items import keep_new_items_out
 from recbole_ext.training.samples import TrainingSamples, choose_samples
 from recbole_ext.training.trainer import OnEpoch, build_trainer
 
@@ -99,6 +100,7 @@ def prepare(config: Any, checkpoint: Path) -> PreparedRun:
         model = config.model_class(config, loaders.train._dataset).to(config["device"])
     coverage = attach_item_embedding(model, loaders.train._dataset, config)
     freeze_blocks(model, config)
+    keep_new_items_out(model, loaders.train._dataset)
     samples = choose_samples(config, model, loaders)
     return PreparedRun(
         config=config,

@@ -25,6 +25,7 @@ from recbole_ext.training.exactness import (
 from recbole_ext.training.loaders import Loaders
 from recbole_ext.training.losses import softmax_loss, training_loss
 from recbole_ext.training.masked import MaskedRowLoader, masked_loss
+from recbole_ext.training.new_items import refuse_to_learn_from_new_items
 from recbole_ext.training.objective import LossOfRows, learns_masked_items, loss_at_targets, replace_loss, row_loss
 from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
 from recbole_ext.training.rows import UserRowLoader
@@ -89,6 +90,9 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
     samples = samples or TrainingSamples("augmented", loaders.train)
     if samples.loss_of_rows is None:
         _replace_loss(config, model, loaders)
+    if samples.loss_of_rows in (None, row_loss):
+        with own_random_numbers():
+            refuse_to_learn_from_new_items(config, model, loaders.train)
     return samples
 
 
@@ -116,8 +120,9 @@ def _shortcut(config: Any, model: Any, loaders: Loaders, wanted: str) -> Trainin
 def _read_by_length(loaders: Loaders) -> None:
     """Let full ranking pad its batches to their own longest history only."""
     for split in (loaders.valid, loaders.test):
-        # RecBole's own sampled ranking joins a batch user by user, which needs one width for all.
-        if isinstance(split, FullSortEvalDataLoader):
+        # RecBole's own sampled ranking joins a batch user by user, which needs one width for all; given histories stay
+        # as they are.
+        if isinstance(split, FullSortEvalDataLoader) and isinstance(split._dataset, SequenceViewDataset):
             split._dataset.trim_padding = True
             split._dataset.sort_by_length()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.data.cuts import earlier_than
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.encoding.texts import item_key_values, item_texts
@@ -47,8 +48,8 @@ class Tuning(CheckedSettings):
             raise ConfigurationError(f"{where}: sources: name the datasets to tune on, such as [Office].")
         return cls.checked({**own, "settings": settings}, where)
 
-    def sources_for(self, target: Dataset) -> list[Dataset]:
-        """The source domains of this target; they lie where the target lies.
+    def domains(self, target: Dataset) -> list[Dataset]:
+        """The source domains of this target, whole; they lie where the target lies.
 
         Raises:
             ConfigurationError: none are named for it.
@@ -57,6 +58,20 @@ class Tuning(CheckedSettings):
         if not named:
             raise ConfigurationError(f"tune.sources: none for dataset {target.name!r}; name some.")
         return [target.sibling(name) for name in named]
+
+    def sources_for(self, target: Dataset) -> list[Dataset]:
+        """What is read of the source domains: all of it, but where the target is cut at one time (protocol
+        ``temporal``) nothing that is later than its training.
+
+        Raises:
+            ConfigurationError: no domain is named for it, or one can't be cut at a time.
+            SourceDataError: the target, or a domain to be cut, is not there.
+        """
+        sources, cut = self.domains(target), target.cut()
+        if cut is None:
+            return sources
+        why = f"{target.name} under the protocol temporal"
+        return [earlier_than(cut.valid, source, why) for source in sources]
 
     def request(self, encoder: str, sources: Sequence[Dataset]) -> dict[str, Any]:
         """All that decides the tuned encoder, as JSON values.

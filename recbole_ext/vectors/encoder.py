@@ -85,7 +85,7 @@ class Encoder(EncodingSettings, VectorSource):
         if config_here(self.encoder) is None:
             way = self.made_by.format(dataset=dataset.name) if self.made_by else "needs the network, or a local path"
             lines.append(f"encoder {self.encoder}: {way}")
-        for source in self.tune.sources_for(dataset) if self.tune else ():
+        for source in self.tune.domains(dataset) if self.tune else ():
             if not source.item_file.is_file():
                 lines.append(f"{source.item_file}, a source domain: convert it, or point data_path to it")
         return lines
@@ -111,7 +111,7 @@ class Encoder(EncodingSettings, VectorSource):
         shape = self.shape()
         if self.tune is None or shape is None:
             return None
-        sizes = [source.size() for source in self.tune.sources_for(dataset)]
+        sizes = [source.size() for source in self.tune.domains(dataset)]
         known = [size for size in sizes if size is not None]
         if len(known) < len(sizes):
             return None

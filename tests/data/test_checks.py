@@ -35,7 +35,12 @@ Made = Callable[..., Dataset]
 
 
 def split_files(header: str = "user_id:token\titem_id_list:token_seq\titem_id:token") -> dict[str, Iterable[str]]:
-    return {f"{name}.inter": [header, "u1\ta b\tc", "u2\tb\ta"] for name in ("train", "valid", "test")}
+    rows = {
+        "train": ["u1\ta\tb", "u2\tb\ta", "u3\tc\td"],
+        "valid": ["u1\ta b\tc", "u2\tb a\tc"],
+        "test": ["u1\ta b c\td", "u2\tb a c\td"],
+    }
+    return {f"{name}.inter": [header, *lines] for name, lines in rows.items()}
 
 
 def test_a_sound_dataset_has_nothing_to_say(made: Made) -> None:
@@ -318,20 +323,63 @@ def test_splits_of_different_datasets_are_an_error(made: Made) -> None:
         made(files, **SPLITS, alias_of_item_id=["item_id_list"]).check()
 
 
-def test_histories_must_share_the_items_ids(made: Made) -> None:
-    with pytest.raises(ConfigurationError, match=r"alias_of_item_id: without 'item_id_list'"):
-        made(split_files(), **SPLITS).check()
-
-
-def test_a_sequential_model_needs_the_histories(made: Made) -> None:
-    keys = {**SPLITS, "load_col": {"inter": ["user_id", "item_id"]}}
-    made(split_files(), **keys, model="BPR").check()
-    with pytest.raises(ConfigurationError, match=r"leaves out 'item_id_list'"):
-        made({}, **keys, model="SASRec").check()
+def test_histories_are_read_as_items_whatever_columns_are_named(made: Made) -> None:
+    for model in ("BPR", "SASRec"):
+        for load in (None, {"inter": ["user_id", "item_id"]}, {"inter": ["user_id", "item_id_list", "item_id"]}):
+            assert made(split_files(), **{**SPLITS, "load_col": load}, model=model).check() == []
     named = {"ITEM_ID_FIELD": "sku", "load_col": {"inter": ["user_id", "sku"]}, "model": "SASRec"}
     files = split_files("user_id:token\tsku_list:token_seq\tsku:token")
-    with pytest.raises(ConfigurationError, match="ITEM_ID_FIELD: RecBole's sequential models"):
-        made(files, **{**SPLITS, **named}).check()
+    assert made(files, **{**SPLITS, **named}).check() == []
+    files = split_files("user_id:token\titem_id_list:token\titem_id:token")
+    with pytest.raises(SourceDataError, match="'item_id_list', which holds the histories, is declared token"):
+        made(files, **SPLITS).check()
+
+
+PLAIN = {"benchmark_filename": ["train", "valid", "test"]}
+PLAIN_FILES = {
+    "train.inter": [HEADER, "u1\ta\t1", "u1\tb\t2", "u2\tb\t1"],
+    "valid.inter": [HEADER, "u1\ta\t3"],
+    "test.inter": [HEADER, "u1\tb\t4", "u2\ta\t4"],
+}
+
+
+def test_plain_files_need_no_histories_and_repeated_items_are_other_rows(made: Made) -> None:
+    assert made(PLAIN_FILES, **PLAIN, model="SASRec").check() == []
+    timeless = {"load_col": {"inter": ["user_id", "item_id"]}}
+    said = made({}, **PLAIN, **timeless, model="SASRec").check()
+    assert said[0] == "own.train.inter: no 'timestamp' is loaded; a user's rows are in the order of the file."
+
+
+@pytest.mark.parametrize("file", ["valid", "test"])
+def test_files_that_share_rows_are_an_error_that_names_one(made: Made, file: str) -> None:
+    files = split_files()
+    files[f"{file}.inter"] = [*files[f"{file}.inter"], "u2\tb\ta"]
+    message = rf"own\.train\.inter and own\.{file}\.inter share 1 rows, such as user_id u2, item_id_list b, item_id a\."
+    with pytest.raises(SourceDataError, match=message):
+        made(files, **SPLITS, model="SASRec").check()
+    shared = {**PLAIN_FILES, f"{file}.inter": [HEADER, "u1\tb\t2"]}
+    with pytest.raises(SourceDataError, match=r"such as user_id u1, item_id b, timestamp 2\.0"):
+        made(shared, **PLAIN, model="Pop").check()
+    columns = {"train.inter": ["user_id:token\titem_id:token", "u1\ta"]}
+    columns |= {name: [columns["train.inter"][0], f"u1\t{name[0]}", "u1\ta"] for name in ("valid.inter", "test.inter")}
+    with pytest.raises(SourceDataError, match="If users repeat items, give the rows their times"):
+        made(columns, **PLAIN, name="timeless", model="Pop", load_col={"inter": ["user_id", "item_id"]}).check()
+
+
+def test_items_that_nothing_knows_are_an_error_that_names_them(made: Made) -> None:
+    files = split_files()
+    files["test.inter"] = [*files["test.inter"], "u3\tc d zz\ta", "u3\tc\tyy"]
+    with pytest.raises(SourceDataError, match=r"own\.test\.inter names 2 items that neither .*such as yy, zz"):
+        made(files, **SPLITS, model="SASRec").check()
+    described = {"item": ["item_id:token\ttitle:token_seq", *(f"{item}\tthing" for item in ("a", "b", "yy", "zz"))]}
+    said = made({**files, **described}, **SPLITS, model="SASRec").check()
+    assert "own.test.inter: 2 of its items are not in own.train.inter, but in own.item." in said
+
+
+def test_a_plain_row_without_a_time_is_an_error(made: Made) -> None:
+    files = {**PLAIN_FILES, "valid.inter": [HEADER, "u1\ta\t"]}
+    with pytest.raises(SourceDataError, match=r"own\.valid\.inter, line 2: no time in 'timestamp'"):
+        made(files, **PLAIN, model="SASRec").check()
 
 
 # -- text ----------------------------------------------------------------------------------------------------------

@@ -226,7 +226,6 @@ def test_recbole_is_told_to_load_user_item_and_time_by_their_own_names_unless_lo
     assert dataset.recbole_keys["load_col"] == {"inter": ["session", "item_id", "timestamp"]}
     assert "item_text" not in dataset.recbole_keys
     assert dataset.with_keys({"load_col": None}).recbole_keys["load_col"] is None
-    assert "load_col" not in dataset.with_keys({"benchmark_filename": ["a", "b", "c"]}).recbole_keys
     assert dataset.effective_keys["field_separator"] == "\t"
 
 

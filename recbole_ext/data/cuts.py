@@ -1,0 +1,96 @@
+"""What the protocol ``temporal`` leaves of a dataset, and other datasets cut at its time; files are read once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recbole_ext.data.config import about_data
+from recbole_ext.data.files import interaction_suffixes, reads_knowledge
+from recbole_ext.data.stock import stock_dataset
+from recbole_ext.data.tables import Table
+from recbole_ext.data.temporal import Counted, in_words
+from recbole_ext.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from recbole_ext.data.dataset import Dataset
+
+_COUNTED: dict[str, Counted] = {}
+_ARE_PLACES: dict[str, bool] = {}
+
+
+def counted(dataset: Dataset) -> Counted:
+    """Of a dataset whose keys ask for ``temporal``: read and cut as a run does.
+
+    Raises:
+        ConfigurationError: the cut leaves nothing to train on, to validate or to test; names the dataset.
+    """
+    keys = dataset.effective_keys
+    request = _request(dataset.files(), {**about_data(keys), "knowledge": reads_knowledge(keys)})
+    if request not in _COUNTED:
+        try:
+            _COUNTED[request] = stock_dataset(dataset.name, dataset.folder, keys, cut=True).counted
+        except ConfigurationError as error:
+            named = str(error).startswith(dataset.name)
+            raise ConfigurationError(str(error) if named else f"{dataset.name}: {error}") from error
+    return _COUNTED[request]
+
+
+def earlier_than(time: float, dataset: Dataset, why: str) -> Dataset:
+    """The dataset without its interactions from an exact time on, by RecBole's ``val_interval``.
+
+    Args:
+        why: what cuts it there, for errors.
+
+    Raises:
+        ConfigurationError: it has no times that could be compared, or is cut by a ``val_interval`` already.
+        SourceDataError: it can't be read.
+    """
+    field, keys = dataset.time_field, dataset.effective_keys
+    if field in (keys.get("val_interval") or {}):
+        raise ConfigurationError(
+            f"{dataset.name}: val_interval of {field!r} stands in the way of {why}; leave one of the two out."
+        )
+    if keys["benchmark_filename"] is not None or times_are_places(dataset):
+        raise ConfigurationError(
+            f"{dataset.name} holds no times that compare with those of {why}, which cuts at time {in_words(time)}, so "
+            "that it may hold what came later. Choose a source with time stamps."
+        )
+    interval = {**(keys.get("val_interval") or {}), field: f"[-inf,{time!r})"}
+    return dataset.with_keys({"val_interval": interval})
+
+
+def times_are_places(dataset: Dataset) -> bool:
+    """Whether a dataset's times are no more than each row's place in its user's history, or not there at all."""
+    dataset.require()
+    keys, user, time = dataset.effective_keys, dataset.user_field, dataset.time_field
+    path = dataset.folder / f"{dataset.name}.{interaction_suffixes(keys)[0]}"
+    request = _request([path], [user, time])
+    if request not in _ARE_PLACES:
+        table = Table.of(path, keys)
+        table.require(user, "which holds the users' ids", way_out="Set USER_ID_FIELD to the column.")
+        _ARE_PLACES[request] = time not in table.types or _are_places_in(table, user, time)
+    return _ARE_PLACES[request]
+
+
+def _are_places_in(table: Table, user: str, time: str) -> bool:
+    frame = table.read([user, time])
+    users, times = frame[user].cat.codes.to_numpy(), frame[time].to_numpy()
+    order = np.lexsort((times, users))
+    return are_places(users[order], times[order])
+
+
+def are_places(users: np.ndarray, times: np.ndarray) -> bool:
+    """Whether times, ``[rows]`` in the order of users and times, say no more than each row's place among its user's."""
+    first = np.maximum.accumulate(np.where(np.diff(users, prepend=-1) != 0, np.arange(len(users)), 0))
+    in_steps = (times - times[first] == np.arange(len(users)) - first).all()
+    return bool(in_steps and (times[first] == times[0]).all())
+
+
+def _request(paths: Sequence[Path], keys: Mapping[str, Any] | list[str]) -> str:
+    stats = [(str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
+    return json.dumps([stats, keys], sort_keys=True, default=str)

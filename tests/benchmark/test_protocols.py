@@ -1,0 +1,224 @@
+"""What a benchmark's protocols mean for its runs, its vectors and its plan; models that have no item vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_ext.benchmark import Resolved
+from recbole_ext.benchmark.plan import plan, plan_lines
+from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.models import is_trained, takes_item_vectors
+from recbole_ext.tuning.corpus import read_corpus
+from recbole_ext.vectors.encoder import Encoder
+
+Resolve = Callable[..., Resolved]
+CUTS = {"valid": 60, "test": 80}
+
+
+def temporal(**keys: Any) -> dict[str, Any]:
+    return {"eval_args": {"split": {"temporal": {**CUTS, **keys}}}}
+
+
+@pytest.fixture
+def shops(tmp_path: Path) -> Path:
+    """``data_path`` of ``shop`` and ``mall``, whose times compare, and of ``steps``, which has none."""
+    for name, first in (("shop", 0), ("mall", 30)):
+        rows = [(user, (user + step) % 6, first + 12 * step + user) for step in range(5) for user in range(12)]
+        rows += [(user, 6 + user % 2, time) for user in range(6) for time in (70 + user, 90 + user)]
+        _write(tmp_path / "data", name, rows)
+    _write(tmp_path / "data", "steps", [(user, (user + step) % 6, step) for step in range(5) for user in range(12)])
+    return tmp_path / "data"
+
+
+def _write(folder: Path, name: str, rows: list[tuple[int, int, int]]) -> None:
+    (folder / name).mkdir(parents=True)
+    lines = ["user_id:token\titem_id:token\ttimestamp:float", *(f"u{u}\ti{i}\t{t}" for u, i, t in rows)]
+    (folder / name / f"{name}.inter").write_text("\n".join(lines) + "\n")
+    titles = ["item_id:token\ttitle:token_seq", *(f"i{item}\tthing number {item}" for item in range(8))]
+    (folder / name / f"{name}.item").write_text("\n".join(titles) + "\n")
+
+
+def nothing_is_done(_: object) -> bool:
+    return False
+
+
+# -- temporal ------------------------------------------------------------------------------------------------------
+
+
+def test_a_temporal_protocol_is_resolved_checked_and_said(resolved: Resolve, shops: Path) -> None:
+    found = resolved(datasets=["shop"], data_path=str(shops), protocols={"full": {}, "time": temporal()})
+    full, time = found.specs()
+    assert time.config["eval_args"]["split"] == {"temporal": CUTS} and time.config["eval_args"]["order"] == "TO"
+    assert full.identity != time.identity
+    text = "\n".join(plan_lines(found, nothing_is_done))
+    assert "shop: temporal: 60 interactions before time 60 train, 6 before 80 validate, 6 test; 6 users are" in text
+    assert "shop: temporal: 2 items are first seen after the first cut; they are ranked with the others, and 6" in text
+
+
+@pytest.mark.parametrize("fetch", [True, False], ids=["run", "plan"])
+@pytest.mark.parametrize(
+    ("dataset", "keys", "message"),
+    [
+        ("shop", {"test": 500}, "shop: eval_args.split.temporal: .*no interaction is after the test cut"),
+        ("shop", {"target": "all"}, "eval_args.split.temporal: target: "),
+        ("shop", {"new_items": "leave_out"}, "shop: .*no interaction validates"),
+        ("steps", {}, "holds no times but each row's place in its user's history"),
+    ],
+)
+def test_a_cut_that_can_not_be_is_refused_by_run_and_plan_alike(
+    resolved: Resolve, shops: Path, fetch: bool, dataset: str, keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecboleExtError, match=message):
+        resolved(datasets=[dataset], data_path=str(shops), protocols={"time": temporal(**keys)}, fetch=fetch)
+
+
+def test_the_expected_counts_are_those_of_the_files_also_where_new_items_are_left_out(
+    resolved: Resolve, shops: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "configs").mkdir()
+    config = tmp_path / "configs" / "mall.yaml"
+    config.write_text("expected: {users: 12, items: 8, interactions: 72}\n")
+    keys: dict[str, Any] = {"datasets": ["mall"], "data_path": str(shops)}
+    keys["protocols"] = {"time": temporal(valid=60, test=80, new_items="leave_out")}
+    assert next(resolved(**keys).specs()).expected == {}
+    config.write_text("expected: {users: 12, items: 7}\n")
+    with pytest.raises(ConfigurationError, match="mall: 8 items, but its dataset config expects 7"):
+        resolved(**keys)
+
+
+def test_vectors_of_behaviour_are_made_of_what_is_before_the_cut(resolved: Resolve, shops: Path) -> None:
+    vectors = {"pairs": {"cooccurrence": "ppmi", "dim": 4, "transform": [{"pca": 4}], "config": {"hidden_size": 4}}}
+    found = resolved(
+        datasets=["shop"],
+        data_path=str(shops),
+        protocols={"full": {}, "time": temporal()},
+        initialisations=vectors,
+        models={"SASRec": {"inner_size": 8}},
+    )
+    full, time = found.stores
+    assert full.path != time.path
+    items = {item for history in time.dataset.training_histories() for item in history}
+    assert items == {f"i{item}" for item in range(6)}
+    assert sum(map(len, time.dataset.training_histories())) == 60
+
+
+# -- what is tuned on ----------------------------------------------------------------------------------------------
+
+
+def tuned_on(sources: list[str], bert: Path) -> dict[str, Any]:
+    tune = {"objective": "pairs", "sources": sources, "epochs": 1}
+    return {"tuned": {"encoder": str(bert), "transform": [{"pca": 4}], "tune": tune, "config": {"hidden_size": 4}}}
+
+
+def test_nothing_that_is_later_than_training_is_tuned_on(
+    resolved: Resolve, shops: Path, tiny_encoders: dict[str, Path]
+) -> None:
+    """Neither of other domains nor of the target itself."""
+    found = resolved(
+        datasets=["shop"],
+        data_path=str(shops),
+        protocols={"full": {}, "time": temporal()},
+        initialisations=tuned_on(["mall", "shop"], tiny_encoders["bert"]),
+    )
+    full, time = found.encoders
+    assert full.path != time.path
+    assert isinstance(time.source, Encoder) and time.source.tune is not None
+    mall, shop = time.tuning.sources_for(time.dataset)
+    for source, rows in ((mall, 24), (shop, 36)):  # of those before the cut the last two of a user are held out as ever
+        histories = source.training_histories()
+        assert sum(map(len, histories)) == rows
+        assert not {"i6", "i7"} & {item for history in histories for item in history}
+    assert len(read_corpus([shop], time.tuning.settings).sequences) == 12
+    whole = full.tuning.sources_for(full.dataset)[1].training_histories()
+    assert {"i6", "i7"} & {item for history in whole for item in history} or sum(map(len, whole)) > 36
+
+
+def test_a_source_whose_times_do_not_compare_is_refused_under_temporal_alone(
+    resolved: Resolve, shops: Path, tiny_encoders: dict[str, Path]
+) -> None:
+    keys: dict[str, Any] = {"datasets": ["shop"], "data_path": str(shops)}
+    keys["initialisations"] = tuned_on(["steps"], tiny_encoders["bert"])
+    resolved(**keys)
+    with pytest.raises(ConfigurationError, match="steps holds no times that compare with those of shop under"):
+        resolved(**keys, protocols={"time": temporal()})
+
+
+def test_recformers_matrix_is_that_of_a_run_under_the_same_protocol(
+    resolved: Resolve, shops: Path, tiny_encoders: dict[str, Path]
+) -> None:
+    bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+    keys: dict[str, Any] = {
+        "datasets": ["shop"],
+        "data_path": str(shops),
+        "models": {"SASRec": {"hidden_size": 16}, "RECFORMER": {}},
+        "initialisations": {"bert": bert, "fine": {"finetune": "bert", "transform": [{"pca": 16}]}},
+        "grids": {"RECFORMER": {"initialisations": ["bert"]}, "SASRec": {"initialisations": ["fine"]}},
+        "protocols": {"full": {}, "uni": {"eval_args": {"mode": "uni3"}}, "time": temporal()},
+    }
+    specs = {(spec.model, spec.protocol): spec for spec in resolved(**keys).specs()}
+    exported = {protocol: specs["RECFORMER", protocol].config["export_item_embedding"] for protocol in ("full", "time")}
+    begun = {protocol: specs["SASRec", protocol].config["item_embedding"] for protocol in ("full", "uni", "time")}
+    assert begun["full"] == begun["uni"] == exported["full"] and begun["time"] == exported["time"] != exported["full"]
+    keys["grids"]["RECFORMER"]["protocols"] = ["full"]
+    with pytest.raises(ConfigurationError, match="finetune: RECFORMER is run under no protocol that splits shop"):
+        resolved(**keys)
+
+
+# -- models without item vectors -----------------------------------------------------------------------------------
+
+WITHOUT_VECTORS: dict[str, dict[str, Any]] = {"Pop": {}, "LastItem": {}, "RecentPop": {"recent_interactions": 2}}
+
+
+@pytest.mark.parametrize("model", WITHOUT_VECTORS)
+def test_a_model_without_item_vectors_is_run_without_and_the_plan_says_so(
+    resolved: Resolve, tiny_encoders: dict[str, Path], model: str
+) -> None:
+    bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+    models = {model: WITHOUT_VECTORS[model], "SASRec": {"hidden_size": 16}}
+    found = resolved(models=models, initialisations={"random": {}, "bert": bert})
+    assert [(row.key.model, row.key.variant) for row in found.rows] == [
+        (model, "random"),
+        ("SASRec", "random"),
+        ("SASRec", "bert"),
+    ]
+    assert f"{model} has no item vectors, and is not run with bert." in "\n".join(plan_lines(found, nothing_is_done))
+    with pytest.raises(ConfigurationError, match=f"models.{model}: it has no item vectors: give it an initialisation"):
+        resolved(models=models, initialisations={"bert": bert})
+
+
+def test_models_say_whether_they_take_vectors_and_whether_they_are_trained() -> None:
+    told = {
+        name: (is_trained(name), takes_item_vectors(name))
+        for name in ("SASRec", "BPR", "FFM", "ItemKNN", "TransitionGraph", "NearestNeighbour")
+    }
+    assert told == {
+        "SASRec": (True, True),
+        "BPR": (True, True),
+        "FFM": (True, False),
+        "ItemKNN": (False, False),
+        "TransitionGraph": (False, True),
+        "NearestNeighbour": (False, True),
+    }
+
+
+@pytest.mark.parametrize("model", WITHOUT_VECTORS)
+def test_a_model_without_training_is_planned_with_one_evaluation_whatever_the_epochs(
+    resolved: Resolve, model: str
+) -> None:
+    def estimate(name: str, epochs: int) -> Any:
+        (step,) = (
+            step
+            for step in plan(
+                resolved(models={name: WITHOUT_VECTORS.get(name, {})}, config={"epochs": epochs, "topk": [5]}),
+                nothing_is_done,
+            )
+            if step.kind == "run"
+        )
+        return step.estimate
+
+    assert estimate(model, 1) == estimate(model, 300)
+    assert estimate(model, 300).operations < estimate("SASRec", 1).operations
