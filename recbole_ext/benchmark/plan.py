@@ -44,10 +44,11 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
     steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
     for encoder in resolved.encoders:
-        sources = ", ".join(source.name for source in encoder.tuning.sources_for(encoder.dataset))
-        estimate = encoder.source.estimate_tuning(encoder.dataset)
-        what = f"{encoder.source.encoder}, {encoder.tuning.objective}"
-        steps.append(Step("tune", what, sources, _to_do(encoder.path), estimate))
+        tuned = encoder.tuned
+        sources = ", ".join(source.name for source in tuned.sources)
+        settings = tuned.tuning.settings
+        what = f"{tuned.base}, {tuned.tuning.objective}, seed {settings.seed}"
+        steps.append(Step("tune", what, sources, _to_do(encoder.path), tuned.estimate(encoder.source.shape())))
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
         steps.append(Step("store", store.dataset.name, store.source.in_words(), _to_do(store.path), estimate))

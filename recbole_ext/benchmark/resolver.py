@@ -16,14 +16,27 @@ from recbole_ext.benchmark.search import Search
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.benchmark.variant import Variant, baseline_of, parse_variants
+from recbole_ext.data.config import NUMBER_INTERVALS, about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import model_defaults, needs_item_vectors, own_model_defaults, reads_text, recbole_config
 from recbole_ext.records import RowKey
+from recbole_ext.vectors import VectorSource
 from recbole_ext.vectors.finetune import Finetune
 
 EXPORTING_MODEL = "RECFORMER"
 """The model whose first stage leaves an item matrix that initialisations can be made of."""
+
+SPLITTING = (
+    "eval_args",
+    "benchmark_filename",
+    "exact_time_order",
+    "val_interval",
+    "rm_dup_inter",
+    "filter_inter_by_user_or_item",
+    *NUMBER_INTERVALS,
+)
+"""Keys that say which interactions train."""
 
 Settings = dict[str, Any]
 
@@ -179,14 +192,18 @@ class _Resolver:
         effective = self._effective(model, dataset, configs[0], where)
         seen = dataset.with_keys(effective)
         self._check_dataset(seen)
-        beginning = self.beginnings.of(seen, variant.source, reads_text(model))
+        seeds = self.benchmark.part(model, "seeds")
+        beginnings = self._beginnings(model, seen, variant.source, len(seeds), where)
+        beginning = beginnings[0]
         if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
             for config in configs:
                 checks.check_width(beginning.width, config, {**effective, **config}, where)
-        seeds = self.benchmark.part(model, "seeds")
         mode = self._mode(model, variant, configs[0])
         trials = tuple(
-            tuple(self._spec(model, seen, protocol, variant, mode, seed, point, config, beginning) for seed in seeds)
+            tuple(
+                self._spec(model, seen, protocol, variant, mode, seed, point, config, begun)
+                for seed, begun in zip(seeds, beginnings, strict=True)
+            )
             for point, config in zip(points, configs, strict=True)
         )
         baseline = baseline_of(variant, self.variants)
@@ -200,6 +217,22 @@ class _Resolver:
             trials,
             effective,
         )
+
+    def _beginnings(
+        self, model: str, dataset: Dataset, source: VectorSource | None, n_seeds: int, where: str
+    ) -> list[Beginning]:
+        """What the runs of each seed begin from; an encoder that is tuned with several seeds has them in turn."""
+        n_tunings = source.tuning_seeds() if source else 1
+        if n_seeds % n_tunings:
+            raise ConfigurationError(
+                f"{where}: tune.seeds: {n_tunings} of them can't be shared out evenly among {n_seeds} seeds of the "
+                "benchmark. Give as many seeds, or a multiple."
+            )
+        of_tuning = [
+            self.beginnings.of(dataset, source.with_seed(number) if source else None, reads_text(model))
+            for number in range(n_tunings)
+        ]
+        return [of_tuning[number % n_tunings] for number in range(n_seeds)]
 
     def _layers(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> dict[str, Settings]:
         named = self.benchmark.protocols[protocol]
@@ -267,7 +300,17 @@ class _Resolver:
                 f"{self.where}: finetune: needs {model} among the models, run with the initialisation that it is begun "
                 "from, which has an encoder."
             )
-        row = self._row(model, dataset, self.benchmark.part(model, "protocols")[0], self.variants[begun])
+        split = _split(dataset.keys)
+        rows = (
+            self._row(model, dataset, protocol, self.variants[begun])
+            for protocol in self.benchmark.part(model, "protocols")
+        )
+        row = next((row for row in rows if _split(row.effective) == split), None)
+        if row is None:
+            raise ConfigurationError(
+                f"{self.where}: finetune: {model} is run under no protocol that reads, filters and splits "
+                f"{dataset.name} as this row does; add the protocol to grids.{model}.protocols."
+            )
         if len(row.trials) > 1:
             raise ConfigurationError(
                 f"{self.where}: finetune: give {model} a search without a space, by grids.{model}.search: {{}}."
@@ -335,3 +378,8 @@ class _Resolver:
         if variant.is_random or needs_item_vectors(model, config):
             return "-"
         return str(config.get("item_embedding_mode") or MODES[0])
+
+
+def _split(keys: Mapping[str, Any]) -> Settings:
+    """What of a run's keys decides which interactions train."""
+    return {key: value for key, value in about_data(keys).items() if key in SPLITTING}

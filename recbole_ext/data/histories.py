@@ -25,11 +25,9 @@ def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> 
     keys = stock_keys(name, folder, {"eval_args": LEAVE_ONE_OUT, **settings})
     with refusing(name):
         train = SequenceViewDataset(keys).build()[0]
-    items = train.history[train.iid_field].numpy()
-    return [
-        train.id2token(train.iid_field, items[begin : begin + length])
-        for begin, length in zip(*train.training_histories(), strict=True)
-    ]
+    places, begins = train.training_places()
+    items = train.id2token(train.iid_field, train.history[train.iid_field].numpy()[places])
+    return np.split(items, begins[1:]) if len(begins) else []
 
 
 def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> list[np.ndarray]:

@@ -82,6 +82,10 @@ class StopsAtTheBest(TrainerCallback):
         if not self._scores(state):
             self._measure(state, model)
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.eval_strategy == "steps" and state.global_step >= state.max_steps:
+            control.should_evaluate = True  # whatever the last step is
+
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self._measure(state, model)
         scores = self._scores(state)

@@ -57,6 +57,9 @@ class Objective(nn.Module, ABC):
     def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: TuneSettings) -> Estimate:
         """What tuning a transformer of this shape on source domains of these sizes costs."""
 
+    def prepare(self, corpus: Corpus) -> None:
+        """Make what is made with the encoder as it is before the first step: cut, on its device, without gradient."""
+
     @abstractmethod
     def examples(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         """The training examples of these sequences."""
