@@ -43,9 +43,9 @@ class NextTitle(TextObjective):
         super().__init__(model, token_ids, settings, corpus)
         tokenizer = model.tokenizer
         texts = tokenizer(corpus.texts, add_special_tokens=False)["input_ids"]
-        ends = tokenizer("\n", add_special_tokens=False)["input_ids"] or [
-            tokenizer.eos_token_id or tokenizer.sep_token_id
-        ]
+        ends = tokenizer("\n", add_special_tokens=False)["input_ids"]
+        if not ends:  # some tokenizers drop white space
+            ends = [tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id]
         self.titles: list[list[int]] = [[], *(ids[: settings.item_tokens] + ends for ids in texts)]
         first = tokenizer("a")["input_ids"][0]
         self.begin = [first] if first == tokenizer.bos_token_id else []

@@ -53,8 +53,7 @@ class Pairs(TextObjective):
         assert isinstance(settings, PairsSettings)
         pairs = settings.window * sum(size.interactions - 3 * size.users for size in sources)
         texts = 2 + settings.hard_negatives
-        estimate = estimate_of(shape, pairs, texts * min(settings.max_tokens, TOKENS_OF_A_TEXT), settings)
-        return estimate
+        return estimate_of(shape, pairs, texts * min(settings.max_tokens, TOKENS_OF_A_TEXT), settings)
 
     def examples(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         neighbours = [
