@@ -9,14 +9,26 @@ from typing import Any
 import numpy as np
 
 from recbole_ext.data.stock import refusing, stock_dataset, stock_keys
+from recbole_ext.errors import ConfigurationError
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO"}
 
 
 def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> list[np.ndarray]:
-    """The items of each user's training split as tokens, oldest first; ``settings`` are RecBole's keys, complete."""
+    """The items of each user's training split as tokens, oldest first; ``settings`` are RecBole's keys, complete.
+
+    Raises:
+        ConfigurationError: the split is drawn at random, so that every run of another seed has another one.
+    """
     if settings["benchmark_filename"] is not None:
         return _of_given_split(name, folder, settings)
+    order = (settings.get("eval_args") or LEAVE_ONE_OUT).get("order", "TO")
+    if order != "TO":
+        raise ConfigurationError(
+            f"{name}: eval_args.order: {order} draws the training split with each run's seed, so there is no one split "
+            "that vectors or an encoder could learn behaviour from. Split in time order (TO), or by files "
+            "(benchmark_filename)."
+        )
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
@@ -25,9 +37,11 @@ def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> 
     keys = stock_keys(name, folder, {"eval_args": LEAVE_ONE_OUT, **settings})
     with refusing(name):
         train = SequenceViewDataset(keys).build()[0]
-    places, begins = train.training_places()
-    items = train.id2token(train.iid_field, train.history[train.iid_field].numpy()[places])
-    return np.split(items, begins[1:]) if len(begins) else []
+    items = train.history[train.iid_field].numpy()
+    return [
+        train.id2token(train.iid_field, items[begin : begin + length])
+        for begin, length in zip(*train.training_histories(), strict=True)
+    ]
 
 
 def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> list[np.ndarray]:

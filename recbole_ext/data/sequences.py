@@ -146,17 +146,6 @@ class SequenceViewDataset(SequentialDataset):
         begin, n_samples = np.unique(self.user_start[target], return_counts=True)
         return begin, n_samples + 1
 
-    def training_places(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where in ``history`` the items of this training split stand, by user and time, ``[items]``, and where each
-        user begins among them, ``[users]``.
-
-        They are its targets and each user's first item: where a split draws its targets at random, what it holds out
-        between them is left out.
-        """
-        target = (self.inter_feat[self.HISTORY_START] + self.inter_feat[self.item_list_length_field]).numpy()
-        places = np.union1d(target, self.user_start[target])
-        return places, np.unique(self.user_start[places], return_index=True)[1]
-
     def interactions(self) -> Interaction:
         """What users did in this split, field by field: its targets, and the item each user began with."""
         begins = self.inter_feat[self.item_list_length_field] == 1
