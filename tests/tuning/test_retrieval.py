@@ -16,8 +16,8 @@ from recbole_ext.encoding import load_encoder
 from recbole_ext.errors import ConfigurationError, TuningError
 from recbole_ext.tuning import TuneReport, tune
 from recbole_ext.tuning.corpus import read_corpus
-from recbole_ext.tuning.retrieval import Retrieval
 from recbole_ext.tuning.objectives import OBJECTIVES
+from recbole_ext.tuning.retrieval import Retrieval
 from recbole_ext.tuning.settings import RECALL, PairsSettings
 from recbole_ext.tuning.stage import split_sequences
 
