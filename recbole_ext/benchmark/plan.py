@@ -45,10 +45,9 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
     for encoder in resolved.encoders:
         tuned = encoder.tuned
-        sources = ", ".join(source.name for source in tuned.sources)
-        settings = tuned.tuning.settings
-        what = f"{tuned.base}, {tuned.tuning.objective}, seed {settings.seed}"
-        steps.append(Step("tune", what, sources, _to_do(encoder.path), tuned.estimate(encoder.source.shape())))
+        what = f"{tuned.base}, {tuned.tuning.objective}, seed {tuned.tuning.settings.seed}"
+        estimate = tuned.estimate(encoder.source.shape())
+        steps.append(Step("tune", what, tuned.in_words(), _to_do(encoder.path), estimate))
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
         steps.append(Step("store", store.dataset.name, store.source.in_words(), _to_do(store.path), estimate))

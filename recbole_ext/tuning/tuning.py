@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,17 +101,18 @@ class Tuning(CheckedSettings):
 
     def in_words(self) -> str:
         """Objective, sources and what is set, step by step: ``pairs on Office (epochs 1, seed 7)``."""
-        sources = ", ".join(self.sources) if isinstance(self.sources, tuple) else "sources by dataset"
+        before = f"{self.after.in_words()}, then " if self.after else ""
+        return before + self.step_in_words(self.sources if isinstance(self.sources, tuple) else ("sources by dataset",))
+
+    def step_in_words(self, sources: Sequence[str]) -> str:
+        """This step alone, on these sources."""
         told = self.settings.model_dump(mode="json", exclude_defaults=True)
         if self.seeds:
             told["seeds"] = list(self.seeds)
         if self.checkpoint:
             told["checkpoint"] = Path(self.checkpoint).name
-        how = ", ".join(
-            f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in told.items()
-        )
-        before = f"{self.after.in_words()}, then " if self.after else ""
-        return f"{before}{self.objective} on {sources}{f' ({how})' if how else ''}"
+        how = ", ".join(f"{key} {v if isinstance(v, str) else json.dumps(v)}" for key, v in told.items())
+        return f"{self.objective} on {', '.join(sources)}{f' ({how})' if how else ''}"
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,10 @@ class TunedEncoder:
             "sources": {source.name: self._read_of(source) for source in self.sources},
             "settings": tuning.settings.model_dump(mode="json", exclude_none=True),
         }
+
+    def in_words(self) -> str:
+        """This step, without those before it."""
+        return self.tuning.step_in_words([source.name for source in self.sources])
 
     def folder(self, artifacts: Path) -> Path:
         """Where the tuned encoder is, or will be: named by its request, so that no other tuning rewrites it."""
