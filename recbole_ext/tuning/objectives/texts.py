@@ -44,7 +44,7 @@ class TextObjective(Objective):
             raise EncoderError(
                 f"encoder {source.name!r} begins with {type(model[0]).__name__}, not with a transformer."
             )
-        words = model[0].auto_model.get_input_embeddings()  # type: ignore[operator, union-attr]
+        words = model[0].auto_model.get_input_embeddings()
         words.weight.requires_grad_(not settings.freeze_words)
         limit = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
         ids = model.tokenizer(corpus.texts, truncation=True, max_length=limit)["input_ids"]
