@@ -196,6 +196,8 @@ def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> tuple[Objective, Any
     objective.train()
     objective.tokens_read = 0
     lora = add_lora(objective.base, settings.lora_rank, settings.lora_alpha) if settings.lora_rank else None
+    for parameter in objective.added():
+        parameter.requires_grad_(True)
     if settings.gradient_checkpointing:
         objective.enable_gradient_checkpointing()
     return objective, lora

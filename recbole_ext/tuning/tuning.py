@@ -111,8 +111,14 @@ class Tuning(CheckedSettings):
             told["seeds"] = list(self.seeds)
         if self.checkpoint:
             told["checkpoint"] = Path(self.checkpoint).name
-        how = ", ".join(f"{key} {v if isinstance(v, str) else json.dumps(v)}" for key, v in told.items())
+        how = ", ".join(f"{key} {_in_words(value)}" for key, value in told.items())
         return f"{self.objective} on {', '.join(sources)}{f' ({how})' if how else ''}"
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | float):
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,10 @@ class Objective(nn.Module, ABC):
     def save(self, folder: Path) -> None:
         """Write the tuned encoder so that ``from_pretrained`` and the ``encode`` stage load it."""
 
+    def added(self) -> list[nn.Parameter]:
+        """Parameters in the encoder that the objective has put there: tuned whole where LoRA tunes the rest."""
+        return []
+
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
         self.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
