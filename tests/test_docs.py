@@ -144,13 +144,14 @@ def test_the_tuning_page_s_benchmark_is_planned_step_by_step(tuning: SimpleNames
 
 def test_every_yaml_of_the_tuning_page_says_what_is_known_and_its_tables_name_settings_that_there_are() -> None:
     from recbole_ext.benchmark.variant import parse_variants
+    from recbole_ext.tuning import Tuning
     from recbole_ext.tuning.objectives import OBJECTIVES
     from recbole_ext.vectors.encoder import Encoder
 
     page = (DOCS / "tuning.md").read_text(encoding="utf-8")
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
     assert len(blocks) == 3
-    tuned = {}
+    tuned: dict[str, Tuning] = {}
     for block in blocks:
         tuned |= {
             name: variant.source.tune

@@ -60,13 +60,13 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[s
     """The steps as an aligned table, what is missing, and what the estimates stand on."""
     steps = plan(resolved, is_done)
     device, speed = measured_speed()
-    titles = ("step", "made of", "to do", "time", "memory")
+    titles = ("step", "to do", "time", "memory", "made of")
     rows = [
-        (f"{step.kind} {step.what}", step.inputs, str(step.times) if step.times else "done", *_costs(step, speed))
+        (f"{step.kind} {step.what}", str(step.times) if step.times else "done", *_costs(step, speed), step.inputs)
         for step in steps
     ]
     return [
-        *_aligned([titles, *rows], numeric=(2, 3, 4)),
+        *_aligned([titles, *rows], numeric=(1, 2, 3)),
         "",
         *(
             ["Missing here:", *(f"  - {line}" for line in resolved.missing)]
