@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 CUT = 10
 QUERIES, ITEMS = 1_000, 10_000
-"""At most so many held-out sequences look for their next item, among at most about so many items."""
+"""At most so many held-out sequences have their loss computed and look for their next item, among at most about so many
+items."""
 
 
 class Retrieval:

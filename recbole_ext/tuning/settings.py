@@ -37,7 +37,7 @@ class TuneSettings(CheckedSettings):
     """How several source domains are mixed: a domain with n examples has a part of n^(1/temperature) in each epoch,
     which stays as long. 1: every example once; the higher, the more alike the domains' parts."""
     held_out: float = Field(default=0.05, ge=0, lt=1)
-    """Fraction of the sequences that measures the tuning after every epoch instead of being tuned on."""
+    """Fraction of the sequences that measures the tuning instead of being tuned on; at most 1,000 of them are read."""
     epochs: float = Field(default=3, gt=0)
     """Passes over the examples; a fraction ends within one."""
     evaluate_every: float = Field(default=1.0, gt=0, le=1)

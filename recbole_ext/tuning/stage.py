@@ -247,14 +247,14 @@ def _train(
     import torch
     from transformers.trainer_utils import set_seed
 
-    from recbole_ext.tuning.retrieval import Retrieval, StopsAtTheBest
+    from recbole_ext.tuning.retrieval import QUERIES, Retrieval, StopsAtTheBest
     from recbole_ext.tuning.trainer import build_trainer, or_say_what_to_lower
 
     set_seed(settings.seed)
     keep_freed_memory()
     # transformers sets a variable for tokenizers' threads only when it forks; ours are done before.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    evaluated = objective.examples(held_out)
+    evaluated = objective.examples(held_out[:QUERIES])
     trainer = build_trainer(objective, corpus, examples, evaluated, settings, checkpoints, sys.stderr.isatty())
     validation = None
     if evaluated:
