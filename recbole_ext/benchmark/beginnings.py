@@ -12,7 +12,7 @@ from recbole_ext.data.config import about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.store.files import fingerprint_of
-from recbole_ext.tuning.tuning import Tuning
+from recbole_ext.tuning.tuning import TunedEncoder
 from recbole_ext.vectors import VectorSource
 from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.vectors.finetune import Finetune
@@ -44,11 +44,11 @@ class StoreToMake:
 
 @dataclass(frozen=True)
 class EncoderToTune:
-    """A behaviour-tuned encoder, which a run reads text with or a store is made with; ``path`` as for a store."""
+    """A behaviour-tuned encoder, which a run reads text with, a store is made with or another step begins with;
+    ``path`` as for a store."""
 
-    dataset: Dataset
     source: Encoder
-    tuning: Tuning
+    tuned: TunedEncoder
     path: Path | None
 
 
@@ -105,7 +105,7 @@ class Beginnings:
                 "made of it. Run the benchmark, and then give its store: {store: artifacts/stores/…}."
             )
         if isinstance(source, Encoder) and source.tune is not None:
-            self._tuned(dataset, source, source.tune)
+            self._to_tune(source, source.tune.of(source.encoder, dataset))
         for part in source.parts():
             self._to_make(dataset, part)
         path = self._named(lambda: source.store_path(dataset, self.artifacts))
@@ -113,14 +113,16 @@ class Beginnings:
 
     def _encoder(self, dataset: Dataset, source: VectorSource) -> Beginning:
         assert isinstance(source, Encoder), source
-        tuned = self._tuned(dataset, source, source.tune) if source.tune else None
+        tuned = self._to_tune(source, source.tune.of(source.encoder, dataset)) if source.tune else None
         encoder = str(tuned) if tuned else source.encoder
         return Beginning(source.identity(dataset), encoder=encoder)
 
-    def _tuned(self, dataset: Dataset, source: Encoder, tuning: Tuning) -> Path | None:
-        sources = tuning.sources_for(dataset)
-        path = self._named(lambda: tuning.folder(source.encoder, sources, self.artifacts))
-        self.encoders.setdefault(str(path or (sources, tuning)), EncoderToTune(dataset, source, tuning, path))
+    def _to_tune(self, source: Encoder, tuned: TunedEncoder) -> Path | None:
+        """Keep ``tuned`` and, before it, the steps that it begins with."""
+        if isinstance(tuned.encoder, TunedEncoder):
+            self._to_tune(source, tuned.encoder)
+        path = self._named(lambda: tuned.folder(self.artifacts))
+        self.encoders.setdefault(str(path or tuned), EncoderToTune(source, tuned, path))
         return path
 
     def _named(self, path: Callable[[], Path]) -> Path | None:

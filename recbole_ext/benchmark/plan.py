@@ -44,10 +44,10 @@ def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
     steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
     for encoder in resolved.encoders:
-        sources = ", ".join(source.name for source in encoder.tuning.domains(encoder.dataset))
-        estimate = encoder.source.estimate_tuning(encoder.dataset)
-        what = f"{encoder.source.encoder}, {encoder.tuning.objective}"
-        steps.append(Step("tune", what, sources, _to_do(encoder.path), estimate))
+        tuned = encoder.tuned
+        what = f"{tuned.base}, {tuned.tuning.objective}, seed {tuned.tuning.settings.seed}"
+        estimate = tuned.estimate(encoder.source.shape())
+        steps.append(Step("tune", what, tuned.in_words(), _to_do(encoder.path), estimate))
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
         steps.append(Step("store", store.dataset.name, store.source.in_words(), _to_do(store.path), estimate))
@@ -63,13 +63,13 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[s
     """The steps as an aligned table, what is missing, and what the estimates stand on."""
     steps = plan(resolved, is_done)
     device, speed = measured_speed()
-    titles = ("step", "made of", "to do", "time", "memory")
+    titles = ("step", "to do", "time", "memory", "made of")
     rows = [
-        (f"{step.kind} {step.what}", step.inputs, str(step.times) if step.times else "done", *_costs(step, speed))
+        (f"{step.kind} {step.what}", str(step.times) if step.times else "done", *_costs(step, speed), step.inputs)
         for step in steps
     ]
     return [
-        *_aligned([titles, *rows], numeric=(2, 3, 4)),
+        *_aligned([titles, *rows], numeric=(1, 2, 3)),
         "",
         *(
             ["Missing here:", *(f"  - {line}" for line in resolved.missing)]

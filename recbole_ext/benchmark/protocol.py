@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 Settings = dict[str, Any]
@@ -25,9 +24,3 @@ A benchmark's ``protocols`` go above it: ``{eval_args: {split: {temporal: {…}}
 (:class:`recbole_ext.data.temporal.Temporal`), ``{benchmark_filename: [train, valid, test]}`` takes files that are split
 already.
 """
-
-
-def split_of(keys: Mapping[str, Any]) -> tuple[Settings, Any]:
-    """What of RecBole's keys says which rows train: runs that agree in it learn from the same."""
-    args = {part: how for part, how in (keys.get("eval_args") or {}).items() if part != "mode"}
-    return args, keys.get("benchmark_filename")

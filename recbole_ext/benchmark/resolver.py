@@ -11,11 +11,12 @@ from recbole_ext.attach import MODES
 from recbole_ext.benchmark import checks
 from recbole_ext.benchmark.beginnings import Beginning, Beginnings, EncoderToTune, StoreToMake
 from recbole_ext.benchmark.layers import merged, refuse_contradictions
-from recbole_ext.benchmark.protocol import PROTOCOL, split_of
+from recbole_ext.benchmark.protocol import PROTOCOL
 from recbole_ext.benchmark.search import Search
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.benchmark.variant import Variant, baseline_of, parse_variants
+from recbole_ext.data.config import NUMBER_INTERVALS, about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError, RecboleExtError
@@ -28,10 +29,22 @@ from recbole_ext.models import (
     takes_item_vectors,
 )
 from recbole_ext.records import RowKey
+from recbole_ext.vectors import VectorSource
 from recbole_ext.vectors.finetune import Finetune
 
 EXPORTING_MODEL = "RECFORMER"
 """The model whose first stage leaves an item matrix that initialisations can be made of."""
+
+SPLITTING = (
+    "eval_args",
+    "benchmark_filename",
+    "exact_time_order",
+    "val_interval",
+    "rm_dup_inter",
+    "filter_inter_by_user_or_item",
+    *NUMBER_INTERVALS,
+)
+"""Keys that say which interactions train."""
 
 Settings = dict[str, Any]
 
@@ -197,14 +210,18 @@ class _Resolver:
         effective = self._effective(model, dataset, configs[0], where)
         seen = dataset.with_keys(effective)
         self._check_dataset(seen, text=variant.source is not None and variant.source.needs_text())
-        beginning = self.beginnings.of(seen, variant.source, reads_text(model))
+        seeds = self.benchmark.part(model, "seeds")
+        beginnings = self._beginnings(model, seen, variant.source, len(seeds), where)
+        beginning = beginnings[0]
         if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
             for config in configs:
                 checks.check_width(beginning.width, config, {**effective, **config}, where)
-        seeds = self.benchmark.part(model, "seeds")
         mode = self._mode(model, variant, configs[0])
         trials = tuple(
-            tuple(self._spec(model, seen, protocol, variant, mode, seed, point, config, beginning) for seed in seeds)
+            tuple(
+                self._spec(model, seen, protocol, variant, mode, seed, point, config, begun)
+                for seed, begun in zip(seeds, beginnings, strict=True)
+            )
             for point, config in zip(points, configs, strict=True)
         )
         baseline = baseline_of(variant, self.variants)
@@ -218,6 +235,22 @@ class _Resolver:
             trials,
             effective,
         )
+
+    def _beginnings(
+        self, model: str, dataset: Dataset, source: VectorSource | None, n_seeds: int, where: str
+    ) -> list[Beginning]:
+        """What the runs of each seed begin from; an encoder that is tuned with several seeds has them in turn."""
+        n_tunings = source.tuning_seeds() if source else 1
+        if n_seeds % n_tunings:
+            raise ConfigurationError(
+                f"{where}: tune.seeds: {n_tunings} of them can't be shared out evenly among {n_seeds} seeds of the "
+                "benchmark. Give as many seeds, or a multiple."
+            )
+        of_tuning = [
+            self.beginnings.of(dataset, source.with_seed(number) if source else None, reads_text(model))
+            for number in range(n_tunings)
+        ]
+        return [of_tuning[number % n_tunings] for number in range(n_seeds)]
 
     def _layers(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> dict[str, Settings]:
         named = self.benchmark.protocols[protocol]
@@ -285,13 +318,16 @@ class _Resolver:
                 f"{self.where}: finetune: needs {model} among the models, run with the initialisation that it is begun "
                 "from, which has an encoder."
             )
-        protocols = self.benchmark.part(model, "protocols")
-        rows = (self._row(model, dataset, protocol, self.variants[begun]) for protocol in protocols)
-        row = next((row for row in rows if split_of(row.effective) == split_of(dataset.keys)), None)
+        split = _split(dataset.keys)
+        rows = (
+            self._row(model, dataset, protocol, self.variants[begun])
+            for protocol in self.benchmark.part(model, "protocols")
+        )
+        row = next((row for row in rows if _split(row.effective) == split), None)
         if row is None:
             raise ConfigurationError(
-                f"{self.where}: finetune: {model} is run under no protocol that splits {dataset.name} as here, and "
-                "otherwise learns from what is to be found here. Add the protocol to its `grids` entry."
+                f"{self.where}: finetune: {model} is run under no protocol that reads, filters and splits "
+                f"{dataset.name} as this row does; add the protocol to grids.{model}.protocols."
             )
         if len(row.trials) > 1:
             raise ConfigurationError(
@@ -361,3 +397,10 @@ class _Resolver:
         if variant.is_random or needs_item_vectors(model, config):
             return "-"
         return str(config.get("item_embedding_mode") or MODES[0])
+
+
+def _split(keys: Mapping[str, Any]) -> Settings:
+    """What of a run's keys decides which interactions train."""
+    split = {key: value for key, value in about_data(keys).items() if key in SPLITTING}
+    args = {part: how for part, how in (split.get("eval_args") or {}).items() if part != "mode"}
+    return {**split, "eval_args": args}

@@ -26,7 +26,7 @@ from recbole_ext.data.sizes import Size, counted
 from recbole_ext.data.temporal import Cut, Temporal
 from recbole_ext.errors import SourceDataError
 from recbole_ext.hashing import sha256_of, sha256_of_file
-from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_texts
+from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_parts, render_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -205,6 +205,11 @@ class Dataset:
         """The text of each item of the ``.item`` file, ``""`` for none, by item token; see :meth:`template`."""
         fields = self.item_fields()
         return render_texts(fields, template or self.keys.get("item_text") or default_template(fields))
+
+    def item_parts(self) -> list[list[str]]:
+        """The parts of each item's text before they are joined, in the order of the ``.item`` file."""
+        fields = self.item_fields()
+        return render_parts(fields, self.keys.get("item_text") or default_template(fields))
 
     def attributes(self, attributes: Sequence[str] | None = None) -> list[str]:
         """The fields that RECFORMER reads: ``attributes`` if given, else those that the text's template names."""

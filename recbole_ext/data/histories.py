@@ -11,14 +11,26 @@ import numpy as np
 from recbole_ext.data.files import history_column
 from recbole_ext.data.stock import refusing, stock_dataset, stock_keys
 from recbole_ext.data.temporal import Temporal
+from recbole_ext.errors import ConfigurationError
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO"}
 
 
 def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> list[np.ndarray]:
-    """The items of each user's training split as tokens, oldest first; ``settings`` are RecBole's keys, complete."""
+    """The items of each user's training split as tokens, oldest first; ``settings`` are RecBole's keys, complete.
+
+    Raises:
+        ConfigurationError: the split is drawn at random, so that every run of another seed has another one.
+    """
     if settings["benchmark_filename"] is not None:
         return _of_given_split(name, folder, settings)
+    order = (settings.get("eval_args") or LEAVE_ONE_OUT).get("order", "TO")
+    if order != "TO":
+        raise ConfigurationError(
+            f"{name}: eval_args.order: {order} draws the training split with each run's seed, so there is no one split "
+            "that vectors or an encoder could learn behaviour from. Split in time order (TO), or by files "
+            "(benchmark_filename)."
+        )
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()

@@ -85,6 +85,11 @@ class BehaviourEncoder(nn.Module):
         return self.base.get_input_embeddings()
 
     @property
+    def added_embeddings(self) -> list[nn.Parameter]:
+        """The tables of item positions and token types."""
+        return [getattr(self._embeddings, name).weight for name in (ITEM_POSITIONS, "token_type_embeddings")]
+
+    @property
     def _embeddings(self) -> Any:
         """The PLM's module that owns its word embeddings."""
         words = self.words

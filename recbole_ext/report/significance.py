@@ -134,7 +134,10 @@ def compare_with_baselines(
     """Compare each row with its baseline in each metric that per-user ranks decide.
 
     ``baselines``: for each row that has one. Rows are tested from three seeds on both sides on; see
-    :func:`difference_of_means`. Holm's correction spans all comparisons of a dataset and protocol, metric by metric.
+    :func:`difference_of_means`. Where a row's seeds take several tunings of its encoder in turn, the tunings are its
+    independent draws, and the mean over a tuning's runs varies with the tuning seed and with what is left of the
+    training seeds: the interval covers users, training seeds and tuning seeds. Holm's correction spans all comparisons
+    of a dataset and protocol, metric by metric.
     """
     notes: dict[str, None] = {}
     ranks: dict[RowKey, NDArray[np.integer] | str] = {}
@@ -154,8 +157,9 @@ def compare_with_baselines(
             continue
         for metric in metrics:
             if all(decided_by_ranks(metric, record) for record in (*result.runs, *baseline.runs)):
-                values = (metric_of_ranks(metric, side) for side in (ours, others))
-                found[result.key, metric] = difference_of_means(*values)
+                ours_by_draw = _by_draw(metric_of_ranks(metric, ours), result)
+                others_by_draw = _by_draw(metric_of_ranks(metric, others), baseline)
+                found[result.key, metric] = difference_of_means(ours_by_draw, others_by_draw)
             elif metric == metrics[0]:
                 untested[result.key] = f"no test: ranks do not decide {metric_title(metric)}"
     return Comparisons(_corrected(found), untested, list(notes))
@@ -201,6 +205,22 @@ def _ranks_of(result: Result, folder: Path, notes: dict[str, None]) -> NDArray[n
     return np.stack(found) if found else "no test: no finished run"
 
 
+def _draws(result: Result) -> list[list[int]]:
+    """Which of a row's runs are one independent draw: each seed, or the seeds of each tuning where there are several.
+
+    Runs that begin from the same tuned encoder share what its tuning seed has brought about.
+    """
+    stores = [record.fingerprints.vectors for record in result.runs]
+    if len(set(stores)) < 2:
+        return [[number] for number in range(len(stores))]
+    return [[number for number, own in enumerate(stores) if own == store] for store in dict.fromkeys(stores)]
+
+
+def _by_draw(values: Values, result: Result) -> Values:
+    """Values ``[seeds, users]`` averaged within each of the row's independent draws, ``[draws, users]``."""
+    return np.stack([values[numbers].mean(axis=0) for numbers in _draws(result)])
+
+
 def _why_not(
     result: Result, baseline: Result, ours: NDArray[np.integer] | str, others: NDArray[np.integer] | str
 ) -> str:
@@ -209,9 +229,11 @@ def _why_not(
         return ours
     if isinstance(others, str):
         return f"{others}, of {baseline.row.variant}"
-    for name, side in (("", ours), (f", {baseline.row.variant} has {len(others)}", others)):
-        if len(side) < MINIMUM_SEEDS:
-            return f"no test: needs {MINIMUM_SEEDS} seeds{name or f', has {len(ours)}'}"
+    for name, side in (("", result), (f"{baseline.row.variant} ", baseline)):
+        draws = _draws(side)
+        if len(draws) < MINIMUM_SEEDS:
+            seeds = "seeds" if all(len(runs) == 1 for runs in draws) else "tuning seeds"
+            return f"no test: needs {MINIMUM_SEEDS} {seeds}, {name}has {len(draws)}"
     if ours.shape[1] != others.shape[1] or len(_splits(result) | _splits(baseline)) > 1:
         return f"no test: {baseline.row.variant} was tested on other users or data"
     if ours.shape[1] < 2:

@@ -67,7 +67,7 @@ def make_stores(resolved: Resolved) -> None:
     """See that every store is there that a run starts from, and every encoder that one reads text with."""
     artifacts = resolved.benchmark.artifacts
     for encoder in resolved.encoders:
-        make_once(encoder.tuning, encoder.tuning.sources_for(encoder.dataset), encoder.source.encoder, artifacts)
+        make_once(encoder.tuned, artifacts)
     for store in resolved.stores:
         store.source.make_once(store.dataset, artifacts)
 

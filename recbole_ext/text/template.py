@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -46,21 +46,38 @@ def render_texts(fields: pd.DataFrame, template: Sequence[str]) -> pd.Series:
     Raises:
         ConfigurationError: a part isn't a template, names no field or an unknown one (the message names it).
     """
+    texts = [as_sentences(parts) for parts in render_parts(fields, template)]
+    return pd.Series(texts, index=fields.index, name="text", dtype=object)
+
+
+def render_parts(fields: pd.DataFrame, template: Sequence[str]) -> list[list[str]]:
+    """The parts of each item's text before they are joined, cleaned, without the empty ones; see :func:`render_texts`.
+
+    Raises:
+        ConfigurationError: as :func:`render_texts`.
+    """
     parts = [template] if isinstance(template, str) else list(template)
     if not parts:
         raise ConfigurationError("The item text's template is empty. Give parts such as ['{title}'].")
     parsed = [_parse_part(part, fields) for part in parts]
     used = {name for pieces in parsed for _, name in pieces if name is not None}
     values = {name: [clean(value) for value in fields[name]] for name in used}
-    texts = [
-        _as_sentences(
-            "".join(before + (values[name][row] if name is not None else "") for before, name in pieces)
+    return [
+        [
+            clean("".join(before + (values[name][row] if name is not None else "") for before, name in pieces))
             for pieces in parsed
             if any(values[name][row] for _, name in pieces if name is not None)
-        )
+        ]
         for row in range(len(fields))
     ]
-    return pd.Series(texts, index=fields.index, name="text", dtype=object)
+
+
+def as_sentences(parts: Sequence[str]) -> str:
+    """Cleaned parts joined to one text."""
+    text = ""
+    for part in parts:
+        text += (" " if text[-1] in ".!?:;" else ". ") + part if text else part
+    return clean(text)
 
 
 def fields_of(template: Sequence[str]) -> list[str]:
@@ -87,13 +104,6 @@ def _parse_part(part: str, fields: pd.DataFrame) -> list[tuple[str, str | None]]
         if name not in fields.columns:
             raise ConfigurationError(f"{where}: no field '{name}'. There are: {_listed(fields)}.")
     return [(before, name) for before, name, _, _ in pieces]
-
-
-def _as_sentences(parts: Iterator[str]) -> str:
-    text = ""
-    for part in map(clean, parts):
-        text += (" " if text[-1] in ".!?:;" else ". ") + part if text else part
-    return clean(text)
 
 
 def _listed(fields: pd.DataFrame) -> str:

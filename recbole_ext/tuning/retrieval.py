@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 CUT = 10
 QUERIES, ITEMS = 1_000, 10_000
-"""At most so many held-out sequences look for their next item, among at most about so many items."""
+"""At most so many held-out sequences have their loss computed and look for their next item, among at most about so many
+items."""
 
 
 class Retrieval:
@@ -81,6 +82,10 @@ class StopsAtTheBest(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if not self._scores(state):
             self._measure(state, model)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.eval_strategy == "steps" and state.global_step >= state.max_steps:
+            control.should_evaluate = True  # whatever the last step is
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self._measure(state, model)

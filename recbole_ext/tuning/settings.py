@@ -26,12 +26,22 @@ class TuneSettings(CheckedSettings):
     """Tokens of a sequence, or of an item where the objective reads items one by one."""
     freeze_words: bool = True
     """Keep the word embeddings as they are."""
+    lora_rank: int | None = Field(default=None, ge=1)
+    """Tune additions of this rank to the encoder's linear layers (LoRA, Hu et al., ICLR 2022) and nothing else of it,
+    for encoders too large to be tuned whole; they are merged into the tuned encoder. Needs the package peft."""
+    lora_alpha: float | None = Field(default=None, gt=0)
+    """The additions are scaled by lora_alpha / lora_rank. Default: twice the rank."""
     sequences: float = Field(default=1.0, gt=0, le=1)
     """Fraction of the source sequences that is used."""
+    source_temperature: float = Field(default=1.0, ge=1, allow_inf_nan=False)
+    """How several source domains are mixed: a domain with n examples has a part of n^(1/temperature) in each epoch,
+    which stays as long. 1: every example once; the higher, the more alike the domains' parts."""
     held_out: float = Field(default=0.05, ge=0, lt=1)
-    """Fraction of the sequences that measures the tuning after every epoch instead of being tuned on."""
+    """Fraction of the sequences that measures the tuning instead of being tuned on; at most 1,000 of them are read."""
     epochs: float = Field(default=3, gt=0)
     """Passes over the examples; a fraction ends within one."""
+    evaluate_every: float = Field(default=1.0, gt=0, le=1)
+    """Epochs between two evaluations on the held-out sequences."""
     patience: int | None = Field(default=None, ge=1)
     """End after so many evaluations that find the held-out sequences' next items no better, and keep the best one's
     weights. By default all epochs are done and the last weights kept."""
@@ -62,10 +72,21 @@ class TuneSettings(CheckedSettings):
             raise ValueError("patience: held_out is 0, and without held-out sequences nothing says what is better")
         return self
 
+    @model_validator(mode="after")
+    def _lora_leaves_the_rest(self) -> TuneSettings:
+        if self.lora_alpha is not None and self.lora_rank is None:
+            raise ValueError("lora_alpha: says nothing without lora_rank")
+        if self.lora_rank is not None and not self.freeze_words:
+            raise ValueError("lora_rank: the word embeddings stay as they are; leave freeze_words out")
+        return self
+
 
 class _Contrasting(TuneSettings):
     temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by."""
+
+
+class _Debiasing(_Contrasting):
     debias: float = Field(default=0.0, ge=0, le=1)
     """How much of the logarithm of an item's frequency is taken off its logit: 1 corrects for popular items being
     negatives more often, 0 does not."""
@@ -87,14 +108,14 @@ class _ReadingSequences(TuneSettings):
     """Items of a sequence, the newest ones."""
 
 
-class RecformerSettings(_Contrasting, _Masking, _ReadingSequences):
+class RecformerSettings(_Debiasing, _Masking, _ReadingSequences):
     """Of :class:`recbole_ext.tuning.objectives.recformer.Recformer`."""
 
     mlm_weight: float = Field(default=0.1, ge=0)
     """Weight of masked language modelling beside the contrast."""
 
 
-class ContrastSettings(_Contrasting, _ReadingSequences):
+class ContrastSettings(_Debiasing, _ReadingSequences):
     """Of :class:`recbole_ext.tuning.objectives.recformer.Contrast`."""
 
 
@@ -102,10 +123,39 @@ class MaskedLanguageModelSettings(_Masking, _ReadingSequences):
     """Of :class:`recbole_ext.tuning.objectives.recformer.MaskedLanguageModel`."""
 
 
-class PairsSettings(_Contrasting):
+class PairsSettings(_Debiasing):
     """Of :class:`recbole_ext.tuning.objectives.pairs.Pairs`."""
 
     window: int = Field(default=1, ge=1)
     """Items at most so many steps apart are a pair; beyond 1, an item has several positives."""
     spare_neighbours: bool = False
     """Items that are a pair anywhere in the training sequences are never each other's negatives."""
+    hard_negatives: int = Field(default=0, ge=0)
+    """For each pair so many more negatives: items of the same domain whose texts were nearest to the pair's first item
+    before the tuning, without those that are a pair with it."""
+
+
+class ItemContrastSettings(_Contrasting):
+    """Of :class:`recbole_ext.tuning.objectives.item_contrast.ItemContrast`."""
+
+    dropout: float | None = Field(default=0.2, gt=0, lt=1)
+    """Of the encoder in tuning and, through its folder, in what is trained from it: all that tells an item's two
+    readings apart."""
+
+
+class AttributeContrastSettings(_Contrasting):
+    """Of :class:`recbole_ext.tuning.objectives.attribute_contrast.AttributeContrast`."""
+
+    left_out: float = Field(default=0.4, ge=0, lt=1)
+    """Part of an item's attributes (the parts of its text) that a copy is without, rounded down."""
+
+
+class NextTitleSettings(TuneSettings):
+    """Of :class:`recbole_ext.tuning.objectives.next_title.NextTitle`."""
+
+    max_items: int = Field(default=10, ge=2)
+    """Items that are read one after the other; longer sequences are read in pieces."""
+    item_tokens: int = Field(default=32, ge=1)
+    """Tokens kept of an item's text."""
+    batch_size: int = Field(default=8, ge=2)
+    """Pieces of sequences in a step on one device: each token of them costs a row as long as the vocabulary."""

@@ -24,7 +24,7 @@ from recbole_ext.hashing import sha256_of
 from recbole_ext.tuning.corpus import Corpus, read_corpus
 from recbole_ext.tuning.objectives import objective_class
 from recbole_ext.tuning.settings import RECALL, TuneSettings
-from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE, Tuning
+from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE, TunedEncoder, Tuning
 from recbole_ext.tuning.unfinished import is_writer, last_checkpoint, unfinished
 from recbole_ext.writing import replacing_folder, write_json, write_png
 
@@ -96,33 +96,37 @@ def tune(
         "sources": names,
         "checkpoint": str(checkpoint) if checkpoint else None,
     }
-    return make_encoder(Tuning.parse(given, "tune"), sources, encoder, Path(out).expanduser())
+    return _make(TunedEncoder(Tuning.parse(given, "tune"), encoder, tuple(sources)), encoder, Path(out).expanduser())
 
 
-def make_once(tuning: Tuning, sources: Sequence[Dataset], encoder: str, artifacts: Path) -> TuneReport:
-    """See that the tuned encoder of this request is below ``artifacts``, whoever makes it."""
-    out = tuning.folder(encoder, sources, artifacts)
+def make_once(wanted: TunedEncoder, artifacts: Path) -> TuneReport:
+    """See that the tuned encoder is below ``artifacts``, and those of the steps before it, whoever makes them."""
+    encoder = wanted.encoder
+    if isinstance(encoder, TunedEncoder):
+        encoder = str(make_once(encoder, artifacts).folder)
+    out = wanted.folder(artifacts)
     with claim(out.with_name(f".{out.name}.lock"), wait=True):
-        report = make_encoder(tuning, sources, encoder, out)
+        report = _make(wanted, encoder, out)
     for line in report.lines():
         log.info("%s", line)
     return report
 
 
-def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: Path) -> TuneReport:
-    """As :func:`tune`, of settings that are parsed."""
+def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
+    """Make the tuned encoder ``out`` of ``encoder``, which is there."""
+    tuning, sources = wanted.tuning, wanted.sources
     if out.exists() and not (out / RECORD).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise TuningError(f"{out} exists and was not written by `tune`: choose another --out.")
     for source in sources:
         source.require()
-    request = tuning.request(encoder, sources)
+    request = wanted.request()
     identity = sha256_of(request)
     if (record := _finished(out)) is not None and record.get("request") == identity:
         return TuneReport(out, record, up_to_date=True)
     corpus = read_corpus(sources, tuning.settings)
     names = [source.name for source in sources]
     with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:
-        objective = _build(tuning, encoder, corpus)
+        objective, lora = _build(tuning, encoder, corpus)
         training, held_out = split_sequences(corpus, tuning.settings)
         examples = objective.examples(training)
         if len(examples) < 2:
@@ -135,10 +139,12 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
                 f"patience: of {len(corpus.sequences)} sequences none is held out; raise held_out, or leave it out."
             )
         trained = _train(objective, corpus, examples, held_out, tuning.settings, checkpoints)
+        if lora is not None:
+            lora.merge_and_unload()
         record = {
             "request": identity,
             "objective": tuning.objective,
-            "encoder": encoder,
+            "encoder": wanted.base,
             "encoder_identity": request["encoder"],
             "checkpoint": request["checkpoint"],
             "sources": names,
@@ -149,6 +155,7 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
             "users_too_short": corpus.too_short,
             "items": len(corpus.texts),
             "examples": len(examples),
+            "examples_of": _counted(examples, corpus, names),
             "seconds": round(trained.seconds, 2),
             "tokens_per_second": round(trained.tokens / trained.seconds, 1),
             "held_out_loss": [round(entry["eval_loss"], 4) for entry in trained.curve if "eval_loss" in entry],
@@ -161,15 +168,18 @@ def make_encoder(tuning: Tuning, sources: Sequence[Dataset], encoder: str, out: 
             with replacing_folder(out) as temporary:
                 objective.save(temporary)
                 write_json(temporary / RECORD, record)
-                _draw_losses(trained.curve, temporary / "loss.png")
+                _draw_curve(trained.curve, temporary / "loss.png")
         _part()
     return TuneReport(out, record, up_to_date=False)
 
 
-def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> Objective:
+def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> tuple[Objective, Any]:
+    """The objective with its encoder, and ``peft``'s tuner where it has put LoRA's additions into that."""
+    import torch
     from transformers.trainer_utils import set_seed
 
     from recbole_ext.tuning.dropout import set_dropout
+    from recbole_ext.tuning.lora import add_lora
 
     settings = tuning.settings
     checkpoint = Path(tuning.checkpoint).expanduser() if tuning.checkpoint else None
@@ -179,9 +189,26 @@ def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> Objective:
         keep_layers(objective.base, settings.layers)
     if settings.dropout is not None:
         set_dropout(objective.base, settings.dropout)
+    if torch.accelerator.is_available():
+        objective.to(torch.accelerator.current_accelerator())
+    with torch.no_grad():
+        objective.eval().prepare(corpus)
+    objective.train()
+    objective.tokens_read = 0
+    lora = add_lora(objective.base, settings.lora_rank, settings.lora_alpha) if settings.lora_rank else None
+    for parameter in objective.added():
+        parameter.requires_grad_(True)
     if settings.gradient_checkpointing:
         objective.enable_gradient_checkpointing()
-    return objective
+    return objective, lora
+
+
+def _counted(examples: list[np.ndarray], corpus: Corpus, names: list[str]) -> dict[str, int]:
+    """How many examples are of each source."""
+    import numpy as np
+
+    of_source = np.bincount(corpus.domains(np.array([rows[0] for rows in examples])), minlength=len(names))
+    return dict(zip(names, of_source.tolist(), strict=True))
 
 
 def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -220,15 +247,15 @@ def _train(
     import torch
     from transformers.trainer_utils import set_seed
 
-    from recbole_ext.tuning.retrieval import Retrieval, StopsAtTheBest
+    from recbole_ext.tuning.retrieval import QUERIES, Retrieval, StopsAtTheBest
     from recbole_ext.tuning.trainer import build_trainer, or_say_what_to_lower
 
     set_seed(settings.seed)
     keep_freed_memory()
     # transformers sets a variable for tokenizers' threads only when it forks; ours are done before.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    evaluated = objective.examples(held_out)
-    trainer = build_trainer(objective, examples, evaluated, settings, checkpoints, sys.stderr.isatty())
+    evaluated = objective.examples(held_out[:QUERIES])
+    trainer = build_trainer(objective, corpus, examples, evaluated, settings, checkpoints, sys.stderr.isatty())
     validation = None
     if evaluated:
         retrieval = Retrieval(held_out, len(corpus.texts), settings.seed)
@@ -267,15 +294,24 @@ def _finished(out: Path) -> dict[str, Any] | None:
         return None
 
 
-def _draw_losses(curve: list[dict[str, float]], path: Path) -> None:
+def _draw_curve(curve: list[dict[str, float]], path: Path) -> None:
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
-    for key, label in (("loss", "training"), ("eval_loss", "held out")):
-        points = [(entry["epoch"], entry[key]) for entry in curve if key in entry]
-        if points:
-            axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else None)
+    for key, label in (("loss", "loss, training"), ("eval_loss", "loss, held out")):
+        if points := _points(curve, key):
+            axes.plot(*points, label=label, marker="o" if key == "eval_loss" else None)
     axes.set(xlabel="epoch", ylabel="loss")
-    axes.legend()
+    if points := _points(curve, RECALL):
+        recalls = axes.twinx()
+        recalls.plot(*points, label="recall@10 of the next item, held out", color="tab:green", marker="s")
+        recalls.set(ylabel="recall@10")
+    figure.legend(loc="outside upper center", ncols=3, fontsize="small")
     write_png(path, figure, dpi=120)
+
+
+def _points(curve: list[dict[str, float]], key: str) -> tuple[list[float], list[float]] | None:
+    """Epochs and values of the entries that have ``key``, if any has."""
+    entries = [entry for entry in curve if key in entry]
+    return ([entry["epoch"] for entry in entries], [entry[key] for entry in entries]) if entries else None

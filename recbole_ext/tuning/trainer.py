@@ -16,6 +16,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from recbole_ext.allocator import is_out_of_memory
 from recbole_ext.errors import TuningError
+from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives.base import Objective
 from recbole_ext.tuning.settings import TuneSettings
 from recbole_ext.writing import explaining_failed_writes
@@ -26,10 +27,13 @@ class Examples(Dataset):
 
     Number ``n`` is example ``n % len(examples)`` in epoch ``n // len(examples)``: all that ``collate`` draws follows
     from it, so that a resumed training draws what an undisturbed one does.
+
+    Args:
+        domains: which domain each is of, and ``temperature``, at which these are mixed; see :class:`ByLength`.
     """
 
-    def __init__(self, examples: list[np.ndarray]) -> None:
-        self.examples = examples
+    def __init__(self, examples: list[np.ndarray], domains: np.ndarray, temperature: float) -> None:
+        self.examples, self.domains, self.temperature = examples, domains, temperature
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -44,12 +48,26 @@ class ByLength(Sampler[int]):
     What is left over from whole batches is not drawn in that epoch, unless it is all there is: a small batch has few
     negatives.
 
+    With a ``temperature`` above 1, an epoch is as long but mixed anew: of a domain with n examples it has a part of
+    n^(1/temperature), all of them as often as that allows and some of them, drawn anew, once more (Raffel et al., "T5",
+    JMLR 2020, section 3.5.2).
+
     Args:
         batch_size: examples of a step, on all devices together.
+        domains: which domain each example is of, counted from 0, ``[examples]``; by default one.
     """
 
-    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: list[int],
+        batch_size: int,
+        seed: int,
+        domains: np.ndarray | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+        self.domains = np.zeros(len(lengths), dtype=int) if domains is None else domains
+        self.temperature = temperature
 
     def __len__(self) -> int:
         examples = len(self.lengths)
@@ -62,8 +80,27 @@ class ByLength(Sampler[int]):
         generator = torch.Generator().manual_seed(self.seed + 1000 * self.epoch)
         first = self.epoch * len(self.lengths)
         self.epoch += 1
-        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
-        return iter([first + index for index in order[: len(self)]])
+        drawn = self._drawn(generator)
+        lengths = [self.lengths[index] for index in drawn]
+        order = get_length_grouped_indices(lengths, self.batch_size, generator=generator)
+        return iter([first + drawn[place] for place in order[: len(self)]])
+
+    def _drawn(self, generator: torch.Generator) -> list[int]:
+        """The examples of an epoch, as many as there are."""
+        if self.temperature == 1:
+            return list(range(len(self.lengths)))
+        sizes = np.bincount(self.domains)
+        shares = sizes ** (1 / self.temperature)
+        ends = np.round(len(self.lengths) * np.cumsum(shares) / shares.sum()).astype(int)
+        drawn: list[int] = []
+        for domain, wanted in enumerate(np.diff(ends, prepend=0)):
+            if not wanted:
+                continue
+            members = np.flatnonzero(self.domains == domain)
+            whole, rest = divmod(int(wanted), len(members))
+            some = torch.randperm(len(members), generator=generator)[:rest].numpy()
+            drawn += [*np.tile(members, whole).tolist(), *members[some].tolist()]
+        return drawn
 
 
 class ObjectiveTrainer(Trainer):
@@ -78,7 +115,8 @@ class ObjectiveTrainer(Trainer):
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         objective = self.accelerator.unwrap_model(self.model)
         batch_size = self.args.train_batch_size * self.args.world_size
-        return ByLength(objective.lengths(dataset.examples), batch_size, self.args.seed)
+        lengths = objective.lengths(dataset.examples)
+        return ByLength(lengths, batch_size, self.args.seed, dataset.domains, dataset.temperature)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -97,6 +135,7 @@ class ObjectiveTrainer(Trainer):
 
 def build_trainer(
     objective: Objective,
+    corpus: Corpus,
     training: list[np.ndarray],
     held_out: list[np.ndarray],
     settings: TuneSettings,
@@ -106,6 +145,7 @@ def build_trainer(
     """The trainer of these settings; checkpoints go to ``folder``."""
     processes = int(os.environ.get("WORLD_SIZE", 1))
     steps = max(1, -(-len(training) // (settings.batch_size * processes * settings.accumulate)))
+    evaluated = ("epoch" if settings.evaluate_every == 1 else "steps") if held_out else "no"
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
@@ -122,7 +162,8 @@ def build_trainer(
         seed=settings.seed,
         logging_steps=max(1, min(50, steps // 5)),
         logging_first_step=True,
-        eval_strategy="epoch" if held_out else "no",
+        eval_strategy=evaluated,
+        eval_steps=max(1, int(settings.evaluate_every * steps)),
         save_strategy="steps",
         save_steps=settings.checkpoint_steps,
         save_total_limit=1,
@@ -139,9 +180,14 @@ def build_trainer(
         model=objective,
         args=arguments,
         data_collator=objective.collate,
-        train_dataset=Examples(training),
-        eval_dataset=Examples(held_out) if held_out else None,
+        train_dataset=_examples(training, corpus, settings),
+        eval_dataset=_examples(held_out, corpus, settings) if held_out else None,
     )
+
+
+def _examples(examples: list[np.ndarray], corpus: Corpus, settings: TuneSettings) -> Examples:
+    domains = corpus.domains(np.array([rows[0] for rows in examples]))
+    return Examples(examples, domains, settings.source_temperature)
 
 
 def or_say_what_to_lower(train: Callable[[], Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
@@ -38,6 +38,9 @@ class _Control(VectorSource):
 
     def parts(self) -> list[VectorSource]:
         return [self._of]
+
+    def with_seed(self, number: int) -> Self:
+        return self.model_copy(update={self.kind: self._of.with_seed(number)})
 
     def width(self, dataset: Dataset) -> int | None:
         return self._of.width(dataset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, ValidationInfo
 
@@ -17,7 +17,6 @@ from recbole_ext.encoding.texts import ItemTexts, item_key_values, item_texts
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.settings import mapping, where_of
-from recbole_ext.tuning.objectives import objective_class
 from recbole_ext.tuning.stage import make_once
 from recbole_ext.tuning.tuning import Tuning
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
@@ -46,7 +45,7 @@ class Encoder(EncodingSettings, VectorSource):
 
     def request(self, dataset: Dataset) -> Settings:
         if self.tune:
-            encoder: Any = self.tune.request(self.encoder, self.tune.sources_for(dataset))
+            encoder: Any = self.tune.of(self.encoder, dataset).request()
         else:
             encoder = resolve_encoder(self.encoder, self.adapter).identity
         return {"encoder": encoder, **self.reading(), **self.texts(dataset).request}
@@ -62,7 +61,7 @@ class Encoder(EncodingSettings, VectorSource):
         """The encoder that reads this dataset's texts; one that is to be tuned is tuned first, unless it has been."""
         encoder = self.encoder
         if self.tune:
-            encoder = str(make_once(self.tune, self.tune.sources_for(dataset), self.encoder, artifacts).folder)
+            encoder = str(make_once(self.tune.of(self.encoder, dataset), artifacts).folder)
         return resolve_encoder(encoder, self.adapter)
 
     def texts(self, dataset: Dataset) -> ItemTexts:
@@ -85,9 +84,9 @@ class Encoder(EncodingSettings, VectorSource):
         if config_here(self.encoder) is None:
             way = self.made_by.format(dataset=dataset.name) if self.made_by else "needs the network, or a local path"
             lines.append(f"encoder {self.encoder}: {way}")
-        for source in self.tune.domains(dataset) if self.tune else ():
-            if not source.item_file.is_file():
-                lines.append(f"{source.item_file}, a source domain: convert it, or point data_path to it")
+        domains = self.tune.domains_of_all_steps(dataset) if self.tune else ()
+        files = dict.fromkeys(source.item_file for source in domains)
+        lines += [f"{f}, a source domain: convert it, or point data_path to it" for f in files if not f.is_file()]
         return lines
 
     def estimate(self, dataset: Dataset) -> Estimate | None:
@@ -106,16 +105,16 @@ class Encoder(EncodingSettings, VectorSource):
             return items * min(longest, TOKENS_OF_A_TEXT)
         return sum(min(2 + len(text) / LETTERS_OF_A_TOKEN, longest) for text in texts)
 
-    def estimate_tuning(self, dataset: Dataset) -> Estimate | None:
-        """What the tuning costs, without the encoding after it; ``None`` where too little is known."""
-        shape = self.shape()
-        if self.tune is None or shape is None:
-            return None
-        sizes = [source.size() for source in self.tune.domains(dataset)]
-        known = [size for size in sizes if size is not None]
-        if len(known) < len(sizes):
-            return None
-        return objective_class(self.tune.objective).estimate(shape, known, self.tune.settings)
+    def with_seed(self, number: int) -> Self:
+        return self.model_copy(update={"tune": self.tune.with_seed(number)}) if self.tune else self
+
+    def tuning_seeds(self) -> int:
+        return max(len(self.tune.seeds), 1) if self.tune else 1
+
+    def in_words(self) -> str:
+        told = {key: value for key, value in self.reading().items() if value != type(self).model_fields[key].default}
+        how = "".join(f", {key} {value}" for key, value in told.items())
+        return f"encoder {self.encoder}{how}{f', tuned: {self.tune.in_words()}' if self.tune else ''}"
 
     def shape(self) -> Transformer | None:
         """The encoder's shape, where it is on this machine or known anyway, less what is left out of it."""
@@ -125,7 +124,7 @@ class Encoder(EncodingSettings, VectorSource):
         config = json.loads(path.read_text(encoding="utf-8")) if path else next(known, None)
         if config is None:
             return None
-        kept = self.layers or (self.tune.settings.layers if self.tune else None)
+        kept = self.layers or (self.tune.layers if self.tune else None)
         return Transformer.of(config, layers=kept, dropped=sum("." not in str(part) for part in self.drop))
 
 

@@ -53,6 +53,9 @@ class Finetune(VectorSource):
     def parts(self) -> list[VectorSource]:
         return [self.finetune]
 
+    def tuning_seeds(self) -> int:
+        return 1  # RECFORMER exports on the first seed alone
+
     def width(self, dataset: Dataset) -> int | None:
         return self.finetune.width(dataset)
 

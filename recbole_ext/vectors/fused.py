@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -88,6 +88,10 @@ class Fused(VectorSource):
 
     def parts(self) -> list[VectorSource]:
         return [part.of for part in self.fused]
+
+    def with_seed(self, number: int) -> Self:
+        parts = tuple(part.model_copy(update={"of": part.of.with_seed(number)}) for part in self.fused)
+        return self.model_copy(update={"fused": parts})
 
     def width(self, dataset: Dataset) -> int | None:
         from recbole_ext.store.transforms import width_after

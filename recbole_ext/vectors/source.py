@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from recbole_ext import __version__
 from recbole_ext.claims import claim
@@ -125,6 +125,15 @@ class VectorSource(CheckedSettings, ABC):
     def estimate(self, dataset: Dataset) -> Estimate | None:
         """What making the vectors costs, without those of its parts; ``None`` where too little is known."""
         return None
+
+    def with_seed(self, number: int) -> Self:
+        """The source as a benchmark's seed of this number (from 0 on) uses it: see
+        :attr:`recbole_ext.tuning.Tuning.seeds`. The same for all, unless an encoder in it is tuned with several."""
+        return self
+
+    def tuning_seeds(self) -> int:
+        """With how many seeds the encoders in it are tuned."""
+        return max((part.tuning_seeds() for part in self.parts()), default=1)
 
     def in_words(self) -> str:
         """For tables: ``encoder minilm``."""

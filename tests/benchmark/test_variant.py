@@ -26,7 +26,11 @@ def test_an_entry_is_a_source_what_is_attached_and_keys_of_its_own() -> None:
     ).values()
     assert variant.source is not None and variant.source.model_dump()["pooling"] == "cls"
     assert variant.attach == {"item_embedding_mode": "frozen", "item_embedding_transform": ["center"]}
-    assert (variant.config, variant.is_random, variant.in_words()) == ({"n_heads": 4}, False, "encoder minilm")
+    assert (variant.config, variant.is_random, variant.in_words()) == (
+        {"n_heads": 4},
+        False,
+        "encoder minilm, pooling cls",
+    )
 
 
 def test_an_entry_without_a_source_is_random_vectors_which_have_a_scale_and_no_more() -> None:

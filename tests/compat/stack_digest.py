@@ -69,7 +69,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def write_dataset(folder: Path) -> None:
-    """``rich``: 60 users whose ids are numbers such as 007, 80 items, ties in time, interactions repeated, features of every type with gaps."""
+    """``rich``: 60 users whose ids are numbers such as 007, 80 items, ties in time, interactions repeated, features of
+    every type with gaps."""
     draw = random.Random(11)
     target = folder / "rich"
     target.mkdir(parents=True)

@@ -290,6 +290,14 @@ def test_training_histories_of_one_cut_in_time_end_before_it(made: Made) -> None
     assert not {item for history in histories for item in history} & {"i8", "i9"}
 
 
+@pytest.mark.parametrize("split", [{"RS": [0.6, 0.2, 0.2]}, {"LS": "valid_and_test"}])
+def test_a_split_drawn_at_random_has_no_training_histories(made: Made, split: dict[str, Any]) -> None:
+    rows = [HEADER, *(f"u{user}\ti{time}\t{time}" for user in range(8) for time in range(10))]
+    dataset = made({"inter": rows}, eval_args={"split": split, "order": "RO", "group_by": "user", "mode": "full"})
+    with pytest.raises(ConfigurationError, match=r"eval_args\.order: RO draws the training split"):
+        dataset.training_histories()
+
+
 @pytest.mark.parametrize("with_lists", [True, False])
 def test_training_histories_of_split_files_are_those_of_the_first(made: Made, with_lists: bool) -> None:
     if with_lists:

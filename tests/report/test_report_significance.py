@@ -209,6 +209,49 @@ def test_other_seeds_than_the_baseline_s_do_as_well(benchmark: Benchmark) -> Non
     assert compare(benchmark).made[MINILM, "ndcg@10"].mark == "better"
 
 
+def add_tunings(benchmark: Benchmark, tunings: dict[int, str], quality: float = 0.6) -> None:
+    """Runs of ``minilm`` by seed, each with the store of the tuning named."""
+    for seed, store in tunings.items():
+        benchmark.add(variant="minilm", seed=seed, quality=quality, store_fingerprint=store * 64)
+
+
+def test_runs_of_one_tuning_are_one_draw(benchmark: Benchmark) -> None:
+    tunings = {42: "a", 43: "b", 44: "c", 45: "a", 46: "b", 47: "c"}
+    for seed in tunings:
+        benchmark.add(seed=seed)
+    add_tunings(benchmark, tunings)
+    found = compare(benchmark).made[MINILM, "ndcg@10"]
+    values = {
+        name: metric_of_ranks("ndcg@10", np.stack([drawn_ranks(300, quality, seed) for seed in tunings]))
+        for name, quality in (("none", 0.3), ("minilm", 0.6))
+    }
+    of_tunings = np.stack([values["minilm"][[number, number + 3]].mean(axis=0) for number in range(3)])
+    expected = difference_of_means(of_tunings, values["none"])
+    assert (found.difference, found.low, found.high) == pytest.approx((expected.mean, *expected.interval))
+
+
+def test_three_tunings_are_needed_however_many_runs_there_are(benchmark: Benchmark) -> None:
+    for seed in range(4):
+        benchmark.add(seed=seed)
+    add_tunings(benchmark, dict(enumerate("abab")))
+    assert compare(benchmark).untested[MINILM] == "no test: needs 3 tuning seeds, has 2"
+
+
+def test_the_interval_over_tunings_covers_the_truth_as_often_as_it_says() -> None:
+    """Three tunings of two runs each against six runs without: what a tuning brings about, its runs share."""
+    draw, reps, covered = np.random.default_rng(5), 1000, 0
+    for _ in range(reps):
+        user = draw.exponential(0.06, 900)
+        tuning = np.repeat(draw.normal(0, 0.003, 3), 2)
+        runs = draw.normal(0, 0.002, 12)
+        ours, others = (
+            user + side[:, None] + draw.exponential(0.08, (6, 900)) - 0.08 for side in (tuning + runs[:6], runs[6:])
+        )
+        low, high = difference_of_means(ours.reshape(3, 2, -1).mean(axis=1), others).interval
+        covered += low <= 0 <= high
+    assert 0.93 <= covered / reps <= 0.985
+
+
 @pytest.mark.parametrize(
     ("ours", "others", "said"),
     [((42, 43), SEEDS, "needs 3 seeds, has 2"), (SEEDS, (42,), "needs 3 seeds, none has 1")],

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from recbole_ext.benchmark import Resolved
+from recbole_ext.benchmark.plan import plan_lines
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, RunRecord
+from recbole_ext.report import write_report
 from recbole_ext.runs.grid import run_benchmark
+from recbole_ext.runs.recording import is_done
 
 SASREC = {"hidden_size": 16, "inner_size": 32}
 RECFORMER = {"stage_one_epochs": 1, "stage_two_epochs": 0}
@@ -100,6 +105,111 @@ def test_identities_are_known_before_anything_is_made(tuned: Callable[..., Resol
     found = tuned()
     assert run_benchmark(found) == []
     assert [spec.identity for spec in tuned().specs()] == before
+
+
+def test_the_store_that_recformer_exports_is_named_by_all_that_its_run_stands_on(
+    tuned: Callable[..., Resolved],
+) -> None:
+    def store(**keys: Any) -> Path | None:
+        found = tuned(**keys)
+        return next(spec.store for spec in found.specs() if spec.variant == "finetune")
+
+    def recformer(**keys: Any) -> dict[str, Any]:
+        return {"models": {"SASRec": SASREC, "RECFORMER": {**RECFORMER, **keys}}}
+
+    def config(**keys: Any) -> dict[str, Any]:
+        return {"config": {"epochs": 1, "topk": [5, 10], "use_gpu": False, **keys}}
+
+    first_seed = {"seeds": [3, 2], "grids": {"RECFORMER": {"initialisations": ["pretrain"], "seeds": [3]}}}
+    test_only = {"protocols": {"short": {"eval_args": {"split": {"LS": "test_only"}}}}}
+    changes: list[dict[str, Any]] = [
+        {},
+        *(recformer(**{key: value}) for key, value in {"temperature": 0.1, "learning_rate": 1e-3}.items()),
+        *(
+            recformer(**{key: value})
+            for key, value in {"max_items": 7, "stage_two_epochs": 1, "pooling": "mean"}.items()
+        ),
+        config(user_inter_num_interval="[6,inf)"),
+        config(MAX_ITEM_LIST_LENGTH=9),
+        {"tuning": {"seed": 9}},
+        {"tuning": {"temperature": 0.2}},
+        first_seed,
+        test_only,
+    ]
+    stores = [store(**change) for change in changes]
+    assert len(set(stores)) == len(changes) and stores[0] == store()
+    same = {"SASRec": {**SASREC, "hidden_dropout_prob": 0.1}, "RECFORMER": RECFORMER}
+    assert store(models=same) == stores[0], "what its run does not stand on"
+
+
+def test_a_row_takes_the_item_matrix_of_the_protocol_that_splits_as_its_own_does(
+    tuned: Callable[..., Resolved],
+) -> None:
+    protocols = {
+        "full": {},
+        "sampled": {"eval_args": {"mode": "uni10"}},
+        "short": {"eval_args": {"split": {"LS": "test_only"}}},
+    }
+    found = tuned(protocols=protocols)
+    exports = {spec.protocol: spec.exports for spec in found.specs() if spec.model == "RECFORMER"}
+    stores = {spec.protocol: spec.store for spec in found.specs() if spec.variant == "finetune"}
+    assert stores == {"full": exports["full"], "sampled": exports["full"], "short": exports["short"]}
+    assert exports["full"] != exports["short"]
+    grids = {"RECFORMER": {"initialisations": ["pretrain"], "seeds": [1], "protocols": ["full"]}}
+    with pytest.raises(ConfigurationError, match="under no protocol that reads, filters and splits tiny as this row"):
+        tuned(protocols=protocols, grids=grids)
+
+
+def test_without_validation_everything_learns_from_all_but_the_last_items(tuned: Callable[..., Resolved]) -> None:
+    protocols = {"short": {"eval_args": {"split": {"LS": "test_only"}}}}
+    found = tuned(protocols=protocols)
+    assert run_benchmark(found) == []
+    records = [RunRecord.read(path) for path in (found.benchmark.folder / "runs").glob("*.json")]
+    assert len(records) == 9 and all(not record.done.validation and record.done.test for record in records)
+    (encoder,) = found.encoders
+    (source,) = encoder.tuned.sources
+    assert encoder.path is not None
+    tuned_on = json.loads((encoder.path / "tuning.json").read_text())
+    assert tuned_on["source_requests"]["tiny"]["histories"]["keys"]["eval_args"]["split"] == {"LS": "test_only"}
+    assert sum(map(len, source.training_histories())) == source.size().interactions - 40  # type: ignore[union-attr]
+
+
+def test_the_seeds_of_a_row_take_its_tuning_seeds_in_turn(tuned: Callable[..., Resolved]) -> None:
+    grids = {"RECFORMER": {"initialisations": ["pretrain"], "seeds": [1, 2]}}
+    found = tuned({"seeds": [8, 9], "objective": "pairs"}, seeds=[1, 2, 3, 4], grids=grids)
+    stores = {(s.variant, s.seed): s.store for s in found.specs() if s.model == "SASRec"}
+    assert stores["pretrain", 1] == stores["pretrain", 3] != stores["pretrain", 2] == stores["pretrain", 4]
+    assert len({stores["vanilla", seed] for seed in (1, 2, 3, 4)}) == 1
+    assert len({stores["finetune", seed] for seed in (1, 2, 3, 4)}) == 1
+    encoders = {s.seed: s.config["encoder"] for s in found.specs() if s.model == "RECFORMER"}
+    assert len(set(encoders.values())) == 2
+    assert [encoder.tuned.tuning.settings.seed for encoder in found.encoders] == [8, 9]
+    lines = "\n".join(plan_lines(found, is_done))
+    assert all(f"pairs, seed {seed}" in lines for seed in (8, 9)) and "seeds [8, 9]" in lines
+    with pytest.raises(
+        ConfigurationError, match=r"SASRec, pretrain: tune\.seeds: 3 of them can't be shared out evenly"
+    ):
+        tuned({"seeds": [7, 8, 9]})
+
+
+def test_rows_of_several_tunings_are_run_and_reported_with_all_their_stores(tuned: Callable[..., Resolved]) -> None:
+    plm = tuned().benchmark.initialisations["vanilla"]
+    tuning = {**TUNING, "objective": "pairs", "seeds": [7, 8, 9]}
+    found = tuned(
+        models={"SASRec": SASREC},
+        grids={},
+        initialisations={"vanilla": plm, "tuned": {**plm, "tune": tuning, "baseline": "vanilla"}},
+        seeds=[1, 2, 3],
+    )
+    assert run_benchmark(found) == []
+    folder = found.benchmark.folder
+    records = [RunRecord.read(path) for path in (folder / "runs").glob("*.json")]
+    assert len({record.fingerprints.vectors for record in records if record.variant == "tuned"}) == 3
+    write_report(folder)
+    table = pd.read_csv(folder / "leaderboard.csv").set_index("variant")
+    assert table.loc["tuned", "n_seeds"] == 3 and table.loc["tuned", "baseline"] == "vanilla"
+    assert table["ndcg@10_p_holm"].notna()["tuned"]
+    assert table.loc["tuned", "vectors"] != table.loc["vanilla", "vectors"]
 
 
 PLM = {"encoder": "minilm", "transform": [{"pca": 16}]}

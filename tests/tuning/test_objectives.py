@@ -15,14 +15,19 @@ from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.errors import EncoderError
 from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.tuning.corpus import Corpus
+from recbole_ext.tuning.dropout import set_dropout
 from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
 from recbole_ext.tuning.objectives.contrast import in_batch_contrast, log_frequencies
+from recbole_ext.tuning.objectives.hard_negatives import NEAREST, nearest_strangers
 from recbole_ext.tuning.objectives.masking import mask_words
 
 ATTRIBUTES = [[("title", f"thing number {n} for some purpose"), ("brand", "acme")] for n in range(20)]
 TEXTS = [f"thing number {n}" for n in range(20)]
 SEQUENCES = [np.arange(1 + start, 7 + start) for start in range(10)]
-CORPUS = Corpus(ATTRIBUTES, TEXTS, SEQUENCES, 0)
+PARTS = [[f"thing number {n}", "acme", f"made for purpose {n % 4}"] for n in range(20)]
+CORPUS = Corpus(ATTRIBUTES, TEXTS, SEQUENCES, 0, PARTS)
+DECODERS = {"next-title": "gpt2"}
+"""The tiny encoder of an objective that is no bert."""
 
 
 def numbered(examples: list[np.ndarray], epoch: int = 0) -> list[tuple[int, np.ndarray]]:
@@ -85,9 +90,10 @@ def test_about_the_wanted_share_of_words_is_masked_and_most_of_them_by_the_mask(
     assert (ids[hidden] == batch["input_ids"][hidden]).float().mean() == pytest.approx(0.1, abs=0.03)
 
 
-@pytest.mark.parametrize("name", ["recformer", "contrast", "mlm", "pairs"])
+@pytest.mark.parametrize("name", list(OBJECTIVES))
 def test_an_encoder_learns_its_objective(tiny_encoders: dict[str, Path], name: str) -> None:
-    objective = build(name, tiny_encoders["bert"])
+    objective = build(name, tiny_encoders[DECODERS.get(name, "bert")])
+    objective.train()
     examples = objective.examples(SEQUENCES)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
     torch.manual_seed(1)
@@ -118,8 +124,9 @@ def test_the_number_of_a_draw_decides_all_that_is_random_in_it(tiny_encoders: di
 
 def test_word_embeddings_stay_frozen_unless_told_otherwise(tiny_encoders: dict[str, Path]) -> None:
     for name in OBJECTIVES:
-        assert not build(name, tiny_encoders["bert"]).base.get_input_embeddings().weight.requires_grad
-        thawed = build(name, tiny_encoders["bert"], freeze_words=False)
+        encoder = tiny_encoders[DECODERS.get(name, "bert")]
+        assert not build(name, encoder).base.get_input_embeddings().weight.requires_grad
+        thawed = build(name, encoder, freeze_words=False)
         assert thawed.base.get_input_embeddings().weight.requires_grad
 
 
@@ -224,3 +231,160 @@ def test_debiasing_changes_the_loss_and_only_where_it_is_asked_for(name: str, ti
     batch = plain.collate(numbered(plain.examples(SEQUENCES)[:8]))
     losses = [float(objective(**batch)["loss"].detach()) for objective in (plain, none, debiased)]
     assert losses[0] == losses[1] != losses[2]
+
+
+# --- hard negatives ---
+
+
+def test_more_negatives_are_negatives_of_every_query_and_the_target_among_them_is_not() -> None:
+    draw = torch.Generator().manual_seed(0)
+    vectors, more = torch.randn(2, 4, generator=draw), torch.randn(2, 4, generator=draw)
+    loss, hits = in_batch_contrast(vectors, vectors, torch.tensor([1, 2]), 0.5, more=(more, torch.tensor([7, 2])))
+    unit, beside = (torch.nn.functional.normalize(side, dim=-1) for side in (vectors, more))
+    scores = torch.cat([unit @ unit.T, unit @ beside.T], dim=1) / 0.5
+    scores[1, 3] = float("-inf")  # item 2 is the second query's own
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(scores, torch.arange(2)))
+    assert int(hits) == 2
+
+
+def test_hard_negatives_are_the_nearest_of_the_same_domain_that_are_no_pair_with_the_item() -> None:
+    vectors = torch.randn(2001, 8, generator=torch.Generator().manual_seed(0))
+    domains = [range(1, 1501), range(1501, 2001)]
+    known = np.array([[3, 5], [5, 3], [1600, 1700], [1700, 1600]])
+    found = nearest_strangers(lambda rows: vectors[torch.from_numpy(rows)], domains, known)
+    assert found.shape == (2001, NEAREST) and not found[0].any()
+    for item in (1, 3, 5, 1024, 1025, 1500, 1501, 1600, 2000):
+        (own,) = (items for items in domains if item in items)
+        of_domain = vectors[own.start : own.stop]
+        unit = torch.nn.functional.normalize(of_domain - of_domain.mean(0), dim=-1)
+        order = (unit @ unit[item - own.start]).argsort(descending=True) + own.start
+        barred = {item, *known[known[:, 0] == item][:, 1]}
+        assert found[item].tolist() == [row for row in order.tolist() if row not in barred][:NEAREST]
+
+
+def test_a_small_domain_has_fewer_hard_negatives_and_one_of_neighbours_alone_has_none() -> None:
+    vectors = torch.eye(6)
+    known = np.array([[a, b] for a in (1, 2) for b in (1, 2) if a != b])
+    found = nearest_strangers(lambda rows: vectors[torch.from_numpy(rows)], [range(1, 3), range(3, 6)], known)
+    assert not found[1:3].any()
+    assert [sorted(row[row > 0].tolist()) for row in found[3:]] == [[4, 5], [3, 5], [3, 4]]
+
+
+def test_hard_negatives_follow_from_the_draw_and_only_add_to_the_loss(tiny_encoders: dict[str, Path]) -> None:
+    hard, plain = (build("pairs", tiny_encoders["bert"], hard_negatives=number).eval() for number in (3, 0))
+    hard.prepare(CORPUS)
+    plain.prepare(CORPUS)
+    examples = numbered(hard.examples(SEQUENCES)[:6])
+    batches = [objective.collate(examples) for objective in (hard, hard, plain)]
+    assert torch.equal(batches[0]["hard_rows"], batches[1]["hard_rows"]) and "hard" not in batches[2]
+    first = batches[0]["rows"][:, 0].tolist()
+    neighbours = {second for row in first for second in (row - 1, row + 1)}
+    assert not set(batches[0]["hard_rows"].tolist()) <= neighbours
+    others = {
+        tuple(hard.collate(numbered(hard.examples(SEQUENCES)[:6], epoch))["hard_rows"].tolist()) for epoch in range(5)
+    }
+    assert len(others) > 1
+    assert float(hard(**batches[0])["loss"]) > float(plain(**batches[2])["loss"])
+
+
+# --- LLM2Rec ---
+
+
+def test_the_loss_of_next_title_is_that_of_every_prefix_s_next_title(tiny_encoders: dict[str, Path]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    objective = build("next-title", tiny_encoders["gpt2"], item_tokens=3).eval()
+    model = AutoModelForCausalLM.from_pretrained(tiny_encoders["gpt2"]).eval()
+    sequence = np.array([4, 9, 2])
+    loss = objective(**objective.collate([(0, sequence)]))["loss"]
+    total, tokens = 0.0, 0
+    for place in (1, 2):
+        before = [token for row in sequence[:place] for token in objective.titles[row]]
+        title = objective.titles[sequence[place]]
+        labels = torch.tensor([[-100] * len(before) + title])
+        with torch.no_grad():
+            own = model(input_ids=torch.tensor([before + title]), labels=labels).loss
+        total, tokens = total + float(own) * len(title), tokens + len(title)
+    assert float(loss) == pytest.approx(total / tokens, rel=1e-4)
+    padded = objective(**objective.collate(numbered([sequence, sequence[:2]])))["loss"]
+    short = objective(**objective.collate([(0, sequence[:2])]))["loss"]
+    n = len(objective.titles[9])
+    assert float(padded) == pytest.approx((float(loss) * tokens + float(short) * n) / (tokens + n), rel=1e-4)
+
+
+def test_long_sequences_are_read_in_pieces_in_which_every_item_but_the_first_is_written_once(
+    tiny_encoders: dict[str, Path],
+) -> None:
+    objective = build("next-title", tiny_encoders["gpt2"], max_items=4)
+    pieces = objective.examples([np.arange(1, 12), np.array([5, 6])])
+    assert [piece.tolist() for piece in pieces] == [[1, 2, 3, 4], [4, 5, 6, 7], [7, 8, 9, 10], [10, 11], [5, 6]]
+    longer = build("next-title", tiny_encoders["gpt2"], max_items=4).collate(numbered([np.arange(1, 20)]))
+    assert longer["batch"]["input_ids"].shape[1] == 64, "cut at max_tokens"
+    assert longer["wanted"][0, 1:].all() and not longer["wanted"][0, 0]
+
+
+def test_next_title_needs_a_decoder_with_a_head(tiny_encoders: dict[str, Path], tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Model
+
+    with pytest.raises(EncoderError, match="next-title needs a decoder"):
+        build("next-title", tiny_encoders["bert"])
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoders["gpt2"])
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=300, tie_word_embeddings=False
+    )
+    for name, model in (("headless", GPT2Model(config)), ("whole", GPT2LMHeadModel(config))):
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    with pytest.raises(EncoderError, match="no language-model head"):
+        build("next-title", tmp_path / "headless")
+    objective = build("next-title", tmp_path / "whole")
+    head = AutoModelForCausalLM.from_pretrained(tmp_path / "whole").get_output_embeddings().weight
+    torch.testing.assert_close(objective.own_head, head)
+    assert not objective.own_head.requires_grad
+
+
+def test_item_contrast_reads_each_item_twice_and_equal_texts_are_no_negatives(tiny_encoders: dict[str, Path]) -> None:
+    objective = build("item-contrast", tiny_encoders["bert"])
+    assert [int(row[0]) for row in objective.examples([np.array([3, 1, 3]), np.array([2, 1])])] == [1, 2, 3]
+    twins = Corpus(ATTRIBUTES, ["one", "two", "one"], SEQUENCES, 0, PARTS)
+    same = objective_class("item-contrast")(objective.model, [[], *[[101, 2, 102]] * 3], objective.settings, twins)  # type: ignore[call-arg]
+    assert same.collate(numbered([np.array([row]) for row in (1, 2, 3)]))["rows"].tolist() == [1, 2, 1]
+    objective.train()
+    set_dropout(objective.base, 0.2)
+    batch = objective.collate(numbered(objective.examples(SEQUENCES)[:8]))
+    assert torch.equal(batch["first"]["input_ids"], batch["second"]["input_ids"])
+    torch.manual_seed(0)
+    one, two = objective.vectors_of(batch["first"]), objective.vectors_of(batch["second"])
+    assert not torch.allclose(one, two)
+    torch.manual_seed(0)
+    expected, _ = in_batch_contrast(one, two, batch["rows"], 0.05)
+    torch.testing.assert_close(objective(**batch)["loss"], expected)
+    with pytest.raises(ValueError, match="dropout"):
+        OBJECTIVES["item-contrast"].settings(dropout=0)
+
+
+# --- LLMEmb ---
+
+
+def test_attribute_contrast_reads_copies_without_some_of_the_attributes_in_any_order(
+    tiny_encoders: dict[str, Path],
+) -> None:
+    objective = build("attribute-contrast", tiny_encoders["bert"])
+    generator = np.random.default_rng(0)
+    copies = {objective._augmented(["red pen", "acme", "office"], generator) for _ in range(60)}
+    two_of_three = {f"{a}. {b}" for a in ("red pen", "acme", "office") for b in ("red pen", "acme", "office") if a != b}
+    assert copies == two_of_three
+    for left_out, parts, kept in ((0.9, 1, 1), (0.99, 3, 1), (0.0, 3, 3), (0.5, 3, 2)):
+        objective.settings = objective.settings.model_copy(update={"left_out": left_out})
+        assert len(objective._augmented(list("abc")[:parts], generator).split(". ")) == kept
+    batches = [objective.collate(numbered(objective.examples(SEQUENCES)[:6], epoch)) for epoch in (0, 0, 1)]
+    assert torch.equal(batches[0]["first"]["input_ids"], batches[1]["first"]["input_ids"])
+    assert not torch.equal(batches[0]["first"]["input_ids"], batches[2]["first"]["input_ids"])
+
+
+def test_attribute_contrast_goes_both_ways(tiny_encoders: dict[str, Path]) -> None:
+    objective = build("attribute-contrast", tiny_encoders["bert"]).eval()
+    batch = objective.collate(numbered(objective.examples(SEQUENCES)[:6]))
+    one, two = objective.vectors_of(batch["first"]), objective.vectors_of(batch["second"])
+    losses = [in_batch_contrast(*sides, batch["rows"], 0.05)[0] for sides in ((one, two), (two, one))]
+    torch.testing.assert_close(objective(**batch)["loss"], sum(losses) / 2)

@@ -16,8 +16,9 @@ from recbole_ext.encoding import load_encoder
 from recbole_ext.errors import ConfigurationError, TuningError
 from recbole_ext.tuning import TuneReport, tune
 from recbole_ext.tuning.corpus import read_corpus
+from recbole_ext.tuning.objectives import OBJECTIVES
 from recbole_ext.tuning.retrieval import Retrieval
-from recbole_ext.tuning.settings import PairsSettings
+from recbole_ext.tuning.settings import RECALL, PairsSettings
 from recbole_ext.tuning.stage import split_sequences
 
 SETTINGS: dict[str, Any] = {"batch_size": 8, "max_tokens": 48, "held_out": 0.3, "learning_rate": 1e-3, "dropout": 0}
@@ -63,13 +64,42 @@ def test_an_item_that_follows_itself_may_be_found() -> None:
     assert Retrieval([np.array([4, 4])], 39, seed=0).recall(objective) == 1  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("objective", ["pairs", "contrast", "mlm", "recformer"])
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
 def test_the_recall_is_logged_before_the_first_step_and_after_every_epoch(
     objective: str, atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path
 ) -> None:
-    record = run(atomic_folder, tiny_encoders["bert"], tmp_path / "out", objective, epochs=2).record
+    encoder = tiny_encoders["gpt2" if objective == "next-title" else "bert"]
+    dropout = 0.1 if objective == "item-contrast" else 0
+    record = run(atomic_folder, encoder, tmp_path / "out", objective, epochs=2, dropout=dropout).record
     assert len(record["held_out_recall"]) == 3 and len(record["held_out_loss"]) == 2
     assert all(0 <= recall <= 1 for recall in record["held_out_recall"])
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_every_objective_ends_by_its_recall_with_the_best_weights(
+    objective: str,
+    atomic_folder: Path,
+    tiny_encoders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = scripted(monkeypatch, [0.1, 0.3, 0.2, 0.9])
+    encoder = tiny_encoders["gpt2" if objective == "next-title" else "bert"]
+    dropout = 0.1 if objective == "item-contrast" else 0
+    report = run(atomic_folder, encoder, tmp_path / "out", objective, epochs=5, patience=1, dropout=dropout)
+    assert report.record["held_out_recall"] == [0.1, 0.3, 0.2]
+    for name, value in load_file(tmp_path / "out" / "model.safetensors").items():
+        if name in weights[1]:
+            torch.testing.assert_close(value, weights[1][name], msg=name)
+
+
+def test_an_epoch_may_hold_several_evaluations_and_the_last_is_after_the_last_step(
+    atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    record = run(atomic_folder, tiny_encoders["bert"], tmp_path / "out", epochs=1, evaluate_every=0.3).record
+    steps = [entry["step"] for entry in record["curve"] if RECALL in entry]
+    last = max(entry["step"] for entry in record["curve"])
+    assert steps[0] == 0 and steps[-1] == last and len(steps) in (5, 6) and len(set(steps)) == len(steps)
 
 
 def test_the_first_recall_is_that_of_the_encoder_as_it_was(

@@ -64,13 +64,18 @@ def domain(folder: Path, name: str, users: dict[str, list[str]], titles: dict[st
     return folder
 
 
-@pytest.mark.parametrize("objective", ["recformer", "contrast", "mlm", "pairs"])
+def encoder_for(objective: str, tiny_encoders: dict[str, Path]) -> str:
+    return str(tiny_encoders["gpt2" if objective == "next-title" else "bert"])
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
 def test_a_tuned_folder_is_loaded_by_from_pretrained_and_by_encode(
-    atomic_folder: Path, bert: str, tmp_path: Path, objective: str
+    atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path, objective: str
 ) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    report = run(atomic_folder, bert, tmp_path / "tuned", objective)
+    bert = encoder_for(objective, tiny_encoders)
+    report = run(atomic_folder, bert, tmp_path / "tuned", objective, learning_rate=1e-3)
     assert not report.up_to_date and report.record["examples"] > 8
     assert AutoModel.from_pretrained(tmp_path / "tuned").config.hidden_size == 32
     assert AutoTokenizer.from_pretrained(tmp_path / "tuned").vocab_size > 1000
@@ -107,10 +112,13 @@ def test_a_second_call_does_nothing_and_other_settings_tune_again(
     assert not (tmp_path / "tuned.partial").exists()
 
 
-@pytest.mark.parametrize("objective", ["recformer", "pairs"])
-def test_a_cut_encoder_is_tuned_and_saved_cut(atomic_folder: Path, bert: str, tmp_path: Path, objective: str) -> None:
+@pytest.mark.parametrize("objective", ["recformer", "pairs", "next-title"])
+def test_a_cut_encoder_is_tuned_and_saved_cut(
+    atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path, objective: str
+) -> None:
     from transformers import AutoModel
 
+    bert = encoder_for(objective, tiny_encoders)
     run(atomic_folder, bert, tmp_path / "tuned", objective, layers=1)
     assert AutoModel.from_pretrained(tmp_path / "tuned").config.num_hidden_layers == 1
     encode(atomic_folder, tmp_path / "tuned", tmp_path / "store")
@@ -491,3 +499,134 @@ def test_bfloat16_tunes_on_a_cpu_and_dropout_goes_into_the_folder(
     assert report.record["settings"]["dropout"] == 0 and losses and np.isfinite(losses).all()
     config = AutoConfig.from_pretrained(tmp_path / "out")
     assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0
+
+
+# --- LoRA ---
+
+
+@pytest.mark.parametrize("objective", ["pairs", "recformer", "next-title"])
+def test_lora_leaves_a_whole_encoder_that_differs_in_its_linear_layers_alone(
+    atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path, objective: str
+) -> None:
+    from transformers import AutoModel
+
+    encoder = encoder_for(objective, tiny_encoders)
+    report = run(atomic_folder, encoder, tmp_path / "tuned", objective, lora_rank=2, learning_rate=1e-2)
+    assert report.record["settings"]["lora_rank"] == 2
+    before, after = (dict(AutoModel.from_pretrained(path).named_parameters()) for path in (encoder, tmp_path / "tuned"))
+    added = "token_type_embeddings"  # of recformer, tuned whole
+    before = {name: value for name, value in before.items() if "pooler" not in name and added not in name}
+    changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    assert changed and all(before[name].dim() == 2 and "embed" not in name and "wte" not in name for name in changed)
+    if objective == "recformer":
+        positions = load_file(tmp_path / "tuned" / "model.safetensors")["embeddings.item_position_embeddings.weight"]
+        assert positions.abs().max() > 0
+    for name in changed:
+        rank = torch.linalg.matrix_rank((after[name] - before[name]).float(), rtol=1e-4)
+        assert 0 < rank <= 2, name
+    encode(atomic_folder, tmp_path / "tuned", tmp_path / "store")
+    assert ItemEmbeddingStore.load(tmp_path / "store").embeddings.isfinite().all()
+
+
+def test_lora_reaches_a_longformer_s_layers_but_those_that_are_read_past_their_module(
+    atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    run(atomic_folder, tiny_encoders["longformer"], tmp_path / "tuned", lora_rank=2, learning_rate=1e-2)
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (tiny_encoders["longformer"], tmp_path / "tuned")
+    )
+    changed = {name for name, value in before.items() if "layer" in name and not torch.equal(after[name], value)}
+    assert any("attention.self.query.weight" in name for name in changed)
+    assert not any("key_global" in name or "value_global" in name for name in changed)
+
+
+def test_an_interrupted_lora_tuning_goes_on_to_the_same_end(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tuning.objectives.pairs import Pairs
+
+    settings: dict[str, Any] = {"objective": "pairs", "lora_rank": 2, "hard_negatives": 1}
+    settings |= {"checkpoint_steps": 3, "held_out": 0.2, "patience": 5}
+    run(atomic_folder, bert, tmp_path / "whole", **settings)
+    calls, forward = [0], Pairs.forward
+
+    def dies(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 8:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pairs, "forward", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(atomic_folder, bert, tmp_path / "broken", **settings)
+    run(atomic_folder, bert, tmp_path / "broken", **settings)
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lora_rank": 2, "freeze_words": False}, "lora_rank: the word embeddings stay as they are"),
+        ({"lora_alpha": 2}, "lora_alpha: says nothing without lora_rank"),
+        ({"lora_rank": 0}, "lora_rank: Input should be greater than or equal to 1"),
+        ({"source_temperature": 0.5}, "source_temperature"),
+        ({"source_temperature": float("inf")}, "source_temperature"),
+        ({"evaluate_every": 0}, "evaluate_every"),
+        ({"hard_negatives": -1}, "hard_negatives"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(
+    atomic_folder: Path, bert: str, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"tune: {message}"):
+        run(atomic_folder, bert, tmp_path / "out", "pairs", **settings)
+
+
+def test_without_peft_lora_says_what_to_install(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(EncoderError, match="lora_rank: .* pip install peft"):
+        run(atomic_folder, bert, tmp_path / "out", "pairs", lora_rank=2)
+
+
+# --- mixed sources ---
+
+
+def mixed(sizes: tuple[int, ...], temperature: float) -> list[int]:
+    """How many examples of each domain an epoch draws."""
+    domains = np.repeat(np.arange(len(sizes)), sizes)
+    sampler = ByLength([1] * len(domains), 1, 7, domains, temperature)
+    return np.bincount(domains[[draw % len(domains) for draw in sampler]], minlength=len(sizes)).tolist()
+
+
+def test_a_temperature_makes_the_domains_parts_of_an_epoch_more_alike_and_one_leaves_them() -> None:
+    sizes = (900, 90, 10)
+    assert mixed(sizes, 1) == [900, 90, 10]
+    shares = np.array(sizes) ** 0.5
+    assert mixed(sizes, 2) == pytest.approx(1000 * shares / shares.sum(), abs=1)
+    assert mixed(sizes, 1e6) == pytest.approx([333, 333, 333], abs=1)
+
+
+def test_of_a_domain_every_example_is_drawn_as_often_as_its_part_allows_and_the_rest_anew() -> None:
+    domains = np.repeat([0, 1], [20, 4])
+    sampler = ByLength(list(range(24)), 2, 7, domains, 1e9)
+    epochs = [list(sampler) for _ in range(2)]
+    assert min(epochs[1]) >= 24 > max(epochs[0])
+    counts = [np.bincount([draw % 24 for draw in epoch], minlength=24) for epoch in epochs]
+    for count in counts:
+        assert count[20:].tolist() == [3] * 4 and count[:20].max() == 1 and count[:20].sum() == 12
+    assert counts[0].tolist() != counts[1].tolist()
+
+
+def test_the_record_says_how_many_examples_are_of_each_source(bert: str, tmp_path: Path) -> None:
+    users = {f"u{n}": [f"i{n + step}" for step in range(6)] for n in range(12)}
+    for name, some in (("big", users), ("small", dict(list(users.items())[:3]))):
+        domain(tmp_path, name, some, {f"i{n}": f"{name} thing {n}" for n in range(20)})
+    sources = [Dataset.named(name, tmp_path, configs=tmp_path) for name in ("big", "small")]
+    settings: dict[str, Any] = {**fast("pairs"), "held_out": 0, "source_temperature": 3}
+    record = tune(sources, bert, tmp_path / "out", "pairs", **settings).record
+    assert record["examples_of"] == {"big": 36, "small": 9} and record["examples"] == 45

@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 import torch
+from small_shops import write
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.tuning import tune
+from recbole_ext.tuning.corpus import read_corpus
+from recbole_ext.tuning.objectives import OBJECTIVES
+from recbole_ext.tuning.tuning import TunedEncoder
+from recbole_ext.vectors.controls import Shuffled
 from recbole_ext.vectors.encoder import Encoder
+from recbole_ext.vectors.fused import Fused
 
 FAST: dict[str, Any] = {"epochs": 1, "batch_size": 8, "max_tokens": 32}
 
@@ -22,13 +28,18 @@ def tuned(encoder: Path, objective: str = "pairs", sources: Any = ("shop",), **s
     return Encoder.checked({"encoder": str(encoder), "tune": tuning}, "test")
 
 
+def tuning_of(source: Encoder, target: Dataset) -> TunedEncoder:
+    assert source.tune is not None
+    return source.tune.of(source.encoder, target)
+
+
 @pytest.mark.parametrize("objective", ["pairs", "contrast"])
 def test_an_encoder_is_tuned_first_and_once_for_all_targets(
     objective: str, shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tuned(tiny_encoders["bert"], objective)
     assert source.tune is not None
-    place = source.tune.folder(source.encoder, [shop], tmp_path)
+    place = source.tune.of(source.encoder, shop).folder(tmp_path)
     path = source.make_once(shop, tmp_path)
     assert [folder.name for folder in (tmp_path / "encoders").iterdir()] == [place.name]
     assert place.name.startswith(f"{objective}-") and (place / "tuning.json").is_file()
@@ -57,7 +68,7 @@ def test_what_is_read_of_the_sources_names_the_tuned_encoder(
     same = shop.with_keys({"learning_rate": 0.1})
     source = tuned(bert)
     assert source.tune is not None
-    requests = [source.tune.request(str(bert), [dataset]) for dataset in (shop, changed, text, same)]
+    requests = [source.tune.of(str(bert), dataset).request() for dataset in (shop, changed, text, same)]
     assert requests[0] == requests[3]
     assert len({str(request) for request in requests}) == 3
     seeds = [tuned(bert, seed=seed).store_path(shop, tmp_path) for seed in (1, 2)]
@@ -83,11 +94,14 @@ def test_an_objectives_reading_decides_what_is_encoded(shop: Dataset, tiny_encod
         tuned(tiny_encoders["bert"], "mlm", attributes=["colour"]).request(shop)
 
 
-@pytest.mark.parametrize("objective", ["recformer", "contrast", "mlm", "pairs"])
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
 def test_every_objective_has_an_estimate_that_grows_with_its_epochs(
     objective: str, shop: Dataset, tiny_encoders: dict[str, Path]
 ) -> None:
-    one, three = (tuned(tiny_encoders["bert"], objective, epochs=epochs).estimate_tuning(shop) for epochs in (1, 3))
+    one, three = (
+        tuning_of(source, shop).estimate(source.shape())
+        for source in (tuned(tiny_encoders["bert"], objective, epochs=epochs) for epochs in (1, 3))
+    )
     assert one is not None and three is not None
     assert three.operations == pytest.approx(3 * one.operations) and one.memory_mb > 100
 
@@ -125,3 +139,139 @@ def test_key_value_encoders_take_no_settings_of_plain_text(
         Encoder(encoder=str(tmp_path / "tuned"), dim=33).make(shop, tmp_path / "store", tmp_path)
     Encoder(encoder=str(tmp_path / "tuned"), dim=5).make(shop, tmp_path / "store", tmp_path)
     assert ItemEmbeddingStore.load(tmp_path / "store").dim == 5
+
+
+# --- the target among its own sources ---
+
+
+def test_the_target_is_tuned_on_under_its_own_keys_and_other_sources_under_theirs(
+    shop: Dataset, tiny_encoders: dict[str, Path]
+) -> None:
+    source = tuned(tiny_encoders["bert"], sources=["shop", "other"])
+    run = shop.with_keys({"eval_args": {"split": {"LS": "test_only"}, "order": "TO", "group_by": "user"}})
+    own, other = tuning_of(source, run).sources
+    assert own == run and other == shop.sibling("other")
+    alone = tuned(tiny_encoders["bert"])
+    assert tuning_of(alone, run).request() != tuning_of(alone, shop).request()
+
+
+def test_without_validation_the_item_before_the_last_is_tuned_on_and_the_last_is_not(
+    shop: Dataset, tiny_encoders: dict[str, Path]
+) -> None:
+    """``marker0`` stands before every user's last item, ``marker1``."""
+    source = tuned(tiny_encoders["bert"])
+    assert source.tune is not None
+
+    def seen(split: dict[str, Any]) -> set[str]:
+        run = shop.with_keys({"eval_args": {"split": split, "order": "TO", "group_by": "user"}})
+        corpus = read_corpus(tuning_of(source, run).sources, source.tune.settings)  # type: ignore[union-attr]
+        return {corpus.texts[item - 1] for sequence in corpus.sequences for item in sequence}
+
+    assert not {text for text in seen({"LS": "valid_and_test"}) if "zebra" in text}
+    assert {text for text in seen({"LS": "test_only"}) if "zebra" in text} == {"zebra stripes"}
+
+
+def test_what_a_run_filters_and_its_split_files_decide_what_of_the_target_is_tuned_on(
+    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    write(tmp_path, "cut", ["user_id:token\titem_id:token\ttimestamp:float"], ["a\tred", "b\tblue", "c\tzebra"])
+    rows = {"train": ["u\ta\t1", "u\tb\t2"], "valid": ["u\tc\t3"], "test": ["u\tc\t4"]}
+    for part, lines in rows.items():
+        (tmp_path / "cut" / f"cut.{part}.inter").write_text(
+            "\n".join(["user_id:token\titem_id:token\ttimestamp:float", *lines]) + "\n"
+        )
+    source = tuned(tiny_encoders["bert"], sources=["cut"])
+    assert source.tune is not None
+    keys = {
+        "benchmark_filename": ["train", "valid", "test"],
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    }
+    target = Dataset.named("cut", tmp_path, configs=tmp_path, keys=keys)
+    corpus = read_corpus(tuning_of(source, target).sources, source.tune.settings)
+    assert [[corpus.texts[item - 1] for item in sequence] for sequence in corpus.sequences] == [["red", "blue"]]
+    few = shop.with_keys({"item_inter_num_interval": "[1000,inf)"})
+    with pytest.raises(RecboleExtError):
+        read_corpus(tuning_of(tuned(tiny_encoders["bert"]), few).sources, source.tune.settings)
+
+
+# --- several steps, several seeds ---
+
+
+def two_steps(encoder: Path, **settings: Any) -> Encoder:
+    first = {"objective": "next-title", "sources": ["shop"], **FAST}
+    return tuned(encoder, "item-contrast", after=first, pooling="mean", **settings)
+
+
+def test_a_tuning_may_begin_with_what_another_one_makes(
+    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    source = two_steps(tiny_encoders["gpt2"])
+    path = source.make_once(shop, tmp_path)
+    assert sorted(folder.name.rpartition("-")[0] for folder in (tmp_path / "encoders").iterdir()) == [
+        "item-contrast",
+        "next-title",
+    ]
+    # The same vectors as of the two commands, one after the other.
+    tune([shop], str(tiny_encoders["gpt2"]), tmp_path / "one", "next-title", **FAST)
+    tune([shop], str(tmp_path / "one"), tmp_path / "two", "item-contrast", pooling="mean", **FAST)
+    Encoder(encoder=str(tmp_path / "two")).make(shop, tmp_path / "store", tmp_path)
+    one, two = ItemEmbeddingStore.load(path), ItemEmbeddingStore.load(tmp_path / "store")
+    torch.testing.assert_close(one.embeddings, two.embeddings)
+    other = two_steps(tiny_encoders["gpt2"])
+    assert other.tune is not None and other.tune.after is not None
+    longer = other.tune.after.settings.model_copy(update={"epochs": 2})
+    changed = other.tune.model_copy(update={"after": other.tune.after.model_copy(update={"settings": longer})})
+    assert source.store_path(shop, tmp_path) != other.model_copy(update={"tune": changed}).store_path(shop, tmp_path)
+
+
+def test_several_tuning_seeds_are_taken_in_turn_by_every_step_and_by_what_is_made_of_the_encoder(
+    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    source = two_steps(tiny_encoders["gpt2"], seeds=[3, 4])
+    fused = Fused.checked({"fused": [source, {"lexical": "tfidf"}]}, "test")
+    shuffled = Shuffled.checked({"shuffled": source}, "test")
+    for of in (source, fused, shuffled):
+        assert of.tuning_seeds() == 2
+        paths = [of.with_seed(number).store_path(shop, tmp_path) for number in range(4)]
+        assert paths[0] == paths[2] != paths[1] == paths[3]
+    fourth = source.with_seed(3).tune
+    assert fourth is not None and fourth.after is not None
+    assert (fourth.settings.seed, fourth.after.settings.seed, fourth.seeds) == (4, 4, ())
+    alone = two_steps(tiny_encoders["gpt2"])
+    assert alone.tuning_seeds() == 1 and alone.with_seed(3) == alone
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": [1, 2], "seed": 3}, "seed and seeds exclude each other"),
+        ({"after": "pairs"}, "after: a mapping like this one"),
+        ({"after": {"sources": ["shop"], "objective": "pair"}}, "test: tune: after: objective: there is no 'pair'"),
+        ({"after": {"sources": ["shop"], "seeds": [1]}}, "after: seeds: give them to the last step"),
+        ({"after": {"objective": "pairs"}}, "after: sources: name the datasets"),
+    ],
+)
+def test_steps_and_seeds_that_can_not_be_are_refused(
+    settings: dict[str, Any], message: str, tiny_encoders: dict[str, Path]
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        tuned(tiny_encoders["bert"], **settings)
+
+
+def test_tuned_encoders_are_told_apart_in_words() -> None:
+    words = [
+        tuned(Path("plm"), **settings).in_words()
+        for settings in (
+            {},
+            {"seed": 7},
+            {"seeds": [1, 2]},
+            {"temperature": 0.1},
+            {"sources": {"a": ["b"]}},
+            {"after": {"objective": "mlm", "sources": ["shop"]}},
+        )
+    ]
+    assert words[0] == "encoder plm, tuned: pairs on shop (max_tokens 32, epochs 1, batch_size 8)"
+    assert len(set(words)) == len(words)
+    assert "seed 7" in words[1] and "seeds [1, 2]" in words[2] and "temperature 0.1" in words[3]
+    assert "sources by dataset" in words[4] and "mlm on shop, then pairs on shop" in words[5]
+    assert Encoder(encoder="plm", layers=2, pooling="mean").in_words() == "encoder plm, pooling mean, layers 2"

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.tuning.settings import (
+    AttributeContrastSettings,
     ContrastSettings,
+    ItemContrastSettings,
     MaskedLanguageModelSettings,
+    NextTitleSettings,
     PairsSettings,
     RecformerSettings,
     TuneSettings,
@@ -34,6 +37,11 @@ OBJECTIVES: dict[str, Entry] = {
     "contrast": Entry("recbole_ext.tuning.objectives.recformer.Contrast", ContrastSettings),
     "mlm": Entry("recbole_ext.tuning.objectives.recformer.MaskedLanguageModel", MaskedLanguageModelSettings),
     "pairs": Entry("recbole_ext.tuning.objectives.pairs.Pairs", PairsSettings),
+    "next-title": Entry("recbole_ext.tuning.objectives.next_title.NextTitle", NextTitleSettings),
+    "item-contrast": Entry("recbole_ext.tuning.objectives.item_contrast.ItemContrast", ItemContrastSettings),
+    "attribute-contrast": Entry(
+        "recbole_ext.tuning.objectives.attribute_contrast.AttributeContrast", AttributeContrastSettings
+    ),
 }
 
 

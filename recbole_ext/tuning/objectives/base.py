@@ -57,6 +57,9 @@ class Objective(nn.Module, ABC):
     def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: TuneSettings) -> Estimate:
         """What tuning a transformer of this shape on source domains of these sizes costs."""
 
+    def prepare(self, corpus: Corpus) -> None:
+        """Make what is made with the encoder as it is before the first step: cut, on its device, without gradient."""
+
     @abstractmethod
     def examples(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         """The training examples of these sequences."""
@@ -83,6 +86,10 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the tuned encoder so that ``from_pretrained`` and the ``encode`` stage load it."""
+
+    def added(self) -> list[nn.Parameter]:
+        """Parameters in the encoder that the objective has put there: tuned whole where LoRA tunes the rest."""
+        return []
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""

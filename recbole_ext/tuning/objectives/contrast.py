@@ -18,6 +18,7 @@ def in_batch_contrast(
     temperature: float,
     log_frequency: Tensor | None = None,
     spared: Callable[[Tensor], Tensor] | None = None,
+    more: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each query's own item against the batch's other items, cosine over ``temperature``.
 
@@ -29,7 +30,9 @@ def in_batch_contrast(
         item_rows: which item each row of ``items`` is, ``[B]``.
         log_frequency: of every item, ``[items + 1]``; it is taken off the item's logit, because frequent items are
             negatives more often (Yi et al., RecSys 2019, equation 3).
-        spared: which of the batch's items, ``[all items]``, are no negatives of which query, bool ``[B, all items]``.
+        spared: which of some items, ``[all items]``, are no negatives of which query, bool ``[B, all items]``.
+        more: vectors ``[N, D]`` of items that are negatives beside the batch's, and which items they are, ``[N]``. Of
+            several processes, each has its own.
 
     Returns:
         The mean loss, and how many queries ranked their own item first, both scalars.
@@ -41,6 +44,8 @@ def in_batch_contrast(
 
         all_items, all_rows = torch.cat(all_gather(items)), torch.cat(all_gather(item_rows))
         own = own + dist.get_rank() * len(queries)
+    if more is not None:
+        all_items, all_rows = torch.cat([all_items, more[0]]), torch.cat([all_rows, more[1]])
     similarity = normalize(queries.float(), dim=-1) @ normalize(all_items.float(), dim=-1).T / temperature
     if log_frequency is not None:
         similarity = similarity - log_frequency[all_rows]

@@ -3,83 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_ext.encoders.source import ResolvedEncoder
-from recbole_ext.encoding.encoder import load_encoder
-from recbole_ext.encoding.settings import EncodingSettings
-from recbole_ext.errors import ConfigurationError, EncoderError
 from recbole_ext.estimate import TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.tuning.corpus import Corpus
-from recbole_ext.tuning.objectives.base import Objective, estimate_of
+from recbole_ext.tuning.objectives.base import estimate_of
 from recbole_ext.tuning.objectives.contrast import in_batch_contrast, log_frequencies
+from recbole_ext.tuning.objectives.hard_negatives import nearest_strangers
+from recbole_ext.tuning.objectives.texts import TextObjective
 from recbole_ext.tuning.settings import PairsSettings, TuneSettings
 
 if TYPE_CHECKING:
     from recbole_ext.data.dataset import Size
 
 
-ITEMS_OF_A_PASS = 64
-
-
-class Pairs(Objective):
+class Pairs(TextObjective):
     """In-batch contrast, in both directions, between the texts of items near each other in a sequence.
 
-    Works for encoders and, pooled at the last token, for decoders: any model that sentence-transformers loads. The
-    texts are those of the ``encode`` stage, so the tuned folder is encoded just as the vanilla one.
+    With hard negatives, each pair's first item also has to prefer the second one to items whose texts are like its
+    own but that nobody had beside it (Xiong et al., "Approximate nearest neighbor negative contrastive learning",
+    ICLR 2021; here they are looked for once, with the encoder as it is before the first step). They serve as
+    negatives of the whole batch.
     """
 
     log_frequency: Tensor | None
     known: Tensor | None
 
-    def __init__(
-        self, model: Any, token_ids: list[list[int]], settings: PairsSettings, log_frequency: Tensor | None = None
-    ) -> None:
-        super().__init__()
-        self.model, self.token_ids, self.settings = model, token_ids, settings
-        self.pad_id = model.tokenizer.pad_token_id
-        self.register_buffer("log_frequency", log_frequency, persistent=False)
-        self.register_buffer("known", None, persistent=False)
-
-    @classmethod
-    def build(
-        cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None
-    ) -> Objective:
-        assert isinstance(settings, PairsSettings)
-        if checkpoint is not None:
-            raise ConfigurationError("checkpoint: a RECFORMER state dict fits the objectives over sequences only.")
-        model = load_encoder(source, EncodingSettings(pooling=settings.pooling), device="cpu")
-        limit = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
-        ids = model.tokenizer(corpus.texts, truncation=True, max_length=limit)["input_ids"]
-        if not hasattr(model[0], "auto_model"):
-            raise EncoderError(
-                f"encoder {source.name!r} begins with {type(model[0]).__name__}, not with a transformer."
-            )
-        model[0].auto_model.get_input_embeddings().weight.requires_grad_(not settings.freeze_words)
+    def __init__(self, model: Any, token_ids: list[list[int]], settings: PairsSettings, corpus: Corpus) -> None:
+        super().__init__(model, token_ids, settings, corpus)
         frequencies = None
         if settings.debias:
             frequencies = settings.debias * log_frequencies(corpus.sequences, len(corpus.texts))
-        objective = cls(model, [[], *ids], settings, frequencies)
-        if settings.spare_neighbours:
-            pairs = np.array(objective.examples(corpus.sequences)).reshape(-1, 2)
-            both = np.concatenate([pairs, pairs[:, ::-1]])
-            objective.known = torch.from_numpy(np.unique(both[:, 0] * len(objective.token_ids) + both[:, 1]))
-        return objective
+        known = torch.from_numpy(self._known(corpus)) if settings.spare_neighbours else None
+        self.register_buffer("log_frequency", frequencies, persistent=False)
+        self.register_buffer("known", known, persistent=False)
+        self.strangers: np.ndarray | None = None
+
+    def prepare(self, corpus: Corpus) -> None:
+        if self.settings.hard_negatives:
+            pairs = np.stack(np.divmod(self._known(corpus), len(self.token_ids)), axis=-1)
+            self.strangers = nearest_strangers(self.item_vectors, corpus.domain_items(), pairs)
 
     @classmethod
     def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: TuneSettings) -> Estimate:
         assert isinstance(settings, PairsSettings)
         pairs = settings.window * sum(size.interactions - 3 * size.users for size in sources)
-        return estimate_of(shape, pairs, 2 * min(settings.max_tokens, TOKENS_OF_A_TEXT), settings)
-
-    @property
-    def base(self) -> Any:
-        return self.model[0].auto_model
+        texts = 2 + settings.hard_negatives
+        return estimate_of(shape, pairs, texts * min(settings.max_tokens, TOKENS_OF_A_TEXT), settings)
 
     def examples(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         neighbours = [
@@ -91,25 +65,48 @@ class Pairs(Objective):
         ]
         return list(np.array(neighbours)) if neighbours else []
 
-    def lengths(self, examples: list[np.ndarray]) -> list[int]:
-        return [sum(len(self.token_ids[row]) for row in pair) for pair in examples]
-
     def collate(self, numbered: list[tuple[int, np.ndarray]]) -> dict[str, Any]:
         pairs = np.stack([pair for _, pair in numbered])
         first, second = pairs.T
-        return {"first": self._batch(first), "second": self._batch(second), "rows": torch.from_numpy(pairs)}
+        batch = {"first": self.batch_of(first), "second": self.batch_of(second), "rows": torch.from_numpy(pairs)}
+        rows = self._hard(first, numbered[0][0])
+        if len(rows):
+            batch |= {"hard": self.batch_of(rows), "hard_rows": torch.from_numpy(rows)}
+        return batch
 
-    def forward(self, first: dict[str, Tensor], second: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-        vectors = [self.model(dict(batch))["sentence_embedding"] for batch in (first, second)]
+    def forward(
+        self,
+        first: dict[str, Tensor],
+        second: dict[str, Tensor],
+        rows: Tensor,
+        hard: dict[str, Tensor] | None = None,
+        hard_rows: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        vectors = [self.vectors_of(batch) for batch in (first, second)]
         first_rows, second_rows = rows.T
         temperature, frequency = self.settings.temperature, self.log_frequency
+        more = None if hard is None or hard_rows is None else (self.vectors_of(hard), hard_rows)
         forward, hits = in_batch_contrast(
-            vectors[0], vectors[1], second_rows, temperature, frequency, self._spared(first_rows)
+            vectors[0], vectors[1], second_rows, temperature, frequency, self._spared(first_rows), more
         )
         backward, _ = in_batch_contrast(
             vectors[1], vectors[0], first_rows, temperature, frequency, self._spared(second_rows)
         )
         return {"loss": (forward + backward) / 2, "hits": hits}
+
+    def _hard(self, first: np.ndarray, draw: int) -> np.ndarray:
+        """Hard negatives of these items, each once; drawn anew for every draw."""
+        if self.strangers is None:
+            return np.array([], dtype=np.int64)
+        generator = np.random.default_rng([self.settings.seed, draw])
+        found = [generator.permutation(of[of > 0])[: self.settings.hard_negatives] for of in self.strangers[first]]
+        return np.unique(np.concatenate(found)).astype(np.int64)
+
+    def _known(self, corpus: Corpus) -> np.ndarray:
+        """Every pair of the training sequences in both directions, as numbers ``first * (items + 1) + second``."""
+        pairs = np.array(self.examples(corpus.sequences), dtype=np.int64).reshape(-1, 2)
+        both = np.concatenate([pairs, pairs[:, ::-1]])
+        return np.unique(both[:, 0] * len(self.token_ids) + both[:, 1])
 
     def _spared(self, queries: Tensor) -> Callable[[Tensor], Tensor] | None:
         """Which items are known neighbours of which query; ``None`` where they may be negatives."""
@@ -117,24 +114,3 @@ class Pairs(Objective):
         if known is None:
             return None
         return lambda items: torch.isin(queries.unsqueeze(-1) * len(self.token_ids) + items, known)
-
-    def item_vectors(self, rows: np.ndarray) -> Tensor:
-        order = np.argsort([-len(self.token_ids[row]) for row in rows], kind="stable")
-        device = self.base.device
-        pieces = []
-        for begin in range(0, len(rows), ITEMS_OF_A_PASS):
-            batch = self._batch(rows[order[begin : begin + ITEMS_OF_A_PASS]])
-            features = {name: value.to(device) for name, value in batch.items()}
-            pieces.append(self.model(features)["sentence_embedding"])
-        return torch.cat(pieces)[torch.from_numpy(order).argsort().to(device)]
-
-    def save(self, folder: Path) -> None:
-        self.model.save(str(folder), create_model_card=False)
-
-    def _batch(self, rows: np.ndarray) -> dict[str, Tensor]:
-        ids = [self.token_ids[row] for row in rows]
-        self.tokens_read += sum(map(len, ids))
-        longest = max(map(len, ids))
-        padded = torch.tensor([row + [self.pad_id] * (longest - len(row)) for row in ids])
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
-        return {"input_ids": padded, "attention_mask": mask}

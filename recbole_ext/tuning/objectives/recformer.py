@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_ext.encoders.source import ResolvedEncoder
 from recbole_ext.errors import EncoderError
@@ -91,6 +91,9 @@ class Recformer(Objective):
     @property
     def base(self) -> Any:
         return self.encoder.base
+
+    def added(self) -> list[nn.Parameter]:
+        return self.encoder.added_embeddings
 
     def examples(self, sequences: list[np.ndarray]) -> list[np.ndarray]:
         return [sequence for sequence in sequences if len(sequence) > 1]

@@ -1,0 +1,86 @@
+"""What objectives share that read items' texts one by one, as the ``encode`` stage does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_ext.encoders.source import ResolvedEncoder
+from recbole_ext.encoding.encoder import load_encoder
+from recbole_ext.encoding.settings import EncodingSettings
+from recbole_ext.errors import ConfigurationError, EncoderError
+from recbole_ext.tuning.corpus import Corpus
+from recbole_ext.tuning.objectives.base import Objective
+from recbole_ext.tuning.settings import TuneSettings
+
+ITEMS_OF_A_PASS = 64
+
+
+class TextObjective(Objective):
+    """Tunes any model that sentence-transformers loads, an encoder or a decoder.
+
+    The texts are those of the ``encode`` stage, so the tuned folder is encoded just as the vanilla one.
+
+    Args:
+        token_ids: of each item's text, ``[items + 1]``; row 0 is empty.
+    """
+
+    def __init__(self, model: Any, token_ids: list[list[int]], settings: Any, corpus: Corpus) -> None:
+        super().__init__()
+        self.model, self.token_ids, self.settings = model, token_ids, settings
+        self.pad_id = model.tokenizer.pad_token_id
+
+    @classmethod
+    def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Self:
+        if checkpoint is not None:
+            raise ConfigurationError("checkpoint: a RECFORMER state dict fits the objectives over sequences only.")
+        model = load_encoder(source, EncodingSettings(pooling=settings.pooling), device="cpu")
+        if not hasattr(model[0], "auto_model"):
+            raise EncoderError(
+                f"encoder {source.name!r} begins with {type(model[0]).__name__}, not with a transformer."
+            )
+        words = model[0].auto_model.get_input_embeddings()
+        words.weight.requires_grad_(not settings.freeze_words)
+        limit = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
+        ids = model.tokenizer(corpus.texts, truncation=True, max_length=limit)["input_ids"]
+        return cls(model, [[], *ids], settings, corpus)
+
+    @property
+    def base(self) -> Any:
+        return self.model[0].auto_model
+
+    def vectors_of(self, batch: dict[str, Tensor]) -> Tensor:
+        """Pooled vectors of a padded batch, ``[texts, width]``."""
+        return self.model(dict(batch))["sentence_embedding"]
+
+    def item_vectors(self, rows: np.ndarray) -> Tensor:
+        order = np.argsort([-len(self.token_ids[row]) for row in rows], kind="stable")
+        device = self.base.device
+        pieces = []
+        for begin in range(0, len(rows), ITEMS_OF_A_PASS):
+            batch = self.batch_of(rows[order[begin : begin + ITEMS_OF_A_PASS]])
+            pieces.append(self.vectors_of({name: value.to(device) for name, value in batch.items()}))
+        return torch.cat(pieces)[torch.from_numpy(order).argsort().to(device)]
+
+    def save(self, folder: Path) -> None:
+        self.model.save(str(folder), create_model_card=False)
+
+    def lengths(self, examples: list[np.ndarray]) -> list[int]:
+        return [sum(len(self.token_ids[row]) for row in rows) for rows in examples]
+
+    def batch_of(self, rows: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
+        """The texts of some items, padded."""
+        return self.padded([self.token_ids[row] for row in rows])
+
+    def padded(self, ids: Sequence[list[int]]) -> dict[str, Tensor]:
+        """Token ids with their mask, ``[texts, longest]`` each."""
+        self.tokens_read += sum(map(len, ids))
+        longest = max(map(len, ids))
+        padded = torch.tensor([row + [self.pad_id] * (longest - len(row)) for row in ids])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
+        return {"input_ids": padded, "attention_mask": mask}
