@@ -162,7 +162,8 @@ def test_every_yaml_of_the_tuning_page_says_what_is_known_and_its_tables_name_se
             for name, variant in parse_variants(block["initialisations"], "docs/tuning.md").items()
             if isinstance(variant.source, Encoder) and variant.source.tune
         }
-    assert tuned["llm2rec"].after.objective == "next-title" and tuned["llmemb"].settings.lora_rank == 8
+    before = tuned["llm2rec"].after
+    assert before is not None and before.objective == "next-title" and tuned["llmemb"].settings.lora_rank == 8
     rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
     keys = {key for entry in OBJECTIVES.values() for key in entry.settings.model_fields}
