@@ -10,6 +10,7 @@ from recbole_ext.attach.hook import (
     attach_item_embedding,
     item_vectors,
     new_item_rows,
+    new_item_vectors,
 )
 from recbole_ext.attach.places import ItemTable, Place, item_tables
 
@@ -24,4 +25,5 @@ __all__ = [
     "item_tables",
     "item_vectors",
     "new_item_rows",
+    "new_item_vectors",
 ]
