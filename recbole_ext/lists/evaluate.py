@@ -132,7 +132,7 @@ def _hash(lists: Path | pd.DataFrame) -> str:
 
 
 def _check_names(split: Split, name: str, baseline: tuple[str, str] | None) -> None:
-    rows = {(row.key.model, row.key.variant) for row in split.resolved.rows}
+    rows = {(row.key.model, row.key.variant) for row in split.rows}
     if (name, LISTS) in rows:
         raise ConfigurationError(f"--name: the benchmark has a row {name}, {LISTS} of its own; choose another.")
     if baseline is not None and tuple(baseline) not in rows:

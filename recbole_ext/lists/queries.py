@@ -225,7 +225,7 @@ def _check_reads(run: FinishedRun, queries: Queries, histories: Histories, ids: 
     with torch.no_grad():
         run.model.full_sort_predict(noting)
     dataset = run.prepared.loaders.test._dataset
-    given = {dataset.item_id_list_field, dataset.item_list_length_field}
+    given = {getattr(dataset, f"{dataset.iid_field}_list_field"), dataset.item_list_length_field}
     if histories.times is not None:
         given.add(getattr(dataset, f"{dataset.time_field}_list_field"))
     if (ids > 0).all():

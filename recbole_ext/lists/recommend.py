@@ -128,8 +128,14 @@ def recommend(
     frames: list[pd.DataFrame] = []
     with ExitStack() as stack:
         append = frames.append if out is None else stack.enter_context(writing_table(out))
+        listed = 0
         for frame in _lists(finished, queries, topk, unseen, new_items_only, progress):
             append(frame)
+            listed += len(frame)
+        if not listed:
+            raise ConfigurationError(
+                f"{finished.record.run}: these users have seen every item; nothing is left to list."
+            )
     kept = pandas.concat(frames, ignore_index=True) if out is None else None
     return Recommendations(finished.record.run, len(queries.users), topk, out, kept)
 
@@ -177,6 +183,9 @@ def _lists(
             if np.isnan(best).any():
                 raise ConfigurationError(f"{run.record.run}: the model's scores are NaN; nothing can be ranked.")
             rows, columns = np.nonzero(best > -np.inf)
+            bar.update(len(users))
+            if not len(rows):
+                continue
             yield pandas.DataFrame(
                 {
                     "user": users[rows],
@@ -185,4 +194,3 @@ def _lists(
                     "score": best[rows, columns],
                 }
             )
-            bar.update(len(users))

@@ -34,12 +34,14 @@ class Split:
     """One dataset under one protocol of a benchmark, split as its runs split it.
 
     Attributes:
-        resolved: the benchmark, with this dataset and protocol alone.
-        spec: one of its runs, whose keys read and split the data.
+        resolved: the benchmark.
+        rows: its rows on this dataset under this protocol.
+        spec: one of their runs, whose keys read and split the data.
         loaders: RecBole's, of that run.
     """
 
     resolved: Resolved
+    rows: list[ResolvedRow]
     spec: RunSpec
     config: Any
     loaders: Any
@@ -90,7 +92,7 @@ def split_of(
     config[KEEP_EXACT_TIMES] = True
     loaders = load(config)
     statistics_of(loaders.dataset, spec)
-    return Split(resolved, spec, config, loaders)
+    return Split(resolved, rows, spec, config, loaders)
 
 
 def _rows(
@@ -100,24 +102,21 @@ def _rows(
     overrides: dict[str, Any],
     command: str,
 ) -> tuple[Resolved, list[ResolvedRow]]:
-    def read(overrides: dict[str, Any]) -> tuple[str, Any]:
-        if isinstance(benchmark, Mapping):
-            return "benchmark", benchmark_of(benchmark, overrides, "benchmark")
+    """The benchmark, resolved, and its rows on one dataset under one protocol."""
+    if isinstance(benchmark, Mapping):
+        where, (checked, keys) = "benchmark", benchmark_of(benchmark, overrides, "benchmark")
+    else:
         path = find_benchmark(Path(benchmark)) if benchmark else EMBEDDED
-        return path.name, load_benchmark(path, overrides)
-
-    where, (whole, _) = read(overrides)
-    chosen = {
-        "datasets": _the_one("dataset", dataset, whole.datasets, where),
-        "protocols": _the_one("protocol", protocol, list(whole.protocols), where),
-    }
-    where, (checked, keys) = read({**overrides, **{key: [name] for key, name in chosen.items()}})
-    resolved = resolve(checked, keys, command, where, fetch=False)
-    if not resolved.rows:
-        raise ConfigurationError(f"{where}: no model is run on {chosen['datasets']} under {chosen['protocols']}.")
+        where, (checked, keys) = path.name, load_benchmark(path, overrides)
+    dataset = _the_one("dataset", dataset, checked.datasets, where)
+    protocol = _the_one("protocol", protocol, list(checked.protocols), where)
     # What is missing besides the data, such as an encoder, is of no concern here.
-    resolved.datasets[chosen["datasets"]].with_keys(resolved.rows[0].effective).require()
-    return resolved, list(resolved.rows)
+    resolved = resolve(checked, keys, command, where, fetch=False)
+    rows = [row for row in resolved.rows if (row.key.dataset, row.key.protocol) == (dataset, protocol)]
+    if not rows:
+        raise ConfigurationError(f"{where}: no model is run on {dataset} under {protocol}.")
+    resolved.datasets[dataset].with_keys(rows[0].effective).require(download=False)
+    return resolved, rows
 
 
 def _the_one(what: str, named: str | None, there_are: list[str], where: str) -> str:
@@ -273,8 +272,8 @@ def _parts_of_rows(parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.nd
     whole = pandas.concat(frames, ignore_index=True)
     whole["position"] = whole.groupby("user").cumcount()
     for name in parts:
-        part = whole[whole["part"] == name]
-        yield name, {column: part[column].to_numpy() for column in ("user", "item", "position")}
+        rows = whole[whole["part"] == name]
+        yield name, {column: rows[column].to_numpy() for column in ("user", "item", "position")}
 
 
 def require_full_ranking(split: Split) -> None:

@@ -57,7 +57,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
         began = time.perf_counter()
         test = run.test()
         test_seconds = time.perf_counter() - began
-        kept = keep_checkpoint(checkpoint, spec.weights_path) if spec.keep_checkpoint else None
+        kept = keep_checkpoint(Path(run.trainer.saved_model_file), spec.weights_path) if spec.keep_checkpoint else None
     finally:
         checkpoint.unlink(missing_ok=True)
     curve = [Epoch(**{key: round(value, 6) for key, value in entry.items()}) for entry in run.trainer.curve]

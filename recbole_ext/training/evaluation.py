@@ -80,7 +80,7 @@ class LeaveOneOutCollector(Collector):
         if self.register.need(VECTORS):
             from recbole_ext.beyond_accuracy import vectors_of_items
 
-            self.data_struct.set(VECTORS, vectors_of_items(train_data.dataset, self.config))
+            self.data_struct.set(VECTORS, vectors_of_items(train_data._dataset, self.config))
 
     def eval_batch_collect(
         self,

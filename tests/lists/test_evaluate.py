@@ -313,7 +313,7 @@ def test_the_exported_split_is_every_interaction_once(
 
 def test_exported_times_are_exact(tmp_path: Path) -> None:
     (tmp_path / "data" / "exact").mkdir(parents=True)
-    rows = [f"u{user}\ti{item}\t{1_600_000_000 + item}" for user in range(4) for item in range(6)]
+    rows = [f"u{user}\ti{user + step}\t{1_600_000_000 + step}" for user in range(4) for step in range(6)]
     lines = ["user_id:token\titem_id:token\ttimestamp:float", *rows]
     (tmp_path / "data" / "exact" / "exact.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
     export_split("exact", tmp_path / "split", overrides={"data_path": str(tmp_path / "data")})
