@@ -254,6 +254,8 @@ def _parts_of_histories(split: Split, parts: dict[str, Any]) -> Iterator[tuple[s
     rows["history"] = np.flatnonzero(read)
     users, items = history[train.uid_field].numpy(), history[train.iid_field].numpy()
     times = getattr(split.dataset, "times_of_history", None)
+    if times is not None and (times == np.floor(times)).all() and np.abs(times).max(initial=0) < 2**53:
+        times = times.astype(np.int64)
     for name, taken in rows.items():
         if name == "history" and not len(taken):
             continue

@@ -178,8 +178,7 @@ def writing_table(target: Path) -> Iterator[Any]:
             def append(frame: pd.DataFrame) -> None:
                 nonlocal begun
                 separator = "\t" if target.suffix == ".tsv" else ","
-                # Nine digits give back every float32.
-                frame.to_csv(file, sep=separator, index=False, header=not begun, float_format="%.9g")
+                frame.to_csv(file, sep=separator, index=False, header=not begun)
                 begun = True
 
             yield append
