@@ -97,6 +97,8 @@ class LeaveOneOutCollector(Collector):
         if self.register.need("rec.items"):
             self._require_enough_items(scores_tensor)
             self.data_struct.update_tensor("rec.items", torch.topk(scores_tensor, max(self.topk), dim=-1).indices)
+        if not self.register.need("rec.topk"):
+            return
         positive = positive_i.to(scores_tensor.device)
         hits, tied = positive_hits(scores_tensor, positive, max(self.topk))
         self.tied_targets = (self.tied_targets or 0) + tied
