@@ -113,7 +113,11 @@ def evaluate(
     folder = split.resolved.benchmark.folder
     records = []
     for seed, (each, digest, (made, ranks)) in enumerate(zip(files, hashes, tested, strict=True), 1):
-        said = {"source": source, "file": each.name if isinstance(each, Path) else "a data frame", "sha256": digest}
+        said: dict[str, Any] = {
+            "source": source,
+            "file": each.name if isinstance(each, Path) else "a data frame",
+            "sha256": digest,
+        }
         record = _record(split, name, seed, Lists(**made, **said), baseline)
         _write(folder, record, ranks)
         records.append(record)

@@ -89,7 +89,8 @@ def read_lists(source: Path | pd.DataFrame, users: np.ndarray, items: np.ndarray
         raise SourceDataError(f"{path}, row {wrong + 1}: rank {ranks[wrong]:g}: ranks are whole numbers from 1.")
     user, item = whole["user"], whole["item"]
     _refuse_twice(path, user, item, ranks, users, items)
-    order = np.lexsort((item, -scores if ranks is None and scores is not None else ranks, user))
+    falling = ranks if ranks is not None else -whole["score"]
+    order = np.lexsort((item, falling, user))
     user, item = user[order], item[order]
     ranks, scores = (None if values is None else values[order] for values in (ranks, scores))
     begins = np.flatnonzero(np.diff(user, prepend=-1))

@@ -77,13 +77,13 @@ def read_histories(source: Path | pd.DataFrame, items: np.ndarray, fields: Seque
             times.append(numbers_of(path, piece["timestamp"]))
     if not users or not sum(map(len, users)):
         raise SourceDataError(f"{path}: no rows.")
-    number, tokens = pandas.factorize(np.concatenate(users))
+    number, who = pandas.factorize(np.concatenate(users))
     time = np.concatenate(times) if times else None
     # lexsort is stable: what is equal stays in the file's order.
     order = np.argsort(number, kind="stable") if time is None else np.lexsort((time, number))
     return Histories(
         source=str(path),
-        users=np.asarray(tokens, dtype=object),
+        users=np.asarray(who, dtype=object),
         begins=np.flatnonzero(np.diff(number[order], prepend=-1)),
         items=np.concatenate(ids)[order].astype(np.int64),
         times=None if time is None else time[order],

@@ -142,7 +142,7 @@ def numbers_of(path: Path, column: pd.Series) -> np.ndarray:
 
 def ids_of(known: pd.Index, tokens: pd.Series) -> np.ndarray:
     """The place of each token among the ``known``, int64; −1 for none."""
-    return known.get_indexer(tokens.to_numpy(dtype=object))
+    return np.asarray(known.get_indexer(tokens.to_numpy(dtype=object)))  # type: ignore[arg-type]
 
 
 def check_writable(path: Path) -> None:
@@ -188,7 +188,8 @@ class _ParquetTable:
     """A parquet file that grows by data frames of the same columns."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.writer = path, None
+        self.path = path
+        self.writer: Any = None
 
     def __enter__(self) -> _ParquetTable:
         return self

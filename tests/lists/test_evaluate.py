@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def test_seen_items_keep_the_places_that_they_take(here: Finished, lists: pd.Dat
 
 
 def mistakes() -> dict[str, tuple[dict[str, list[Any]], str]]:
-    good = {"user": ["u1", "u1", "u2"], "item": ["i1", "i2", "i3"], "rank": [1, 2, 1]}
+    good: dict[str, list[Any]] = {"user": ["u1", "u1", "u2"], "item": ["i1", "i2", "i3"], "rank": [1, 2, 1]}
     return {
         "unknown user": (
             {**good, "user": ["u1", "u1", "who"]},
@@ -335,12 +334,3 @@ def test_lists_made_of_the_exported_rows_get_what_their_ranks_say(here: Finished
     export_split(here.file, tmp_path / "split")
     test = pd.read_csv(tmp_path / "split" / "test.csv")
     assert set(tested(here, test.assign(rank=1)[["user", "item", "rank"]]).values()) == {1.0}
-
-
-def test_the_help_names_the_way(capsys: pytest.CaptureFixture[str]) -> None:
-    from recbole_ext.cli import main
-
-    for command in ("recommend", "evaluate", "export-split"):
-        with pytest.raises(SystemExit):
-            main([command, "--help"])
-        assert re.search(r"RUN|LISTS|DATASET", capsys.readouterr().out)

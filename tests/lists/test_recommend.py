@@ -24,7 +24,7 @@ def interactions(atomic_folder: Path) -> pd.DataFrame:
 
 
 def lists_of(frame: pd.DataFrame) -> dict[str, list[str]]:
-    return {user: list(rows["item"]) for user, rows in frame.groupby("user")}
+    return {str(user): list(rows["item"]) for user, rows in frame.groupby("user")}
 
 
 def test_every_user_has_a_list_of_distinct_items_by_falling_score(finished: Finished) -> None:
@@ -42,10 +42,10 @@ def test_seen_items_are_left_out_as_the_protocol_says(finished: Finished, atomic
     for model in ("SASRec", "BPR"):
         lists = lists_of(recommend(finished.run(model), topk=60).to_pandas())
         for user, rows in table.groupby("user"):
-            assert set(lists[user]) == set(OLD_ITEMS) - set(rows["item"].iloc[:-1]), (model, user)
+            assert set(lists[str(user)]) == set(OLD_ITEMS) - set(rows["item"].iloc[:-1]), (model, user)
         after = lists_of(recommend(finished.run(model), topk=60, target="next").to_pandas())
         for user, rows in table.groupby("user"):
-            assert set(after[user]) == set(OLD_ITEMS) - set(rows["item"]), (model, user)
+            assert set(after[str(user)]) == set(OLD_ITEMS) - set(rows["item"]), (model, user)
 
 
 def test_named_users_get_the_lists_that_they_get_among_all(finished: Finished, tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_histories_in_a_file_give_what_the_same_histories_give_in_the_data(
         assert list(found["item"]) == list(expected["item"])
         assert found["score"].to_numpy() == pytest.approx(expected["score"].to_numpy(), abs=1e-5)
     unordered = before.drop(columns="timestamp")
-    found = lists_of(recommend(finished.run(model), histories=unordered, topk=5).to_pandas())
-    assert found == lists_of(expected.reset_index())
+    in_order = lists_of(recommend(finished.run(model), histories=unordered, topk=5).to_pandas())
+    assert in_order == lists_of(expected.reset_index())
 
 
 def test_after_all_that_is_known_is_the_whole_history(finished: Finished, atomic_folder: Path) -> None:
