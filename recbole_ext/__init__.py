@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from recbole_ext.attach import attach_item_embedding
     from recbole_ext.compat import make_recbole_work
     from recbole_ext.data.dataset import Dataset
+    from recbole_ext.lists.evaluate import evaluate
+    from recbole_ext.lists.recommend import recommend
+    from recbole_ext.lists.split import export_split
     from recbole_ext.store import ItemEmbeddingStore
 
 __version__ = "0.1.0"
@@ -17,8 +20,11 @@ __all__ = [
     "ItemEmbeddingStore",
     "attach_item_embedding",
     "encode",
+    "evaluate",
+    "export_split",
     "make_recbole_work",
     "plan",
+    "recommend",
     "run",
     "study",
     "tune",
@@ -28,7 +34,10 @@ _HOME = {
     "Dataset": "recbole_ext.data.dataset",
     "ItemEmbeddingStore": "recbole_ext.store",
     "attach_item_embedding": "recbole_ext.attach",
+    "evaluate": "recbole_ext.lists.evaluate",
+    "export_split": "recbole_ext.lists.split",
     "make_recbole_work": "recbole_ext.compat",
+    "recommend": "recbole_ext.lists.recommend",
     **dict.fromkeys(("encode", "plan", "run", "study", "tune"), "recbole_ext.api"),
 }
 

@@ -15,6 +15,7 @@ from recbole_ext import __version__
 from recbole_ext.bench.commands import add_bench
 from recbole_ext.errors import InstallationError, RecboleExtError
 from recbole_ext.installation import require_installation
+from recbole_ext.lists.commands import add_lists
 from recbole_ext.settings import add_options, given_options
 
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     parser = build_parser()
     options, overrides = parser.parse_known_args(arguments)
-    if overrides and options.command not in ("run", "study"):
+    if overrides and options.command not in ("run", "study", "evaluate", "export-split"):
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     options.overrides = overrides
     options.line = shlex.join(["recbole-ext", *arguments])
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_encode(commands)
     _add_tune(commands)
     _add_run(commands)
+    add_lists(commands)
     _add_report(commands)
     _add_study(commands)
     add_bench(commands)

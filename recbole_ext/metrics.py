@@ -14,6 +14,11 @@ from recbole_ext.errors import ConfigurationError
 
 WITHOUT_CUTOFF = ("auc", "gauc", "logloss", "mae", "rmse")
 """RecBole's metrics that are not taken at a cutoff ``@k``."""
+OWN_METRICS = {
+    "intralistdistance": "recbole_ext.beyond_accuracy.IntraListDistance",
+    "novelty": "recbole_ext.beyond_accuracy.Novelty",
+}
+"""This package's metrics by the name that they are asked for by, whatever its case."""
 
 
 def register_metrics(metrics: Sequence[str] | str) -> list[str]:
@@ -30,7 +35,7 @@ def register_metrics(metrics: Sequence[str] | str) -> list[str]:
 
     names = []
     for metric in [metrics] if isinstance(metrics, str) else metrics:
-        name = str(metric)
+        name = OWN_METRICS.get(str(metric).lower(), str(metric))
         if "." in name:
             found = _users_metric(name)
             name = found.__name__
@@ -40,12 +45,17 @@ def register_metrics(metrics: Sequence[str] | str) -> list[str]:
             if found.smaller and name.lower() not in register.smaller_metrics:
                 register.smaller_metrics.append(name.lower())
         elif name.lower() not in register.metrics_dict:
-            known = {metric.lower(): metric for metric in (cls.__name__ for cls in register.metrics_dict.values())}
+            known = {metric.lower(): metric for metric in _known(register.metrics_dict)}
             close = difflib.get_close_matches(name.lower(), known, n=1)
             hint = f"Did you mean {known[close[0]]!r}?" if close else f"It has {', '.join(sorted(known.values()))}."
-            raise ConfigurationError(f"metrics: RecBole has no metric {name!r}. {hint}")
+            raise ConfigurationError(f"metrics: RecBole and this package have no metric {name!r}. {hint}")
         names.append(name)
     return names
+
+
+def _known(registered: dict[str, Any]) -> list[str]:
+    """Names of RecBole's metrics and of this package's."""
+    return [cls.__name__ for cls in registered.values()] + [path.rpartition(".")[2] for path in OWN_METRICS.values()]
 
 
 def has_cutoff(name: str) -> bool:

@@ -225,6 +225,9 @@ def test_what_can_not_be_right_is_refused_by_run_and_plan_alike(
         (["run"], ["BENCHMARK.yaml", "--key=value", "embedded benchmark", "--plan"]),
         (["study"], ["STUDY.yaml", "cold-start"]),
         (["bench"], ["--dataset", "--repeats", "quality", "scale"]),
+        (["recommend"], ["RUN", "--users", "--histories", "--new-items", "--topk"]),
+        (["evaluate"], ["LISTS", "--benchmark", "--baseline"]),
+        (["export-split"], ["BENCHMARK.yaml|DATASET", "--out"]),
         (["report"], ["DIR"]),
         (["doctor"], ["--help"]),
     ],
@@ -262,6 +265,12 @@ MISTAKES = [
     (["run", "embedded.yaml", "--seed=3"], "'seed' is not set here but by `seeds` of the benchmark"),
     (["run", "embedded.yaml", "--epochs", "3"], "--epochs: overrides are written --key=value"),
     (["run", "embedded.yaml", "--models=[SASRek]"], "Did you mean SASRec?"),
+    (["recommend", "runs/nothing", "--out", "l.csv"], "runs/nothing: no such run. Give a record's path"),
+    (["recommend", "x.json", "--out", "l.xlsx"], "--out l.xlsx: a table ends with .csv"),
+    (["evaluate", "l.csv", "--benchmark", "nothing.yaml", "--name", "x"], "nothing.yaml: no such benchmark file"),
+    (["evaluate", "l.csv", "--benchmark", "embedded.yaml", "--name", "x"], "l.csv: no such file"),
+    (["evaluate", "l.csv", "--benchmark", "b.yaml", "--name", "x", "--baseline", "y"], "name model and initialisation"),
+    (["export-split", "nothing", "--out", "s"], "nothing/nothing.inter: no such file"),
     (["report", "nowhere"], "nowhere/grid.json: no such file"),
 ]
 

@@ -11,6 +11,7 @@ from recbole_ext.attach.hook import (
     item_vectors,
     items_to_fit_on,
     new_item_rows,
+    new_item_vectors,
 )
 from recbole_ext.attach.places import ItemTable, Place, item_tables
 
@@ -26,4 +27,5 @@ __all__ = [
     "item_vectors",
     "items_to_fit_on",
     "new_item_rows",
+    "new_item_vectors",
 ]

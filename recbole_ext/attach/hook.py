@@ -16,7 +16,7 @@ from recbole_ext.attach.parametrizations import Adapter, Bounded, Dual, Frozen
 from recbole_ext.attach.places import ItemTable, item_tables
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.store.transforms import apply_transforms, scale
+from recbole_ext.store.transforms import scale, transform_alike
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +117,22 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
         ConfigurationError: an unknown policy or transform.
         StoreError: the store can't be read.
     """
+    vectors, _, coverage = _transformed(dataset, config, None)
+    return vectors, coverage
+
+
+def new_item_vectors(dataset: Any, config: Any, new: torch.Tensor) -> torch.Tensor:
+    """Vectors of items that ``dataset`` does not have, ``[items, dim]``, as :func:`item_vectors` transforms its own.
+
+    Nothing is fitted on ``new``: mean, axes and scale are those of the dataset's items.
+
+    Raises:
+        AttachError: they are of another width than the dataset's; else as :func:`item_vectors`.
+    """
+    return _transformed(dataset, config, new)[1]
+
+
+def _transformed(dataset: Any, config: Any, new: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, Coverage]:
     source = config["item_embedding"]
     if not source:
         raise AttachError(
@@ -137,10 +153,18 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
         fitted_on = fitted_on[covered]
         if not fitted_on.any():
             raise AttachError(f"item_embedding: no item of the training period is in the store {store_name}.")
-    vectors = apply_transforms(store.embeddings[rows[covered]].float(), config["item_embedding_transform"], fitted_on)
+    own = store.embeddings[rows[covered]].float()
+    others = own[:0] if new is None else new.float()
+    if others.shape[1] != own.shape[1]:
+        raise AttachError(
+            f"item_embedding: the new items' vectors are {others.shape[1]} wide, those of the store {store_name} "
+            f"{own.shape[1]}: they are not of one source."
+        )
+    vectors, others = transform_alike(own, config["item_embedding_transform"], others, fitted_on)
     if deviation := _optional(config, "item_embedding_scale"):
-        vectors = scale(vectors, _known(vectors, fitted_on), deviation, "item_embedding_scale")
-    return _fill_missing(vectors, _known(vectors, fitted_on), covered, policy, config["seed"]), coverage
+        scaled = scale(_known(vectors, fitted_on), deviation, "item_embedding_scale")
+        vectors, others = scaled(vectors), scaled(others)
+    return _fill_missing(vectors, _known(vectors, fitted_on), covered, policy, config["seed"]), others, coverage
 
 
 def items_to_fit_on(dataset: Any) -> torch.Tensor | None:
@@ -222,7 +246,7 @@ def _scale_random_vectors(model: Any, dataset: Any, deviation: Any) -> None:
         rows = slice(table.first, table.first + dataset.item_num - 1)
         with torch.no_grad():
             weight = table.embedding.weight
-            weight[rows] = scale(weight[rows], weight[rows], deviation, "item_embedding_scale")
+            weight[rows] = scale(weight[rows], deviation, "item_embedding_scale")(weight[rows])
 
 
 def _put(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, config: Any) -> None:

@@ -12,6 +12,7 @@ from recbole_ext.benchmark.keys import PLACES, keys_of
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics
+from recbole_ext.models import model_class
 from recbole_ext.records import RowKey
 from recbole_ext.store.transforms import width_after
 
@@ -52,6 +53,24 @@ def check_keys(
             keys.check(f"{where}: {layer}", key, value)
 
 
+def check_checkpoints(benchmark: Benchmark, model: str, where: str) -> None:
+    """See that a model's runs can keep their weights, where the benchmark asks for it.
+
+    Raises:
+        ConfigurationError: they can't: boosted trees have a format of their own.
+    """
+    if not benchmark.keep_checkpoints:
+        return
+    found = model_class(model)
+    from recbole.utils import ModelType
+
+    if found.type == ModelType.DECISIONTREE:
+        raise ConfigurationError(
+            f"{where}: keep_checkpoints: {model} is a boosted tree, whose file is no checkpoint of tensors. Leave the "
+            "key or the model out."
+        )
+
+
 def check_budgets(trials: Mapping[RowKey, int], where: str) -> None:
     """See that the search has the same number of trials for every variant of a model: what is searched more wins more.
 
@@ -82,6 +101,11 @@ def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, 
         metrics = register_metrics(config.get("metrics") or [])
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
+    if "intralistdistance" in map(str.lower, metrics) and not config.get("diversity_vectors"):
+        raise ConfigurationError(
+            f"{where}: metrics: IntraListDistance needs `diversity_vectors`, the path of the store in whose vectors "
+            "items are compared, the same for all rows."
+        )
     cutoffs = _cutoffs(config)
     if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in cutoffs):
         raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")

@@ -38,6 +38,7 @@ TRAINING_KEYS: dict[str, tuple[str, ...]] = {
     "item_embedding_frozen_epochs": ("int", "None"),
     "frozen_blocks": ("int", "None"),
     "exact_time_order": ("bool",),
+    "diversity_vectors": ("str", "None"),
 }
 PLACES = {
     "seed": "seeds",

@@ -133,6 +133,7 @@ class _Resolver:
         for model in benchmark.models:
             own = {f"initialisations.{n}.config": self.variants[n].config for n in self.variants_of(model)}
             checks.check_keys(benchmark, model, own, self.overrides, self.where)
+            checks.check_checkpoints(benchmark, model, self.where)
         keys = {**benchmark.config, **self.overrides}
         datasets = {
             name: Dataset.named(name, benchmark.data_path, benchmark.dataset_configs, keys)
@@ -388,6 +389,7 @@ class _Resolver:
             folder=benchmark.folder,
             artifacts=benchmark.artifacts,
             command=self.command,
+            keep_checkpoint=benchmark.keep_checkpoints,
         )
         return self._exporting(spec, dataset)
 

@@ -58,6 +58,8 @@ class Benchmark(_Part):
     """The benchmark's records and tables go to the folder of its name in here."""
     artifacts: Path = Path("artifacts")
     """Where stores, tuned encoders and checkpoints go."""
+    keep_checkpoints: bool = False
+    """Every run keeps the weights of its best epoch beside its record, for `recbole-ext recommend`."""
     parallel_runs: int = Field(default=1, ge=1)
     """Runs at the same time on this machine; each gets its share of the cores. (``executor: local``)"""
     executor: Literal["local", "ray"] = "local"

@@ -41,8 +41,9 @@ class RunSpec:
         dataset_fingerprint: SHA-256 over every file that RecBole reads under ``config``.
         vectors: the request hash of what the model begins from (a store, or an encoder); ``None`` for random vectors.
         store_content: SHA-256 of the store's files, if they were there when the run was resolved; it refuses others.
-        identity: SHA-256 over all that decides the result.
         folder: the benchmark's folder.
+        keep_checkpoint: whether the weights of the best epoch stay beside the record.
+        identity: SHA-256 over all that decides the result.
     """
 
     benchmark: str
@@ -61,6 +62,7 @@ class RunSpec:
     folder: Path
     artifacts: Path
     command: str
+    keep_checkpoint: bool = False
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +105,11 @@ class RunSpec:
     @property
     def ranks_path(self) -> Path:
         return self.record_path.with_suffix(".ranks.npy")
+
+    @property
+    def weights_path(self) -> Path:
+        """Where the weights of the best epoch are kept."""
+        return self.record_path.with_suffix(".weights.pt")
 
     @property
     def claim_path(self) -> Path:

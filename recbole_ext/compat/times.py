@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+KEEP_EXACT_TIMES = "keep_exact_times"
+"""A key of the config that lets a dataset keep ``times_of_history``: by user id, then time, as its history lies."""
+
 
 def order_by_exact_time() -> None:
     """Let time order be that of the exact times, of equal ones the file's, unless ``exact_time_order`` is off.
@@ -52,6 +55,8 @@ def order_by_exact_time() -> None:
                         "the exact time" if exact else "the file (exact_time_order is off)",
                     ),
                 )
+            if exact and self.config[KEEP_EXACT_TIMES]:
+                self.times_of_history = times[np.lexsort((times, users))]
             if exact and (times[1:] < times[:-1]).any():
                 self.inter_feat = self.inter_feat.iloc[times.argsort(kind="stable")].reset_index(drop=True)
         reformat(self)

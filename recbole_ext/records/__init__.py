@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from recbole_ext.records.grid import Earlier, Grid, Published, Row, history, read_records, record_path
-from recbole_ext.records.record import Made, RowKey, RunRecord
+from recbole_ext.records.grid import (
+    GRID,
+    LISTS,
+    OUTSIDE,
+    Earlier,
+    Grid,
+    Published,
+    Row,
+    history,
+    read_records,
+    record_path,
+)
+from recbole_ext.records.record import Lists, Made, RowKey, RunRecord
 
 __all__ = [
+    "GRID",
+    "LISTS",
+    "OUTSIDE",
     "Earlier",
     "Grid",
+    "Lists",
     "Made",
     "Published",
     "Row",

@@ -17,6 +17,10 @@ from recbole_ext.records.record import RowKey, RunRecord
 
 GRID = "grid.json"
 RANDOM = "random"
+OUTSIDE = "lists from outside"
+"""In the place of a row's vectors: of another system's nothing is known."""
+LISTS = "lists"
+"""The variant of an outside system's rows."""
 
 
 class Published(Part):

@@ -50,7 +50,7 @@ def read_interactions(folder: Path, record: RunRecord) -> Interactions | None:
     Raises:
         ConfigurationError: the file can't be read or is not the one that the record was made with.
     """
-    named = record.done.popularity
+    named = record.evaluated.popularity
     if named is None:
         return None
     path = folder / named.file

@@ -81,6 +81,13 @@ class Popularity(Part):
     sha256: str
 
 
+class Checkpoint(Part):
+    """The file of weights beside the record, ``runs/RUN.weights.pt``, that ``keep_checkpoints`` asks for."""
+
+    file: str
+    sha256: str
+
+
 class Fingerprints(Part):
     """SHA-256 of what the run was made from, as it was resolved."""
 
@@ -92,36 +99,21 @@ class Fingerprints(Part):
     """The store's vectors and tokens."""
 
 
-class Made(Part):
-    """What is known of a run that ended well."""
+class Evaluated(Part):
+    """What is known of any lists that were tested, whoever made them."""
 
-    training_samples: str
-    validation: dict[str, float]
-    """Metrics of the best epoch; empty where there is no validation split."""
+    validation: dict[str, float] = {}
+    """Metrics of the best epoch; empty where there is no validation split, and for lists from outside."""
     test: dict[str, float]
     """Empty where there is no test split."""
+    tied: int | None = None
+    """Test items with the very score of another one; ``None`` where they were not counted."""
     valid_metric: str
     """What early stopping and the search go by, as RecBole's results spell it: ``ndcg@10``."""
-    best_epoch: int
-    """From 0; the last one where nothing was validated."""
-    stopped_early: bool
-    """Whether early stopping ended the training. A row whose runs ended at the epoch limit says so."""
-    epoch_limit: int
-    curve: list[Epoch]
-    coverage: Coverage | None = None
     popularity: Popularity | None = None
     statistics: Statistics
     temporal: TemporalSplit | None = None
     """``None`` under another protocol."""
-    parameters: Parameters
-    flops: float | None = None
-    """RecBole's count for one scored user and item; ``None`` where the model can't be counted."""
-    seconds: Seconds
-    peak_memory_mb: float
-    """Of the process, resident, in MiB."""
-    peak_device_memory_mb: float | None = None
-    """Of the accelerator, in MiB; ``None`` on a CPU."""
-    device: str
     versions: dict[str, str]
     config: Settings
     """RecBole's full configuration."""
@@ -148,9 +140,38 @@ class Made(Part):
         return "full" in str((self.config.get("eval_args") or {}).get("mode"))
 
     @property
+    def counts_ties_in_expectation(self) -> bool:
+        """Whether an item that ties has the mean worth of its places; else its place is ``torch.topk``'s choice."""
+        return self.config.get("training_samples") != "augmented"
+
+    @property
     def score(self) -> float | None:
         """Validation of the best epoch by ``valid_metric``; ``None`` where nothing was validated."""
         return self.validation.get(self.valid_metric)
+
+
+class Made(Evaluated):
+    """What is known of a run that ended well."""
+
+    training_samples: str
+    best_epoch: int
+    """From 0; the last one where nothing was validated."""
+    stopped_early: bool
+    """Whether early stopping ended the training. A row whose runs ended at the epoch limit says so."""
+    epoch_limit: int
+    curve: list[Epoch]
+    coverage: Coverage | None = None
+    checkpoint: Checkpoint | None = None
+    """``None`` where the run kept none."""
+    parameters: Parameters
+    flops: float | None = None
+    """RecBole's count for one scored user and item; ``None`` where the model can't be counted."""
+    seconds: Seconds
+    peak_memory_mb: float
+    """Of the process, resident, in MiB."""
+    peak_device_memory_mb: float | None = None
+    """Of the accelerator, in MiB; ``None`` on a CPU."""
+    device: str
 
     @property
     def validations(self) -> dict[int, float]:
@@ -171,6 +192,40 @@ class Made(Part):
         return sum(p.train_seconds + (p.valid_seconds or 0.0) for p in self.curve if p.epoch <= self.best_epoch)
 
 
+class Lists(Evaluated):
+    """What is known of lists that another system made; what they cost is not."""
+
+    source: str = ""
+    """The system and how its lists were made, in its user's words."""
+    file: str
+    sha256: str
+    """Of the file of lists."""
+    users: int
+    """Users with a test item."""
+    left_out: int
+    """Of these, users without a list: each a miss."""
+    not_tested: int
+    """Users with a list, but without a test item: not counted."""
+    longest: int
+    """Items of the longest list; nothing is reported beyond."""
+    shorter: int
+    """Users whose list is shorter than that: what is missing counts as a miss."""
+    seen: int
+    """Listed items that their user had seen, where the protocol leaves these out: they keep the places they take."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader has to know of the lists."""
+        said = ["outside system: its cost is unknown", *([self.source] if self.source else [])]
+        if self.left_out:
+            said.append(f"{self.left_out:,} of {self.users:,} users left out, counted as misses")
+        if self.shorter:
+            said.append(f"{self.shorter:,} lists shorter than {self.longest}")
+        if self.seen:
+            said.append(f"{self.seen:,} listed items already seen, which keep their places")
+        return said
+
+
 class RowKey(NamedTuple):
     """What names a row of a leaderboard."""
 
@@ -184,7 +239,10 @@ class RowKey(NamedTuple):
 
 
 class RunRecord(Document):
-    """One run, as ``runs/NAME/runs/RUN.json`` holds it. Per-user ranks lie beside it in ``RUN.ranks.npy``."""
+    """One run, as ``runs/NAME/runs/RUN.json`` holds it, or an outside system's lists, as ``runs/NAME/lists/RUN.json``.
+
+    Per-user ranks lie beside it in ``RUN.ranks.npy``.
+    """
 
     run: str
     """File stem of the record."""
@@ -205,6 +263,10 @@ class RunRecord(Document):
     git_revision: str | None = None
     fingerprints: Fingerprints
     made: Made | None = None
+    lists: Lists | None = None
+    """Instead of ``made``: lists of an outside system, tested on the same split."""
+    baseline: tuple[str, str] | None = None
+    """Of lists, the model and the variant that they are compared with."""
     error: str | None = None
     traceback: str | None = None
 
@@ -219,9 +281,21 @@ class RunRecord(Document):
         assert self.made is not None, self.run
         return self.made
 
+    @property
+    def evaluated(self) -> Evaluated:
+        """What a run that ended well, or lists from outside, were tested with; ask ``status`` first."""
+        found = self.made or self.lists
+        assert found is not None, self.run
+        return found
+
+    @property
+    def kept_in(self) -> str:
+        """The folder below the benchmark's that holds the record and what lies beside it."""
+        return "runs" if self.lists is None else "lists"
+
     @model_validator(mode="after")
     def _whole(self) -> RunRecord:
-        if (self.status == "done") != (self.made is not None):
+        if (self.status == "done") != (self.made is not None or self.lists is not None) or (self.made and self.lists):
             raise ValueError(f"status {self.status!r} does not fit what the record holds")
         return self
 

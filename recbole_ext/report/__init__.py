@@ -67,12 +67,14 @@ def write_report(folder: Path) -> LeaderboardReport:
     from recbole_ext.report.page import Content, render_markdown, render_page
     from recbole_ext.report.popularity import by_popularity, popularity_section, with_popularity
     from recbole_ext.report.provenance import trace
-    from recbole_ext.report.results import finished_results
+    from recbole_ext.report.results import finished_results, outside_results
     from recbole_ext.report.significance import compare_with_baselines
     from recbole_ext.writing import replacing_file
 
     folder = Path(folder)
     grid, results = finished_results(folder)
+    outside, left_out = outside_results(folder, results)
+    results = [*results, *outside]
     metrics = metrics_of(results)
     baselines = baselines_of({result.key: result for result in results})
     comparisons = compare_with_baselines(results, baselines, compared(metrics, grid.metric), folder)
@@ -81,7 +83,7 @@ def write_report(folder: Path) -> LeaderboardReport:
     board = board.with_table(with_popularity(board.table, popular))
     costs = costs_table(results)
     section = popularity_section(board, popular)
-    notes = list(dict.fromkeys([*comparisons.notes, *popular.notes]))
+    notes = list(dict.fromkeys([*left_out, *comparisons.notes, *popular.notes]))
     provenance = trace(board, history(folder, grid), notes)
     drawings = draw_figures(board, folder / "figures")
     content = Content.of(board, costs, provenance, drawings, [section] if section else [])

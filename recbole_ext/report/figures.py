@@ -74,7 +74,7 @@ def draw_figures(board: Leaderboard, folder: Path) -> list[Drawing]:
     drawings = [_draw_bars(board, looks, folder)]
     curves: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        if any(len(record.done.validations) > 1 for record in result.runs):
+        if any(record.made and len(record.made.validations) > 1 for record in result.runs):
             curves.setdefault((result.key.dataset, result.key.protocol), []).append(result)
     drawings += [_draw_curves(of_family, looks, folder) for of_family in curves.values()]
     earlier = {path for pattern in ("*_at_*.png", "validation_*_*.png") for path in folder.glob(pattern)}

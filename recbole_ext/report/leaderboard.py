@@ -107,7 +107,7 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
     baselines = baselines_of({result.key: result for result in results})
     rows = []
     for result in results:
-        if not result.runs:
+        if not result.runs or result.of_lists:
             continue
         costs = pd.DataFrame([_costs(record) for record in result.runs]).astype(float).mean().to_dict()
         reached = _epochs_to_baseline(result, baselines.get(result.key))
@@ -119,13 +119,16 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
 
 def metrics_of(results: Sequence[Result]) -> list[str]:
     """The metrics that finished runs report, in order."""
-    return in_order(metric for result in results for record in result.runs for metric in record.done.test)
+    return in_order(metric for result in results for record in result.runs for metric in record.evaluated.test)
 
 
 def baselines_of(results: Mapping[RowKey, Result]) -> dict[RowKey, Result]:
-    """The baseline of each row that has one: the same dataset, model and protocol with another variant."""
-    named = {key: key._replace(variant=r.row.baseline) for key, r in results.items() if r.row.baseline is not None}
-    return {key: results[baseline] for key, baseline in named.items() if baseline in results}
+    """The baseline of each row that has one: the same dataset, model and protocol with another variant.
+
+    Lists from outside name another model too.
+    """
+    named = {key: result.baseline for key, result in results.items()}
+    return {key: results[baseline] for key, baseline in named.items() if baseline is not None and baseline in results}
 
 
 def lines_of(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -183,26 +186,27 @@ def _line(
     line: dict[str, Any] = result.key._asdict() | {
         "mode": row.mode,
         "vectors": row.vectors,
-        "baseline": row.baseline or "",
+        "baseline": result.baseline_in_words,
         "n_seeds": len(result.runs),
         "trials": len(result.search),
         "chosen": ", ".join(f"{key}={_setting(value)}" for key, value in chosen.trial.items()) if chosen else "",
         "validation": _number(chosen.done.score if chosen else None),
         "validation_median": _number(result.median_of_search),
-        "parameters": _mean(record.done.parameters.total for record in result.runs),
-        "seconds_training": _mean(record.done.seconds.training for record in result.runs),
+        "parameters": _mean(record.made.parameters.total for record in result.runs if record.made),
+        "seconds_training": _mean(record.made.seconds.training for record in result.runs if record.made),
         "source": "",
         "date": max((record.date for record in result.runs), default=""),
     }
-    tests = pd.DataFrame([record.done.test for record in result.runs], dtype=float).reindex(columns=list(metrics))
+    tests = pd.DataFrame([record.evaluated.test for record in result.runs], dtype=float).reindex(columns=list(metrics))
     mean, std, median = (getattr(tests, name)(skipna=False) for name in ("mean", "std", "median"))
     for metric in metrics:
         line |= {metric: mean[metric], std_of(metric): std[metric], median_of(metric): median[metric]}
     for metric in tested:
         line |= _compared_with(baseline, metric, line[metric], comparisons, result.key)
-    remarks = [result.state, comparisons.untested.get(result.key, "")]
-    if row.baseline is not None and baseline is None:
-        remarks.append(f"no row with its baseline {row.baseline}")
+    remarks = [*result.of_lists, result.state, comparisons.untested.get(result.key, "")]
+    if result.baseline is not None and baseline is None:
+        remarks.append(f"no row with its baseline {result.baseline_in_words}")
+    remarks.append(result.ties_in_words)
     if result.at_limit:
         of = f" ({result.at_limit} of {len(result.runs)} runs)" if result.at_limit < len(result.runs) else ""
         remarks.append(f"{AT_LIMIT} epoch limit{of}")
@@ -216,7 +220,7 @@ def _compared_with(
     line: dict[str, Any] = dict.fromkeys((improvement_of(metric), low, high, p_of(metric)), math.nan)
     line[mark_of(metric)] = ""
     runs = baseline.runs if baseline else []
-    base = pd.Series([record.done.test.get(metric, math.nan) for record in runs], dtype=float).mean(skipna=False)
+    base = pd.Series([record.evaluated.test.get(metric, math.nan) for record in runs], dtype=float).mean(skipna=False)
     if not base or math.isnan(base):
         return line
     line[improvement_of(metric)] = 100.0 * (mean / base - 1.0)
@@ -241,7 +245,8 @@ def _published(number: Published, metrics: Sequence[str], tested: Sequence[str])
 
 def _direction(results: Sequence[Result], metric: str) -> int:
     """1 where larger is better, else −1; of a metric of the user's own only runs that went by it know."""
-    found = (record.done.direction for r in results for record in r.runs if record.done.valid_metric == metric)
+    records = (record.evaluated for result in results for record in result.runs)
+    found = (record.direction for record in records if record.valid_metric == metric)
     return next(found, sign(metric))
 
 

@@ -9,7 +9,18 @@ SMALLER_IS_BETTER = frozenset({"averagepopularity", "giniindex", "logloss", "mae
 """RecBole's ``smaller_metrics``."""
 _FAMILIES = ("recall", "ndcg", "mrr")
 _COMPARED = ("ndcg@10", "ndcg@5", "recall@10")
-_TITLES = {"recall": "Recall", "hit": "Hit", "precision": "Precision"}
+_TITLES = {
+    "recall": "Recall",
+    "hit": "Hit",
+    "precision": "Precision",
+    "itemcoverage": "Coverage",
+    "averagepopularity": "Popularity",
+    "giniindex": "Gini",
+    "shannonentropy": "Entropy",
+    "tailpercentage": "Tail share",
+    "novelty": "Novelty",
+    "intralistdistance": "Diversity",
+}
 
 
 def family(metric: str) -> str:

@@ -220,4 +220,4 @@ def _css_text(text: str) -> str:
 
 
 def _record_link(record: RunRecord) -> str:
-    return quote(f"runs/{record.run}.json")
+    return quote(f"{record.kept_in}/{record.run}.json")

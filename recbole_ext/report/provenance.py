@@ -50,7 +50,7 @@ def trace(board: Leaderboard, history: Sequence[Earlier], notes: Sequence[str]) 
     return Provenance(
         grid=board.grid,
         git_revisions=_distinct(finished, lambda r: r.git_revision),
-        devices=_distinct(finished, lambda r: r.done.device),
+        devices=_distinct(finished, lambda r: r.made.device if r.made else None),
         dates=sorted({record.date[:10] for record in finished}),
         datasets=_datasets(finished),
         versions=_versions(finished),
@@ -72,7 +72,7 @@ def _distinct_runs(records: Iterable[RunRecord]) -> list[RunRecord]:
 def _datasets(records: Iterable[RunRecord]) -> Sheet:
     runs: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in records:
-        size = record.done.statistics
+        size = record.evaluated.statistics
         mean_length = f"{size.interactions / size.users:.1f}" if size.users else None
         row = (record.dataset, size.users, size.items, size.interactions, mean_length, record.fingerprints.dataset[:12])
         runs.setdefault(row, []).append(record)
@@ -84,7 +84,7 @@ def _datasets(records: Iterable[RunRecord]) -> Sheet:
 def _versions(records: Iterable[RunRecord]) -> Sheet:
     versions: dict[str, list[str]] = {}
     for record in records:
-        for package, version in record.done.versions.items():
+        for package, version in record.evaluated.versions.items():
             if version not in versions.setdefault(package, []):
                 versions[package].append(version)
     rows = [(package, ", ".join(versions[package])) for package in sorted(versions)]
@@ -94,7 +94,7 @@ def _versions(records: Iterable[RunRecord]) -> Sheet:
 def _vectors(records: Iterable[RunRecord]) -> Sheet:
     runs: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in records:
-        coverage, store = record.done.coverage, record.fingerprints.vectors
+        coverage, store = record.made.coverage if record.made else None, record.fingerprints.vectors
         if coverage is None and store is None:
             continue
         covered = f"{coverage.covered:,} of {coverage.items:,}" if coverage else None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RunRecord
+from recbole_ext.records.ranks import alone, expected_worth
 from recbole_ext.report.metrics import cutoff, family
 
 _OF_ONE_ITEM = ("recall", "hit", "precision", "ndcg", "mrr")
@@ -20,56 +21,58 @@ def decided_by_ranks(metric: str, record: RunRecord) -> bool:
 
     Where users have several test items (no popularity was kept, which tells it), the others count too.
     """
-    made = record.done
+    made = record.evaluated
     families = _OF_ONE_ITEM if made.popularity else _OF_SEVERAL_ITEMS
     return family(metric) in families and 0 < cutoff(metric) <= made.largest_k
 
 
 def metric_of_ranks(metric: str, ranks: NDArray[np.integer]) -> NDArray[np.float64]:
-    """``recall@K``, ``hit@K``, ``precision@K``, ``ndcg@K`` or ``mrr@K`` per user, in the shape of ``ranks``.
+    """``recall@K``, ``hit@K``, ``precision@K``, ``ndcg@K`` or ``mrr@K`` per user, of ``ranks`` ``[..., 2]``: ``[...]``.
 
-    ``ranks`` are 1-based, of the user's one test item, 0 = beyond the largest K; the mean over users is what RecBole
-    reports.
+    ``ranks`` are of the user's one test item: its first place from 1, 0 = beyond the largest K, and how many places it
+    is spread over, because as many items score the same; the value is the mean over these places. The mean over users
+    is what is reported.
 
     Raises:
         ConfigurationError: a metric that a rank does not decide.
     """
     name, k = family(metric), cutoff(metric)
-    hit = (ranks >= 1) & (ranks <= k)
-    rank = np.where(hit, ranks, 1).astype(np.float64)
+    place = np.arange(1, k + 1, dtype=np.float64)
     gain = {
-        "recall": np.ones_like(rank),
-        "hit": np.ones_like(rank),
-        "precision": np.full_like(rank, 1.0 / max(k, 1)),
-        "ndcg": 1.0 / np.log2(rank + 1.0),
-        "mrr": 1.0 / rank,
+        "recall": np.ones_like(place),
+        "hit": np.ones_like(place),
+        "precision": np.full_like(place, 1.0 / max(k, 1)),
+        "ndcg": 1.0 / np.log2(place + 1.0),
+        "mrr": 1.0 / place,
     }
     if name not in gain or not k:
         raise ConfigurationError(f"{metric} can't be computed from ranks.")
-    return np.where(hit, gain[name], 0.0)
+    return expected_worth(ranks, np.concatenate([[0.0], gain[name]]))
 
 
 def load_ranks(folder: Path, record: RunRecord) -> NDArray[np.integer] | None:
-    """The rank of each user's test item ``[users]``, 1-based, 0 = beyond the largest K, from ``RUN.ranks.npy``.
+    """The place of each user's test item and how many places it is spread over, from ``RUN.ranks.npy``: ``[users, 2]``.
 
-    ``None`` where the run kept none: its metrics need no ranking.
+    See :func:`metric_of_ranks`. ``None`` where the run kept none: its metrics need no ranking.
 
     Raises:
         ConfigurationError: the file can't be read, or contradicts what the record reports.
     """
-    path = folder / "runs" / f"{record.run}.ranks.npy"
-    name = f"runs/{path.name}"
+    path = folder / record.kept_in / f"{record.run}.ranks.npy"
+    name = f"{record.kept_in}/{path.name}"
     if not path.exists():
         return None
     try:
         ranks = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ConfigurationError(f"{name} can't be read ({error}).") from error
-    if ranks.ndim != 1 or not len(ranks) or not np.issubdtype(ranks.dtype, np.integer):
-        raise ConfigurationError(f"{name} should hold one integer per user, not {ranks.dtype} {ranks.shape}.")
-    made = record.done
+    fits = ranks.ndim == 1 or (ranks.ndim == 2 and ranks.shape[1] == 2 and (ranks[:, 1] > 0).all())
+    if not fits or not len(ranks) or not np.issubdtype(ranks.dtype, np.integer):
+        raise ConfigurationError(f"{name} should hold one integer per user, or two, not {ranks.dtype} {ranks.shape}.")
+    made = record.evaluated
     if made.largest_k > np.iinfo(ranks.dtype).max:
         raise ConfigurationError(f"{name} holds {ranks.dtype}, too narrow for ranks up to {made.largest_k}.")
+    ranks = alone(ranks) if ranks.ndim == 1 else ranks
     tolerance = 0.5 * 10.0**-made.decimal_places + 1e-6  # RecBole rounds what it reports
     for metric, reported in made.test.items():
         if decided_by_ranks(metric, record):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from textwrap import shorten
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.records import Grid, Row, RowKey, RunRecord, read_records
+from recbole_ext.records import OUTSIDE, Grid, Row, RowKey, RunRecord, read_records
 
+OFTEN = 0.01
+"""From this share of the test users on a report says that scores tie."""
 WAY_OUT = "Run the benchmark again; finished runs are kept."
 
 
@@ -34,6 +36,37 @@ class Result:
         return self.row.key
 
     @property
+    def baseline(self) -> RowKey | None:
+        """The row that it is compared with: another variant of its model; of lists, the one that they name."""
+        if self.runs and self.runs[0].baseline is not None:
+            model, variant = self.runs[0].baseline
+            return self.key._replace(model=model, variant=variant)
+        return None if self.row.baseline is None else self.key._replace(variant=self.row.baseline)
+
+    @property
+    def baseline_in_words(self) -> str:
+        """Its variant, of another model that too; empty where there is none."""
+        if self.baseline is None:
+            return ""
+        return ", ".join([self.baseline.model][: self.baseline.model != self.key.model] + [self.baseline.variant])
+
+    @property
+    def of_lists(self) -> list[str]:
+        """What to know of an outside system's lists; empty for runs of this package."""
+        said = dict.fromkeys(remark for record in self.runs if record.lists for remark in record.lists.remarks)
+        return list(said)
+
+    @property
+    def ties_in_words(self) -> str:
+        """How often test items tie with other items, where that is often; empty where it is not."""
+        counted = [r.evaluated for r in self.runs if r.evaluated.tied is not None and r.evaluated.statistics.users]
+        share = sum((made.tied or 0) / made.statistics.users for made in counted) / max(len(counted), 1)
+        if share < OFTEN:
+            return ""
+        how = "in expectation" if all(made.counts_ties_in_expectation for made in counted) else "in the order of topk"
+        return f"{100 * share:.0f} % of the test items tie with others, counted {how}"
+
+    @property
     def mode(self) -> str:
         """How vectors are attached, in words; empty where the mode says nothing."""
         return "" if self.row.mode in ("-", "text") else self.row.mode
@@ -55,7 +88,7 @@ class Result:
     @property
     def at_limit(self) -> int:
         """How many of its runs the epoch limit ended."""
-        return sum(record.done.ended_at_limit for record in self.runs)
+        return sum(record.made.ended_at_limit for record in self.runs if record.made)
 
     @property
     def state(self) -> str:
@@ -101,6 +134,41 @@ def finished_results(folder: Path) -> tuple[Grid, list[Result]]:
         what = f"all runs failed ({'; '.join(sorted(failed))}). Put that right" if failed else "no run has finished"
         raise ConfigurationError(f"{folder / 'runs'}: {what}. Run: `{grid.command}`.")
     return grid, results
+
+
+def outside_results(folder: Path, results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """The rows of other systems, whose lists `recbole-ext evaluate` tested, and what to say of those left out.
+
+    A row stands beside those of its dataset and protocol that were tested on the same split.
+
+    Raises:
+        ConfigurationError: a damaged record.
+    """
+    splits = {(result.key.dataset, result.key.protocol, split) for result in results for split in split_of(result)}
+    of_row: dict[RowKey, list[RunRecord]] = {}
+    notes = []
+    for path in sorted((folder / "lists").glob("[!.]*.json")):
+        record = RunRecord.read(path)
+        row = Result(_row_of_lists([record]), [record], [], [])
+        if all((record.dataset, record.protocol, split) in splits for split in split_of(row)):
+            of_row.setdefault(record.row, []).append(record)
+        else:
+            notes.append(
+                f"lists/{path.name}: no row of {record.dataset}, {record.protocol} was tested on the same split. Left "
+                "out; evaluate the lists again, or delete the file."
+            )
+    return [Result(_row_of_lists(records), records, [], []) for records in of_row.values()], notes
+
+
+def split_of(result: Result) -> set[str]:
+    """What tells the split of each run: the training and test interactions, or else the files."""
+    kept = ((record.evaluated.popularity, record.fingerprints.dataset) for record in result.runs)
+    return {popularity.sha256 if popularity else files for popularity, files in kept}
+
+
+def _row_of_lists(records: list[RunRecord]) -> Row:
+    names = [record.run for record in sorted(records, key=lambda record: record.seed)]
+    return Row(**records[0].row._asdict(), mode="-", vectors=OUTSIDE, trials=names[:1], runs=names)
 
 
 def _result(row: Row, records: Mapping[str, RunRecord]) -> Result:

@@ -14,7 +14,7 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RowKey
 from recbole_ext.report.metrics import metric_title, sign
 from recbole_ext.report.ranks import decided_by_ranks, load_ranks, metric_of_ranks
-from recbole_ext.report.results import Result
+from recbole_ext.report.results import Result, split_of
 
 LEVEL = 0.05
 MINIMUM_SEEDS = 3
@@ -189,7 +189,7 @@ def _corrected(found: Mapping[tuple[RowKey, str], Difference]) -> dict[tuple[Row
 
 
 def _ranks_of(result: Result, folder: Path, notes: dict[str, None]) -> NDArray[np.integer] | str:
-    """Ranks ``[seeds, users]`` of the row's runs, or why there are none."""
+    """Ranks ``[seeds, users, 2]`` of the row's runs, or why there are none."""
     found = []
     for record in result.runs:
         try:
@@ -234,13 +234,8 @@ def _why_not(
         if len(draws) < MINIMUM_SEEDS:
             seeds = "seeds" if all(len(runs) == 1 for runs in draws) else "tuning seeds"
             return f"no test: needs {MINIMUM_SEEDS} {seeds}, {name}has {len(draws)}"
-    if ours.shape[1] != others.shape[1] or len(_splits(result) | _splits(baseline)) > 1:
+    if ours.shape[1] != others.shape[1] or len(split_of(result) | split_of(baseline)) > 1:
         return f"no test: {baseline.row.variant} was tested on other users or data"
     if ours.shape[1] < 2:
         return "no test: a single user"
     return ""
-
-
-def _splits(result: Result) -> set[str]:
-    """What tells the split of each run: the training and test interactions, or else the files."""
-    return {r.done.popularity.sha256 if r.done.popularity else r.fingerprints.dataset for r in result.runs}

@@ -46,11 +46,13 @@ def record_death(spec: RunSpec, error: Exception) -> bool:
 
 
 def is_done(spec: RunSpec) -> bool:
-    """Whether a finished record of exactly this run exists, and the store that it is to make."""
+    """Whether a finished record of exactly this run exists, and the store and the weights that it is to leave."""
     if spec.exports and not spec.exports.exists():
         return False
     record = read_record(spec)
-    return record is not None and record.status == "done" and record.fingerprints.run == spec.identity
+    if record is None or record.status != "done" or record.fingerprints.run != spec.identity:
+        return False
+    return not spec.keep_checkpoint or (record.done.checkpoint is not None and spec.weights_path.is_file())
 
 
 def read_record(spec: RunSpec) -> RunRecord | None:

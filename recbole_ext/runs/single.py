@@ -18,6 +18,7 @@ from recbole_ext.errors import ConfigurationError, SourceDataError, StoreError, 
 from recbole_ext.models import recbole_config
 from recbole_ext.records import Made, RunRecord
 from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics, TemporalSplit
+from recbole_ext.runs.checkpoint import keep_checkpoint
 from recbole_ext.runs.machine import device_in_words, git_revision, peak_device_memory_mb, peak_memory_mb, versions
 from recbole_ext.runs.popularity import keep_popularity
 from recbole_ext.store.files import fingerprint_of
@@ -47,7 +48,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
     refuse_changed_files(spec, config)
     checkpoint = spec.artifacts / "checkpoints" / spec.benchmark / f"{spec.name}.pth"
     run = prepare(config, checkpoint)
-    statistics = _statistics(run.loaders.dataset, spec)
+    statistics = statistics_of(run.loaders.dataset, spec)
     flops = count_flops(run)
     began = time.perf_counter()
     try:
@@ -56,6 +57,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
         began = time.perf_counter()
         test = run.test()
         test_seconds = time.perf_counter() - began
+        kept = keep_checkpoint(Path(run.trainer.saved_model_file), spec.weights_path) if spec.keep_checkpoint else None
     finally:
         checkpoint.unlink(missing_ok=True)
     curve = [Epoch(**{key: round(value, 6) for key, value in entry.items()}) for entry in run.trainer.curve]
@@ -73,6 +75,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
             training_samples=run.samples.name,
             validation=_rounded(validation),
             test=_rounded(test),
+            tied=run.trainer.tied_targets,
             valid_metric=str(config["valid_metric"]).lower(),
             best_epoch=run.trainer.best_epoch,
             stopped_early=len(curve) < int(config["epochs"]),
@@ -80,6 +83,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
             curve=curve,
             coverage=Coverage(**run.coverage.as_dict()) if run.coverage else None,
             popularity=popularity,
+            checkpoint=kept,
             statistics=statistics,
             temporal=_temporal(run.loaders.dataset),
             parameters=_parameters(run.model),
@@ -94,7 +98,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
             peak_device_memory_mb=peak_device_memory_mb(config["device"]),
             device=device_in_words(config["device"]),
             versions=versions(),
-            config=_relative_to_here(plain_config(config)),
+            config=recorded_config(config),
         ),
     )
     ranks = run.trainer.test_ranks(run.loaders.test)
@@ -106,7 +110,8 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
     try:
         record.write(spec.record_path)
     except WriteError:
-        spec.ranks_path.unlink(missing_ok=True)  # of use beside a record alone
+        for path in (spec.ranks_path, spec.weights_path):
+            path.unlink(missing_ok=True)  # of use beside a record alone
         raise
     return record
 
@@ -144,8 +149,8 @@ def build_config(spec: RunSpec) -> Any:
     return recbole_config(spec.model, spec.dataset, settings)
 
 
-def refuse_changed_files(spec: RunSpec, config: Any) -> None:
-    """See that dataset and store are still what the run was resolved with.
+def refuse_changed_files(spec: RunSpec, config: Any, vectors: bool = True) -> None:
+    """See that dataset and, with ``vectors``, store are still what the run was resolved with.
 
     Raises:
         SourceDataError, StoreError: they are not.
@@ -156,7 +161,7 @@ def refuse_changed_files(spec: RunSpec, config: Any) -> None:
             f"{dataset.folder}: its files have changed since this benchmark began. Start it again: what was made of "
             "the files as they are now is kept."
         )
-    if spec.store is None:
+    if spec.store is None or not vectors:
         return
     if not spec.store.exists() or (spec.store_content and fingerprint_of(spec.store) != spec.store_content):
         raise StoreError(
@@ -164,7 +169,12 @@ def refuse_changed_files(spec: RunSpec, config: Any) -> None:
         )
 
 
-def _statistics(dataset: Any, spec: RunSpec) -> Statistics:
+def statistics_of(dataset: Any, spec: RunSpec) -> Statistics:
+    """What was trained and ranked on.
+
+    Raises:
+        ConfigurationError: its counts are not the expected ones.
+    """
     history = getattr(dataset, "history", None)
     statistics = Statistics(
         users=dataset.user_num - 1,
@@ -209,8 +219,11 @@ def _rounded(metrics: Any) -> dict[str, float]:
     return {name: float(value) for name, value in (metrics or {}).items()}
 
 
-def _relative_to_here(config: dict[str, Any]) -> dict[str, Any]:
-    """Records speak of the project alone: paths below the working folder are relative, installed ones by name."""
+def recorded_config(config: Any) -> dict[str, Any]:
+    """RecBole's full configuration as a record holds it.
+
+    Records speak of the project alone: paths below the working folder are relative, installed ones by name.
+    """
     here = str(Path.cwd()) + os.sep
     packages = str(Path(sys.prefix)) + os.sep
 
@@ -221,4 +234,4 @@ def _relative_to_here(config: dict[str, Any]) -> dict[str, Any]:
             return value.removeprefix(here).removeprefix(packages)
         return value
 
-    return {key: shorten(value) for key, value in config.items()}
+    return {key: shorten(value) for key, value in plain_config(config).items()}

@@ -15,52 +15,57 @@ import torch
 from recbole_ext.errors import ConfigurationError
 
 Vectors: TypeAlias = torch.Tensor
+Transform: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""Vectors, ``[any number, width]``, to what a transform fitted on the dataset's makes of them."""
 
 
-def center(vectors: Vectors, fitted: Vectors) -> Vectors:
+def center(vectors: Vectors) -> Transform:
     """Subtract the mean vector."""
-    return vectors - fitted.mean(dim=0)
+    mean = vectors.mean(dim=0)
+    return lambda others: others - mean
 
 
-def l2(vectors: Vectors, fitted: Vectors) -> Vectors:
+def l2(vectors: Vectors) -> Transform:
     """Divide each vector by its Euclidean norm; a zero vector stays zero."""
-    return torch.nn.functional.normalize(vectors, dim=-1)
+    return lambda others: torch.nn.functional.normalize(others, dim=-1)
 
 
-def pca(vectors: Vectors, fitted: Vectors, width: Any) -> Vectors:
+def pca(vectors: Vectors, width: Any) -> Transform:
     """Project the centred vectors on their first ``width`` principal components (LLM2BERT4Rec, arXiv 2309.09261)."""
-    return center(vectors, fitted) @ _principal_axes(fitted, width)[0]
+    axes, centred = _principal_axes(vectors, width)[0], center(vectors)
+    return lambda others: centred(others) @ axes
 
 
-def whiten(vectors: Vectors, fitted: Vectors) -> Vectors:
+def whiten(vectors: Vectors) -> Transform:
     """Turn to the principal axes and divide by each one's standard deviation: covariance becomes the identity.
 
     Axes without variance (a rank below the width) are set to zero rather than blown up.
     """
-    axes, variance = _principal_axes(fitted, vectors.shape[1])
-    alive = variance > variance.max() * 1e-10
-    return (center(vectors, fitted) @ axes) * torch.where(alive, variance.clamp_min(1e-300).rsqrt(), 0.0)
+    axes, variance = _principal_axes(vectors, vectors.shape[1])
+    alive, centred = variance > variance.max() * 1e-10, center(vectors)
+    return lambda others: (centred(others) @ axes) * torch.where(alive, variance.clamp_min(1e-300).rsqrt(), 0.0)
 
 
-def select(vectors: Vectors, fitted: Vectors, width: Any) -> Vectors:
+def select(vectors: Vectors, width: Any) -> Transform:
     """Keep the ``width`` columns of the largest variance, in their order (LLMInit-Var, arXiv 2503.01814).
 
     The paper takes the variance over the most popular fifth of the items; here all items count.
     """
     _check_width("select", vectors, width)
-    chosen = fitted.var(dim=0, correction=0).topk(width).indices.sort().values
-    return vectors[:, chosen]
+    chosen = vectors.var(dim=0, correction=0).topk(width).indices.sort().values
+    return lambda others: others[:, chosen]
 
 
-def scale(vectors: Vectors, fitted: Vectors, deviation: Any, key: str = "item_embedding_transform: scale") -> Vectors:
+def scale(vectors: Vectors, deviation: Any, key: str = "item_embedding_transform: scale") -> Transform:
     """Scale all vectors by one factor, so that the standard deviation over all their entries is ``deviation``."""
     if not isinstance(deviation, int | float) or isinstance(deviation, bool) or deviation <= 0:
         raise ConfigurationError(f"{key} needs a number above 0, such as 0.02; got {deviation!r}.")
-    return vectors * (deviation / fitted.std(correction=0).clamp_min(1e-300))
+    factor = deviation / vectors.std(correction=0).clamp_min(1e-300)
+    return lambda others: others * factor
 
 
-PLAIN: dict[str, Callable[[Vectors, Vectors], Vectors]] = {"center": center, "l2": l2, "whiten": whiten}
-WITH_ARGUMENT: dict[str, Callable[[Vectors, Vectors, Any], Vectors]] = {"pca": pca, "select": select, "scale": scale}
+PLAIN: dict[str, Callable[[Vectors], Transform]] = {"center": center, "l2": l2, "whiten": whiten}
+WITH_ARGUMENT: dict[str, Callable[[Vectors, Any], Transform]] = {"pca": pca, "select": select, "scale": scale}
 TRANSFORMS = [*PLAIN, *WITH_ARGUMENT]
 
 
@@ -72,14 +77,22 @@ def apply_transforms(vectors: Vectors, steps: Sequence[Any] | None, fitted_on: V
     A step is a name (``center``, ``l2``, ``whiten``) or a mapping of one name to its argument
     (``{pca: 64}``, ``{scale: 0.02}``). Raises ``ConfigurationError`` for anything else.
     """
+    return transform_alike(vectors, steps, vectors[:0], fitted_on)[0]
+
+
+def transform_alike(
+    vectors: Vectors, steps: Sequence[Any] | None, others: Vectors, fitted_on: Vectors | None = None
+) -> tuple[Vectors, Vectors]:
+    """The same, and ``others`` ``[others, width]`` under the transforms that were fitted on ``vectors`` alone."""
     if steps is None:
         steps = []
     if isinstance(steps, str | dict):
         steps = [steps]
-    result = vectors.double()
+    vectors, others = vectors.double(), others.double()
     for step in steps:
-        result = _apply(result, result if fitted_on is None else result[fitted_on], step)
-    return result.float()
+        transform = _fitted(vectors if fitted_on is None else vectors[fitted_on], step)
+        vectors, others = transform(vectors), transform(others)
+    return vectors.float(), others.float()
 
 
 def width_after(steps: Sequence[Any] | None, width: int) -> int:
@@ -91,7 +104,7 @@ def width_after(steps: Sequence[Any] | None, width: int) -> int:
     return int(apply_transforms(torch.empty(1, width, device="meta"), steps).shape[1])
 
 
-def _apply(vectors: Vectors, fitted: Vectors, step: Any) -> Vectors:
+def _fitted(vectors: Vectors, step: Any) -> Transform:
     if isinstance(step, str) and step in PLAIN:
         return PLAIN[step](vectors, fitted)
     if isinstance(step, dict) and len(step) == 1:
@@ -116,7 +129,7 @@ def _check_width(transform: str, vectors: Vectors, width: Any) -> None:
 def _principal_axes(vectors: Vectors, width: Any) -> tuple[Vectors, Vectors]:
     """The first ``width`` principal axes as columns, ``[dim, width]``, with their variances, ``[width]``."""
     _check_width("pca", vectors, width)
-    centred = center(vectors, vectors)
+    centred = center(vectors)(vectors)
     variance, axes = torch.linalg.eigh(centred.T @ centred / max(len(vectors), 1))
     variance, axes = variance.flip(0)[:width].clamp_min(0), axes.flip(1)[:, :width]
     # An axis has no sign of its own; fix one, so that the same vectors give the same result on every machine.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RowKey, RunRecord
 from recbole_ext.records.popularity import read_interactions
+from recbole_ext.records.ranks import alone
 from recbole_ext.report.popularity import means_of_groups
 from recbole_ext.report.ranks import load_ranks, metric_of_ranks
 from recbole_ext.report.results import finished_results
@@ -85,10 +86,10 @@ def _bins_of(folder: Path, record: RunRecord, metrics: Sequence[str], edges: Seq
     means = means_of_groups(ranks, of_user, len(bins), metrics)
     run: dict[str, Any] = {**record.row._asdict(), "split": interactions.sha256()}
     run["from_store"] = record.mode in _FROM_VECTORS_ALONE or record.model in _FROM_TEXT_ALONE
-    every_rank = np.arange(1, len(interactions.item_interactions) + 1)
+    every_rank = alone(np.arange(1, len(interactions.item_interactions) + 1))
     for metric in metrics:
         random = float(metric_of_ranks(metric, every_rank).mean())
-        run[f"{metric}_random"] = random if record.done.ranks_all_items else math.nan
+        run[f"{metric}_random"] = random if record.evaluated.ranks_all_items else math.nan
     return [
         {**run, "bin": name, "n_users": int((of_user == number).sum())}
         | {metric: of_bins[number] for metric, of_bins in means.items()}

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.evaluator.collector import Collector
+from recbole.evaluator.collector import Collector, DataStruct
 from recbole.evaluator.evaluator import Evaluator
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import EvaluatorType, ModelType
 from torch.nn.functional import pad
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.records.ranks import alone, expected_worth
 
 # Scores of one evaluation batch, [users, items], stay below this many numbers (1 GiB in float32).
 MAXIMUM_SCORES = 2**28
@@ -47,12 +48,20 @@ def bounded_batch_size(requested: int, n_items: int, maximum: int = MAXIMUM_SCOR
     return max(1, min(requested, maximum // max(n_items, 1)))
 
 
+PLACES = "rec.places"
+"""What the collector adds to RecBole's struct where each user has one item to find; see :func:`places`."""
+VECTORS = "data.item_vectors"
+"""What a metric asks for that needs the items' vectors, float32 ``[items, dim]`` by internal id; padding is zero."""
+
+
 class LeaveOneOutCollector(Collector):
     """Collects the same ``rec.topk`` as RecBole's collector where each user has one positive item.
 
     RecBole sorts out the top items of every user and marks the positives in a dense ``[users, items]`` matrix. The
-    rank of one positive item is the number of items that score higher, which is one comparison per score; only
-    where another item scores exactly the same is the order ``torch.topk``'s to decide, and there it is asked.
+    rank of one positive item is the number of items that score higher, which is one comparison per score. Where other
+    items score exactly the same, it stands in each of their places with equal probability, and metrics are expected
+    values (see :class:`RankKeepingEvaluator`); with ``training_samples: augmented`` the order is ``torch.topk``'s, as
+    in RecBole.
 
     Attributes:
         tied_targets: how many positive items of the evaluation scored exactly as another item, so that their rank is
@@ -61,6 +70,18 @@ class LeaveOneOutCollector(Collector):
 
     tied_targets: int | None = None
 
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.expects = config["training_samples"] != "augmented"
+
+    def data_collect(self, train_data: Any) -> None:
+        """RecBole's, and the vectors of ``diversity_vectors`` where a metric asks for them."""
+        super().data_collect(train_data)
+        if self.register.need(VECTORS):
+            from recbole_ext.beyond_accuracy import vectors_of_items
+
+            self.data_struct.set(VECTORS, vectors_of_items(train_data._dataset, self.config))
+
     def eval_batch_collect(
         self,
         scores_tensor: torch.Tensor,
@@ -68,13 +89,23 @@ class LeaveOneOutCollector(Collector):
         positive_u: torch.Tensor,
         positive_i: torch.Tensor,
     ) -> None:
-        others = ("rec.items", "rec.meanrank", "rec.score", "data.label")
+        others = ("rec.meanrank", "rec.score", "data.label")
         if any(self.register.need(what) for what in others) or not _one_each(positive_u, len(scores_tensor)):
             self._require_enough_items(scores_tensor)
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
             return
-        hits, tied = positive_hits(scores_tensor, positive_i.to(scores_tensor.device), max(self.topk))
+        if self.register.need("rec.items"):
+            self._require_enough_items(scores_tensor)
+            self.data_struct.update_tensor("rec.items", torch.topk(scores_tensor, max(self.topk), dim=-1).indices)
+        if not self.register.need("rec.topk"):
+            return
+        positive = positive_i.to(scores_tensor.device)
+        hits, tied = positive_hits(scores_tensor, positive, max(self.topk))
         self.tied_targets = (self.tied_targets or 0) + tied
+        if self.expects:
+            found = places(scores_tensor, positive)
+            hits[found[:, 0] == 0] = 0  # topk takes NaN for the largest
+            self.data_struct.update_tensor(PLACES, found)
         self.data_struct.update_tensor("rec.topk", torch.cat([hits, torch.ones_like(hits[:, :1])], dim=1))
 
     def _require_enough_items(self, scores: torch.Tensor) -> None:
@@ -90,6 +121,7 @@ class LeaveOneOutCollector(Collector):
         values = self.data_struct._data_dict
         kept = {name: values.pop(name) for name in list(values) if not isinstance(values[name], torch.Tensor)}
         struct = super().get_data_struct()
+        values.pop(PLACES, None)
         for name, value in kept.items():
             self.data_struct.set(name, value)
             struct.set(name, value)
@@ -98,6 +130,8 @@ class LeaveOneOutCollector(Collector):
 
 def positive_hits(scores: torch.Tensor, positive: torch.Tensor, k: int) -> tuple[torch.Tensor, int]:
     """Where each user's positive item stands in its top ``k``: int ``[users, k]``, at most one 1 per row.
+
+    Of items that score the same the order is ``torch.topk``'s.
 
     Args:
         scores: ``[users, items]``.
@@ -119,12 +153,32 @@ def positive_hits(scores: torch.Tensor, positive: torch.Tensor, k: int) -> tuple
     return hits, n_tied
 
 
+def places(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    """The first place that a user's positive item may stand in, from 1, and how many it is spread over: ``[users, 2]``.
+
+    It is spread over as many places as there are items of its very score. A score that is NaN has no place: 0 and 1.
+    """
+    own = scores.gather(1, positive.unsqueeze(1))
+    first = (scores > own).sum(dim=1) + 1
+    spread = (scores == own).sum(dim=1)
+    nowhere = spread == 0
+    return torch.stack([first.masked_fill(nowhere, 0), spread.masked_fill(nowhere, 1)], dim=1)
+
+
 def _one_each(positive_u: torch.Tensor, n_users: int) -> bool:
     return len(positive_u) == n_users and bool((positive_u.cpu() == torch.arange(n_users)).all())
 
 
 class RankKeepingEvaluator(Evaluator):
-    """RecBole's evaluator, which also keeps each evaluated user's rank of the positive item, where all have one."""
+    """RecBole's evaluator, which counts ties in expectation and keeps the ranks, where all users have one item to find.
+
+    A metric of the ranks alone (it needs ``rec.topk`` and nothing else, and is a mean over users) is given the value
+    that it has on average over the places of the items with the very score of the one to find; RecBole's own class
+    says what each place is worth. Without ties every number is RecBole's.
+
+    Attributes:
+        ranks: ``[users, 2]``, the first place from 1, 0 = beyond the largest K, and over how many it is spread.
+    """
 
     ranks: np.ndarray | None = None
 
@@ -132,18 +186,54 @@ class RankKeepingEvaluator(Evaluator):
         self.ranks = None
         found = dataobject.get("rec.topk").numpy() if "rec.topk" in dataobject else None
         if found is not None and (found[:, -1] == 1).all():
-            hits = found[:, :-1] > 0
-            self.ranks = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
-        return super().evaluate(dataobject)
+            self.ranks = self._ranks(found[:, :-1] > 0, dataobject)
+        result = super().evaluate(dataobject)
+        if self.ranks is not None and (self.ranks[:, 1] > 1).any():
+            for name in self.metrics:
+                metric = self.metric_class[name]
+                if list(metric.metric_need) == ["rec.topk"]:
+                    result.update(self._expected(metric))
+        return result
+
+    def _ranks(self, hits: np.ndarray, dataobject: Any) -> np.ndarray:
+        if PLACES not in dataobject:
+            return alone(np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0))
+        ranks = dataobject.get(PLACES).numpy().copy()
+        ranks[ranks[:, 0] > hits.shape[1]] = (0, 1)
+        return ranks
+
+    def _expected(self, metric: Any) -> dict[str, float]:
+        assert self.ranks is not None
+        worth = self._worth(metric)
+        decimals = self.config["metric_decimal_place"]
+        return {
+            name: round(float(expected_worth(self.ranks, of_place).mean()), decimals)
+            for name, of_place in worth.items()
+        }
+
+    def _worth(self, metric: Any) -> dict[str, np.ndarray]:
+        """What the metric is for a user whose item is at each place, 0 = beyond the largest K: by name ``[K + 1]``."""
+        k = max(self.config["topk"])
+        of_places: dict[str, list[float]] = {}
+        rounding, metric.decimal_place = metric.decimal_place, 17
+        try:
+            for place in range(k + 1):
+                row = torch.zeros(1, k + 1, dtype=torch.int)
+                row[0, -1] = 1
+                if place:
+                    row[0, place - 1] = 1
+                struct = DataStruct()
+                struct.set("rec.topk", row)
+                for name, value in metric.calculate_metric(struct).items():
+                    of_places.setdefault(name, []).append(float(value))
+        finally:
+            metric.decimal_place = rounding
+        return {name: np.array(values) for name, values in of_places.items()}
 
 
-def ranks_by_user(ranks: np.ndarray, loader: Any, maximum: int) -> np.ndarray:
-    """Ranks in the order of RecBole's internal user ids: ``[users]``, 0 = beyond the largest K, ``maximum``.
-
-    ``ranks`` are in the loader's order, one per evaluated user. They are kept in the smallest unsigned type that holds
-    ``maximum``: uint8 up to 255.
-    """
+def ranks_by_user(ranks: np.ndarray, loader: Any) -> np.ndarray:
+    """Ranks ``[users, 2]`` in the order of RecBole's internal user ids; see :mod:`recbole_ext.records.ranks`."""
     users = getattr(loader, "uid_list", None)
     if users is None:
         users = loader._dataset.inter_feat[loader._dataset.uid_field]
-    return ranks[np.argsort(np.asarray(users), kind="stable")].astype(np.min_scalar_type(maximum))
+    return ranks[np.argsort(np.asarray(users), kind="stable")]

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from recbole_ext.attach import item_tables
 from recbole_ext.models import trainer_class
+from recbole_ext.records.ranks import packed
 from recbole_ext.training.evaluation import (
     MAXIMUM_PAIRS,
     LeaveOneOutCollector,
@@ -135,13 +136,24 @@ class BenchmarkTrainer:
         with parametrize.cached():
             return super().evaluate(eval_data, *args, **kwargs)  # type: ignore[misc]
 
+    @torch.no_grad()
+    def scores_of(self: Any, batch: tuple[Any, ...], dataset: Any) -> torch.Tensor:
+        """Scores of all items for a batch of a full ranking's loader, ``[users, items]``, as :meth:`evaluate` has them.
+
+        Padding and the items that the batch masks are at minus infinity.
+        """
+        if self.item_tensor is None:
+            self.item_tensor = dataset.get_item_feature().to(self.device)
+        self.tot_item_num = dataset.item_num
+        return self._full_sort_batch_eval(batch)[1]
+
     def test_ranks(self: Any, test_data: Any) -> np.ndarray | None:
-        """Ranks of the last evaluation by user, see :func:`recbole_ext.training.evaluation.ranks_by_user`.
+        """Ranks of the last evaluation by user, see :func:`recbole_ext.records.ranks.packed`.
 
         ``None`` for metrics that need no ranking, and where a user has several items to find.
         """
         ranks = self.evaluator.ranks
-        return None if ranks is None else ranks_by_user(ranks, test_data, max(self.config["topk"]))
+        return None if ranks is None else packed(ranks_by_user(ranks, test_data), max(self.config["topk"]))
 
     @property
     def tied_targets(self) -> int | None:

@@ -75,7 +75,7 @@ def test_a_record_of_an_earlier_version_says_so_and_how_to_go_on(benchmark: Benc
         ({"seed": "many"}, "key `seed`"),
         ({"dataset": ...}, "key `dataset`"),
         ({"colour": "red"}, "key `colour`"),
-        ({"made": {"test": {}}}, r"key `made\.training_samples`"),
+        ({"made": {"test": {}}}, r"key `made\.valid_metric`"),
         ({"status": "failed"}, "status 'failed' does not fit"),
         ({"made": None}, "status 'done' does not fit"),
         ({"status": "running"}, "key `status`"),

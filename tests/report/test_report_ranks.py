@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from synthetic_runs import Benchmark
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.records.ranks import alone, packed
 from recbole_ext.report.ranks import decided_by_ranks, load_ranks, metric_of_ranks
 
 
@@ -28,34 +29,34 @@ def test_a_metric_of_ranks_is_recboles(metric: str) -> None:
     hits = ranks[:, None] == np.arange(1, 6)
     relevant = [np.ones(len(ranks), dtype=int)] if name in ("Recall", "NDCG") else []
     result = getattr(recboles, name)(config).metric_info(hits, *relevant)
-    assert metric_of_ranks(metric, ranks) == pytest.approx(result[:, 4])
+    assert metric_of_ranks(metric, alone(ranks)) == pytest.approx(result[:, 4])
 
 
 @pytest.mark.parametrize("metric", ["map@5", "ndcg", "auc"])
 def test_a_metric_that_ranks_do_not_decide_is_refused(metric: str) -> None:
     with pytest.raises(ConfigurationError, match=metric):
-        metric_of_ranks(metric, np.array([1]))
+        metric_of_ranks(metric, np.array([[1, 1]]))
 
 
 def test_per_user_ndcg_at_the_edges() -> None:
     expected = [0.0, 1.0, 1 / np.log2(3), 1 / np.log2(11), 0.0, 0.0]
-    assert metric_of_ranks("ndcg@10", np.array([0, 1, 2, 10, 11, 50])).tolist() == pytest.approx(expected)
+    assert metric_of_ranks("ndcg@10", alone(np.array([0, 1, 2, 10, 11, 50]))).tolist() == pytest.approx(expected)
 
 
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=40), st.integers(1, 1500))
 def test_values_lie_between_0_and_1_and_a_better_rank_is_never_worth_less(ranks: list[int], k: int) -> None:
     better = np.array([max(rank - 1, min(rank, 1)) for rank in ranks])
     for family in ("recall", "hit", "ndcg", "mrr", "precision"):
-        values = metric_of_ranks(f"{family}@{k}", np.array(ranks))
+        values = metric_of_ranks(f"{family}@{k}", alone(np.array(ranks)))
         assert ((values >= 0) & (values <= 1)).all()
-        assert (metric_of_ranks(f"{family}@{k}", better) >= values).all()
+        assert (metric_of_ranks(f"{family}@{k}", alone(better)) >= values).all()
 
 
 def test_ranks_above_255_are_kept_and_checked(benchmark: Benchmark) -> None:
     ranks = np.array([257, 1, 300, 0], dtype=np.int32)
     record = benchmark.add(ranks=ranks, topk=[20, 400])
     found = load_ranks(benchmark.folder, record)
-    assert found is not None and found.tolist() == ranks.tolist()
+    assert found is not None and found.tolist() == alone(ranks).tolist()
     assert record.done.test["recall@20"] == 0.25
 
 
@@ -73,7 +74,7 @@ def test_only_metrics_up_to_the_largest_k_are_checked_against_ranks(benchmark: B
     ranks = np.array([1, 2, 0, 0], dtype=np.int32)
     record = benchmark.add(ranks=ranks, topk=[10], test={"recall@10": 0.5, "recall@50": 0.9, "itemcoverage@10": 0.3})
     found = load_ranks(benchmark.folder, record)
-    assert found is not None and found.tolist() == ranks.tolist()
+    assert found is not None and found.tolist() == alone(ranks).tolist()
     assert [decided_by_ranks(m, record) for m in ("recall@10", "recall@50", "itemcoverage@10", "auc")] == [
         True,
         False,
@@ -100,12 +101,25 @@ def test_of_several_test_items_the_first_rank_decides_hit_and_mrr_alone(benchmar
     assert decided == ["hit@10", "mrr@10"]
 
 
-@pytest.mark.parametrize("content", [np.ones((3, 2), dtype=np.int32), np.ones(3), np.ones(0, dtype=np.int32)])
+@pytest.mark.parametrize(
+    "content",
+    [np.ones((3, 3), dtype=np.int32), np.zeros((3, 2), dtype=np.int32), np.ones(3), np.ones(0, dtype=np.int32)],
+)
 def test_ranks_of_another_shape_or_kind_are_refused(benchmark: Benchmark, content: np.ndarray) -> None:
     record = benchmark.add()
     np.save(benchmark.folder / "runs" / f"{record.run}.ranks.npy", content)
     with pytest.raises(ConfigurationError, match="one integer per user"):
         load_ranks(benchmark.folder, record)
+
+
+def test_ranks_that_ties_spread_are_worth_the_mean_of_their_places(benchmark: Benchmark) -> None:
+    ranks = np.array([[1, 2], [5, 2], [3, 1], [0, 1]], dtype=np.int32)
+    expected = [(1 + 1 / np.log2(3)) / 2, (1 / np.log2(6)) / 2, 1 / np.log2(4), 0.0]
+    assert metric_of_ranks("ndcg@5", ranks).tolist() == pytest.approx(expected)
+    record = benchmark.add(ranks=ranks[:, 0], topk=[5], test={"ndcg@5": float(np.mean(expected))}, with_ranks=False)
+    np.save(benchmark.folder / "runs" / f"{record.run}.ranks.npy", packed(ranks, 5))
+    found = load_ranks(benchmark.folder, record)
+    assert found is not None and found.tolist() == ranks.tolist()
 
 
 class _Trap:

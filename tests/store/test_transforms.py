@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.store.transforms import apply_transforms
+from recbole_ext.store.transforms import apply_transforms, transform_alike
 
 
 def vectors(seed: int, n: int = 50, width: int = 8) -> torch.Tensor:
@@ -112,3 +112,16 @@ def test_the_order_of_items_does_not_matter() -> None:
 def test_a_wrong_transform_is_an_error_that_names_the_key(step: object) -> None:
     with pytest.raises(ConfigurationError, match="transform|scale needs a number"):
         apply_transforms(vectors(1), [step])
+
+
+@pytest.mark.parametrize(
+    "steps", [["center"], ["l2"], ["whiten"], [{"pca": 3}], [{"select": 3}], [{"scale": 0.02}], ["center", {"pca": 4}]]
+)
+def test_others_go_the_way_of_the_vectors_that_the_transforms_were_fitted_on(steps: list[object]) -> None:
+    fitted_on, others = vectors(1), vectors(2)
+    ours, theirs = transform_alike(fitted_on, steps, torch.cat([fitted_on[:5], others]))
+    assert torch.equal(ours, apply_transforms(fitted_on, steps))
+    assert torch.allclose(theirs[:5], ours[:5], atol=1e-6)
+    assert torch.equal(
+        transform_alike(fitted_on, steps, others[:1])[1], transform_alike(fitted_on, steps, others)[1][:1]
+    )

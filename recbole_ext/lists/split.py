@@ -1,0 +1,291 @@
+"""The split that a benchmark's protocol makes of a dataset: what other systems train on and are tested with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recbole_ext.benchmark import (
+    EMBEDDED,
+    Resolved,
+    ResolvedRow,
+    RunSpec,
+    benchmark_of,
+    find_benchmark,
+    load_benchmark,
+    resolve,
+)
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.writing import replacing_file, replacing_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS_AT_ONCE = 2**19
+
+
+@dataclass(frozen=True)
+class Split:
+    """One dataset under one protocol of a benchmark, split as its runs split it.
+
+    Attributes:
+        resolved: the benchmark.
+        rows: its rows on this dataset under this protocol.
+        spec: one of their runs, whose keys read and split the data.
+        loaders: RecBole's, of that run.
+    """
+
+    resolved: Resolved
+    rows: list[ResolvedRow]
+    spec: RunSpec
+    config: Any
+    loaders: Any
+
+    @property
+    def dataset(self) -> Any:
+        return self.loaders.dataset
+
+    @property
+    def users(self) -> np.ndarray:
+        """User tokens by internal id; the first is padding."""
+        return np.asarray(self.dataset.field2id_token[self.dataset.uid_field]).astype(object)
+
+    @property
+    def items(self) -> np.ndarray:
+        """Item tokens by internal id; the first is padding."""
+        return np.asarray(self.dataset.field2id_token[self.dataset.iid_field]).astype(object)
+
+
+def split_of(
+    benchmark: Path | str | Mapping[str, Any] | None,
+    dataset: str | None,
+    protocol: str | None,
+    overrides: Mapping[str, Any] | None = None,
+    command: str = "",
+) -> Split:
+    """The split of ``dataset`` under ``protocol`` of a benchmark; each may be left out where there is one alone.
+
+    It is that of a sequential model's run where there is one: general models' differs in users of two interactions.
+
+    Raises:
+        ConfigurationError: no such dataset or protocol, several and none named, or a benchmark that can't be right.
+        SourceDataError: the dataset is not there.
+    """
+    from recbole.utils import ModelType
+
+    from recbole_ext.compat import make_recbole_work
+    from recbole_ext.compat.times import KEEP_EXACT_TIMES
+    from recbole_ext.runs.single import build_config, refuse_changed_files, statistics_of
+    from recbole_ext.training import load
+
+    make_recbole_work()
+    resolved, rows = _rows(benchmark, dataset, protocol, dict(overrides or {}), command)
+    row = next((row for row in rows if row.effective["MODEL_TYPE"] == ModelType.SEQUENTIAL), rows[0])
+    spec = row.searched[0]
+    config = build_config(spec)
+    refuse_changed_files(spec, config, vectors=False)
+    config[KEEP_EXACT_TIMES] = True
+    loaders = load(config)
+    statistics_of(loaders.dataset, spec)
+    return Split(resolved, rows, spec, config, loaders)
+
+
+def _rows(
+    benchmark: Path | str | Mapping[str, Any] | None,
+    dataset: str | None,
+    protocol: str | None,
+    overrides: dict[str, Any],
+    command: str,
+) -> tuple[Resolved, list[ResolvedRow]]:
+    """The benchmark, resolved, and its rows on one dataset under one protocol."""
+    if isinstance(benchmark, Mapping):
+        where, (checked, keys) = "benchmark", benchmark_of(benchmark, overrides, "benchmark")
+    else:
+        path = find_benchmark(Path(benchmark)) if benchmark else EMBEDDED
+        where, (checked, keys) = path.name, load_benchmark(path, overrides)
+    dataset = _the_one("dataset", dataset, checked.datasets, where)
+    protocol = _the_one("protocol", protocol, list(checked.protocols), where)
+    # What is missing besides the data, such as an encoder, is of no concern here.
+    resolved = resolve(checked, keys, command, where, fetch=False)
+    rows = [row for row in resolved.rows if (row.key.dataset, row.key.protocol) == (dataset, protocol)]
+    if not rows:
+        raise ConfigurationError(f"{where}: no model is run on {dataset} under {protocol}.")
+    resolved.datasets[dataset].with_keys(rows[0].effective).require(download=False)
+    return resolved, rows
+
+
+def _the_one(what: str, named: str | None, there_are: list[str], where: str) -> str:
+    if named is None and len(there_are) == 1:
+        return there_are[0]
+    if named not in there_are:
+        said = f"has no {what} {named!r}, but" if named else f"has several {what}s; say --{what}:"
+        raise ConfigurationError(f"{where}: it {said} {', '.join(there_are)}.")
+    return named
+
+
+@dataclass(frozen=True)
+class ExportedSplit:
+    """What :func:`export_split` wrote: the folder, and how many rows each part has."""
+
+    folder: Path
+    rows: dict[str, int]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Columns ``part`` and ``rows``."""
+        import pandas
+
+        return pandas.DataFrame({"part": list(self.rows), "rows": list(self.rows.values())})
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        return [f"{self.folder}: {', '.join(f'{count:,} {part}' for part, count in self.rows.items())}"]
+
+
+def export_split(
+    benchmark: Path | str | Mapping[str, Any],
+    out: Path | str,
+    *,
+    format: str = "csv",
+    dataset: str | None = None,
+    protocol: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> ExportedSplit:
+    """Write the rows that other systems must use into the folder ``out``, by tokens.
+
+    Args:
+        benchmark: as for :func:`recbole_ext.run`; or the name of a dataset, which is split by the default protocol.
+        format: ``csv`` or ``parquet``.
+        dataset, protocol: of the benchmark, where it has several.
+        overrides: keys above the benchmark's, such as ``data_path``.
+
+    ``train``, ``valid``, ``test``: columns ``user``, ``item``, ``position`` (of the row in the user's history, from 0)
+    and, where they are exact, ``timestamp``. ``history``, only where there are such rows: what a model may read before
+    a test item but not train on. ``items``: every item that is ranked. ``split.json`` says what it is and what may be
+    listed.
+
+    Raises:
+        ConfigurationError: an unknown format, or pyarrow is missing for parquet; else as :func:`split_of`.
+        SourceDataError: the dataset is not there.
+        WriteError: ``out`` can't be written.
+    """
+    import pandas
+
+    from recbole_ext.lists.table import check_writable, writing_table
+
+    if format not in ("csv", "parquet"):
+        raise ConfigurationError(f"--format: {format!r} is unknown; choose csv or parquet.")
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "split.json").is_file())):
+        raise ConfigurationError(f"--out {out}: there is something else than a split; choose another folder.")
+    check_writable(out / f"train.{format}")
+    if isinstance(benchmark, str | Path) and Path(benchmark).suffix not in (".yaml", ".yml"):
+        benchmark = _default_benchmark(str(benchmark))
+    split = split_of(benchmark, dataset, protocol, overrides)
+    written: dict[str, int] = {}
+    users, items = split.users, split.items
+    with replacing_folder(out) as folder:
+        for part, columns in _parts(split):
+            count = len(columns["user"])
+            with writing_table(folder / f"{part}.{format}") as append:
+                for begin in range(0, max(count, 1), ROWS_AT_ONCE):
+                    piece = {name: values[begin : begin + ROWS_AT_ONCE] for name, values in columns.items()}
+                    append(pandas.DataFrame({**piece, "user": users[piece["user"]], "item": items[piece["item"]]}))
+            written[part] = count
+        with writing_table(folder / f"items.{format}") as append:
+            append(pandas.DataFrame({"item": items[1:]}))
+        written["items"] = len(items) - 1
+        with replacing_file(folder / "split.json") as temporary:
+            temporary.write_text(json.dumps(_said(split, written), indent=1) + "\n", encoding="utf-8")
+    return ExportedSplit(out, written)
+
+
+def _default_benchmark(dataset: str) -> dict[str, Any]:
+    """What splits a dataset where no benchmark says how."""
+    return {"name": "split", "datasets": [dataset], "models": ["SASRec"], "initialisations": ["random"]}
+
+
+def _said(split: Split, rows: dict[str, int]) -> dict[str, Any]:
+    seen = bool(split.config["rank_seen_items"])
+    return {
+        "dataset": split.spec.dataset,
+        "protocol": split.spec.protocol,
+        "eval_args": {key: value for key, value in split.config["eval_args"].items() if key != "mode"},
+        "fingerprint": split.spec.dataset_fingerprint,
+        "rows": rows,
+        "ranked": "every item of `items`" + ("" if seen else ", without those that the user had before the test item"),
+        "topk": max(split.config["topk"]),
+        "lists": "for every user of `test` the best items: columns user, item and rank (from 1) or score; then "
+        "`recbole-ext evaluate`",
+    }
+
+
+def _parts(split: Split) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Each part's columns, ``user`` and ``item`` as internal ids."""
+    from recbole_ext.data.sequences import SequenceViewDataset
+
+    parts = {name: getattr(split.loaders, name)._dataset for name in ("train", "valid", "test")}
+    if all(isinstance(part, SequenceViewDataset) for part in parts.values()):
+        return _parts_of_histories(split, parts)
+    return _parts_of_rows(parts)
+
+
+def _parts_of_histories(split: Split, parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    train = parts["train"]
+    history, start = train.history, train.HISTORY_START
+    rows, read = {}, np.zeros(len(history), dtype=bool)
+    for name, part in parts.items():
+        length = part.inter_feat[part.item_list_length_field].numpy()
+        begin = part.inter_feat[start].numpy()
+        targets = begin + length
+        if name == "train":
+            # A user's first item is no sample's target, but training reads it.
+            targets = np.concatenate([targets, begin[length == 1]])
+        else:
+            for first, target in zip(part.user_start[targets], targets, strict=True):
+                read[first:target] = True
+        rows[name] = np.sort(targets)
+    for taken in rows.values():
+        read[taken] = False
+    rows["history"] = np.flatnonzero(read)
+    users, items = history[train.uid_field].numpy(), history[train.iid_field].numpy()
+    times = getattr(split.dataset, "times_of_history", None)
+    if times is not None and (times == np.floor(times)).all() and np.abs(times).max(initial=0) < 2**53:
+        times = times.astype(np.int64)
+    for name, taken in rows.items():
+        if name == "history" and not len(taken):
+            continue
+        columns = {"user": users[taken], "item": items[taken], "position": taken - train.user_start[taken]}
+        yield name, columns | ({"timestamp": times[taken]} if times is not None else {})
+
+
+def _parts_of_rows(parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Of a general model's data: positions count a user's rows through training, validation and test."""
+    import pandas
+
+    frames = []
+    for name, part in parts.items():
+        users, items = (np.asarray(part.inter_feat[field]) for field in (part.uid_field, part.iid_field))
+        frames.append(pandas.DataFrame({"part": name, "user": users, "item": items}))
+    whole = pandas.concat(frames, ignore_index=True)
+    whole["position"] = whole.groupby("user").cumcount()
+    for name in parts:
+        rows = whole[whole["part"] == name]
+        yield name, {column: rows[column].to_numpy() for column in ("user", "item", "position")}
+
+
+def require_full_ranking(split: Split) -> None:
+    """See that the protocol ranks all items, as lists do.
+
+    Raises:
+        ConfigurationError: it samples candidates.
+    """
+    if split.config["eval_args"]["mode"]["test"] != "full":
+        raise ConfigurationError(
+            f"protocol {split.spec.protocol}: it ranks a sample of the items, and lists rank all of them. Choose a "
+            "protocol of full ranking."
+        )
