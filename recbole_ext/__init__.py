@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_ext.api import encode, plan, run, study, tune
+    from recbole_ext.api import encode, plan, run, score, score_plan, study, tune
     from recbole_ext.attach import attach_item_embedding
     from recbole_ext.compat import make_recbole_work
     from recbole_ext.data.dataset import Dataset
@@ -20,6 +20,8 @@ __all__ = [
     "make_recbole_work",
     "plan",
     "run",
+    "score",
+    "score_plan",
     "study",
     "tune",
 ]
@@ -29,7 +31,7 @@ _HOME = {
     "ItemEmbeddingStore": "recbole_ext.store",
     "attach_item_embedding": "recbole_ext.attach",
     "make_recbole_work": "recbole_ext.compat",
-    **dict.fromkeys(("encode", "plan", "run", "study", "tune"), "recbole_ext.api"),
+    **dict.fromkeys(("encode", "plan", "run", "score", "score_plan", "study", "tune"), "recbole_ext.api"),
 }
 
 

@@ -51,6 +51,14 @@ def select(vectors: Vectors, width: Any) -> Vectors:
     return vectors[:, chosen]
 
 
+def width(vectors: Vectors, wanted: Any) -> Vectors:
+    """Make vectors ``wanted`` wide: wider ones by :func:`pca`, narrower ones by zeros behind them."""
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise ConfigurationError(f"item_embedding_transform: width needs a whole number from 1 on; got {wanted!r}.")
+    own = vectors.shape[1]
+    return pca(vectors, wanted) if own > wanted else torch.nn.functional.pad(vectors, (0, wanted - own))
+
+
 def scale(vectors: Vectors, deviation: Any, key: str = "item_embedding_transform: scale") -> Vectors:
     """Scale all vectors by one factor, so that the standard deviation over all their entries is ``deviation``."""
     if not isinstance(deviation, int | float) or isinstance(deviation, bool) or deviation <= 0:
@@ -59,7 +67,12 @@ def scale(vectors: Vectors, deviation: Any, key: str = "item_embedding_transform
 
 
 PLAIN: dict[str, Callable[[Vectors], Vectors]] = {"center": center, "l2": l2, "whiten": whiten}
-WITH_ARGUMENT: dict[str, Callable[[Vectors, Any], Vectors]] = {"pca": pca, "select": select, "scale": scale}
+WITH_ARGUMENT: dict[str, Callable[[Vectors, Any], Vectors]] = {
+    "pca": pca,
+    "width": width,
+    "select": select,
+    "scale": scale,
+}
 TRANSFORMS = [*PLAIN, *WITH_ARGUMENT]
 
 
