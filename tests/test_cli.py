@@ -225,7 +225,8 @@ def test_what_can_not_be_right_is_refused_by_run_and_plan_alike(
         (["run"], ["BENCHMARK.yaml", "--key=value", "embedded benchmark", "--plan"]),
         (["study"], ["STUDY.yaml", "cold-start"]),
         (["bench"], ["--dataset", "--repeats", "quality", "scale"]),
-        (["report"], ["DIR"]),
+        (["score"], ["ENCODER", "--suite", "quick, standard, full", "--lexical", "--shuffled", "--plan", "--name"]),
+        (["report"], ["DIR", "results/encoders"]),
         (["doctor"], ["--help"]),
     ],
     ids=lambda value: value[0] if value and isinstance(value, list) else None,
@@ -263,6 +264,13 @@ MISTAKES = [
     (["run", "embedded.yaml", "--epochs", "3"], "--epochs: overrides are written --key=value"),
     (["run", "embedded.yaml", "--models=[SASRek]"], "Did you mean SASRec?"),
     (["report", "nowhere"], "nowhere/grid.json: no such file"),
+    (["score", "minilm", "--suite", "quik"], "suite: quik: no such file. Name one of quick, standard, full"),
+    (["score", "minilm", "--lexical", "tfidf"], "'minilm' and --lexical are two sources of item vectors"),
+    (["score", "random", "--dim", "3"], "'dim' says nothing about random vectors"),
+    (["score", "./nowhere"], "encoder './nowhere': there is no such folder"),
+    (["score", "minilm", "--name", "a/b"], "'a/b' can't be part of a file name"),
+    (["score", "minilm", "--name", "random"], "name: 'random' is an initialisation of the suite quick, version 1"),
+    (["score", "minilm", "--dim", "999", "--plan"], "dim: 999 is more than the width of encoder 'minilm', 384"),
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from recbole_ext.benchmark import EMBEDDED, load_benchmark
 from recbole_ext.report import write_report
+from recbole_ext.report.encoders import write_encoders
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 KEYS = ["dataset", "model", "variant", "protocol"]
@@ -26,7 +27,7 @@ def test_a_published_leaderboard_is_what_its_grid_and_records_give(name: str, tm
 def test_every_folder_of_results_can_be_read() -> None:
     """One of an earlier format would be shown by nothing."""
     folders = {path.name for path in RESULTS.iterdir() if path.is_dir()}
-    assert folders - {"performance"} == {path.parent.name for path in RESULTS.glob("*/grid.json")}
+    assert folders - {"encoders", "performance"} == {path.parent.name for path in RESULTS.glob("*/grid.json")}
 
 
 def test_the_numbers_that_the_embedded_benchmark_shows_beside_yours_are_those_of_results_embedded() -> None:
@@ -37,3 +38,12 @@ def test_the_numbers_that_the_embedded_benchmark_shows_beside_yours_are_those_of
     for number in published:
         row = made[number.dataset, number.model, number.variant, number.protocol]
         assert number.metrics == {"ndcg@10": round(row[0], 4), "recall@10": round(row[1], 4)}
+
+
+@pytest.mark.skipif(not any((RESULTS / "encoders").glob("*.json")), reason="no score card is published")
+def test_published_score_cards_are_whole_and_their_page_is_made_of_them(tmp_path: Path) -> None:
+    for card in (RESULTS / "encoders").glob("*.json"):
+        shutil.copy(card, tmp_path)
+    write_encoders(tmp_path)
+    for file in ("table.csv", "table.md"):
+        assert (tmp_path / file).read_bytes() == (RESULTS / "encoders" / file).read_bytes(), file
