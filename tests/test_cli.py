@@ -270,7 +270,7 @@ MISTAKES = [
     (["score", "./nowhere"], "encoder './nowhere': there is no such folder"),
     (["score", "minilm", "--name", "a/b"], "'a/b' can't be part of a file name"),
     (["score", "minilm", "--name", "random"], "name: 'random' is an initialisation of the suite quick, version 1"),
-    (["score", "minilm", "--dim", "999", "--plan"], "dim: 999 is more than the width of encoder 'minilm', 384"),
+    (["score", "minilm", "--dim", "999"], "dim: 999 is more than the width of encoder 'minilm', 384"),
 ]
 
 

@@ -344,11 +344,16 @@ _FIGURES = {
 
 def _sheet(group: Group) -> Sheet:
     metric = group.cards[0].metric
-    columns = [Column("rank", "#"), Column("name", "Vectors", numeric=False), Column("kind", "Kind", numeric=False)]
+    columns = [
+        Column("rank", "#"),
+        Column("name", "Vectors", numeric=False),
+        Column("vectors", "Source", numeric=False),
+    ]
     columns += [Column("mean_rank", "Mean rank"), Column(improvement_of(MEAN), "Gain", change=True)]
     columns += [Column(improvement_of(name), name, change=True) for name in group.datasets]
     columns.append(Column("neighbour", f"Neighbour {metric_title(metric)}"))
     columns += [Column(name, title) for name, (title, _) in _COSTS.items()]
+    columns.append(Column("kind", "Kind", numeric=False))
     pairs = [(score.dataset, score.model) for score in group.columns]
     columns += [Column(f"{d}_{m}_{metric}", f"{d}, {m}") for d, m in pairs]
     columns += [Column(f"{d}_{m}_{metric}_unseen", f"{d}, {m}, unseen") for d, m in pairs]
@@ -359,16 +364,17 @@ def _sheet(group: Group) -> Sheet:
 
 def _row(group: Group, rank: int, card: Card) -> Row:
     line = _line(group, rank, card)
-    limited = f", {AT_LIMIT}" if line["at_limit"] else ""
+    limited = f"{AT_LIMIT} {line['at_limit']} runs" if line["at_limit"] else ""
     cells = [
         number_cell(rank, 0),
-        Cell(card.name, card.name, below=card.vectors + limited, link=quote(card.file_name)),
-        text_cell(card.kind),
+        Cell(card.name, card.name, link=quote(card.file_name)),
+        replace(text_cell(card.vectors), below=limited),
         number_cell(line["mean_rank"], 1),
         _gain_cell(card.gain),
         *(_gain_cell(next(of.gain for of in card.datasets if of.dataset == name)) for name in group.datasets),
         _score_cell(_mean_neighbour(card)),
         *(number_cell(line[name], decimals) for name, (_, decimals) in _COSTS.items()),
+        text_cell(card.kind),
         *(_score_cell(_of(card, column).score) for column in group.columns),
         *(_unseen_cell(_of(card, column)) for column in group.columns),
         *(number_cell(line[name], decimals) for name, (_, decimals) in _FIGURES.items()),

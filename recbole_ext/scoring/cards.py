@@ -53,7 +53,8 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
     pairs = {result.key: _baseline(result, results) for result in ours}
     unseen = by_popularity([*results.values()], [grid.metric], folder).rows
     scores = [_score(result, pairs[result.key], grid.metric, folder, unseen) for result in ours]
-    parts = [_OfDataset(dataset, ours, pairs, grid.metric, folder) for dataset in resolved.datasets]
+    of_trained = dict.fromkeys(key.dataset for key, baseline in pairs.items() if baseline is not None)
+    parts = [_OfDataset(dataset, ours, pairs, grid.metric, folder) for dataset in of_trained]
     known = [part.gain for part in parts if isinstance(part.gain, Difference)]
     trained = [score for score in scores if score.gain is not None]
     records = [record for result in results.values() for record in result.runs]

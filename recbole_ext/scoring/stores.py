@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from recbole_ext.benchmark.beginnings import StoreToMake
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
+from recbole_ext.vectors import VectorSource
 
 
 def make_apart(stores: Sequence[StoreToMake], artifacts: Path, compute: Compute) -> None:
@@ -23,10 +27,12 @@ def make_apart(stores: Sequence[StoreToMake], artifacts: Path, compute: Compute)
     for store in stores:
         if store.path is not None and store.path.exists():
             continue
+        plain = {key: value for key, value in store.dataset.keys.items() if _is_plain(value)}
+        dataset = replace(store.dataset, keys=plain)
         # A new interpreter: a forked one would begin with the memory of this one.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             try:
-                process.submit(_make, store, artifacts, compute).result()
+                process.submit(_make, store.source, dataset, artifacts, compute).result()
             except BrokenProcessPool as error:
                 raise StoreError(
                     f"{store.dataset.name}, {store.source.in_words()}: the process that made these vectors was killed; "
@@ -34,7 +40,16 @@ def make_apart(stores: Sequence[StoreToMake], artifacts: Path, compute: Compute)
                 ) from error
 
 
-def _make(store: StoreToMake, artifacts: Path, compute: Compute) -> None:
+def _is_plain(value: Any) -> bool:
+    """Whether it is of JSON's types; RecBole's own among a run's keys say nothing about vectors, and load RecBole."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(part) for part in value)
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def _make(source: VectorSource, dataset: Dataset, artifacts: Path, compute: Compute) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("recbole_ext").setLevel(logging.INFO)
-    store.source.make_once(store.dataset, artifacts, compute)
+    source.make_once(dataset, artifacts, compute)

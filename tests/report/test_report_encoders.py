@@ -181,7 +181,7 @@ def encoders(contexts: Callable[[str], Any], folder: Path) -> Iterator[Opened]:
 def test_it_sorts_by_cost(encoders: Opened) -> None:
     board = "#board-3"
     assert encoders.sort("ms / item", board) == "descending"
-    assert [name.split("encoder")[0] for name in encoders.column("Vectors", board)][:2] == ["slow", "big-one"]
+    assert encoders.column("Vectors", board)[:2] == ["slow", "big-one"]
     assert encoders.column("ms / item", board)[-1] == "–"
 
 
