@@ -99,7 +99,7 @@ def score_source(
         RecboleExtError: the vectors can't be made.
     """
     resolved, called = resolve_score(suite, source, name, command, results=out, **keys)
-    for line in what_will_be_done(resolved, is_done):
+    for line in what_will_be_done(resolved, is_done, "--out FOLDER"):
         log.info("%s", line)
     if not resolved.missing:
         make_apart(resolved.stores, resolved.benchmark.artifacts, compute or Compute())
