@@ -63,7 +63,8 @@ class Suite:
             }
             if not content["models"]:
                 raise ConfigurationError(
-                    f"{self.where}: all models are made of item vectors; random ones have no score."
+                    f"{self.where}: models: a suite needs one that can begin from random vectors; these are all made of "
+                    "given ones."
                 )
         else:
             if name in (*entries, SCORED):

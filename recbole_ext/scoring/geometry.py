@@ -109,7 +109,8 @@ def _neighbourhood(directions: torch.Tensor, users: np.ndarray, items: np.ndarra
         nearest = scores.topk(k, dim=1).indices.numpy()
         counts += np.bincount(nearest.reshape(-1), minlength=number)
         together = (taken[:, rows].T @ taken).tocsr()
-        shared += int((together[np.arange(len(rows))[:, None], nearest] > 0).sum())
+        users_of_both = np.asarray(together[np.arange(len(rows)).repeat(k), nearest.reshape(-1)])
+        shared += int((users_of_both > 0).sum())
         by_chance += float((np.diff(together.indptr) - 1).sum()) / (number - 1)  # each item goes with itself
     varies = counts.std() > 0
     return float(skew(counts)) if varies else 0.0, shared / (len(asked) * k), by_chance / len(asked)

@@ -101,7 +101,7 @@ def test_what_the_suite_says_can_not_be_said_by_a_source(
         ({"initialisations": {"random": {}}}, r"mine\.yaml: initialisations: a suite needs"),
         ({"initialisations": {"random": {"lexical": "tfidf"}, "vectors": {}}}, "initialisations: a suite needs"),
         ({"models": ["SASRec"]}, "models: a mapping"),
-        ({"models": {"NearestNeighbour": {}}, "grids": {}}, r"mine\.yaml: random vectors have no score"),
+        ({"models": {"NearestNeighbour": {}}, "grids": {}}, r"mine\.yaml: models: a suite needs one that can begin"),
         ({"protocols": {"full": {}, "uni100": {}}}, "protocols: a suite has one"),
         ({"name": "standard"}, r"mine\.yaml: version 3 of the suite standard is unknown here.*has version 1"),
         ({"name": "standard", "version": 1}, r"mine\.yaml: not the suite standard, version 1 of this package"),

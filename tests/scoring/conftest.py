@@ -26,7 +26,7 @@ SUITE: dict[str, Any] = {
     "grids": {"NearestNeighbour": {"seeds": [42], "search": {}}},
     "seeds": [42, 43, 44],
     "parallel_runs": 2,
-    "config": {"epochs": 2, "train_batch_size": 256, "topk": [1, 5, 10], "show_progress": False, "use_gpu": False},
+    "config": {"epochs": 1, "train_batch_size": 256, "topk": [1, 5, 10], "show_progress": False, "use_gpu": False},
     "note": "Made-up people.",
 }
 

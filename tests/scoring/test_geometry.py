@@ -60,13 +60,17 @@ def test_neighbours_that_the_same_people_take_are_counted_against_chance() -> No
     assert shuffled.co_taken < 0.8
 
 
-def test_a_point_in_the_middle_of_all_others_is_a_hub() -> None:
-    generator = torch.Generator().manual_seed(4)
-    round_about = torch.nn.functional.normalize(torch.randn(200, 64, generator=generator), dim=1)
-    many = torch.cat([round_about, torch.randn(3, 64, generator=generator) * 0.02])
-    on_axes = torch.eye(32).repeat(6, 1) + torch.randn(192, 32, generator=generator) * 0.01
-    spread = geometry_of(on_axes, tokens(192), everybody_takes_all(192))
-    assert geometry_of(many, tokens(203), everybody_takes_all(203)).hubness > spread.hubness
+def test_hubness_is_the_skewness_of_how_often_items_are_among_the_ten_nearest() -> None:
+    vectors = torch.randn(60, 3, generator=torch.Generator().manual_seed(4)).exp()
+    centred = torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
+    counts = np.zeros(60)
+    for item in range(60):
+        cosines = centred @ centred[item]
+        nearest = [other for other in cosines.argsort(descending=True).tolist() if other != item][:10]
+        counts[nearest] += 1
+    expected = float(((counts - counts.mean()) ** 3).mean() / counts.std() ** 3)
+    found = geometry_of(vectors, tokens(60), everybody_takes_all(60)).hubness
+    assert found == pytest.approx(expected, abs=1e-4) and abs(found) > 0.1
 
 
 def test_items_without_a_vector_or_outside_training_count_for_nothing() -> None:
