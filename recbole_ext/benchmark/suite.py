@@ -63,8 +63,8 @@ class Suite:
             }
             if not content["models"]:
                 raise ConfigurationError(
-                    f"{self.where}: models: a suite needs one that can begin from random vectors; all of these are made "
-                    "of given ones."
+                    f"{self.where}: models: a suite needs one that can begin from random vectors; these are made of "
+                    "given ones."
                 )
         else:
             if name in (*entries, SCORED):

@@ -177,7 +177,8 @@ def encoders_table(groups: Sequence[Group]) -> pd.DataFrame:
     the ends of its 95 % interval; the metric of each recommender on each dataset, and for users whose item nobody took
     in training (``_unseen``); costs and the figures of the vectors, means over the datasets. NaN: nobody knows.
     """
-    return pd.DataFrame([_line(group, rank, card) for group in groups for rank, card in enumerate(group.cards, 1)])
+    lines = [_line(group, rank, card) for group in groups for rank, card in enumerate(group.cards, 1)]
+    return pd.DataFrame(lines).astype({"encoder_parameters": "Int64"})
 
 
 def card_table(card: Card) -> pd.DataFrame:

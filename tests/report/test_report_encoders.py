@@ -110,7 +110,7 @@ def test_the_figure_is_drawn_where_two_cards_have_a_cost(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (card("b", suite_hash="b" * 64), "both of the suite shops, version 1, but it said something else"),
+        (card("b", suite_hash="b" * 64), "both of the suite shops, version 1, but what it says differs"),
         (card("b", fingerprint="e" * 64), "but of other data under the same names"),
         (card("b", datasets=("Toys",)), "but of other data|with other rows"),
     ],
