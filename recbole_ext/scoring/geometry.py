@@ -81,7 +81,7 @@ def _covariance(centred: torch.Tensor) -> torch.Tensor:
     import torch
 
     total = torch.zeros(centred.shape[1], centred.shape[1], dtype=torch.float64)
-    for rows in centred.split(65_536):
+    for rows in centred.split(4096):
         total += rows.double().T @ rows.double()
     return total / max(len(centred), 1)
 

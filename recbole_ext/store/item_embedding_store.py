@@ -27,7 +27,7 @@ from recbole_ext.writing import replacing_folder, write_json
 if TYPE_CHECKING:
     from torch import LongTensor, Tensor
 
-ROWS_AT_ONCE = 65_536
+ROWS_AT_ONCE = 4096
 """That are looked at in one piece: what is made of them on the way is to be small beside a million vectors."""
 
 
