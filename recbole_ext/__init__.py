@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_ext.api import encode, plan, run, study, tune
+    from recbole_ext.api import encode, plan, run, score, score_plan, study, tune
     from recbole_ext.attach import attach_item_embedding
     from recbole_ext.compat import make_recbole_work
     from recbole_ext.data.dataset import Dataset
@@ -26,6 +26,8 @@ __all__ = [
     "plan",
     "recommend",
     "run",
+    "score",
+    "score_plan",
     "study",
     "tune",
 ]
@@ -38,7 +40,7 @@ _HOME = {
     "export_split": "recbole_ext.lists.split",
     "make_recbole_work": "recbole_ext.compat",
     "recommend": "recbole_ext.lists.recommend",
-    **dict.fromkeys(("encode", "plan", "run", "study", "tune"), "recbole_ext.api"),
+    **dict.fromkeys(("encode", "plan", "run", "score", "score_plan", "study", "tune"), "recbole_ext.api"),
 }
 
 

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from recbole_ext.benchmark import EMBEDDED, Resolved, benchmark_of, find_benchmark, load_benchmark, resolve
 from recbole_ext.benchmark.plan import plan_lines, what_will_be_done
+from recbole_ext.benchmark.suite import RANDOM, Suite, load_suite
 from recbole_ext.runs.grid import run_benchmark
 from recbole_ext.runs.recording import is_done
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recbole_ext.data.dataset import Dataset
+    from recbole_ext.encoding import Compute
     from recbole_ext.report import LeaderboardReport
+    from recbole_ext.scoring import Scored
     from recbole_ext.tuning import TuneReport
     from recbole_ext.vectors import Made
 
@@ -140,6 +143,92 @@ def plan(
         RecboleExtError: the benchmark can't be right.
     """
     return plan_lines(_resolved(benchmark, overrides, None, fetch=False), is_done)
+
+
+def score(
+    source: str | Mapping[str, Any],
+    suite: str | Path = "quick",
+    *,
+    name: str | None = None,
+    data_path: Path | str = DATA_PATH,
+    dataset_configs: Path | str = DATASET_CONFIGS,
+    artifacts: Path | str = "artifacts",
+    out: Path | str = "runs/encoders",
+    published: Path | str = "results/encoders",
+    parallel_runs: int | None = None,
+    executor: Literal["local", "ray"] | None = None,
+    compute: Compute | None = None,
+    command: str | None = None,
+) -> Scored:
+    """The score card of item vectors: what they are worth in a suite's recommenders, and what they cost.
+
+    Args:
+        source: an encoder (``"minilm"``, a Hugging Face name, a folder), ``"random"``, or a source of vectors as in a
+            benchmark's YAML: ``{"lexical": "tfidf", "dim": 64}``.
+        suite: ``quick``, ``standard`` or ``full``, or the path of a suite's YAML.
+        name: what the card is called; by default after the source and its settings.
+        out: the card and the page of all cards go there, and the runs into the folder of the suite's name in it.
+        published: cards among which the new one's place is told.
+        parallel_runs, executor: as in a benchmark, instead of the suite's.
+        compute: how the vectors are computed.
+        command: what makes the card again, as it says it; by default this call.
+
+    Raises:
+        RecboleExtError: the vectors can't be made, the suite can't be run, or one of its runs failed.
+    """
+    from recbole_ext.scoring import score_source
+
+    keys = _score_keys(data_path, dataset_configs, artifacts, parallel_runs, executor)
+    return score_source(
+        *_scored(suite, source),
+        name,
+        command or f"recbole_ext.score({source!r}, {str(suite)!r})",
+        out=Path(out),
+        published=Path(published),
+        compute=compute,
+        **keys,
+    )
+
+
+def score_plan(
+    source: str | Mapping[str, Any],
+    suite: str | Path = "quick",
+    *,
+    name: str | None = None,
+    data_path: Path | str = DATA_PATH,
+    dataset_configs: Path | str = DATASET_CONFIGS,
+    artifacts: Path | str = "artifacts",
+    out: Path | str = "runs/encoders",
+    parallel_runs: int | None = None,
+    executor: Literal["local", "ray"] | None = None,
+) -> list[str]:
+    """What :func:`score` would do with the same arguments: steps, time, memory, what is missing; runs nothing.
+
+    Raises:
+        RecboleExtError: the suite or the source can't be right.
+    """
+    from recbole_ext.scoring import resolve_score
+
+    keys = _score_keys(data_path, dataset_configs, artifacts, parallel_runs, executor)
+    resolved, _ = resolve_score(*_scored(suite, source), name, "", fetch=False, results=Path(out), **keys)
+    return plan_lines(resolved, is_done)
+
+
+def _scored(suite: str | Path, source: str | Mapping[str, Any]) -> tuple[Suite, Mapping[str, Any] | None]:
+    if isinstance(source, str):
+        source = {} if source == RANDOM else {"encoder": source}
+    return load_suite(suite), source or None
+
+
+def _score_keys(
+    data_path: Path | str,
+    dataset_configs: Path | str,
+    artifacts: Path | str,
+    parallel_runs: int | None,
+    executor: str | None,
+) -> dict[str, Any]:
+    keys = {"data_path": Path(data_path), "dataset_configs": Path(dataset_configs), "artifacts": Path(artifacts)}
+    return keys | {k: v for k, v in {"parallel_runs": parallel_runs, "executor": executor}.items() if v is not None}
 
 
 def study(name: str, file: Path | str | None = None, out: Path | str = "runs/studies", **overrides: Any) -> Path:

@@ -67,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tune(commands)
     _add_run(commands)
     add_lists(commands)
+    _add_score(commands)
     _add_report(commands)
     _add_study(commands)
     add_bench(commands)
@@ -213,23 +214,114 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if outcome.failed else 0
 
 
+def _add_score(commands: argparse._SubParsersAction) -> None:
+    from recbole_ext.benchmark.suite import suite_names
+    from recbole_ext.vectors.options import add_source_options
+
+    parser = commands.add_parser(
+        "score",
+        help="the score card of item vectors: what they are worth in recommenders, at which cost",
+        description="Make the vectors for a suite's datasets, train its recommenders from them and from random ones "
+        "under the same search, and write one card. What is finished is not done again.",
+    )
+    parser.add_argument(
+        "source",
+        nargs="?",
+        metavar="ENCODER",
+        help="an encoder, as for --encoder; or random; or none, and a source by its options",
+    )
+    parser.add_argument(
+        "--suite",
+        default="quick",
+        help=f"{', '.join(suite_names())}, or the path of a suite's YAML; default: %(default)s",
+    )
+    parser.add_argument("--name", help="what the card is called; by default after the source and its settings")
+    parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
+    parser.add_argument("--dataset-configs", type=Path, default=Path("dataset_configs"), help="default: %(default)s")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/encoders"), help="folder for cards and runs; default: %(default)s"
+    )
+    parser.add_argument(
+        "--published",
+        type=Path,
+        default=Path("results/encoders"),
+        metavar="DIR",
+        help="cards among which the new one's place is told; default: %(default)s",
+    )
+    parser.add_argument("--parallel-runs", "--parallel_runs", type=int, metavar="N", help="instead of the suite's")
+    parser.add_argument("--executor", choices=["local", "ray"], help="as of `run`")
+    parser.add_argument("--plan", action="store_true", help="run nothing; print every step, as `run --plan` does")
+    add_source_options(parser)
+    parser.set_defaults(run=_score)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from recbole_ext import api
+    from recbole_ext.errors import ConfigurationError
+    from recbole_ext.vectors import SOURCES
+    from recbole_ext.vectors.options import compute_of, source_settings
+
+    settings = source_settings(options)
+    source: str | dict[str, object] = settings
+    if options.source is not None:
+        leading = next(key for key in settings if key in SOURCES)
+        if hasattr(options, leading):
+            raise ConfigurationError(
+                f"command line: {options.source!r} and --{leading} are two sources of item vectors; give one."
+            )
+        given = {key: value for key, value in settings.items() if key != leading}
+        if options.source == "random" and given:
+            raise ConfigurationError(f"command line: {next(iter(given))!r} says nothing about random vectors.")
+        source = "random" if options.source == "random" else {"encoder": options.source, **given}
+    places = {key: getattr(options, key) for key in ("data_path", "dataset_configs", "artifacts")}
+    how = {"parallel_runs": options.parallel_runs, "executor": options.executor}
+    if options.plan:
+        print("\n".join(api.score_plan(source, options.suite, name=options.name, out=options.out, **places, **how)))
+        return 0
+    scored = api.score(
+        source,
+        options.suite,
+        name=options.name,
+        out=options.out,
+        published=options.published,
+        compute=compute_of(options),
+        command=options.line,
+        **places,
+        **how,
+    )
+    print("\n".join(scored.lines()))
+    return 0
+
+
 def _add_report(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "report",
-        help="leaderboard, figures and page again from the run records",
+        help="leaderboard, figures and page again from the run records; the page of encoders from score cards",
         description="Write leaderboard.csv, leaderboard.md, figures and index.html from DIR/runs; of a folder of "
-        "benchmarks, those of each, the page above them, and README.md where README.md.j2 is there.",
+        "benchmarks, those of each, the page above them, and README.md where README.md.j2 is there; of a folder of "
+        "score cards, table.csv, table.md, figures and index.html from DIR/*.json.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="runs/BENCHMARK, or the folder of benchmarks above it")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="runs/BENCHMARK, the folder of benchmarks above it, or results/encoders",
+    )
     parser.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace) -> int:
     from recbole_ext.records.grid import GRID
     from recbole_ext.report import write_report, write_reports
+    from recbole_ext.report.encoders import holds_cards, write_encoders
 
-    above = not (options.folder / GRID).is_file() and any(options.folder.glob(f"*/{GRID}"))
-    reports = write_reports(options.folder) if above else [write_report(options.folder)]
+    folder = options.folder
+    if holds_cards(folder):
+        print("\n".join(write_encoders(folder).lines()))
+        return 0
+    above = not (folder / GRID).is_file() and any(folder.glob(f"*/{GRID}"))
+    reports = write_reports(folder) if above else [write_report(folder)]
     print("\n\n".join("\n".join(report.lines()) for report in reports))
     return 0
 

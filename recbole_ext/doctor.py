@@ -53,7 +53,7 @@ def _packages() -> list[Finding]:
 def _device() -> str:
     import torch
 
-    from recbole_ext.runs.machine import cores
+    from recbole_ext.machine import cores
 
     trouble = gpu_trouble()
     if trouble is None:

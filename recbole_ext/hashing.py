@@ -25,5 +25,8 @@ def sha256_of_file(path: Path) -> str:
 
 def sha256_of(value: Any) -> str:
     """Of a value of JSON's types; the order of a mapping's keys does not matter."""
-    content = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256()
+    # Piece by piece: the texts of a million items are not to lie in memory once more.
+    for piece in json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).iterencode(value):
+        digest.update(piece.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

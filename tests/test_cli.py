@@ -228,7 +228,8 @@ def test_what_can_not_be_right_is_refused_by_run_and_plan_alike(
         (["recommend"], ["RUN", "--users", "--histories", "--new-items", "--topk"]),
         (["evaluate"], ["LISTS", "--benchmark", "--baseline"]),
         (["export-split"], ["BENCHMARK.yaml|DATASET", "--out"]),
-        (["report"], ["DIR"]),
+        (["score"], ["ENCODER", "--suite", "quick, standard, full", "--lexical", "--shuffled", "--plan", "--name"]),
+        (["report"], ["DIR", "results/encoders"]),
         (["doctor"], ["--help"]),
     ],
     ids=lambda value: value[0] if value and isinstance(value, list) else None,
@@ -272,6 +273,13 @@ MISTAKES = [
     (["evaluate", "l.csv", "--benchmark", "b.yaml", "--name", "x", "--baseline", "y"], "name model and initialisation"),
     (["export-split", "nothing", "--out", "s"], "nothing/nothing.inter: no such file"),
     (["report", "nowhere"], "nowhere/grid.json: no such file"),
+    (["score", "minilm", "--suite", "quik"], "suite: quik: no such file. Name one of quick, standard, full"),
+    (["score", "minilm", "--lexical", "tfidf"], "'minilm' and --lexical are two sources of item vectors"),
+    (["score", "random", "--dim", "3"], "'dim' says nothing about random vectors"),
+    (["score", "./nowhere"], "encoder './nowhere': there is no such folder"),
+    (["score", "minilm", "--name", "a/b"], "'a/b' can't be part of a file name"),
+    (["score", "minilm", "--name", "random"], "name: 'random' is an initialisation of the suite quick, version 1"),
+    (["score", "minilm", "--dim", "999"], "dim: 999 is more than the width of encoder 'minilm', 384"),
 ]
 
 

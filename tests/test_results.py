@@ -10,6 +10,7 @@ import pytest
 
 from recbole_ext.benchmark import EMBEDDED, load_benchmark
 from recbole_ext.report import write_report
+from recbole_ext.report.encoders import write_encoders
 from recbole_ext.report.readme import render
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -27,7 +28,7 @@ def test_a_published_leaderboard_is_what_its_grid_and_records_give(name: str, tm
 def test_every_folder_of_results_can_be_read() -> None:
     """One of an earlier format would be shown by nothing."""
     folders = {path.name for path in RESULTS.iterdir() if path.is_dir()}
-    assert folders - {"performance"} == {path.parent.name for path in RESULTS.glob("*/grid.json")}
+    assert folders - {"encoders", "performance"} == {path.parent.name for path in RESULTS.glob("*/grid.json")}
 
 
 def test_the_numbers_that_the_embedded_benchmark_shows_beside_yours_are_those_of_results_embedded() -> None:
@@ -43,3 +44,12 @@ def test_the_numbers_that_the_embedded_benchmark_shows_beside_yours_are_those_of
 def test_the_numbers_of_the_text_above_the_results_are_those_of_the_tables() -> None:
     source = (RESULTS / "README.md.j2").read_text(encoding="utf-8")
     assert render(source, RESULTS) == (RESULTS / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not any((RESULTS / "encoders").glob("*.json")), reason="no score card is published")
+def test_published_score_cards_are_whole_and_their_page_is_made_of_them(tmp_path: Path) -> None:
+    for card in (RESULTS / "encoders").glob("*.json"):
+        shutil.copy(card, tmp_path)
+    write_encoders(tmp_path)
+    for file in ("table.csv", "table.md"):
+        assert (tmp_path / file).read_bytes() == (RESULTS / "encoders" / file).read_bytes(), file

@@ -86,7 +86,7 @@ def test_a_copy_inside_another_repository_has_no_revision(unpacked: Path, tmp_pa
     commands = ("init --quiet", "-c user.name=a -c user.email=a@b commit --quiet --allow-empty --message=theirs")
     for command in commands:
         subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
-    code = "from recbole_ext.runs.machine import git_revision; print(git_revision())"
+    code = "from recbole_ext.machine import git_revision; print(git_revision())"
     assert run_unpacked(tmp_path / "site-packages", tmp_path, "-c", code).strip() == "None"
 
 

@@ -75,7 +75,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from recbole_ext.runs.machine import git_revision, versions
+    from recbole_ext.machine import git_revision, versions
 
     for finding in options.measure(options):
         if finding.result is not None:

@@ -46,7 +46,7 @@ def run_contest(contest: Contest) -> dict[str, Any]:
         SourceDataError: the dataset is not there.
     """
     from recbole_ext.bench.contestants import SIDES, enter
-    from recbole_ext.runs.machine import device_in_words
+    from recbole_ext.machine import device_in_words
     from recbole_ext.runs.trial import lone_run
 
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +124,7 @@ def _ratios(stock: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:
 
 def _peak_memory(side: str, spec: RunSpec) -> float:
     from recbole_ext.bench.contestants import enter
-    from recbole_ext.runs.machine import peak_memory_mb
+    from recbole_ext.machine import peak_memory_mb
 
     contestant = enter(side, spec)
     contestant.train_epoch()

@@ -26,7 +26,7 @@ def run_encoding_contest(dataset: Dataset, encoder: str, repeats: int) -> dict[s
     Raises:
         SourceDataError, EncoderError: see :class:`recbole_ext.vectors.encoder.Encoder`.
     """
-    from recbole_ext.runs.machine import device_in_words
+    from recbole_ext.machine import device_in_words
 
     texts = list(item_texts(dataset).of_item.values())
     source = Encoder(encoder=encoder)

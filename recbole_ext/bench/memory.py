@@ -49,7 +49,7 @@ def preparation(spec: RunSpec) -> dict[str, float]:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.runs.machine import peak_memory_mb
+    from recbole_ext.machine import peak_memory_mb
     from recbole_ext.runs.single import build_config
     from recbole_ext.training.prepare import prepare
 
@@ -64,7 +64,7 @@ def training_step(items: int, width: int, targets: int) -> dict[str, float]:
     import torch
     from recbole.model.layers import TransformerEncoder
 
-    from recbole_ext.runs.machine import peak_memory_mb
+    from recbole_ext.machine import peak_memory_mb
     from recbole_ext.training.losses import softmax_loss
     from recbole_ext.training.transformer import fuse_kernels
 

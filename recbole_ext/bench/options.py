@@ -22,7 +22,7 @@ def run_options(dataset: Dataset, model: str, repeats: int, settings: dict[str, 
     ``compile`` compiles the loss (and all below it) for changing shapes, its first epoch is a warm-up that does not
     count. ``building batches`` is an epoch's batches without any training: what workers could hide at most.
     """
-    from recbole_ext.runs.machine import device_in_words
+    from recbole_ext.machine import device_in_words
 
     options: dict[str, dict[str, Any]] = {"as it is": {}, "enable_amp": {"enable_amp": True}, "torch.compile": {}}
     failures: dict[str, str] = {}

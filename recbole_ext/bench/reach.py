@@ -26,7 +26,7 @@ def run_reach(dataset: Dataset, model: str, repeats: int, quality: Path) -> dict
     Raises:
         SourceDataError: ``quality`` is not there or lacks this dataset and model.
     """
-    from recbole_ext.runs.machine import device_in_words
+    from recbole_ext.machine import device_in_words
 
     epochs = _epochs(quality, dataset.name, model)
     with tempfile.TemporaryDirectory() as folder:

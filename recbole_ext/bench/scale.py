@@ -74,7 +74,7 @@ def measure(spec: RunSpec) -> dict[str, float]:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.runs.machine import peak_memory_mb
+    from recbole_ext.machine import peak_memory_mb
     from recbole_ext.runs.single import build_config
     from recbole_ext.training.prepare import prepare
 

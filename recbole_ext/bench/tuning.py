@@ -69,7 +69,7 @@ def run_tuning_contest(dataset: Dataset, sequences: int, max_tokens: int, repeat
     Raises:
         SourceDataError, TuningError: see :func:`recbole_ext.tuning.corpus.read_corpus`.
     """
-    from recbole_ext.runs.machine import device_in_words
+    from recbole_ext.machine import device_in_words
 
     settings = RecformerSettings(max_tokens=max_tokens, batch_size=PUBLIC_BATCH)
     keep_freed_memory()  # as `tune` does; it serves both sides

@@ -85,8 +85,14 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[s
     ]
 
 
-def what_will_be_done(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[str]:
-    """What `run` says before it begins: how much there is to do and how long it takes, or that all is done."""
+def what_will_be_done(
+    resolved: Resolved, is_done: Callable[[RunSpec], bool], elsewhere: str = "--results=FOLDER"
+) -> list[str]:
+    """What `run` says before it begins: how much there is to do and how long it takes, or that all is done.
+
+    Args:
+        elsewhere: the option that gives the runs another place.
+    """
     steps = plan(resolved, is_done)
     name, folder = resolved.benchmark.name, resolved.benchmark.folder
     runs = [step for step in steps if step.kind == "run"]
@@ -96,7 +102,7 @@ def what_will_be_done(resolved: Resolved, is_done: Callable[[RunSpec], bool]) ->
         when = datetime.fromtimestamp(max(made)).strftime("%Y-%m-%d %H:%M") if made else "nowhere"
         return [
             f"{name}: nothing to do: all of its runs are in {folder}, the last one from {when}. To run it again, "
-            "remove that folder, or give it another place: --results=FOLDER."
+            f"remove that folder, or give it another place: {elsewhere}."
         ]
     device, speed = measured_speed()
     before = [step for step in steps if step.times and step.kind in ("tune", "store")]

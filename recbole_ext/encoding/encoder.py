@@ -53,13 +53,16 @@ def load_encoder(
         drop_parts(_transformer(model, source, "drop"), [str(part) for part in settings.drop])
     if settings.layers is not None:
         keep_layers(_transformer(model, source, "layers"), settings.layers)
-    if settings.prompt_name is not None and settings.prompt_name not in model.prompts:
+    # Models without prompts of their own have empty ones by the usual names.
+    own = model.prompts if any(model.prompts.values()) else {}
+    if settings.prompt_name is not None and settings.prompt_name not in own:
         known = ", ".join(name for name, text in model.prompts.items() if text) or "no prompt of its own"
         raise ConfigurationError(
             f"prompt_name: encoder {source.name!r} has no prompt {settings.prompt_name!r}; it has {known}. `prompt` "
             "takes a text."
         )
     tokenizer = model.tokenizer
+    _refuse_empty_tokenizer(tokenizer, source)
     if getattr(tokenizer, "pad_token", "") is None:
         # Decoders ship without one. Padded positions are masked, so any token serves.
         tokenizer.pad_token = tokenizer.eos_token
@@ -120,6 +123,17 @@ def _loaded(source: ResolvedEncoder, settings: EncodingSettings, device: str | N
             f"encoder {source.name!r} can't be loaded from {source.location}: {reason}. Check that the "
             "folder or repository holds a whole text model with its tokenizer."
         ) from error
+
+
+def _refuse_empty_tokenizer(tokenizer: Any, source: ResolvedEncoder) -> None:
+    """transformers makes a tokenizer that knows no word where the files of one are missing."""
+    special = getattr(tokenizer, "all_special_tokens", None)
+    if special is not None and set(tokenizer.get_vocab()) <= set(special):
+        raise EncoderError(
+            f"encoder {source.name!r}: {source.location} has no tokenizer, without which no text can be read. Put the "
+            "files of its tokenizer there (tokenizer.json, tokenizer_config.json), as tokenizer.save_pretrained writes "
+            "them."
+        )
 
 
 def _with_modules(

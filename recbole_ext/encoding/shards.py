@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_ext.errors import StoreError, WriteError
 from recbole_ext.writing import replacing_file, replacing_folder, write_json
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REQUEST_FILE = "request.json"
-_TENSOR = "text_embeddings"
+_TENSOR, _SECONDS = "text_embeddings", "seconds"
+
+
+class Shard(NamedTuple):
+    """Vectors ``[texts of the shard, dim]``, and how long encoding them took."""
+
+    vectors: Tensor
+    seconds: float
 
 
 class ShardFolder:
@@ -53,8 +60,8 @@ class ShardFolder:
         """Which of the texts belong to the shard."""
         return slice(shard * self.shard_size, min((shard + 1) * self.shard_size, self.texts))
 
-    def read(self, shard: int) -> Tensor | None:
-        """The shard's vectors ``[texts of the shard, dim]``, or None when it has to be encoded (again)."""
+    def read(self, shard: int) -> Shard | None:
+        """The shard, or None when it has to be encoded (again)."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -62,29 +69,31 @@ class ShardFolder:
         if not self._goes_on or not path.exists():
             return None
         try:
-            vectors = load_file(path)[_TENSOR]
+            content = load_file(path)
+            found = Shard(content[_TENSOR], float(content[_SECONDS]))
         except (SafetensorError, OSError, KeyError):
             logger.warning("%s is damaged and is encoded again", path)
             return None
-        return vectors if len(vectors) == bounds.stop - bounds.start else None
+        return found if len(found.vectors) == bounds.stop - bounds.start else None
 
-    def write(self, shard: int, vectors: Tensor) -> None:
-        """Keep the shard's vectors.
+    def write(self, shard: int, content: Shard) -> None:
+        """Keep the shard.
 
         Raises:
             WriteError: the file can't be written; the shards before it stay.
         """
+        import torch
         from safetensors.torch import save_file
 
-        content = {_TENSOR: vectors.contiguous()}
+        tensors = {_TENSOR: content.vectors.contiguous(), _SECONDS: torch.tensor(content.seconds)}
         with self.kept():
             if self._goes_on:
                 with replacing_file(self._path(shard)) as temporary:
-                    save_file(content, temporary)
+                    save_file(tensors, temporary)
                 return
             with replacing_folder(self.folder) as new:
                 write_json(new / _REQUEST_FILE, {"request": self.request, "shard_size": self.shard_size})
-                save_file(content, new / self._path(shard).name)
+                save_file(tensors, new / self._path(shard).name)
             self._goes_on = True
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from recbole_ext.encoding.batches import check_devices, encoding
 from recbole_ext.encoding.encoder import describe_modules, encoding_options, load_encoder
 from recbole_ext.encoding.key_values import load_key_value_encoder
 from recbole_ext.encoding.settings import Compute, EncodingSettings
-from recbole_ext.encoding.shards import ShardFolder
+from recbole_ext.encoding.shards import Shard, ShardFolder
 from recbole_ext.errors import ConfigurationError, EncoderError
 from recbole_ext.hashing import sha256_of
 
@@ -32,6 +33,9 @@ class Encoded:
     Attributes:
         unique_texts: different texts among them.
         encoded_texts: texts that this call encoded; the rest came from an earlier call that was interrupted.
+        seconds: that encoding the different texts took, in all calls, without loading the encoder.
+        parameters: of the encoder, as it was used.
+        device: that it was used on, as torch names it.
         meta: for the store: how the encoder was used.
         shards: what is to be removed once the vectors are in their store.
     """
@@ -39,6 +43,9 @@ class Encoded:
     vectors: Tensor
     unique_texts: int
     encoded_texts: int
+    seconds: float
+    parameters: int
+    device: str
     meta: dict[str, Any]
     shards: ShardFolder
 
@@ -50,7 +57,7 @@ def encode_texts(
     work: Path,
     compute: Compute | None = None,
 ) -> Encoded:
-    """Encode ``texts``, each different one once.
+    """Encode ``texts``, each different one once; the vectors lie in memory once, and a shard beside them.
 
     An interrupted call leaves its finished shards in ``work``; the next one goes on from there and encodes at most one
     shard again.
@@ -84,8 +91,8 @@ def encode_texts(
     request = sha256_of([source.identity, settings.reading(), unique_texts])
     shards = ShardFolder(work, request, len(unique_texts), compute.shard_size)
     options = encoding_options(model, settings) if reading is None else {"truncate_dim": settings.dim}
-    vectors, encoded = _encode_missing(model, unique_texts, shards, compute, options)
-    row_of = {text: row for row, text in enumerate(unique_texts)}
+    place = {text: number for number, text in enumerate(unique_texts)}
+    filled = _encode_missing(model, unique_texts, [place[text] for text in texts], shards, compute, options)
     modules, pooling = (
         describe_modules(model) if reading is None else ([type(model.encoder).__name__], model.encoder.pooling)
     )
@@ -98,43 +105,73 @@ def encode_texts(
         "padding": getattr(model.tokenizer, "padding_side", None) if reading is None else "right",
         "unique_texts": len(unique_texts),
     }
-    return Encoded(vectors[[row_of[text] for text in texts]], len(unique_texts), encoded, meta, shards)
+    module = model if reading is None else model.encoder
+    return Encoded(
+        filled.vectors,
+        len(unique_texts),
+        filled.encoded_now,
+        filled.seconds,
+        sum(parameter.numel() for parameter in module.parameters()),
+        compute.devices[0] if compute.devices else str(getattr(next(module.parameters(), None), "device", "cpu")),
+        meta,
+        shards,
+    )
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """Vectors ``[items, dim]``; how many texts weren't in the shards yet; seconds of all shards."""
+
+    vectors: Tensor
+    encoded_now: int
+    seconds: float
 
 
 def _encode_missing(
-    model: SentenceTransformer, texts: list[str], shards: ShardFolder, compute: Compute, options: dict[str, Any]
-) -> tuple[Tensor, int]:
-    """Vectors of all texts, ``[len(texts), dim]``, and how many of them weren't in ``shards`` yet."""
+    model: SentenceTransformer,
+    texts: list[str],
+    text_of_item: list[int],
+    shards: ShardFolder,
+    compute: Compute,
+    options: dict[str, Any],
+) -> _Filled:
+    """Vectors of all items, of which ``text_of_item`` says which of the different ``texts`` is theirs."""
     import torch
     from tqdm import tqdm
 
     vectors: Tensor | None = None
     encode: Callable[[list[str]], Iterator[Tensor]] | None = None
-    encoded = 0
+    encoded, seconds = 0, 0.0
+    numbers = torch.tensor(text_of_item)
+    by_text = numbers.argsort(stable=True)
+    first_of = torch.searchsorted(numbers[by_text], torch.arange(len(texts) + 1))
     with ExitStack() as opened, tqdm(total=len(texts), desc="encoding", unit="text", disable=None) as progress:
         for shard in range(len(shards)):
             bounds = shards.bounds(shard)
             finished = shards.read(shard)
             if finished is not None:
-                progress.update(len(finished))
+                progress.update(len(finished.vectors))
             else:
                 if encode is None:
                     if shard:
                         logger.info("%s: going on after %d of %d texts", shards.folder, bounds.start, len(texts))
                     encode = opened.enter_context(encoding(model, compute.devices, compute.batch_size, **options))
                 pieces: list[Tensor] = []
+                began = time.perf_counter()
                 for piece in encode(texts[bounds]):
                     pieces.append(piece)
                     progress.update(len(piece))
-                finished = torch.cat(pieces)
-                _refuse_nonfinite(finished, texts[bounds])
+                finished = Shard(torch.cat(pieces), time.perf_counter() - began)
+                _refuse_nonfinite(finished.vectors, texts[bounds])
                 shards.write(shard, finished)
-                encoded += len(finished)
+                encoded += len(finished.vectors)
+            seconds += finished.seconds
             if vectors is None:  # filled in place: a million items are not to lie in memory twice
-                vectors = finished.new_empty(len(texts), finished.shape[1])
-            vectors[bounds] = finished
+                vectors = finished.vectors.new_empty(len(text_of_item), finished.vectors.shape[1])
+            items = by_text[first_of[bounds.start] : first_of[bounds.stop]]
+            vectors[items] = finished.vectors[numbers[items] - bounds.start]
     assert vectors is not None
-    return vectors, encoded
+    return _Filled(vectors, encoded, seconds)
 
 
 def _refuse_nonfinite(vectors: Tensor, texts: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from recbole_ext.data.dataset import Dataset
@@ -25,7 +26,7 @@ class ItemTexts:
     parts: list[str]
     without: int
 
-    @property
+    @cached_property
     def request(self) -> dict[str, Any]:
         """What of a source's request is about texts."""
         return {"template": self.parts, "texts": sha256_of(list(self.of_item.items()))}

@@ -149,7 +149,7 @@ def _tested(split: Split, lists: GivenLists) -> tuple[dict[str, Any], np.ndarray
     import torch
 
     from recbole_ext.compat.times import KEEP_EXACT_TIMES
-    from recbole_ext.runs.machine import versions
+    from recbole_ext.machine import versions
     from recbole_ext.runs.single import recorded_config
     from recbole_ext.training.evaluation import PLACES, LeaveOneOutCollector, RankKeepingEvaluator
 
@@ -272,7 +272,7 @@ def _seen(split: Split, lists: GivenLists, n_items: int) -> int:
 
 
 def _record(split: Split, name: str, seed: int, lists: Lists, baseline: tuple[str, str] | None) -> RunRecord:
-    from recbole_ext.runs.machine import git_revision
+    from recbole_ext.machine import git_revision
 
     spec = split.spec
     identity = sha256_of([name, lists.sha256, spec.dataset_fingerprint, spec.protocol, lists.config["eval_args"]])

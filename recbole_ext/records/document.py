@@ -37,7 +37,11 @@ class Document(Part):
 
     def write_to(self, path: Path) -> None:
         """Write it whole or not at all."""
-        write_json(path, _as_json(self.model_dump(mode="json", exclude_none=True)))
+        write_json(path, self.as_json())
+
+    def as_json(self) -> Settings:
+        """What :meth:`write_to` writes, as JSON values."""
+        return _as_json(self.model_dump(mode="json", exclude_none=True))
 
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)

@@ -36,7 +36,8 @@ class Scale:
 class Board:
     """A sheet on the page. ``shared``: what its title says of all its rows, and its columns therefore don't.
 
-    ``scales``: of the columns whose numbers are drawn; ``extra``: columns to show on request.
+    ``scales``: of the columns whose numbers are drawn; ``extra``: columns to show on request; ``keys``: what the page
+    filters rows by; ``naming``: the key that names a row, where it has it.
     """
 
     id: str
@@ -45,16 +46,18 @@ class Board:
     shared: dict[str, str] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
     extra: frozenset[str] = frozenset()
+    keys: tuple[str, ...] = KEYS
+    naming: str = "model"
 
     def group_of(self, row: Row) -> dict[str, str]:
-        """What the page filters a row by: those of dataset, model, variant, protocol that it has."""
+        """What the page filters a row by: those of its keys that it has."""
         named = {c.name: cell.text for c, cell in zip(self.sheet.columns, row.cells, strict=True)} | self.shared
-        return {key: named[key] for key in KEYS if key in named}
+        return {key: named[key] for key in self.keys if key in named}
 
     @property
     def head(self) -> Column:
-        """The column that names a row: its model, or else the first one."""
-        return next((column for column in self.sheet.columns if column.name == "model"), self.sheet.columns[0])
+        """The column that names a row, or else the first one."""
+        return next((column for column in self.sheet.columns if column.name == self.naming), self.sheet.columns[0])
 
     def classes(self, column: Column) -> str:
         """What the page's styles and script know a column by: number, extra, key, rank.
@@ -63,7 +66,7 @@ class Board:
         """
         kinds = {
             "number": column.numeric,
-            "key": column.name in (*KEYS, "n_seeds") and column != self.head,
+            "key": column.name in (*self.keys, "n_seeds") and column != self.head,
             "rank": column.name == "rank",
             "change": column.change,
             "extra": column.name in self.extra,
@@ -74,7 +77,9 @@ class Board:
         """The key columns' texts in one, for screens that are too narrow for columns of their own."""
         cells = zip(self.sheet.columns, row.cells, strict=True)
         return ", ".join(
-            cell.text for column, cell in cells if column.name in KEYS and column != self.head and cell.text != NOTHING
+            cell.text
+            for column, cell in cells
+            if column.name in self.keys and column != self.head and cell.text != NOTHING
         )
 
     def remark(self, row: Row) -> Cell | None:
@@ -164,7 +169,8 @@ def board_title(dataset: str, protocol: str) -> str:
 def filter_choices(boards: Sequence[Board]) -> dict[str, list[str]]:
     """By the title of each key with more than one value in the boards: its values in their order."""
     groups = [board.group_of(row) for board in boards for row in board.sheet.rows]
-    choices = {key: list(dict.fromkeys(group[key] for group in groups if group.get(key))) for key in KEYS}
+    keys = dict.fromkeys(key for board in boards for key in board.keys)
+    choices = {key: list(dict.fromkeys(group[key] for group in groups if group.get(key))) for key in keys}
     return {key: values for key, values in choices.items() if len(values) > 1}
 
 

@@ -30,6 +30,7 @@ NOTHING = "–"
 _COSTS = {"parameters": "Parameters", "seconds_training": "Training, s"}
 MARKS = {"better": "▲", "worse": "▼", "tie": "≈"}
 TITLES = {"dataset": "Dataset", "model": "Model", "variant": "Initialisation", "protocol": "Protocol"}
+TITLES |= {"suite": "Suite", "kind": "Kind", "name": "Vectors"}
 
 
 @dataclass(frozen=True)

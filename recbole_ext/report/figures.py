@@ -90,7 +90,7 @@ def _draw_bars(board: Leaderboard, looks: Looks, folder: Path) -> Drawing:
     most = max(len(family) for family in families)
     title = f"Test {metric_title(metric)} by model and initialisation"
     path = folder / f"{metric.replace('@', '_at_')}.png"
-    with _figure(path, title, len(families), (5.6, 1.1 + _BAR_INCHES * most), 2) as (figure, axes):
+    with drawn_figure(path, title, len(families), (5.6, 1.1 + _BAR_INCHES * most), 2) as (figure, axes):
         for ax, family in zip(axes, families, strict=True):
             _bars(ax, family, metric, looks)
             ax.set_ylim(most - 0.4, -0.6)  # bars are as thick in all panels
@@ -136,7 +136,7 @@ def _draw_curves(results: Sequence[Result], looks: Looks, folder: Path) -> Drawi
     title = f"Validation quality by epoch on {board_title(key.dataset, key.protocol)}"
     path = folder / f"validation_{_file_name(key.dataset)}_{_file_name(key.protocol)}.png"
     columns = 2 if len(models) == 4 else 3
-    with _figure(path, title, len(models), (4.2, 3.3), columns) as (figure, axes):
+    with drawn_figure(path, title, len(models), (4.2, 3.3), columns) as (figure, axes):
         for ax, model in zip(axes, models, strict=True):
             of_model = [result for result in results if result.key.model == model]
             for result in of_model:
@@ -166,7 +166,7 @@ def _curves(ax: Axes, records: Sequence[RunRecord], variant: str, looks: Looks) 
 
 
 @contextmanager
-def _figure(
+def drawn_figure(
     path: Path, title: str, panels: int, panel_size: tuple[float, float], columns: int
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure with that many panels, written to ``path`` at the end. No pyplot: no global state to leak."""

@@ -22,6 +22,7 @@ from recbole_ext.writing import replacing_file
 
 STUDIES = "studies"
 PERFORMANCE = "performance"
+ENCODERS = "encoders"
 GENERATOR = '<meta name="generator" content="recbole-ext">'
 """Tells this page from an index.html that somebody else put there, which is left alone."""
 
@@ -58,6 +59,8 @@ class Index:
     studies: list[Study]
     performance: list[Measured]
     notes: list[str]
+    encoders: int = 0
+    """Score cards; their page is beside this one."""
 
     def list_of(self, row: Row) -> RunList | None:
         """Rows of this page lead to pages, not to run records."""
@@ -98,7 +101,9 @@ def read_index(results: Path) -> Index:
         for file in sorted((results / PERFORMANCE).rglob("*.md"))
     ]
     board = Board("benchmarks", "Best row of each benchmark, dataset and protocol", Sheet(_COLUMNS, rows))
-    return Index(results.resolve().name, board, number, load_studies(results / STUDIES), performance, notes)
+    cards = list((results / ENCODERS).glob("[!.]*.json")) if (results / ENCODERS / "index.html").is_file() else []
+    studies = load_studies(results / STUDIES)
+    return Index(results.resolve().name, board, number, studies, performance, notes, len(cards))
 
 
 def _best_rows(folder: Path) -> Iterator[Row]:

@@ -128,12 +128,17 @@ def finished_results(folder: Path) -> tuple[Grid, list[Result]]:
         ConfigurationError: none has, or what :func:`read_results` and ``Grid.read`` refuse; says what to run.
     """
     grid = Grid.read(folder)
+    return grid, finished_results_of(folder, grid)
+
+
+def finished_results_of(folder: Path, grid: Grid) -> list[Result]:
+    """As :func:`finished_results`, of a grid that somebody else's may have taken the place of in ``folder``."""
     results = read_results(folder, grid)
     if not any(result.runs for result in results):
         failed = {str(record.error) for result in results for record in result.failed}
         what = f"all runs failed ({'; '.join(sorted(failed))}). Put that right" if failed else "no run has finished"
         raise ConfigurationError(f"{folder / 'runs'}: {what}. Run: `{grid.command}`.")
-    return grid, results
+    return results
 
 
 def outside_results(folder: Path, results: Sequence[Result]) -> tuple[list[Result], list[str]]:

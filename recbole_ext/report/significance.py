@@ -95,6 +95,41 @@ def difference_of_means(ours: Values, others: Values) -> Difference:
     return Difference(float(differences.mean()), math.sqrt(variance), variance**2 / spread if spread else math.inf)
 
 
+def mean_of_independent(differences: Sequence[Difference]) -> Difference:
+    """The mean of differences that share neither users nor seeds: their variances add, Satterthwaite's freedom."""
+    variances = [(difference.error / len(differences)) ** 2 for difference in differences]
+    spread = sum(v**2 / difference.freedom for v, difference in zip(variances, differences, strict=True))
+    return Difference(
+        sum(difference.mean for difference in differences) / len(differences),
+        math.sqrt(sum(variances)),
+        sum(variances) ** 2 / spread if spread else math.inf,
+    )
+
+
+def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path) -> Difference | str:
+    """The mean gain of rows over their baselines, each in parts of its baseline's mean; all of the same test users.
+
+    A seed of the mean is that seed of every row, so what users have in common over the rows is in the interval. A
+    sentence says why where there is no test.
+    """
+    ours, others = [], []
+    for result, baseline in pairs:
+        ranks = [_ranks_of(side, folder, {}) for side in (result, baseline)]
+        if reason := _why_not(result, baseline, *ranks):
+            return reason
+        if not all(decided_by_ranks(metric, record) for record in (*result.runs, *baseline.runs)):
+            return f"no test: ranks do not decide {metric_title(metric)}"
+        values = [metric_of_ranks(metric, side) for side in ranks if not isinstance(side, str)]
+        unit = float(values[1].mean())
+        if not unit:
+            return f"no test: {baseline.row.variant} is at zero"
+        ours.append(values[0] / unit)
+        others.append(values[1] / unit)
+    if len({side.shape for side in ours}) > 1 or len({side.shape for side in others}) > 1:
+        return "no test: its models were run with other seeds or users"
+    return difference_of_means(np.mean(ours, axis=0), np.mean(others, axis=0))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A row against its baseline in one metric, on the users and seeds of both.

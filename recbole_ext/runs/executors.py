@@ -25,8 +25,8 @@ import psutil
 from recbole_ext.allocator import keep_freed_memory
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError, InstallationError, RecboleExtError
+from recbole_ext.machine import threads_per_run
 from recbole_ext.runs.gpus import Gpus
-from recbole_ext.runs.machine import threads_per_run
 from recbole_ext.runs.recording import RunDied, record_run
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.machine import require_gpu
 from recbole_ext.records import Grid, Row, RowKey, RunRecord
 from recbole_ext.runs.executors import Executor, executor_of
-from recbole_ext.runs.machine import require_gpu
 from recbole_ext.runs.progress import read_progress
 from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death
 from recbole_ext.tuning.stage import make_once
@@ -73,13 +73,19 @@ def make_stores(resolved: Resolved) -> None:
 
 
 def write_grid(resolved: Resolved) -> Path:
-    """Write what was asked for, with the runs that answer it as far as they are known, to ``grid.json``."""
+    """Write :func:`grid_of` to ``grid.json``."""
+    folder = resolved.benchmark.folder
+    grid_of(resolved).write(folder)
+    return folder
+
+
+def grid_of(resolved: Resolved) -> Grid:
+    """What was asked for, with the runs that answer it as far as they are known."""
     benchmark = resolved.benchmark
-    folder = benchmark.folder
     metrics = {str(row.effective["valid_metric"]).lower() for row in resolved.rows}
     searches = dict.fromkeys(words for row in resolved.rows if (words := row.search.in_words()))
     asked = {row.key for row in resolved.rows}
-    Grid(
+    return Grid(
         benchmark=benchmark.name,
         command=resolved.command,
         note=benchmark.note.strip(),
@@ -89,8 +95,7 @@ def write_grid(resolved: Resolved) -> Path:
         published=benchmark.published,
         content=benchmark.model_dump(mode="json", exclude_unset=True)
         | ({"--": resolved.overrides} if resolved.overrides else {}),
-    ).write(folder)
-    return folder
+    )
 
 
 def _grid_row(row: ResolvedRow, asked: set[RowKey]) -> Row:

@@ -15,11 +15,11 @@ from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.compat import make_recbole_work, plain_config
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, SourceDataError, StoreError, WriteError
+from recbole_ext.machine import device_in_words, git_revision, peak_device_memory_mb, peak_memory_mb, versions
 from recbole_ext.models import recbole_config
 from recbole_ext.records import Made, RunRecord
 from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics, TemporalSplit
 from recbole_ext.runs.checkpoint import keep_checkpoint
-from recbole_ext.runs.machine import device_in_words, git_revision, peak_device_memory_mb, peak_memory_mb, versions
 from recbole_ext.runs.popularity import keep_popularity
 from recbole_ext.store.files import fingerprint_of
 from recbole_ext.writing import replacing_file

@@ -11,7 +11,7 @@ import torch._dynamo  # noqa: F401  (which the first optimizer would load, in tw
 
 import recbole_ext.runs.single
 import recbole_ext.training  # noqa: F401
-from recbole_ext.runs.machine import git_revision
+from recbole_ext.machine import git_revision
 
 git_revision()
 

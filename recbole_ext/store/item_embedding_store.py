@@ -27,6 +27,9 @@ from recbole_ext.writing import replacing_folder, write_json
 if TYPE_CHECKING:
     from torch import LongTensor, Tensor
 
+ROWS_AT_ONCE = 4096
+"""That are looked at in one piece: what is made of them on the way is to be small beside a million vectors."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ItemEmbeddingStore:
@@ -69,9 +72,9 @@ class ItemEmbeddingStore:
 
     def fingerprint(self) -> str:
         """SHA-256 over tokens and vectors (as float32, so it is the same before saving and after loading)."""
-        vectors = self.embeddings.detach().cpu().float().contiguous()
         digest = hashlib.sha256(json.dumps([self.dim, self.items]).encode())
-        digest.update(vectors.numpy())
+        for rows in self.embeddings.detach().split(ROWS_AT_ONCE):
+            digest.update(rows.cpu().float().contiguous().numpy())
         return digest.hexdigest()
 
     def save(self, path: Path | str) -> None:
@@ -170,6 +173,8 @@ def _build(path: Path, embeddings: Tensor, items: list[str], meta: dict[str, Any
 
 
 def _check(embeddings: Tensor, items: list[str]) -> None:
+    import torch
+
     if embeddings.dim() != 2 or 0 in embeddings.shape or not embeddings.is_floating_point():
         raise StoreError(
             "item embeddings must be one floating-point tensor [n_items, dim] with at least one row and "
@@ -183,7 +188,7 @@ def _check(embeddings: Tensor, items: list[str]) -> None:
     if len(set(items)) != len(items):
         duplicates = [token for token, count in Counter(items).items() if count > 1]
         raise StoreError(f"{_some(duplicates)} in the list of item tokens more than once; keep one row for each.")
-    finite = embeddings.isfinite().all(dim=1)
+    finite = torch.cat([rows.isfinite().all(dim=1) for rows in embeddings.split(ROWS_AT_ONCE)])
     if not finite.all():
         offending = [items[row] for row in (~finite).nonzero().flatten().tolist()]
         raise StoreError(

@@ -56,6 +56,14 @@ def select(vectors: Vectors, width: Any) -> Transform:
     return lambda others: others[:, chosen]
 
 
+def width(vectors: Vectors, wanted: Any) -> Transform:
+    """Make vectors ``wanted`` wide: wider ones by :func:`pca`, narrower ones by zeros behind them."""
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise ConfigurationError(f"item_embedding_transform: width needs a whole number from 1 on; got {wanted!r}.")
+    own = vectors.shape[1]
+    return pca(vectors, wanted) if own > wanted else lambda others: torch.nn.functional.pad(others, (0, wanted - own))
+
+
 def scale(vectors: Vectors, deviation: Any, key: str = "item_embedding_transform: scale") -> Transform:
     """Scale all vectors by one factor, so that the standard deviation over all their entries is ``deviation``."""
     if not isinstance(deviation, int | float) or isinstance(deviation, bool) or deviation <= 0:
@@ -65,7 +73,12 @@ def scale(vectors: Vectors, deviation: Any, key: str = "item_embedding_transform
 
 
 PLAIN: dict[str, Callable[[Vectors], Transform]] = {"center": center, "l2": l2, "whiten": whiten}
-WITH_ARGUMENT: dict[str, Callable[[Vectors, Any], Transform]] = {"pca": pca, "select": select, "scale": scale}
+WITH_ARGUMENT: dict[str, Callable[[Vectors, Any], Transform]] = {
+    "pca": pca,
+    "width": width,
+    "select": select,
+    "scale": scale,
+}
 TRANSFORMS = [*PLAIN, *WITH_ARGUMENT]
 
 
@@ -106,11 +119,11 @@ def width_after(steps: Sequence[Any] | None, width: int) -> int:
 
 def _fitted(vectors: Vectors, step: Any) -> Transform:
     if isinstance(step, str) and step in PLAIN:
-        return PLAIN[step](vectors, fitted)
+        return PLAIN[step](vectors)
     if isinstance(step, dict) and len(step) == 1:
         name, argument = next(iter(step.items()))
         if name in WITH_ARGUMENT:
-            return WITH_ARGUMENT[name](vectors, fitted, argument)
+            return WITH_ARGUMENT[name](vectors, argument)
     raise ConfigurationError(
         f"item_embedding_transform: {step!r} is not a transform; use "
         f"{', '.join(PLAIN)}, {', '.join(f'{{{name}: NUMBER}}' for name in WITH_ARGUMENT)}."

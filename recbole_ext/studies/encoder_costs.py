@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from recbole_ext.encoding.encoder import encoding_options, load_encoder
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.runs.machine import device_in_words
+from recbole_ext.machine import device_in_words
 from recbole_ext.vectors.encoder import Encoder
 
 if TYPE_CHECKING:

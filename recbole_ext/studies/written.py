@@ -31,7 +31,7 @@ def write_findings(findings: Findings, name: str, settings: BaseModel, out: Path
 
     The folder is replaced as a whole; nothing half-written stays.
     """
-    from recbole_ext.runs.machine import git_revision, versions
+    from recbole_ext.machine import git_revision, versions
 
     content = {
         "name": name,

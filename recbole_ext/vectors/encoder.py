@@ -19,7 +19,7 @@ from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, 
 from recbole_ext.settings import mapping, where_of
 from recbole_ext.tuning.stage import make_once
 from recbole_ext.tuning.tuning import Tuning
-from recbole_ext.vectors.source import Settings, Vectors, VectorSource
+from recbole_ext.vectors.source import Effort, Settings, Vectors, VectorSource
 
 
 def _tuning(value: Any, info: ValidationInfo) -> Any:
@@ -55,7 +55,8 @@ class Encoder(EncodingSettings, VectorSource):
         encoded = encode_texts(self.resolved(dataset, artifacts), self, list(texts.of_item.values()), work, compute)
         meta = {**encoded.meta, "items_without_text": texts.without}
         done = f"{encoded.encoded_texts} of {encoded.unique_texts} different texts encoded now"
-        return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), encoded.shards)
+        cost = Effort(encoded.seconds, encoded.unique_texts, encoded.parameters, encoded.device)
+        return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), cost, encoded.shards)
 
     def resolved(self, dataset: Dataset, artifacts: Path) -> ResolvedEncoder:
         """The encoder that reads this dataset's texts; one that is to be tuned is tuned first, unless it has been."""

@@ -11,7 +11,7 @@ from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.store.files import files_of, is_table, width_of
-from recbole_ext.vectors.source import Made, Settings, Vectors, VectorSource
+from recbole_ext.vectors.source import Cost, Made, Settings, Vectors, VectorSource
 
 
 class Store(VectorSource):
@@ -75,6 +75,10 @@ class Store(VectorSource):
             raise StoreError(lines[0])
         store = ItemEmbeddingStore.load(path)
         return Made(path, len(store), store.dim, up_to_date=True)
+
+    def cost(self, dataset: Dataset, artifacts: Path) -> Cost | None:
+        """Whoever made them knows."""
+        return None
 
     def _path(self, dataset: Dataset) -> Path:
         return Path(self.store.replace("{dataset}", dataset.name)).expanduser()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.settings import add_options, given_options
-from recbole_ext.vectors import DEFAULT, SOURCES, VectorSource, parse_source
+from recbole_ext.vectors import DEFAULT, SOURCES, VectorSource, made_of, parse_source
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -19,14 +20,28 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser.add_argument_group("how it is computed"), {"compute": Compute})
 
 
+def source_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the parsed options say about a source, as YAML would; nothing about which one: the default.
+
+    Where a source is made of others, a name stands for the encoder of this name: ``--shuffled minilm``.
+    """
+    given = given_options(options, SOURCES.values())
+    for path, name in list(made_of(given)):
+        if not name.lstrip().startswith("{"):
+            target: Any = given
+            for step in path[:-1]:
+                target = target[step]
+            target[path[-1]] = {"encoder": name}
+    return given if given.keys() & SOURCES.keys() else DEFAULT | given
+
+
 def source_of(options: argparse.Namespace) -> VectorSource:
     """The source that the parsed options describe.
 
     Raises:
         ConfigurationError: two sources, an option that the source does not have, or a value out of range.
     """
-    given = given_options(options, SOURCES.values())
-    source = parse_source(given if given.keys() & SOURCES.keys() else DEFAULT | given, "command line")
+    source = parse_source(source_settings(options), "command line")
     assert source is not None
     return source
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.estimate import Estimate
 from recbole_ext.hashing import sha256_of
+from recbole_ext.machine import device_in_words, peak_device_memory_mb, peak_memory_mb
 from recbole_ext.settings import CheckedSettings
 from recbole_ext.store.folder import has_vectors, read_meta, refuse_to_overwrite
 
@@ -52,6 +54,34 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """Seconds that computing ``vectors`` vectors took, on a device of torch.
+
+    Attributes:
+        parameters: of the model that computed them.
+    """
+
+    seconds: float
+    vectors: int
+    parameters: int | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What vectors cost on the machine that made them, those that they were made of included.
+
+    Attributes:
+        peak_memory_mb: of the device where it has memory of its own, else of the process that made them, in MiB.
+    """
+
+    milliseconds_per_item: float
+    peak_memory_mb: float
+    parameters: int | None
+    device: str
+
+
+@dataclass(frozen=True)
 class Vectors:
     """Vectors on their way into a store.
 
@@ -60,6 +90,7 @@ class Vectors:
         items: their tokens.
         meta: what the store's ``meta.json`` is to say beside the request.
         notes: what the user is to be told.
+        cost: of computing them, where it is not all that ``compute_vectors`` did.
         unfinished: the work that these vectors came from, kept until they are in their store.
     """
 
@@ -67,6 +98,7 @@ class Vectors:
     items: list[str]
     meta: Settings = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    cost: Effort | None = None
     unfinished: ShardFolder | None = None
 
 
@@ -164,13 +196,22 @@ class VectorSource(CheckedSettings, ABC):
         if (made := finished(out, identity)) is not None:
             return made
         work = out.with_name(out.name + ".partial")
+        began = time.perf_counter()
         vectors = self.compute_vectors(dataset, artifacts, work, compute or Compute())
+        effort = vectors.cost or Effort(time.perf_counter() - began, len(vectors.items))
         meta = {
             "source": self.in_words(),
             "dataset": dataset.name,
             "identity": identity,
             "request": request,
             **vectors.meta,
+            "cost": {
+                "seconds": round(effort.seconds, 4),
+                "vectors": effort.vectors,
+                "parameters": effort.parameters,
+                "peak_memory_mb": peak_device_memory_mb(effort.device) or round(peak_memory_mb(), 1),
+                "device": device_in_words(effort.device),
+            },
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": __version__,
         }
@@ -180,6 +221,28 @@ class VectorSource(CheckedSettings, ABC):
         if vectors.unfinished:
             vectors.unfinished.remove()
         return Made(out, len(store), store.dim, up_to_date=False, notes=vectors.notes)
+
+    def cost(self, dataset: Dataset, artifacts: Path) -> Cost | None:
+        """What its store says that it cost; ``None`` where no store says it.
+
+        Raises:
+            StoreError: a store that is there is damaged.
+        """
+        path = self.store_path(dataset, artifacts)
+        own = read_meta(path).get("cost") if path.is_dir() else None
+        if own is None:
+            return None
+        parts = [part.cost(dataset, artifacts) for part in self.parts()]
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        parameters = [count for count in (own["parameters"], *(part.parameters for part in known)) if count is not None]
+        return Cost(
+            1000 * own["seconds"] / own["vectors"] + sum(part.milliseconds_per_item for part in known),
+            max([own["peak_memory_mb"], *(part.peak_memory_mb for part in known)]),
+            sum(parameters) if parameters else None,
+            own["device"],
+        )
 
     def make_once(self, dataset: Dataset, artifacts: Path, compute: Compute | None = None) -> Path:
         """See that the store is there, whoever makes it; returns its path."""

@@ -248,7 +248,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_no_half_written_file(victim: str
 import os, signal, sys
 from pathlib import Path
 import torch, safetensors.torch
-from recbole_ext.encoding.shards import ShardFolder
+from recbole_ext.encoding.shards import Shard, ShardFolder
 from recbole_ext.store import ItemEmbeddingStore
 folder, killed_at, writes, save = Path(sys.argv[1]), int(sys.argv[2]), 0, safetensors.torch.save_file
 def save_half(tensors, path):
@@ -261,7 +261,7 @@ def save_half(tensors, path):
 safetensors.torch.save_file = save_half
 shards = ShardFolder(folder / "store.partial", "request", texts=6, shard_size=3)
 for shard in range(2):
-    shards.write(shard, torch.ones(3, 50))
+    shards.write(shard, Shard(torch.ones(3, 50), 1.0))
 ItemEmbeddingStore(torch.ones(6, 50), list("abcdef")).save(folder / "store")
 """
     killed_at = 2 if "shard" in victim else 3

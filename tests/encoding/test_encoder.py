@@ -176,6 +176,16 @@ def test_a_folder_whose_weights_are_missing_is_refused_on_loading(tmp_path: Path
         load_encoder(resolve_encoder(str(tmp_path)), device="cpu")
 
 
+def test_an_encoder_without_a_tokenizer_is_refused(tiny_encoders: dict[str, Path], tmp_path: Path) -> None:
+    for kind in ("bert", "gpt2", "roberta"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        for name in ("config.json", "model.safetensors"):
+            shutil.copy(tiny_encoders[kind] / name, folder)
+        with pytest.raises(EncoderError, match=f"encoder '{folder}'.* tokenizer"):
+            load_encoder(resolve_encoder(str(folder)), device="cpu")
+
+
 def test_an_encoder_without_a_transformer_loads_but_takes_no_pooling(tiny_bert: Path, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding

@@ -55,8 +55,9 @@ def test_a_prompt_that_the_encoder_does_not_have_is_refused_and_its_own_are_list
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"no prompt 'itm'; it has query, item"):
         encoded(with_prompts, prompt_name="itm")
-    with pytest.raises(ConfigurationError, match="it has no prompt of its own"):
-        encoded(tiny_bert, prompt_name="item")
+    for name in ("item", "query"):  # sentence-transformers has an empty prompt of this name for every model
+        with pytest.raises(ConfigurationError, match="it has no prompt of its own"):
+            encoded(tiny_bert, prompt_name=name)
 
 
 # --- layers and width ---

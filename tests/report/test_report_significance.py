@@ -19,7 +19,15 @@ from recbole_ext.records.ranks import alone
 from recbole_ext.report.leaderboard import baselines_of
 from recbole_ext.report.ranks import metric_of_ranks
 from recbole_ext.report.results import read_results
-from recbole_ext.report.significance import Comparisons, compare_with_baselines, difference_of_means, holm
+from recbole_ext.report.significance import (
+    Comparisons,
+    Difference,
+    compare_with_baselines,
+    difference_of_means,
+    holm,
+    mean_gain,
+    mean_of_independent,
+)
 
 MINILM = RowKey("Office", "SASRec", "minilm", "full")
 SEEDS = (42, 43, 44)
@@ -309,3 +317,49 @@ def test_ranks_that_contradict_their_record_are_left_out_with_a_note(benchmark: 
     assert "can't be used" in found.untested[MINILM]
     (note,) = found.notes
     assert "minilm-full-s42.ranks.npy gives recall@1 1.0000" in note
+
+
+# --- means over rows ---
+
+
+def test_the_mean_of_independent_differences_is_as_sure_as_their_variances_say() -> None:
+    one, other = Difference(0.1, 0.03, 10.0), Difference(0.3, 0.04, 20.0)
+    mean = mean_of_independent([one, other])
+    assert mean.mean == pytest.approx(0.2) and mean.error == pytest.approx(0.025)
+    assert 10 < mean.freedom < 30
+    alone = mean_of_independent([one])
+    assert (alone.mean, alone.error, alone.freedom) == pytest.approx((0.1, 0.03, 10.0))
+    assert mean_of_independent([Difference(0.0, 0.0, math.inf)]).interval == (0.0, 0.0)
+
+
+def gain_of(benchmark: Benchmark, *models: str) -> Difference | str:
+    results = {r.key: r for r in read_results(benchmark.folder, benchmark.grid())}
+    pairs = [(results[MINILM._replace(model=m)], results[MINILM._replace(model=m, variant="none")]) for m in models]
+    return mean_gain(pairs, "ndcg@10", benchmark.folder)
+
+
+def test_the_mean_gain_is_relative_to_each_rows_own_baseline(benchmark: Benchmark) -> None:
+    gains = []
+    for model, quality in (("SASRec", 0.3), ("BERT4Rec", 0.5)):
+        add_both(benchmark, quality, quality + 0.1, model=model)
+        gain = gain_of(benchmark, model)
+        assert isinstance(gain, Difference)
+        gains.append(gain)
+    both = gain_of(benchmark, "SASRec", "BERT4Rec")
+    assert isinstance(both, Difference)
+    assert both.mean == pytest.approx((gains[0].mean + gains[1].mean) / 2)
+
+
+def test_two_models_tested_on_the_same_users_are_not_twice_as_many_users(benchmark: Benchmark) -> None:
+    for model in ("SASRec", "Twin"):  # the same draws for both
+        add_both(benchmark, 0.3, 0.5, model=model)
+    one, both = gain_of(benchmark, "SASRec"), gain_of(benchmark, "SASRec", "Twin")
+    assert isinstance(one, Difference) and isinstance(both, Difference)
+    assert (both.mean, both.error) == pytest.approx((one.mean, one.error))
+
+
+def test_a_mean_gain_without_a_test_says_why(benchmark: Benchmark) -> None:
+    add_both(benchmark)
+    benchmark.add(model="Few", quality=0.3)
+    benchmark.add(model="Few", quality=0.4, variant="minilm")
+    assert "needs 3 seeds" in str(gain_of(benchmark, "SASRec", "Few"))

@@ -101,6 +101,8 @@ def test_the_order_of_items_does_not_matter() -> None:
         {"pca": 9},
         {"pca": "8"},
         {"pca": True},
+        {"width": 0},
+        {"width": "8"},
         {"select": 9},
         {"select": 0},
         {"scale": 0},

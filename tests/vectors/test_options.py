@@ -47,6 +47,8 @@ def parse(*arguments: str) -> argparse.Namespace:
             ["--shuffled", "{encoder: minilm, dim: 3}", "--seed", "7"],
             {"shuffled": {"encoder": "minilm", "dim": 3}, "seed": 7},
         ),
+        (["--shuffled", "x"], {"shuffled": {"encoder": "x"}}),
+        (["--fused", "x", "{lexical: tfidf}"], {"fused": [{"encoder": "x"}, {"lexical": "tfidf"}]}),
         (
             ["--fused", "{lexical: tfidf}", "{of: {cooccurrence: ppmi}, transform: [center]}", "--how", "sum"],
             {"fused": [{"lexical": "tfidf"}, {"of": {"cooccurrence": "ppmi"}, "transform": ["center"]}], "how": "sum"},
@@ -68,7 +70,6 @@ def test_options_say_what_yaml_says(arguments: list[str], settings: dict[str, An
         (["--lexical", "tfidf", "--pooling", "mean"], "command line: pooling: unknown key"),
         (["--lexical", "tfidf", "--encoder", "x"], "command line: encoder and lexical are two sources"),
         (["--dim", "wide"], "command line: dim: .*got 'wide'"),
-        (["--shuffled", "minilm"], "shuffled: this names no initialisation"),
         (["--shuffled", "{encoder"], "shuffled: a mapping is needed here"),
     ],
 )

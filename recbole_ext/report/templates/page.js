@@ -35,11 +35,11 @@ function title(table) { return table.caption.textContent.trim(); }
 
 function label(head) { return head.textContent.trim().replaceAll("\u00a0", " "); }
 
-// Filtering: all rows that belong to one model, wherever they stand.
+// Filtering: all rows that belong to one model, or to one kind of vectors, wherever they stand.
 function filter() {
   const chosen = [...form.querySelectorAll("select")].filter(select => select.value);
   const words = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = [...document.querySelectorAll("tr[data-model]")];
+  const rows = [...document.querySelectorAll("tr[data-filtered]")];
   for (const row of rows) {
     const names = Object.values(row.dataset).join(" ").toLowerCase();
     row.hidden = !(chosen.every(select => row.dataset[select.name] === select.value)
@@ -49,7 +49,7 @@ function filter() {
     const rows = [...table.tBodies[0].rows];
     table.closest(".board").hidden = rows.every(row => row.hidden);
   }
-  const counted = [...document.querySelectorAll("#leaderboard tr[data-model]")];
+  const counted = [...document.querySelectorAll("#leaderboard tr[data-filtered]")];
   const left = counted.filter(row => !row.hidden).length;
   form.querySelector("output").textContent = chosen.length || words.length ? `${left} of ${counted.length} rows` : "";
 }

@@ -115,7 +115,7 @@ def git_revision() -> str | None:
     Asked once per process, when the code is loaded: what is committed later is not what runs.
     """
     here = Path(__file__).parent
-    if not (here.parents[1] / ".git").exists():  # an installed copy may lie inside somebody's own repository
+    if not (here.parent / ".git").exists():  # an installed copy may lie inside somebody's own repository
         return None
     try:
         revision = _git(here, "rev-parse", "--short=12", "HEAD")

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+from recbole_ext import machine
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.runs import machine
-from recbole_ext.runs.machine import cores, device_in_words, peak_memory_mb, require_gpu, threads_per_run
+from recbole_ext.machine import cores, device_in_words, peak_memory_mb, require_gpu, threads_per_run
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
     ballast = bytearray(600 * 2**20)
-    program = "from recbole_ext.runs.machine import peak_memory_mb; print(peak_memory_mb())"
+    program = "from recbole_ext.machine import peak_memory_mb; print(peak_memory_mb())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert len(ballast) / 2**20 < peak_memory_mb()
     assert 1 < float(done.stdout) < 300
@@ -28,7 +28,7 @@ def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't bind a process to a core")
 def test_cores_are_those_that_the_process_is_bound_to() -> None:
     bound = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    program = bound + "from recbole_ext.runs.machine import cores; print(cores())"
+    program = bound + "from recbole_ext.machine import cores; print(cores())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) == 1 <= cores()
 

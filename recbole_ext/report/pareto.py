@@ -1,0 +1,85 @@
+"""Gain against cost: which vectors no others beat in both, and the figure of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from recbole_ext.records.card import Card
+from recbole_ext.report.figures import Drawing, drawn_figure
+from recbole_ext.report.looks import INK, Looks
+from recbole_ext.report.metrics import metric_title
+
+
+def front(cards: Sequence[Card]) -> list[Card]:
+    """Of the cards with a known cost those that no other one beats in gain and in milliseconds per item, by cost."""
+    found: list[Card] = []
+    best = -float("inf")
+    costs = {card.name: card.milliseconds_per_item for card in cards}
+    known = [card for card in cards if costs[card.name]]
+    for card in sorted(known, key=lambda card: (costs[card.name] or 0.0, -card.gain.mean)):
+        if card.gain.mean > best:
+            found.append(card)
+            best = card.gain.mean
+    return found
+
+
+def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | None:
+    """Write ``folder``/pareto-SUITE.png; ``None`` where fewer than two cards have a cost.
+
+    The same cards give the same bytes.
+    """
+    shown = [card for card in cards if card.milliseconds_per_item]
+    path = folder / f"pareto-{re.sub(r'[^a-z0-9]+', '-', suite.lower())}.png"
+    if len(shown) < 2:
+        path.unlink(missing_ok=True)
+        return None
+    best = front(shown)
+    looks = Looks.of(card.kind for card in shown)
+    title = f"Gain and cost of item vectors, suite {suite}"
+    with drawn_figure(path, title, 1, (8.4, 4.6), 1) as (figure, (ax,)):
+        for kind in dict.fromkeys(card.kind for card in shown):
+            of_kind = [card for card in shown if card.kind == kind]
+            for card in of_kind:
+                ends = (card.gain.low, card.gain.high)
+                if ends[0] is not None and ends[1] is not None:
+                    ax.vlines(card.milliseconds_per_item, *ends, color=looks[kind].colour, linewidth=0.9, alpha=0.6)
+            ax.plot(
+                [card.milliseconds_per_item for card in of_kind],
+                [card.gain.mean for card in of_kind],
+                looks[kind].marker,
+                color=looks[kind].colour,
+                label=kind,
+                markeredgecolor="white",
+                markersize=8,
+            )
+        ax.step(
+            [card.milliseconds_per_item for card in best],
+            [card.gain.mean for card in best],
+            where="post",
+            color=INK,
+            linewidth=1.0,
+            linestyle="--",
+            label="front",
+        )
+        for card in shown:
+            ax.annotate(
+                card.name,
+                (card.milliseconds_per_item or 0.0, card.gain.mean),
+                xytext=(6, 5),
+                textcoords="offset points",
+                fontsize=8,
+                fontweight="bold" if card in best else "normal",
+            )
+        ax.axhline(0.0, color=INK, linewidth=0.8)
+        ax.set_xscale("log")
+        ax.margins(x=0.18)
+        ax.set_xlabel("milliseconds per item (logarithmic)")
+        ax.set_ylabel(f"gain in {metric_title(shown[0].metric)} over random vectors, %")
+        figure.legend(loc="outside lower center", ncols=6)
+    names = ", ".join(card.name for card in best)
+    missing = [card.name for card in cards if card not in shown]
+    without = f" Without a known cost, and so not shown: {', '.join(missing)}." if missing else ""
+    said = f"Whiskers: 95 % interval. On the front, which no others beat in both: {names}.{without}"
+    return Drawing(path, title, said)

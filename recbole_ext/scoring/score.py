@@ -1,0 +1,115 @@
+"""The road of a score: the suite's benchmark of one source is resolved, run by the grid, and its card is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_ext.benchmark import Resolved, benchmark_of, resolve
+from recbole_ext.benchmark.plan import what_will_be_done
+from recbole_ext.benchmark.suite import RANDOM, Suite
+from recbole_ext.encoding.settings import Compute
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.records.card import Card, read_cards
+from recbole_ext.report.encoders import card_lines, card_table, place_in_words, write_encoders
+from recbole_ext.runs.grid import run_benchmark
+from recbole_ext.runs.recording import is_done
+from recbole_ext.scoring.cards import card_of
+from recbole_ext.scoring.names import name_of
+from recbole_ext.scoring.stores import make_apart
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+CARDS = Path("runs/encoders")
+"""Where cards and their runs go."""
+PUBLISHED = Path("results/encoders")
+"""Where this project's own cards are, in its checkout."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A card that was made, its file, the page of all cards beside it, and where its stores are.
+
+    Attributes:
+        stores: the store of each dataset of the suite; empty for random vectors.
+        place: its place among the published cards, in words; empty where there are none.
+    """
+
+    card: Card
+    path: Path
+    page: Path
+    stores: dict[str, Path]
+    place: str
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A line for each dataset and recommender; see :func:`recbole_ext.report.encoders.card_table`."""
+        return card_table(self.card)
+
+    def lines(self) -> list[str]:
+        """The card as aligned tables for the terminal, its place, and where the files are."""
+        files = f"card: {self.path}   page of all cards beside it: {self.page}"
+        return [*card_lines(self.card), *([self.place] if self.place else []), files]
+
+
+def resolve_score(
+    suite: Suite, source: Mapping[str, Any] | None, name: str | None, command: str, fetch: bool = True, **keys: Any
+) -> tuple[Resolved, str]:
+    """The runs that ``suite`` asks for of ``source`` (``None``: random vectors), and what the source is called.
+
+    Args:
+        name: instead of :func:`recbole_ext.scoring.names.name_of`.
+        fetch: see :func:`recbole_ext.benchmark.resolve`.
+        keys: of the benchmark, above the suite's: ``results``, ``data_path``, ``parallel_runs``, …
+
+    Raises:
+        RecboleExtError: a key, a value or a file that can't be right, before anything is computed.
+    """
+    if source is None and name not in (None, RANDOM):
+        raise ConfigurationError(f"name: random vectors are called {RANDOM!r}; got {name!r}.")
+    called = RANDOM if source is None else name or name_of(source)
+    benchmark, overrides = benchmark_of(suite.benchmark(called, source, **keys), {}, f"suite {suite.name}")
+    return resolve(benchmark, overrides, command, f"suite {suite.name}", fetch), called
+
+
+def score_source(
+    suite: Suite,
+    source: Mapping[str, Any] | None,
+    name: str | None,
+    command: str,
+    *,
+    out: Path = CARDS,
+    published: Path = PUBLISHED,
+    compute: Compute | None = None,
+    **keys: Any,
+) -> Scored:
+    """Score ``source``; what of it is finished is not done again.
+
+    Args:
+        out: its card and the page of all cards go there, its runs into the folder of the suite's name in it.
+        published: the folder of cards among which its place is looked up.
+
+    Raises:
+        ConfigurationError: a run failed, so that there is no card; or as :func:`resolve_score`.
+        RecboleExtError: the vectors can't be made.
+    """
+    resolved, called = resolve_score(suite, source, name, command, results=out, **keys)
+    for line in what_will_be_done(resolved, is_done, "--out FOLDER"):
+        log.info("%s", line)
+    if not resolved.missing:
+        make_apart(resolved.stores, resolved.benchmark.artifacts, compute or Compute())
+    run_benchmark(resolved)
+    card = card_of(resolved, suite, called, source or {})
+    path = card.write(out)
+    page = write_encoders(out).page
+    stores = {
+        row.key.dataset: store
+        for row in resolved.rows
+        if row.key.variant == called and (store := row.searched[0].store) is not None
+    }
+    return Scored(card, path, page, stores, place_in_words(card, read_cards(published)))
