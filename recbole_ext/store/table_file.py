@@ -55,7 +55,7 @@ def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[T
         if numbers[column].isna().any():
             row = int(numbers[column].isna().to_numpy().argmax())
             raise StoreError(
-                f"{path}, row {row + 1}: column {column!r} holds {others[column].iloc[row]!r}, which is no number. "
+                f"{path}, row {row + 1}: column {column!r} holds {_shown(others[column].iloc[row])}, which is no number. "
                 "Where one column holds the vectors, name it with `vectors`."
             )
     return torch.from_numpy(numbers.to_numpy(dtype=numpy.float32)), items
@@ -92,11 +92,21 @@ def _tokens(column: pd.Series, path: Path) -> list[str]:
         is_token = (isinstance(value, str) and value != "") or (_is_whole(value) and not isinstance(value, bool))
         if not is_token:
             raise StoreError(
-                f"{path}, row {number}: the item token in column {column.name!r} is {value!r}; it is a non-empty text "
+                f"{path}, row {number}: the item token in column {column.name!r} is {_shown(value)}; it is a non-empty text "
                 "or a whole number."
             )
         tokens.append(value if isinstance(value, str) else str(int(value)))
     return tokens
+
+
+def _shown(value: Any) -> str:
+    """The cell as a reader of the table knows it, whatever pandas makes of an empty one."""
+    import numpy
+    import pandas
+
+    if pandas.api.types.is_scalar(value) and pandas.isna(value):
+        return "missing"
+    return repr(value.item() if isinstance(value, numpy.generic) else value)
 
 
 def _is_whole(value: Any) -> bool:

@@ -84,10 +84,10 @@ def test_parquet_with_the_ids_in_its_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"item": ["x", None], "a": [1.0, 2.0]}, "row 2: the item token in column 'item' is None"),
+        ({"item": ["x", None], "a": [1.0, 2.0]}, "row 2: the item token in column 'item' is missing"),
         ({"item": [1.0, 2.5], "a": [1.0, 2.0]}, "row 1: the item token in column 'item' is 1.0"),
         ({"item": ["x", "x"], "a": [1.0, 2.0]}, "more than once"),
-        ({"item": ["x", "y"], "a": [1.0, None]}, "row 2: column 'a' holds nan"),
+        ({"item": ["x", "y"], "a": [1.0, None]}, "row 2: column 'a' holds missing"),
         ({"item": ["x", "y"], "a": [[1.0], [2.0]]}, "row 1: column 'a' holds .*name it with `vectors`"),
     ],
 )
