@@ -384,8 +384,10 @@ class _Resolver:
             dataset_fingerprint=dataset.fingerprint(),
             vectors=beginning.identity,
             store_content=beginning.content,
-            # Where data are cut in time, rows may be left out; the dataset's check has counted before that.
-            expected={} if Temporal.of(config.get("eval_args")) else dataset.expected,
+            # Where data are cut in time or split already, rows may be left out; the dataset's check has counted before.
+            expected={}
+            if Temporal.of(config.get("eval_args")) or config.get("benchmark_filename")
+            else dataset.expected,
             folder=benchmark.folder,
             artifacts=benchmark.artifacts,
             command=self.command,

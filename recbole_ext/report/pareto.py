@@ -37,16 +37,17 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
         return None
     best = front(shown)
     looks = Looks.of(card.kind for card in shown)
+    cost = {card.name: card.milliseconds_per_item or 0.0 for card in shown}
     title = f"Gain and cost of item vectors, suite {suite}"
     with drawn_figure(path, title, 1, (8.4, 4.6), 1) as (figure, (ax,)):
         for kind in dict.fromkeys(card.kind for card in shown):
             of_kind = [card for card in shown if card.kind == kind]
             for card in of_kind:
-                ends = (card.gain.low, card.gain.high)
-                if ends[0] is not None and ends[1] is not None:
-                    ax.vlines(card.milliseconds_per_item, *ends, color=looks[kind].colour, linewidth=0.9, alpha=0.6)
+                low, high = card.gain.low, card.gain.high
+                if low is not None and high is not None:
+                    ax.vlines(cost[card.name], low, high, color=looks[kind].colour, linewidth=0.9, alpha=0.6)
             ax.plot(
-                [card.milliseconds_per_item for card in of_kind],
+                [cost[card.name] for card in of_kind],
                 [card.gain.mean for card in of_kind],
                 looks[kind].marker,
                 color=looks[kind].colour,
@@ -55,7 +56,7 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
                 markersize=8,
             )
         ax.step(
-            [card.milliseconds_per_item for card in best],
+            [cost[card.name] for card in best],
             [card.gain.mean for card in best],
             where="post",
             color=INK,
@@ -66,7 +67,7 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
         for card in shown:
             ax.annotate(
                 card.name,
-                (card.milliseconds_per_item or 0.0, card.gain.mean),
+                (cost[card.name], card.gain.mean),
                 xytext=(6, 5),
                 textcoords="offset points",
                 fontsize=8,

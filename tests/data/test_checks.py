@@ -350,6 +350,12 @@ def test_plain_files_need_no_histories_and_repeated_items_are_other_rows(made: M
     assert said[0] == "own.train.inter: no 'timestamp' is loaded; a user's rows are in the order of the file."
 
 
+def test_of_files_with_histories_users_and_items_are_counted_and_rows_are_not(made: Made) -> None:
+    made(split_files(), **SPLITS, expected={"users": 3, "items": 4, "interactions": 99}, model="SASRec").check()
+    with pytest.raises(ConfigurationError, match="own: 4 items, but its dataset config expects 5"):
+        made({}, **SPLITS, expected={"items": 5}, model="SASRec").check()
+
+
 @pytest.mark.parametrize("file", ["valid", "test"])
 def test_files_that_share_rows_are_an_error_that_names_one(made: Made, file: str) -> None:
     files = split_files()

@@ -156,7 +156,7 @@ def test_the_verbs_have_real_signatures() -> None:
 
 
 def test_a_plan_runs_nothing(suite_file: Path, atomic_folder: Path, tmp_path: Path) -> None:
-    places = {"data_path": atomic_folder, "artifacts": tmp_path / "artifacts", "out": tmp_path / "out"}
+    places: dict[str, Any] = {"data_path": atomic_folder, "artifacts": tmp_path / "artifacts", "out": tmp_path / "out"}
     lines = api.score_plan({"lexical": "tfidf", "dim": 8}, suite_file, name="mine", **places)
     assert any("run tiny SASRec mine full" in line for line in lines) and "Nothing is missing here." in lines
     assert list(tmp_path.iterdir()) == []
