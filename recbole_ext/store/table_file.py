@@ -55,8 +55,8 @@ def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[T
         if numbers[column].isna().any():
             row = int(numbers[column].isna().to_numpy().argmax())
             raise StoreError(
-                f"{path}, row {row + 1}: column {column!r} holds {_shown(others[column].iloc[row])}, which is no number. "
-                "Where one column holds the vectors, name it with `vectors`."
+                f"{path}, row {row + 1}: column {column!r} holds {_shown(others[column].iloc[row])}, which is no "
+                "number. Where one column holds the vectors, name it with `vectors`."
             )
     return torch.from_numpy(numbers.to_numpy(dtype=numpy.float32)), items
 
@@ -92,8 +92,8 @@ def _tokens(column: pd.Series, path: Path) -> list[str]:
         is_token = (isinstance(value, str) and value != "") or (_is_whole(value) and not isinstance(value, bool))
         if not is_token:
             raise StoreError(
-                f"{path}, row {number}: the item token in column {column.name!r} is {_shown(value)}; it is a non-empty text "
-                "or a whole number."
+                f"{path}, row {number}: the item token in column {column.name!r} is {_shown(value)}; it is a non-empty "
+                "text or a whole number."
             )
         tokens.append(value if isinstance(value, str) else str(int(value)))
     return tokens
