@@ -191,8 +191,13 @@ class Counted:
         """Count; ``left_out``: new items, and interactions with them, that are in the timeline no more.
 
         Raises:
-            ConfigurationError: no user has an item to find.
+            ConfigurationError: no user has two interactions to learn from, or an item to find.
         """
+        if not ((timeline.period == TRAIN) & (timeline.sample >= 0)).any():
+            raise ConfigurationError(
+                f"{WHERE}: no user has two interactions before validation begins, at time {in_words(cut.valid)}, so "
+                "there is no sequence to learn from. Choose a later cut."
+            )
         valid, test = (timeline.targets(period, settings.target) for period in (VALID, TEST))
         for rows, what in ((valid, "validation"), (test, "test")):
             if not len(rows):

@@ -108,11 +108,6 @@ class TemporalSplit:
         if isinstance(self, SequentialDataset):
             parts = [timeline.sample[rows] for rows in parts]
             parts = [np.sort(samples[samples >= 0]) for samples in parts]
-            if not len(parts[0]):
-                raise ConfigurationError(
-                    "eval_args.split.temporal: no user has two interactions before validation begins, so there is no "
-                    "sequence to learn from. Choose a later cut."
-                )
         self._drop_unused_col()  # type: ignore[attr-defined]
         splits = [self.copy(select(self.inter_feat, torch.from_numpy(part))) for part in parts]  # type: ignore[attr-defined]
         splits[0].holds_training = True

@@ -237,6 +237,8 @@ def test_a_cut_that_leaves_nobody_to_ask_is_an_error(made: Made) -> None:
     rows = shop([(30, 1, 61), (31, 2, 81)])
     with pytest.raises(ConfigurationError, match="own: .*in the validation period, from time 60, no user has an"):
         made({"inter": lines_of(rows)}, **temporal(**CUTS), model="SASRec").check()
+    with pytest.raises(ConfigurationError, match="own: .*no user has two interactions before validation begins"):
+        made({}, **temporal(valid=10, test=40), model="Pop").check()
     rows = shop([(0, 9, 61), (1, 3, 81)])
     made({"inter": lines_of(rows)}, **temporal(**CUTS), model="SASRec").check()
     with pytest.raises(ConfigurationError, match="own: .*once RecBole's filters and new items are taken out, no inter"):

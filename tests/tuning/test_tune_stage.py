@@ -292,6 +292,25 @@ def test_few_held_out_sequences_have_a_loss_and_each_of_many_counts(
             assert sum(evaluated) == sequences
 
 
+def test_of_many_held_out_sequences_some_are_read_at_an_evaluation(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.tuning.objectives.recformer import Recformer
+
+    evaluated: list[int] = []
+    collate = Recformer.collate
+
+    def watched(self: Any, numbered: Any) -> Any:
+        if not self.training:
+            evaluated.append(len(numbered))
+        return collate(self, numbered)
+
+    monkeypatch.setattr(Recformer, "collate", watched)
+    monkeypatch.setattr("recbole_ext.tuning.retrieval.QUERIES", 7)
+    run(atomic_folder, bert, tmp_path / "out", "recformer", held_out=0.5)
+    assert sum(evaluated) == 7
+
+
 def test_of_an_epoch_whole_batches_are_drawn_and_what_is_no_batch_is_drawn_whole() -> None:
     for examples, drawn in ((21, 20), (20, 20), (3, 3)):
         sampler = ByLength(list(range(examples)), batch_size=4, seed=1)
