@@ -127,13 +127,14 @@ def test_nothing_that_is_later_than_training_is_tuned_on(
     full, time = found.encoders
     assert full.path != time.path
     assert isinstance(time.source, Encoder) and time.source.tune is not None
-    mall, shop = time.tuning.sources_for(time.dataset)
-    for source, rows in ((mall, 24), (shop, 36)):  # of those before the cut the last two of a user are held out as ever
+    mall, shop = time.tuned.sources
+    # Of another domain the last two rows of a user before the cut are held out as ever; of the target all train.
+    for source, rows in ((mall, 24), (shop, 60)):
         histories = source.training_histories()
         assert sum(map(len, histories)) == rows
         assert not {"i6", "i7"} & {item for history in histories for item in history}
-    assert len(read_corpus([shop], time.tuning.settings).sequences) == 12
-    whole = full.tuning.sources_for(full.dataset)[1].training_histories()
+    assert len(read_corpus([shop], time.tuned.tuning.settings).sequences) == 12
+    whole = full.tuned.sources[1].training_histories()
     assert {"i6", "i7"} & {item for history in whole for item in history} or sum(map(len, whole)) > 36
 
 
@@ -164,7 +165,9 @@ def test_recformers_matrix_is_that_of_a_run_under_the_same_protocol(
     begun = {protocol: specs["SASRec", protocol].config["item_embedding"] for protocol in ("full", "uni", "time")}
     assert begun["full"] == begun["uni"] == exported["full"] and begun["time"] == exported["time"] != exported["full"]
     keys["grids"]["RECFORMER"]["protocols"] = ["full"]
-    with pytest.raises(ConfigurationError, match="finetune: RECFORMER is run under no protocol that splits shop"):
+    with pytest.raises(
+        ConfigurationError, match="finetune: RECFORMER is run under no protocol that reads, filters and splits shop"
+    ):
         resolved(**keys)
 
 
