@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_ext.api import encode, plan, run, study, tune
+    from recbole_ext.api import encode, load_results, plan, run, study, tune
     from recbole_ext.attach import attach_item_embedding
     from recbole_ext.compat import make_recbole_work
     from recbole_ext.data.dataset import Dataset
     from recbole_ext.store import ItemEmbeddingStore
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Dataset",
     "ItemEmbeddingStore",
     "attach_item_embedding",
     "encode",
+    "load_results",
     "make_recbole_work",
     "plan",
     "run",
@@ -29,7 +30,7 @@ _HOME = {
     "ItemEmbeddingStore": "recbole_ext.store",
     "attach_item_embedding": "recbole_ext.attach",
     "make_recbole_work": "recbole_ext.compat",
-    **dict.fromkeys(("encode", "plan", "run", "study", "tune"), "recbole_ext.api"),
+    **dict.fromkeys(("encode", "load_results", "plan", "run", "study", "tune"), "recbole_ext.api"),
 }
 
 

@@ -39,6 +39,34 @@ TRAINING_KEYS: dict[str, tuple[str, ...]] = {
     "frozen_blocks": ("int", "None"),
     "exact_time_order": ("bool",),
 }
+MEANINGS: dict[str, str] = {
+    "item_embedding": "The store of item vectors; absent: the model's own random ones.",
+    "item_embedding_transform": "What is done to the vectors before, in order: `center`, `l2`, `{pca: D}`, "
+    "`{select: D}`, `whiten`, `{scale: S}`.",
+    "item_embedding_mode": "`full` (trained like any parameter, the default), `frozen`, `adapter` (a trained linear "
+    "map), `bounded` (frozen and a change of bounded norm) or `dual` (trained rows, and a map for unseen items).",
+    "item_embedding_missing": "Items that the store lacks: `error` (the default), `mean` or `random`.",
+    "item_embedding_scale": "The standard deviation of the vectors' entries, after the transforms; of random vectors "
+    "too.",
+    "item_embedding_bound": "Of `bounded`: the largest norm of the change, in units of the vectors' mean norm; 0.5 by "
+    "default.",
+    "item_embedding_dense_probability": "Of `dual`: how often an item takes the map in training; 0.5 by default.",
+    "rank_seen_items": "Whether evaluation ranks items that the user has had: `true`, `false`, or `auto` (the "
+    "benchmark's default): not where no user repeats one.",
+    "training_samples": "What is trained on: `auto` (the fastest way that the model proves exact), `user`, `prefix` or "
+    "`augmented` (RecBole's samples to the last bit).",
+    "window_stride": "Begin windows of long histories at every so many items: cheaper, and no longer exact.",
+    "training_loss": "`model` (its own), or for dot-product scorers `softmax`, `sampled_softmax`, `bce`, `gbce`, "
+    "`sce`.",
+    "training_negatives": "How many items a sampled loss draws.",
+    "training_negatives_shared": "One draw for all targets of a part instead of one for each.",
+    "training_logq": "Of `sampled_softmax`: correct for the sampling.",
+    "gbce_t": "Of `gbce`: from 0 (plain BCE) to 1 (fully calibrated); 0.75 by default.",
+    "item_embedding_frozen_epochs": "In mode `full`: for so many epochs the vectors stay as they are.",
+    "frozen_blocks": "So many first transformer blocks stay as they were initialised.",
+    "exact_time_order": "Order by the exact time in the file (the default); `false`: RecBole's single precision.",
+}
+"""Every key of the hook and of training, in words for the reference."""
 PLACES = {
     "seed": "seeds",
     "data_path": "data_path at the top",

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from recbole_ext.benchmark.keys import did_you_mean
 from recbole_ext.benchmark.search import Search
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Published
+from recbole_ext.wording import in_words
 
 Settings = dict[str, Any]
 
@@ -135,23 +135,7 @@ def checked_benchmark(content: Mapping[str, Any], where: str) -> Benchmark:
     try:
         return Benchmark(**content)
     except ValidationError as error:
-        raise ConfigurationError(f"{where}: {in_words(error)}") from error
-
-
-def in_words(error: ValidationError) -> str:
-    """What pydantic found, a clause for each key."""
-    details = []
-    for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = f"unknown key.{did_you_mean(location[-1], _known_beside(location)) or _listed(location)}"
-        elif problem["type"] == "missing":
-            message = "is missing."
-        elif "type" in problem["type"]:
-            message = f"{message[0].lower()}{message[1:]}; got {problem['input']!r}"
-        details.append(f"{'.'.join(location) or 'file'}: {message}")
-    return "; ".join(details)
+        raise ConfigurationError(f"{where}: {in_words(error, _known_beside, _listed)}") from error
 
 
 def _known_beside(location: list[str]) -> list[str]:
