@@ -112,6 +112,9 @@ class Outcome:
         """The leaderboard, a row of the benchmark each, as in ``leaderboard.csv``."""
         return self.report.to_pandas()
 
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
 
 def run(
     benchmark: Path | str | Mapping[str, Any] | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import signal
 import sys
@@ -16,6 +15,7 @@ from recbole_ext.bench.commands import add_bench
 from recbole_ext.errors import InstallationError, RecboleExtError
 from recbole_ext.installation import require_installation
 from recbole_ext.settings import add_options, given_options
+from recbole_ext.terminal import log_to_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     options.overrides = overrides
     options.line = shlex.join(["recbole-ext", *arguments])
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("recbole_ext").setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    log_to_terminal(options.verbose)
     if threading.current_thread() is threading.main_thread():
         # `kill` ends a command as Ctrl-C does: its runs end with it.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

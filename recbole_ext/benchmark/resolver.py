@@ -175,6 +175,7 @@ class _Resolver:
         configs = [self._config(model, layers, point) for point in points]
         checks.refuse_equal_trials(points, configs, where)
         for config in configs:
+            checks.check_choices(config, where)
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         seen = dataset.with_keys(effective)

@@ -60,11 +60,10 @@ class LeaderboardReport:
 
     def _repr_html_(self) -> str:
         """In a notebook: the main columns of the leaderboard."""
+        from recbole_ext.report.leaderboard import KEYS, improvement_of
+
         metrics, compared = self.board.at_a_glance
-        columns = ["dataset", "protocol", "rank", "model", "variant", *metrics]
-        columns += [
-            improvement for metric in compared if (improvement := f"{metric}_improvement_%") in self.board.table
-        ]
+        columns = ["rank", *KEYS, *metrics, *map(improvement_of, compared)]
         return self.board.table[columns].to_html(index=False, float_format=lambda value: f"{value:.4g}", na_rep="–")
 
     def lines(self) -> list[str]:
