@@ -266,3 +266,36 @@ def test_items_without_text_are_told_where_a_source_reads_the_text(resolved: Res
     words = {"shuffled": {"lexical": "tfidf", "dim": 16}}
     assert said not in resolved(data_path=str(own_data), initialisations={"behaviour": behaviour}).notices
     assert said in resolved(data_path=str(own_data), initialisations={"words": words}).notices
+
+
+# --- words and transforms ---
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"mode": "frozn"}, r"item_embedding_mode: 'frozn' is unknown; choose one of full, .* Did you mean 'frozen'\?"),
+        ({"missing": "zero"}, "item_embedding_missing: 'zero' is unknown; choose one of error, mean, random"),
+        ({"transform": ["pca"]}, "item_embedding_transform: 'pca' is not a transform; use center"),
+        ({"transform": [{"pac": 8}]}, "item_embedding_transform: {'pac': 8} is not a transform"),
+        ({"transform": [{"pca": "wide"}]}, "pca needs a width"),
+        ({"transform": [{"scale": 0}]}, "scale needs a number above 0"),
+    ],
+)
+@pytest.mark.parametrize("model", ["SASRec", "WhitenRec"])
+def test_how_vectors_are_attached_is_checked_before_they_are_made(
+    resolved: Resolve, model: str, entry: dict[str, Any], message: str
+) -> None:
+    """Also where nothing tells their width beforehand, and for models that read them themselves."""
+    words = {"lexical": "tfidf", "dim": 16, **entry}
+    models = {model: {"hidden_size": 16, "inner_size": 32, "n_layers": 1}}
+    with pytest.raises(ConfigurationError, match=message):
+        resolved(models=models, initialisations={"words": words}, fetch=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("training_samples", "users"), ("training_loss", "softmx"), ("rank_seen_items", "maybe")]
+)
+def test_words_that_only_a_run_would_refuse_are_refused_before_it(resolved: Resolve, key: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{key}: '{value}' is unknown; choose one of"):
+        resolved(config={"epochs": 2, key: value})
