@@ -25,7 +25,7 @@ test: .venv/installed-test
 # The reference from the code, then the site: open build/site/index.html.
 docs: .venv/installed-docs
 	$(BIN)/python .ci/reference.py
-	$(BIN)/mkdocs build --strict --quiet -f .mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f .mkdocs.yml
 	@echo "Open build/site/index.html"
 
 clean:

@@ -49,15 +49,15 @@ def _commands() -> Iterator[str]:
         yield from (f"## {name}", "", _cell(parser.description or ""), "")
         usage = parser.usage or _usage(parser)
         yield from ("```text", " ".join(usage.split()), "```", "")
+        tables: dict[str, list[tuple[str, ...]]] = {}
         for group in parser._action_groups:
-            actions = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
-            actions = [a for a in actions if not isinstance(a, argparse._HelpAction | argparse._SubParsersAction)]
-            if not actions:
-                continue
-            if group.title not in ("positional arguments", "options"):
-                title = str(group.title)
-                yield from (f"{title[0].upper()}{title[1:]}:", "")
-            rows = [(_invocation(parser, action), _help(parser, action)) for action in actions]
+            title = "" if group.title in ("positional arguments", "options") else str(group.title)
+            for action in group._group_actions:
+                hidden = isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
+                if not hidden and action.help != argparse.SUPPRESS:
+                    tables.setdefault(title, []).append((_invocation(parser, action), _help(parser, action)))
+        for title, rows in tables.items():
+            yield from (f"{title[0].upper()}{title[1:]}:", "") if title else ()
             yield from _table(("option", "is"), rows)
         if parser.epilog:
             yield from (_cell(parser.epilog), "")

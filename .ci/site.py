@@ -19,6 +19,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
+_HTML_LINK = re.compile(r'(?:href|src)="([^":#]+)"')
 _SHOWN = {".yaml": "yaml", ".py": "python", ".toml": "toml", ".j2": "jinja"}
 _source_of: dict[str, Path] = {}
 """URI of a page in the site: the file or folder that it is made of."""
@@ -31,21 +32,21 @@ def on_files(files: Files, config: Any) -> Files:
         if file.src_uri.endswith(".ipynb"):
             files.remove(file)
             _add(files, config, Path(str(file.abs_src_path)))
-    waiting = [DOCS / file.src_uri for file in files.documentation_pages()]
+    waiting = [_source(file.src_uri) for file in files.documentation_pages()]
     while waiting:
         for target in _linked_from(waiting.pop()):
             uri = _uri_of(target)
             if target.is_relative_to(DOCS) or uri in _source_of:
                 continue
             _add(files, config, target)
-            if uri.endswith(".md"):
+            if uri.endswith((".md", ".html")):
                 waiting.append(target)
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Turn links that work in the repository into those that work in the site."""
-    source = _source_of.get(page.file.src_uri, DOCS / page.file.src_uri)
+    source = _source(page.file.src_uri)
     folder = posixpath.dirname(page.file.src_uri)
 
     def in_the_site(match: re.Match[str]) -> str:
@@ -53,6 +54,10 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return posixpath.relpath(_uri_of(target), folder or ".") if target else match.group(1)
 
     return _LINK.sub(in_the_site, markdown)
+
+
+def _source(uri: str) -> Path:
+    return _source_of.get(uri, DOCS / uri)
 
 
 def _add(files: Files, config: Any, source: Path) -> None:
@@ -80,7 +85,8 @@ def _uri_of(target: Path) -> str:
 
 
 def _linked_from(source: Path) -> Iterator[Path]:
-    for link in _LINK.findall(_text_of(source)):
+    links = _HTML_LINK if source.suffix == ".html" else _LINK
+    for link in links.findall(_text_of(source)):
         if (target := _target(source, link)) is not None:
             yield target
 

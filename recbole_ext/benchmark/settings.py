@@ -25,9 +25,13 @@ class ModelGrid(_Part):
     """The part of the grid for one model, where it is not all of it."""
 
     datasets: list[str] | None = None
+    """Those of the benchmark that this model is run on."""
     initialisations: list[str] | None = None
+    """Those that it is run with."""
     seeds: list[int] | None = None
+    """Those that it is run with; the benchmark's first is the first here too, for it searches."""
     protocols: list[str] | None = None
+    """Those that it is run under."""
     search: Search | None = None
     """Instead of the benchmark's."""
 
@@ -36,7 +40,9 @@ class Benchmark(_Part):
     """A grid of runs: datasets × models × initialisations × protocols × seeds, and a search for each of its rows."""
 
     name: str
+    """Its results go to the folder of this name below ``results``."""
     datasets: list[str] = Field(min_length=1)
+    """Names as in RecBole; the files of each lie below ``data_path``."""
     models: dict[str, Settings] = Field(min_length=1)
     """Name of a model of RecBole or of this package, or the dotted path of a class: its keys."""
     initialisations: dict[str, Settings] = Field(min_length=1)
@@ -54,6 +60,7 @@ class Benchmark(_Part):
     data_path: Path = Path("artifacts/data")
     """The folder that holds the datasets' folders (RecBole's ``data_path``)."""
     dataset_configs: Path = Path("dataset_configs")
+    """The folder of the datasets' YAML files."""
     results: Path = Path("runs")
     """The benchmark's records and tables go to the folder of its name in here."""
     artifacts: Path = Path("artifacts")
