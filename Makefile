@@ -1,4 +1,4 @@
-# Two commands on a fresh machine: `make leaderboard` and `make test`. Both make their own .venv.
+# Two commands on a fresh machine, `make leaderboard` and `make test`, and `make docs`. All make their own .venv.
 #
 # PYTHON   the interpreter to build .venv with: 3.11, 3.12, 3.13 or 3.14
 # TORCH    how pip is to get torch, installed before everything else; a CPU build is enough. Examples:
@@ -10,7 +10,7 @@ TORCH ?= torch
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet
 
-.PHONY: leaderboard test clean
+.PHONY: leaderboard test docs clean
 .DEFAULT_GOAL := leaderboard
 
 leaderboard: .venv/installed-minilm
@@ -21,6 +21,12 @@ test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+# The reference from the code, then the site: open build/site/index.html.
+docs: .venv/installed-docs
+	$(BIN)/python .ci/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f .mkdocs.yml
+	@echo "Open build/site/index.html"
 
 clean:
 	rm -rf .venv

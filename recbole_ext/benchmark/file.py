@@ -32,7 +32,7 @@ def load_benchmark(path: Path, overrides: Settings | None = None) -> tuple[Bench
         ConfigurationError: a file is missing, not YAML, or says something that is not known; names the key.
     """
     path = find_benchmark(path)
-    return benchmark_of(_with_included(path, ()), overrides or {}, str(path))
+    return benchmark_of(_read(path, ()), overrides or {}, str(path))
 
 
 def benchmark_of(content: Mapping[str, Any], overrides: Settings, where: str) -> tuple[Benchmark, Settings]:
@@ -61,11 +61,18 @@ def find_benchmark(path: Path) -> Path:
     )
 
 
-def _with_included(path: Path, seen: tuple[Path, ...]) -> Settings:
-    if path.resolve() in seen:
-        raise ConfigurationError(f"{path}: include: the files include each other.")
-    content = read_yaml(path, "a benchmark")
-    included = content.pop("include", [])
+def with_included(content: Mapping[str, Any], path: Path, seen: tuple[Path, ...] = ()) -> Settings:
+    """A benchmark's mapping above the files that its ``include`` names.
+
+    Args:
+        path: of the file that holds the mapping; files that it includes are looked for beside it.
+        seen: the files that include it.
+
+    Raises:
+        ConfigurationError: a file is missing, not YAML, or includes itself.
+    """
+    own = dict(content)
+    included = own.pop("include", [])
     included = [included] if isinstance(included, str) else included
     if not (isinstance(included, list) and all(isinstance(name, str) for name in included)):
         raise ConfigurationError(f"{path}: include: a list of benchmark files; got {included!r}.")
@@ -73,8 +80,14 @@ def _with_included(path: Path, seen: tuple[Path, ...]) -> Settings:
     for name in included:
         beside = path.parent / name
         other = beside if beside.is_file() else find_benchmark(Path(name))
-        merged = _above(_with_included(other, (*seen, path.resolve())), merged)
-    return _above(content, merged)
+        merged = _above(_read(other, seen), merged)
+    return _above(own, merged)
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> Settings:
+    if path.resolve() in seen:
+        raise ConfigurationError(f"{path}: include: the files include each other.")
+    return with_included(read_yaml(path, "a benchmark"), path, (*seen, path.resolve()))
 
 
 def _above(upper: Settings, lower: Settings) -> Settings:

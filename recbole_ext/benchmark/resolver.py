@@ -209,6 +209,8 @@ class _Resolver:
         for config in configs:
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
+        for config in configs:
+            checks.check_choices({**effective, **config}, where)
         seen = dataset.with_keys(effective)
         self._check_dataset(seen, text=variant.source is not None and variant.source.needs_text())
         seeds = self.benchmark.part(model, "seeds")

@@ -16,13 +16,16 @@ Settings = dict[str, Any]
 
 
 class Interval(BaseModel):
-    """A continuous range of a key; ``log``: drawn on a logarithmic scale."""
+    """A continuous range of a key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     low: float
+    """The smallest value."""
     high: float
+    """The largest."""
     log: bool = False
+    """Draw on a logarithmic scale."""
 
     @model_validator(mode="after")
     def _ascends(self) -> Interval:
@@ -44,9 +47,11 @@ class Search(BaseModel):
     space: dict[str, list[Any] | Interval] = Field(default_factory=dict)
     """Key: its values, or an interval ``{low, high, log}``. ``"a, b": [...]`` gives both keys the same value."""
     sampler: Literal["grid", "random", "qmc"] = "grid"
+    """The full cross, random points, or points that cover the space more evenly than random ones."""
     trials: int | None = Field(default=None, ge=1)
     """How many points; by default, and for ``grid`` always, the full cross."""
     sampler_seed: int = 0
+    """Of ``random`` and ``qmc``."""
 
     @field_validator("space", mode="after")
     @classmethod

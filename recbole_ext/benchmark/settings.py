@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from recbole_ext.benchmark.keys import did_you_mean
 from recbole_ext.benchmark.search import Search
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Published
+from recbole_ext.wording import in_words
 
 Settings = dict[str, Any]
 
@@ -25,9 +25,13 @@ class ModelGrid(_Part):
     """The part of the grid for one model, where it is not all of it."""
 
     datasets: list[str] | None = None
+    """Those of the benchmark that this model is run on."""
     initialisations: list[str] | None = None
+    """Those that it is run with."""
     seeds: list[int] | None = None
+    """Those that it is run with; the benchmark's first is the first here too, for it searches."""
     protocols: list[str] | None = None
+    """Those that it is run under."""
     search: Search | None = None
     """Instead of the benchmark's."""
 
@@ -36,7 +40,9 @@ class Benchmark(_Part):
     """A grid of runs: datasets × models × initialisations × protocols × seeds, and a search for each of its rows."""
 
     name: str
+    """Its results go to the folder of this name below ``results``."""
     datasets: list[str] = Field(min_length=1)
+    """Names as in RecBole; the files of each lie below ``data_path``."""
     models: dict[str, Settings] = Field(min_length=1)
     """Name of a model of RecBole or of this package, or the dotted path of a class: its keys."""
     initialisations: dict[str, Settings] = Field(min_length=1)
@@ -54,6 +60,7 @@ class Benchmark(_Part):
     data_path: Path = Path("artifacts/data")
     """The folder that holds the datasets' folders (RecBole's ``data_path``)."""
     dataset_configs: Path = Path("dataset_configs")
+    """The folder of the datasets' YAML files."""
     results: Path = Path("runs")
     """The benchmark's records and tables go to the folder of its name in here."""
     artifacts: Path = Path("artifacts")
@@ -137,23 +144,7 @@ def checked_benchmark(content: Mapping[str, Any], where: str) -> Benchmark:
     try:
         return Benchmark(**content)
     except ValidationError as error:
-        raise ConfigurationError(f"{where}: {in_words(error)}") from error
-
-
-def in_words(error: ValidationError) -> str:
-    """What pydantic found, a clause for each key."""
-    details = []
-    for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = f"unknown key.{did_you_mean(location[-1], _known_beside(location)) or _listed(location)}"
-        elif problem["type"] == "missing":
-            message = "is missing."
-        elif "type" in problem["type"]:
-            message = f"{message[0].lower()}{message[1:]}; got {problem['input']!r}"
-        details.append(f"{'.'.join(location) or 'file'}: {message}")
-    return "; ".join(details)
+        raise ConfigurationError(f"{where}: {in_words(error, _known_beside, _listed)}") from error
 
 
 def _known_beside(location: list[str]) -> list[str]:

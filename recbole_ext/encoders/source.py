@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -230,7 +231,7 @@ def _hub_encoder(name: str) -> ResolvedEncoder:
     if unreachable is None:
         raise EncoderError(
             f"encoder {name!r}: no folder and no public Hugging Face model has this name (private and gated "
-            f"ones need `hf auth login`). The embedded encoder is {MINILM!r}."
+            f"ones need `hf auth login`). {_embedded(name)}"
         )
     for candidate in candidates:
         cached = huggingface_hub.try_to_load_from_cache(candidate, "config.json")
@@ -239,5 +240,12 @@ def _hub_encoder(name: str) -> ResolvedEncoder:
             return ResolvedEncoder(name, candidate, revision=Path(cached).parent.name, offline=True)
     raise EncoderError(
         f"encoder {name!r}: no folder has this name, the local cache doesn't hold it, and Hugging Face can't "
-        f"be reached ({type(unreachable).__name__}). The embedded encoder {MINILM!r} needs no network."
+        f"be reached ({type(unreachable).__name__}). {_embedded(name)}"
     )
+
+
+def _embedded(name: str) -> str:
+    """The encoder that is always there, as the one that was meant where the name is nearly its own."""
+    if difflib.get_close_matches(name.lower(), [MINILM, "all-minilm", "all-minilm-l6-v2"], n=1):
+        return f"Did you mean {MINILM!r}, the embedded encoder, which needs no network?"
+    return f"The embedded encoder {MINILM!r} needs no network."

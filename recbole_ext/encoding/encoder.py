@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext.encoders.positions import readable_tokens
 from recbole_ext.encoders.pruning import drop_parts, keep_layers
+from recbole_ext.encoders.quiet import quiet_bars
 from recbole_ext.encoders.source import MINILM, ResolvedEncoder
 from recbole_ext.encoding.settings import EncodingSettings
 from recbole_ext.errors import ConfigurationError, EncoderError
@@ -98,15 +99,16 @@ def _loaded(source: ResolvedEncoder, settings: EncodingSettings, device: str | N
 
     of_file = {"gguf_file": source.gguf_file} if source.gguf_file else {}
     try:
-        return SentenceTransformer(
-            source.location,
-            device=device,
-            trust_remote_code=settings.trust_remote_code,
-            model_kwargs={"dtype": getattr(torch, settings.precision), **of_file},
-            config_kwargs=of_file,
-            processor_kwargs=of_file,
-            **source.where,
-        )
+        with quiet_bars():
+            return SentenceTransformer(
+                source.location,
+                device=device,
+                trust_remote_code=settings.trust_remote_code,
+                model_kwargs={"dtype": getattr(torch, settings.precision), **of_file},
+                config_kwargs=of_file,
+                processor_kwargs=of_file,
+                **source.where,
+            )
     # Foreign files fail in as many ways as there are architectures; for the user all mean the same.
     except Exception as error:
         reason = _first_line(error)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from torch import nn
 
 from recbole_ext.dropout import draw_cheaply
 from recbole_ext.encoders.positions import readable_tokens
+from recbole_ext.encoders.quiet import quiet_bars
 from recbole_ext.encoders.source import KEY_VALUE_READING
 from recbole_ext.errors import EncoderError
 from recbole_ext.recformer.by_length import parts_by_length
@@ -170,7 +169,8 @@ class BehaviourEncoder(nn.Module):
             reading: how items are read (attributes, attribute_tokens, max_tokens), kept in ``config.json``.
         """
         setattr(self.base.config, KEY_VALUE_READING, {**reading, "pooling": self.pooling, "max_items": self.max_items})
-        self.base.save_pretrained(folder)
+        with quiet_bars():
+            self.base.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
     def restore_added_embeddings(self, folder: Path) -> None:
@@ -226,7 +226,7 @@ def load_behaviour_encoder(
         tokenizer = AutoTokenizer.from_pretrained(source.location, **source.where)
         reading = dict(getattr(config, KEY_VALUE_READING, None) or {})
         options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "longformer") else {}
-        with _without_its_report():
+        with quiet_bars():
             base, loaded = AutoModel.from_pretrained(
                 source.location, config=config, output_loading_info=True, **options, **source.where
             )
@@ -250,19 +250,6 @@ def load_behaviour_encoder(
     if reading:
         encoder.restore_added_embeddings(Path(source.location))
     return encoder, tokenizer, reading
-
-
-@contextmanager
-def _without_its_report() -> Iterator[None]:
-    """What a PLM's head or our own embeddings leave over is expected; missing weights are an error of our own."""
-    from transformers.utils import logging as transformers_logging
-
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
 
 
 def _published_pooling(source: ResolvedEncoder) -> str:

@@ -27,10 +27,13 @@ class Published(Part):
     """A number that others, or this project, published for the same data and protocol."""
 
     dataset: str
+    """On which."""
     model: str
+    """A model of the benchmark, or what to call another."""
     variant: str | None = None
     """The row that it stands beside; a row of its own where nothing is named."""
     protocol: str
+    """One of the benchmark's."""
     metrics: dict[str, float]
     """By RecBole's names, such as ``ndcg@10``; or a gain over a baseline, ``ndcg@10_improvement_%``, in per cent."""
     source: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import recbole.data  # noqa: F401  (loaded once, so that each run starts in milliseconds)
 import recbole.model.general_recommender  # noqa: F401
 import recbole.trainer  # noqa: F401
@@ -12,11 +10,11 @@ import torch._dynamo  # noqa: F401  (which the first optimizer would load, in tw
 import recbole_ext.runs.single
 import recbole_ext.training  # noqa: F401
 from recbole_ext.machine import git_revision
+from recbole_ext.terminal import log_to_terminal
 
 git_revision()
 
 
 def quiet_recbole() -> None:
     """RecBole logs through the root logger; a run's progress is its record, so only warnings of others pass."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("recbole_ext").setLevel(logging.INFO)
+    log_to_terminal()

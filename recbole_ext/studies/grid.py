@@ -37,6 +37,7 @@ class Settings(CheckedSettings):
     """A benchmark, and which of its parts is the study's question."""
 
     title: str
+    """Of the study's page."""
     question: str
     """One sentence, printed above the numbers."""
     by: By
@@ -44,6 +45,7 @@ class Settings(CheckedSettings):
     reference: str
     """The value of ``by`` that the others are compared with."""
     metric: str = "ndcg@10"
+    """Test metric in which they are compared."""
     encoder_costs: bool = False
     """Set the metric against each variant's encoder too: its parameters, and the time of an item, taken here."""
     benchmark: dict[str, Any]

@@ -29,14 +29,21 @@ class StudySettings(CheckedSettings):
     attributes: tuple[str, ...] | None = None
     """Item fields, in order; by default those that the dataset config's ``item_text`` names."""
     attribute_tokens: int = Field(default=8, ge=2)
+    """Tokens kept of an attribute, its key's included."""
     max_items: int = Field(default=6, ge=1)
+    """Items of a sequence, the newest ones."""
     max_tokens: int = Field(default=128, ge=4)
+    """Tokens of a sequence."""
     batch_size: int = Field(default=16, ge=1)
+    """Sequences in a forward pass."""
     data_path: Path = Path("artifacts/data")
+    """The folder that holds the dataset's folder."""
     dataset_configs: Path = Path("dataset_configs")
+    """The folder of the datasets' YAML files."""
     artifacts: Path = Path("artifacts")
     """Where encoders that are tuned for the study go."""
     seed: int = 42
+    """Of the drawn sequences."""
 
 
 Settings = TypeVar("Settings", bound=CheckedSettings)

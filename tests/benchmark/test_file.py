@@ -121,18 +121,18 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"epoch": 3}, r"benchmark\.yaml: epoch: unknown key\..* include\. RecBole's keys stand below config\."),
     ({"dataset": ["tiny"]}, r"benchmark\.yaml: dataset: unknown key\. Did you mean 'datasets'\?"),
     ({"models": ["../overall"]}, r"models: '\.\./overall' can't be part of a file name"),
-    ({"models": [{"SASRec": {}}]}, "models: input should be a valid dictionary"),
-    ({"models": {}}, "models: Dictionary should have at least 1 item"),
-    ({"datasets": []}, "datasets: List should have at least 1 item"),
+    ({"models": [{"SASRec": {}}]}, "models: a mapping is needed; got"),
+    ({"models": {}}, "models: at least 1 entry is needed"),
+    ({"datasets": []}, "datasets: at least 1 entry is needed"),
     ({"datasets": ["tiny", "tiny"]}, "datasets: .*names something twice"),
-    ({"seeds": []}, "seeds: List should have at least 1 item"),
-    ({"seeds": 3}, "seeds: input should be a valid list; got 3"),
+    ({"seeds": []}, "seeds: at least 1 entry is needed"),
+    ({"seeds": 3}, r"seeds: a list is needed, such as \[3\]; got 3"),
     ({"seeds": [1, 1]}, "seeds: .*names something twice"),
     ({"name": ".."}, r"name: '\.\.' can't be part of a file name"),
     ({"initialisations": {"a/b": {}}}, "initialisations: 'a/b' can't be part"),
-    ({"initialisations": {"a": 3}}, r"initialisations\.a: input should be a valid dictionary; got 3"),
-    ({"parallel_runs": 0}, "parallel_runs: Input should be greater than or equal to 1"),
-    ({"search": [{}]}, "search: input should be a valid dictionary"),
+    ({"initialisations": {"a": 3}}, r"initialisations\.a: a mapping is needed; got 3"),
+    ({"parallel_runs": 0}, "parallel_runs: at least 1 is needed; got 0"),
+    ({"search": [{}]}, "search: a mapping is needed"),
     ({"search": {"spaces": {}}}, r"search\.spaces: unknown key\. Did you mean 'space'\?"),
     ({"search": {"space": {"epochs": []}}}, "search.space: epochs: name at least one value"),
     ({"grids": {"BPR": {}}}, "grids: 'BPR' is not among the models"),
@@ -140,7 +140,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"grids": {"SASRec": {"datasets": ["x"]}}}, r"grids\.SASRec\.datasets: 'x' is not among the benchmark's datasets"),
     ({"seeds": [1, 2], "grids": {"SASRec": {"seeds": [2]}}}, "grids.SASRec.seeds: they begin with 1"),
     ({"published": [{"dataset": "tiny"}]}, r"published\.0\.model: is missing"),
-    ({"executor": "slurm"}, "executor: Input should be 'local' or 'ray'"),
+    ({"executor": "slurm"}, "executor: one of local or ray is needed; got 'slurm'"),
 ]
 
 
@@ -179,7 +179,7 @@ def test_an_override_of_a_benchmark_key_replaces_it_and_others_are_recboles(load
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"), [("--seeds=3", "seeds: input should"), ("--parallel_runs=0", "greater than or equal to 1")]
+    ("argument", "message"), [("--seeds=3", "seeds: a list is needed"), ("--parallel_runs=0", "at least 1")]
 )
 def test_an_override_is_checked_like_the_file(load: Load, argument: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):

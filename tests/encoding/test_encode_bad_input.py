@@ -83,8 +83,8 @@ def test_an_encoder_that_overflows_is_refused_and_the_text_named(
     [
         ({"batch_size": 0}, "batch_size: .*got 0"),
         ({"shard_size": -1}, "shard_size: .*got -1"),
-        ({"pooling": "max"}, "pooling: .*'cls', 'mean' or 'last'.*got 'max'"),
-        ({"precision": "int8"}, "precision: .*'float16'.*got 'int8'"),
+        ({"pooling": "max"}, "pooling: one of cls, mean or last is needed; got 'max'"),
+        ({"precision": "int8"}, "precision: one of float32, float16 or bfloat16 is needed; got 'int8'"),
         ({"layers": True}, "layers: yes and no mean nothing"),
         ({"drop": [2.1]}, "drop"),
         ({"prompt": "a", "prompt_name": "b"}, "prompt and prompt_name exclude each other"),
@@ -100,3 +100,27 @@ def test_an_option_out_of_range_is_named(
     with pytest.raises(ConfigurationError, match=message):
         run(data_path, tiny_bert, tmp_path / "store", **option)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("name", ["minilmm", "miniLM", "all-MiniLM"])
+def test_a_slip_in_the_embedded_encoder_s_name_is_answered_with_it(
+    data_path: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def offline(*_: Any, **__: Any) -> Any:
+        raise ConnectionError
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", offline)
+    with pytest.raises(EncoderError, match=r"Did you mean 'minilm', the embedded encoder"):
+        run(data_path, name, tmp_path / "store")
+
+
+def test_loading_an_encoder_draws_no_bar(
+    data_path: Path, tiny_bert: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    run(data_path, tiny_bert, tmp_path / "store")
+    assert "Loading weights" not in capfd.readouterr().err
+    assert logging.is_progress_bar_enabled()

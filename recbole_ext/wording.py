@@ -1,0 +1,77 @@
+"""What pydantic finds wrong with settings, in words: the key, what is wanted there, and what was given."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+_WANTED = {
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping",
+    "mapping": "a mapping",
+    "model": "a mapping",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+}
+"""By the first word of pydantic's error types: ``int_parsing``, ``int_type``, ``int_from_float``."""
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+}
+
+Location = list[str]
+
+
+def in_words(
+    error: ValidationError, known: Callable[[Location], Iterable[str]], rest: Callable[[Location], str] = lambda _: ""
+) -> str:
+    """A clause for each key that is wrong.
+
+    Args:
+        known: the keys that there are beside the one at a location.
+        rest: what to add where an unknown key is close to none of them.
+    """
+    clauses: dict[str, list[str]] = {}
+    for problem in error.errors():
+        # Of a field that may be of several types pydantic adds the type that it tried, such as list[any].
+        tried = {str((problem.get("ctx") or {}).get("class_name"))}
+        location = [str(part) for part in problem["loc"] if "[" not in str(part) and part not in tried]
+        if problem["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(location[-1], list(known(location)), n=1)
+            said = f"unknown key. Did you mean {close[0]!r}?" if close else f"unknown key.{rest(location)}"
+        else:
+            said = _said(problem)
+        clauses.setdefault(".".join(location), []).append(said)
+    return "; ".join(f"{key}: {', or '.join(said)}" if key else ", or ".join(said) for key, said in clauses.items())
+
+
+def _said(problem: Any) -> str:
+    kind, context, given = problem["type"], problem.get("ctx") or {}, problem["input"]
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        message = problem["msg"].removeprefix("Value error, ")
+        says_it = not problem["loc"] or isinstance(given, dict) or repr(given) in message
+        return message if says_it else f"{message}; got {given!r}"
+    if kind == "too_short":
+        least = context["min_length"]
+        return f"at least {least} {'entry is' if least == 1 else 'entries are'} needed; got {given!r}"
+    if kind == "literal_error":
+        return f"one of {context['expected'].replace(chr(39), '')} is needed; got {given!r}"
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"{words} {context[bound]:g} is needed; got {given!r}"
+    wanted = _WANTED.get(kind.split("_")[0])
+    if wanted is None:
+        return f"{problem['msg']}; got {given!r}"
+    example = f", such as [{given}]" if wanted == "a list" and isinstance(given, int | float | str) else ""
+    return f"{wanted} is needed{example}; got {given!r}"
