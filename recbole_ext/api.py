@@ -199,7 +199,8 @@ def score(
         name: what the card is called; by default after the source and its settings.
         out: the card and the page of all cards go there, and the runs into the folder of the suite's name in it.
         published: cards among which the new one's place is told.
-        parallel_runs, executor: as in a benchmark, instead of the suite's.
+        parallel_runs: as in a benchmark, instead of the suite's.
+        executor: likewise.
         compute: how the vectors are computed.
         command: what makes the card again, as it says it; by default this call.
 

@@ -43,7 +43,7 @@ TRAINING_KEYS: dict[str, tuple[str, ...]] = {
 MEANINGS: dict[str, str] = {
     "item_embedding": "The store of item vectors; absent: the model's own random ones.",
     "item_embedding_transform": "What is done to the vectors before, in order: `center`, `l2`, `{pca: D}`, "
-    "`{select: D}`, `whiten`, `{scale: S}`.",
+    "`{width: D}`, `{select: D}`, `whiten`, `{scale: S}`.",
     "item_embedding_mode": "`full` (trained like any parameter, the default), `frozen`, `adapter` (a trained linear "
     "map), `bounded` (frozen and a change of bounded norm) or `dual` (trained rows, and a map for unseen items).",
     "item_embedding_missing": "Items that the store lacks: `error` (the default), `mean` or `random`.",
@@ -65,6 +65,7 @@ MEANINGS: dict[str, str] = {
     "gbce_t": "Of `gbce`: from 0 (plain BCE) to 1 (fully calibrated); 0.75 by default.",
     "item_embedding_frozen_epochs": "In mode `full`: for so many epochs the vectors stay as they are.",
     "frozen_blocks": "So many first transformer blocks stay as they were initialised.",
+    "diversity_vectors": "Of the metric `IntraListDistance`: the store in whose vectors lists are diverse.",
     "exact_time_order": "Order by the exact time in the file (the default); `false`: RecBole's single precision.",
 }
 """Every key of the hook and of training, in words for the reference."""
