@@ -81,20 +81,6 @@ class LeaveOneOutCollector(Collector):
         if self.config["eval_type"] == EvaluatorType.RANKING and max(self.topk) > scores.shape[1]:
             raise ConfigurationError(f"topk: {max(self.topk)} is more than the {scores.shape[1] - 1} items there are.")
 
-    def get_data_struct(self) -> Any:
-        """RecBole's, which also takes what is no tensor.
-
-        RecBole 1.2.1 moves everything to the CPU (``'int' object has no attribute 'cpu'``, its issues 2131, 2191 and
-        2194), so that AveragePopularity, GiniIndex, ItemCoverage and TailPercentage end after the first epoch.
-        """
-        values = self.data_struct._data_dict
-        kept = {name: values.pop(name) for name in list(values) if not isinstance(values[name], torch.Tensor)}
-        struct = super().get_data_struct()
-        for name, value in kept.items():
-            self.data_struct.set(name, value)
-            struct.set(name, value)
-        return struct
-
 
 def positive_hits(scores: torch.Tensor, positive: torch.Tensor, k: int) -> tuple[torch.Tensor, int]:
     """Where each user's positive item stands in its top ``k``: int ``[users, k]``, at most one 1 per row.

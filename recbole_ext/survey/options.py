@@ -1,0 +1,237 @@
+"""What can be set of an evaluation, tried: does it equal stock RecBole, or is it refused in a sentence?
+
+Every metric alone and all together; cutoffs; the ranking of validation and of test; splits, orders and groups. Three
+models stand for their kinds: BPR for the general ones, SASRec for the sequential ones, DeepFM for those that predict
+labels. One epoch each on a slice of ml-100k, beside stock RecBole as in :mod:`recbole_ext.survey`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from recbole_ext.survey.comparison import compared
+from recbole_ext.survey.keys import LABELLED, NO_NEGATIVES, PROTOCOL, Settings
+from recbole_ext.survey.movies import SLICE, USERS_OF_SLICE, write_movies
+from recbole_ext.survey.processes import in_processes, stock
+from recbole_ext.writing import replacing_file, write_json
+
+log = logging.getLogger(__name__)
+
+RANKING = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC"]
+BEYOND_ACCURACY = ["ItemCoverage", "AveragePopularity", "ShannonEntropy", "GiniIndex", "TailPercentage"]
+VALUES = ["AUC", "LogLoss", "MAE", "RMSE"]
+MODES = ["full", "uni20", "pop20"]
+SPLITS: dict[str, Settings] = {
+    "last two of a user": {"LS": "valid_and_test"},
+    "last of a user tests": {"LS": "test_only"},
+    "last of a user validates": {"LS": "valid_only"},
+    "shares 8:1:1": {"RS": [0.8, 0.1, 0.1]},
+    "shares 8:0:2": {"RS": [0.8, 0.0, 0.2]},
+    "shares 8:2:0": {"RS": [0.8, 0.2, 0.0]},
+    "one point in time, 8:1:1": {"TS": [0.8, 0.1, 0.1]},
+}
+ORDERS = {"by time": "TO", "at random": "RO"}
+GROUPS = {"each user": "user", "all together": None}
+COMMON: Settings = {
+    **PROTOCOL,
+    "embedding_size": 16,
+    "hidden_size": 16,
+    "inner_size": 16,
+    "n_layers": 1,
+    "mlp_hidden_size": [16],
+    "MAX_ITEM_LIST_LENGTH": 8,
+    "train_batch_size": 512,
+    "training_samples": "augmented",
+}
+RANKS: dict[str, Settings] = {"BPR": {}, "SASRec": NO_NEGATIVES}
+CASES_IN_A_PROCESS = 40
+TRY = """
+from pathlib import Path
+from recbole_ext.survey.trials import try_settings
+run = lambda model, settings, folder: try_settings(model, settings, Path(folder))
+"""
+PAGE = """\
+# The options, tried
+
+{cases} ways to evaluate, each with one epoch on the first {users} users of ml-100k, on RecBole's own samples
+(`training_samples: augmented`), beside stock RecBole 1.2.1 with the same seed. Of {run} that run, {equal} give its
+metrics of validation and test to the last digit. {refused} are refused, before anything is trained, with a sentence.
+
+Made by `recbole-ext doctor --options`. BPR stands for general models, SASRec for sequential ones, DeepFM for those that
+predict labels (`mode: labeled`).
+
+- `=`: equal to the last digit. `=*`: so is the number, but stock RecBole fails by itself, for a reason named below, and
+  was run with this package's compat layer.
+- `refused`: with the sentence below. `≠`: different, see below. Empty: does not concern this kind of model.
+{parts}
+
+## What is refused, and what stock RecBole does there
+
+{refusals}
+
+## Where stock RecBole fails by itself
+
+{mended}
+{different}"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to evaluate: where it stands on the page, and its keys above the common ones."""
+
+    part: str
+    row: str
+    column: str
+    model: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a case.
+
+    Attributes:
+        outcome: ``yes``, ``yes, mended: WHAT`` where stock RecBole fails by itself, ``refused: SENTENCE``, or what was
+            different.
+        stock: what stock RecBole does with a case that is refused here.
+    """
+
+    part: str
+    row: str
+    column: str
+    outcome: str
+    stock: str = ""
+
+
+def all_cases() -> list[Case]:
+    """Everything that is tried, in the order of the page."""
+    return [*_metrics(), *_cutoffs(), *_modes(), *_splits()]
+
+
+def _metrics() -> Iterator[Case]:
+    ranking = [*RANKING, *BEYOND_ACCURACY]
+    for metrics in [*([each] for each in ranking), ranking]:
+        name = metrics[0] if len(metrics) == 1 else "all of these"
+        valid = metrics[0] if metrics == ["GAUC"] else f"{metrics[0]}@5"
+        for model, keys in RANKS.items():
+            yield Case("Metrics of a ranking", name, model, model, {**keys, "metrics": metrics, "valid_metric": valid})
+    labelled = {"DeepFM, labels": ("DeepFM", LABELLED)}
+    for mode in ("uni20", "pop20"):
+        of_mode = {"eval_args": {**PROTOCOL["eval_args"], "mode": mode}}
+        labelled |= {f"{model}, {mode}": (model, {**keys, **of_mode}) for model, keys in RANKS.items()}
+    for metrics in [*([each] for each in VALUES), VALUES]:
+        name = metrics[0] if len(metrics) == 1 else "all of these"
+        for column, (model, keys) in labelled.items():
+            own = {**keys, "metrics": metrics, "valid_metric": metrics[0]}
+            yield Case("Metrics of labels", name, column, model, own)
+
+
+def _cutoffs() -> Iterator[Case]:
+    for topk, valid in (([1], "Hit@1"), ([3, 7], "MRR@3"), ([3, 7], "Recall@7"), (5, "NDCG@5"), ([20, 5], "NDCG@20")):
+        for model, keys in RANKS.items():
+            own = {**keys, "topk": topk, "valid_metric": valid}
+            yield Case("Cutoffs", f"`topk: {topk}`, `valid_metric: {valid}`", model, model, own)
+
+
+def _modes() -> Iterator[Case]:
+    for valid, test in itertools.product(MODES, MODES):
+        mode = {"valid": valid, "test": test}
+        for model, keys in RANKS.items():
+            own = {**keys, "eval_args": {**PROTOCOL["eval_args"], "mode": mode}}
+            yield Case("Ranking of validation and of test", f"{valid}, {test}", model, model, own)
+
+
+def _splits() -> Iterator[Case]:
+    for (split, parts), (order, ordered), (group, grouped) in itertools.product(
+        SPLITS.items(), ORDERS.items(), GROUPS.items()
+    ):
+        args = {"split": parts, "order": ordered, "group_by": grouped}
+        row = f"{split}, {order}, {group}"
+        for model, keys in RANKS.items():
+            for mode in MODES:
+                own = {**keys, "eval_args": {**args, "mode": mode}}
+                yield Case("Splits", row, f"{model}, {mode}", model, own)
+        yield Case("Splits", row, "DeepFM, labels", "DeepFM", {**LABELLED, "eval_args": {**args, "mode": "labeled"}})
+
+
+def try_options(
+    records: Path = Path("results/options.json"), page: Path = Path("docs/options.md"), limit: int = 900
+) -> list[Tried]:
+    """Try all cases and write what became of them: ``records`` as JSON, ``page`` as tables.
+
+    Args:
+        limit: seconds of processor time for one case.
+    """
+    found: list[Tried] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_movies(folder)
+        cases = all_cases()
+        for first in range(0, len(cases), CASES_IN_A_PROCESS):
+            part = cases[first : first + CASES_IN_A_PROCESS]
+            log.info("options: %d of %d tried", first, len(cases))
+            found += _try(part, folder, limit)
+    write_json(records, [asdict(tried) for tried in found])
+    with replacing_file(page) as temporary:
+        temporary.write_text(as_page(found), encoding="utf-8")
+    return found
+
+
+def _try(cases: list[Case], folder: Path, limit: int) -> list[Tried]:
+    settings = [{**COMMON, **case.settings} for case in cases]
+    ours = in_processes(
+        TRY, [[case.model, keys, str(folder)] for case, keys in zip(cases, settings, strict=True)], folder, limit
+    )
+    in_stock = [
+        (case.model, SLICE, {**keys, "data_path": str(folder)}) for case, keys in zip(cases, settings, strict=True)
+    ]
+    theirs = stock(in_stock, folder, limit)
+    return [_tried(*results) for results in zip(cases, ours, theirs, strict=True)]
+
+
+def _tried(case: Case, ours: dict[str, object], theirs: dict[str, object]) -> Tried:
+    place = (case.part, case.row, case.column)
+    if "refused" in ours:
+        return Tried(*place, f"refused: {ours['refused']}", str(theirs.get("failure") or json.dumps(theirs["metrics"])))
+    if "failure" in ours:
+        return Tried(*place, f"fails: {ours['failure']}")
+    return Tried(*place, compared(ours["metrics"], theirs))  # type: ignore[arg-type]
+
+
+def as_page(found: list[Tried]) -> str:
+    """The page that holds the tables."""
+    ran = [tried for tried in found if not tried.outcome.startswith("refused")]
+    refused = {tried.outcome.removeprefix("refused: "): tried.stock for tried in found if tried not in ran}
+    mended = sorted({tried.outcome.removeprefix("yes, mended: ") for tried in ran if "yes, mended" in tried.outcome})
+    wrong = [f"- {each.row}, {each.column}: {each.outcome}" for each in ran if not each.outcome.startswith("yes")]
+    return PAGE.format(
+        cases=len(found),
+        users=USERS_OF_SLICE,
+        run=len(ran),
+        equal=len(ran) - len(wrong),
+        refused=len(found) - len(ran),
+        parts="\n".join(_table(part, found) for part in dict.fromkeys(tried.part for tried in found)),
+        refusals="\n".join(f"- {sentence} (Stock: {said})" for sentence, said in refused.items()) or "Nothing.",
+        mended="\n".join(f"- {what}" for what in mended) or "Nowhere.",
+        different="\n## What is different\n\n" + "\n".join(wrong) + "\n" if wrong else "",
+    )
+
+
+def _table(part: str, found: list[Tried]) -> str:
+    here = {(tried.row, tried.column): _cell(tried.outcome) for tried in found if tried.part == part}
+    rows, columns = (list(dict.fromkeys(key[side] for key in here)) for side in (0, 1))
+    lines = [["", *columns], ["---", *([":-:"] * len(columns))]]
+    lines += [[row, *(here.get((row, column), "") for column in columns)] for row in rows]
+    return f"\n## {part}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(outcome: str) -> str:
+    if outcome.startswith("refused"):
+        return "refused"
+    return "=" if outcome == "yes" else "=*" if outcome.startswith("yes, mended") else "≠"
