@@ -12,9 +12,9 @@ from recbole_ext.survey.surveyed import Surveyed
 PAGE = """\
 # The models, tried
 
-Of the {all} models of RecBole 1.2.1 and of this package {models} have been tried so far, and {running} of these run. Of
-{compared} that were compared with stock RecBole, {equal} give its metrics to the last digit. A model that is not in the
-table has not been tried yet.
+Of the {all} models of RecBole 1.2.1 and of this package {models} have been tried: {running} run, {refused} are refused
+before anything is computed with a sentence that says what they need, {failing} end in an error. Of {compared} that were
+compared with stock RecBole, {equal} give its metrics to the last digit.
 
 Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last item of
 each user tests, histories of at most {length} items.
@@ -27,7 +27,7 @@ each user tests, histories of at most {length} items.
   several times and took longer than that.
 - *Equal*: compared with stock RecBole on RecBole's own samples, on the first {users} users: the same seed gives the
   same metrics of validation and test, to the last digit. *Mended*: stock RecBole fails by itself where the table was
-  made, and was run with this package's compat layer.
+  made, and was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself. `–`: a model of this package, or one whose stages are several runs in stock RecBole.
 
 | model | kind | runs | vectors | samples | seconds | equal to stock |
 | --- | --- | --- | --- | --- | ---: | --- |
@@ -53,6 +53,8 @@ def as_page(rows: Sequence[Surveyed]) -> str:
         all=len(model_names()),
         models=len(rows),
         running=sum(row.runs == "yes" for row in rows),
+        refused=sum(row.runs.startswith("refused") for row in rows),
+        failing=sum(not row.runs.startswith(("yes", "refused")) for row in rows),
         compared=sum(row.equals_stock[:1] not in ("–", "") for row in rows),
         equal=sum(row.equals_stock.startswith("yes") for row in rows),
         users=USERS_OF_SLICE,
