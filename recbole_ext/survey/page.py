@@ -27,7 +27,8 @@ each user tests, histories of at most {length} items.
   several times and took longer than that.
 - *Equal*: compared with stock RecBole on RecBole's own samples, on the first {users} users: the same seed gives the
   same metrics of validation and test, to the last digit. *Mended*: stock RecBole fails by itself where the table was
-  made, and was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself. `–`: a model of this package, or one whose stages are several runs in stock RecBole.
+  made, and was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself. `–`: a
+  model of this package, or one whose stages are several runs in stock RecBole.
 
 | model | kind | runs | vectors | samples | seconds | equal to stock |
 | --- | --- | --- | --- | --- | ---: | --- |
