@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--models",
         nargs="*",
         metavar="MODEL",
-        help="try every model, or these, for an epoch beside stock RecBole, and write docs/models.md; all take hours",
+        help="try every model that docs/models.md lacks, or these, for an epoch beside stock RecBole; all take hours",
     )
     doctor.add_argument(
         "--options",

@@ -49,16 +49,17 @@ def survey(
     page: Path = Path("docs/models.md"),
     limit: int = 900,
 ) -> list[Surveyed]:
-    """Try ``models``, by default all, and write what was found: ``records`` as JSON, ``page`` as a table.
+    """Try ``models`` and write what was found: ``records`` as JSON, ``page`` as a table.
 
-    What ``records`` says about other models stays. Written again after every few models, so that an interrupted survey
-    keeps what it found; the slow part, an epoch on the whole data, comes last.
+    Without names it goes on where it was: all models that ``records`` does not have, and the epochs that it has no
+    seconds of. What it says about other models stays. Written again after every few models, so that an interrupted
+    survey keeps what it found; the slow part, an epoch on the whole data, comes last.
 
     Args:
         limit: seconds of processor time for one run of a model.
     """
     found = {row["model"]: Surveyed(**{**row, "keys": tuple(row["keys"])}) for row in _read(records)}
-    names = list(models or model_names())
+    names = list(models or (model for model in model_names() if model not in found))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_movies(folder)
@@ -67,16 +68,17 @@ def survey(
             log.info("survey: trying %s", ", ".join(part))
             found |= {row.model: row for row in _try(part, folder, limit)}
             _write(found, records, page)
-        running = [model for model in names if found[model].runs == "yes"]
+        timed = names if models else [model for model, row in found.items() if row.seconds is None]
+        running = [model for model in timed if found[model].runs == "yes"]
         for first in range(0, len(running), MODELS_IN_A_PROCESS):
             part = running[first : first + MODELS_IN_A_PROCESS]
             log.info("survey: an epoch each of %s", ", ".join(part))
             cases = [[model, name, SECONDS_OF_AN_EPOCH] for model in part]
-            for model, timed in zip(part, in_processes(TIME_EPOCH, cases, folder, limit), strict=True):
-                seconds, estimated = timed.get("seconds"), timed.get("estimated", False)
+            for model, epoch in zip(part, in_processes(TIME_EPOCH, cases, folder, limit), strict=True):
+                seconds, estimated = epoch.get("seconds"), epoch.get("estimated", False)
                 found[model] = replace(found[model], seconds=seconds, estimated=estimated)
             _write(found, records, page)
-    return [found[model] for model in names]
+    return list(found.values())
 
 
 def _read(records: Path) -> list[dict[str, Any]]:

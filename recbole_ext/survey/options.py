@@ -23,6 +23,8 @@ from recbole_ext.writing import replacing_file, write_json
 
 log = logging.getLogger(__name__)
 
+Place = tuple[str, str, str]
+
 RANKING = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC"]
 BEYOND_ACCURACY = ["ItemCoverage", "AveragePopularity", "ShannonEntropy", "GiniIndex", "TailPercentage"]
 VALUES = ["AUC", "LogLoss", "MAE", "RMSE"]
@@ -59,9 +61,10 @@ run = lambda model, settings, folder: try_settings(model, settings, Path(folder)
 PAGE = """\
 # The options, tried
 
-{cases} ways to evaluate, each with one epoch on the first {users} users of ml-100k, on RecBole's own samples
-(`training_samples: augmented`), beside stock RecBole 1.2.1 with the same seed. Of {run} that run, {equal} give its
-metrics of validation and test to the last digit. {refused} are refused, before anything is trained, with a sentence.
+Of {all} ways to evaluate {cases} have been tried: one epoch on the first {users} users of ml-100k, on RecBole's own
+samples (`training_samples: augmented`), beside stock RecBole 1.2.1 with the same seed. Of {run} that run, {equal} give
+its metrics of validation and test to the last digit. {refused} are refused before anything is trained, with a
+sentence.
 
 Made by `recbole-ext doctor --options`. BPR stands for general models, SASRec for sequential ones, DeepFM for those that
 predict labels (`mode: labeled`).
@@ -91,6 +94,11 @@ class Case:
     model: str
     settings: Settings
 
+    @property
+    def place(self) -> Place:
+        """Where it stands on the page; no two cases stand in one."""
+        return self.part, self.row, self.column
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -107,6 +115,11 @@ class Tried:
     column: str
     outcome: str
     stock: str = ""
+
+    @property
+    def place(self) -> Place:
+        """That of its case."""
+        return self.part, self.row, self.column
 
 
 def all_cases() -> list[Case]:
@@ -167,22 +180,30 @@ def try_options(
 ) -> list[Tried]:
     """Try all cases and write what became of them: ``records`` as JSON, ``page`` as tables.
 
+    It goes on where it was: what ``records`` says to be equal or refused is not tried again, and both are written after
+    every few cases. Remove ``records`` to begin anew.
+
     Args:
         limit: seconds of processor time for one case.
     """
-    found: list[Tried] = []
+    cases = all_cases()
+    found = {tried.place: tried for tried in _read(records) if tried.outcome.startswith(("yes", "refused"))}
+    todo = [case for case in cases if case.place not in found]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_movies(folder)
-        cases = all_cases()
-        for first in range(0, len(cases), CASES_IN_A_PROCESS):
-            part = cases[first : first + CASES_IN_A_PROCESS]
-            log.info("options: %d of %d tried", first, len(cases))
-            found += _try(part, folder, limit)
-    write_json(records, [asdict(tried) for tried in found])
-    with replacing_file(page) as temporary:
-        temporary.write_text(as_page(found), encoding="utf-8")
-    return found
+        for first in range(0, len(todo), CASES_IN_A_PROCESS):
+            log.info("options: %d of %d tried", first, len(todo))
+            found |= {tried.place: tried for tried in _try(todo[first : first + CASES_IN_A_PROCESS], folder, limit)}
+            in_order = [found[case.place] for case in cases if case.place in found]
+            write_json(records, [asdict(tried) for tried in in_order])
+            with replacing_file(page) as temporary:
+                temporary.write_text(as_page(in_order), encoding="utf-8")
+    return [found[case.place] for case in cases]
+
+
+def _read(records: Path) -> list[Tried]:
+    return [Tried(**row) for row in json.loads(records.read_text(encoding="utf-8"))] if records.is_file() else []
 
 
 def _try(cases: list[Case], folder: Path, limit: int) -> list[Tried]:
@@ -198,28 +219,35 @@ def _try(cases: list[Case], folder: Path, limit: int) -> list[Tried]:
 
 
 def _tried(case: Case, ours: dict[str, object], theirs: dict[str, object]) -> Tried:
-    place = (case.part, case.row, case.column)
     if "refused" in ours:
-        return Tried(*place, f"refused: {ours['refused']}", str(theirs.get("failure") or json.dumps(theirs["metrics"])))
+        return Tried(
+            *case.place, f"refused: {ours['refused']}", str(theirs.get("failure") or json.dumps(theirs["metrics"]))
+        )
     if "failure" in ours:
-        return Tried(*place, f"fails: {ours['failure']}")
-    return Tried(*place, compared(ours["metrics"], theirs))  # type: ignore[arg-type]
+        return Tried(*case.place, f"fails: {ours['failure']}")
+    return Tried(*case.place, compared(ours["metrics"], theirs))  # type: ignore[arg-type]
 
 
 def as_page(found: list[Tried]) -> str:
     """The page that holds the tables."""
     ran = [tried for tried in found if not tried.outcome.startswith("refused")]
-    refused = {tried.outcome.removeprefix("refused: "): tried.stock for tried in found if tried not in ran}
+    refused: dict[str, list[str]] = {}
+    for tried in found:
+        if tried not in ran:
+            said = refused.setdefault(tried.outcome.removeprefix("refused: "), [])
+            said += [tried.stock] if tried.stock not in said else []
     mended = sorted({tried.outcome.removeprefix("yes, mended: ") for tried in ran if "yes, mended" in tried.outcome})
     wrong = [f"- {each.row}, {each.column}: {each.outcome}" for each in ran if not each.outcome.startswith("yes")]
     return PAGE.format(
+        all=len(all_cases()),
         cases=len(found),
         users=USERS_OF_SLICE,
         run=len(ran),
         equal=len(ran) - len(wrong),
         refused=len(found) - len(ran),
         parts="\n".join(_table(part, found) for part in dict.fromkeys(tried.part for tried in found)),
-        refusals="\n".join(f"- {sentence} (Stock: {said})" for sentence, said in refused.items()) or "Nothing.",
+        refusals="\n".join(f"- {sentence} (Stock: {'; '.join(said)})" for sentence, said in refused.items())
+        or "Nothing.",
         mended="\n".join(f"- {what}" for what in mended) or "Nowhere.",
         different="\n## What is different\n\n" + "\n".join(wrong) + "\n" if wrong else "",
     )
