@@ -70,7 +70,7 @@ def _datasets(records: Iterable[RunRecord]) -> Sheet:
     for record in records:
         size = record.done.statistics
         mean_length = f"{size.interactions / size.users:.1f}" if size.users else None
-        seen = {True: "ranked", False: "not ranked"}.get(record.config.get("rank_seen_items"))
+        seen = {True: "ranked", False: "not ranked"}.get(record.done.config.get("rank_seen_items"))
         counts = (size.users, size.items, size.interactions, mean_length)
         row = (record.dataset, *counts, seen, record.fingerprints.dataset[:12])
         runs.setdefault(row, []).append(record)
