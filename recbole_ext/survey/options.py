@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from recbole_ext.survey.comparison import compared
 from recbole_ext.survey.keys import LABELLED, NO_NEGATIVES, PROTOCOL, Settings
@@ -218,14 +219,24 @@ def _try(cases: list[Case], folder: Path, limit: int) -> list[Tried]:
     return [_tried(*results) for results in zip(cases, ours, theirs, strict=True)]
 
 
-def _tried(case: Case, ours: dict[str, object], theirs: dict[str, object]) -> Tried:
+def _tried(case: Case, ours: dict[str, Any], theirs: dict[str, Any]) -> Tried:
     if "refused" in ours:
         return Tried(
             *case.place, f"refused: {ours['refused']}", str(theirs.get("failure") or json.dumps(theirs["metrics"]))
         )
     if "failure" in ours:
         return Tried(*case.place, f"fails: {ours['failure']}")
-    return Tried(*case.place, compared(ours["metrics"], theirs))  # type: ignore[arg-type]
+    return Tried(*case.place, compared(ours["metrics"], theirs))
+
+
+def _said(theirs: dict[str, Any]) -> str:
+    """What stock RecBole does, in words."""
+    if "metrics" not in theirs:
+        return str(theirs["failure"])
+    mended = f" (mended: {theirs['mended']})" if "mended" in theirs else ""
+    return (
+        f"gives metrics of {' and '.join(split for split, of in theirs['metrics'].items() if of) or 'nothing'}{mended}"
+    )
 
 
 def as_page(found: list[Tried]) -> str:
