@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_installation()  # before the parser: the commands' modules import what may be missing
     except InstallationError as error:
         if "doctor" in arguments:
-            return _doctor(argparse.Namespace(models=None))
+            return _doctor(argparse.Namespace(models=None, options=False))
         print(f"recbole-ext: {error}", file=sys.stderr)
         return 2
     parser = build_parser()
@@ -75,7 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--models",
         nargs="*",
         metavar="MODEL",
-        help="try every model, or these, for an epoch beside stock RecBole, and write docs/models.md; all take hours",
+        help="try every model that docs/models.md lacks, or these, for an epoch beside stock RecBole; all take hours",
+    )
+    doctor.add_argument(
+        "--options",
+        action="store_true",
+        help="try what can be set of an evaluation beside stock RecBole, and write docs/options.md; minutes",
     )
     doctor.set_defaults(run=_doctor)
     return parser
@@ -360,6 +365,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
         print("\n".join(f"{row.model}: {row.runs}" for row in survey(options.models or None)))
         return 0
+    if options.options:
+        from recbole_ext.survey.options import try_options
+
+        wrong = [tried for tried in try_options() if not tried.outcome.startswith(("yes", "refused"))]
+        print("\n".join(f"{tried.row}, {tried.column}: {tried.outcome}" for tried in wrong) or "docs/options.md")
+        return 1 if wrong else 0
     from recbole_ext.doctor import examine
 
     findings = examine()

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ import pytest
 import yaml
 
 from recbole_ext.benchmark import benchmark_of, parse_overrides
+from recbole_ext.benchmark.suite import load_suite
 from recbole_ext.benchmark.variant import parse_variants
 from recbole_ext.cli import build_parser
 
@@ -269,15 +271,36 @@ def pieces_of_benchmarks() -> list[Any]:
 
 
 @pytest.mark.parametrize("piece", pieces_of_benchmarks())
-def test_a_piece_of_a_benchmark_file_is_one_that_a_file_may_hold(piece: str) -> None:
+def test_a_piece_of_a_benchmark_file_is_one_that_a_file_may_hold(piece: str, tmp_path: Path) -> None:
     content = {"name": "page", "datasets": ["ml-100k"], "models": {"SASRec": {}}, "initialisations": {"random": {}}}
-    benchmark, _ = benchmark_of({**content, **yaml.safe_load(piece)}, {}, "the page")
+    content |= yaml.safe_load(piece)
+    if "version" in content:
+        (tmp_path / "suite.yaml").write_text(piece, encoding="utf-8")
+        load_suite(tmp_path / "suite.yaml")
+        return
+    benchmark, _ = benchmark_of(content, {}, "the page")
     parse_variants(benchmark.initialisations, "the page")
+
+
+def test_a_piece_of_python_imports_what_there_is() -> None:
+    pieces = [
+        piece for page in PAGES for piece in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    ]
+    imported = [
+        (node.module, alias.name)
+        for piece in pieces
+        for node in ast.walk(ast.parse(piece))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recbole_ext")
+        for alias in node.names
+    ]
+    assert len(imported) > 5
+    for module, name in imported:
+        assert hasattr(import_module(str(module)), name), (module, name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_code_is_one_that_a_test_reads(page: Path) -> None:
-    """``sh`` and files are run, pieces of YAML and ``bash`` are parsed, ``text`` is no code."""
+    """``sh`` and files are run, pieces of YAML, Python and ``bash`` are parsed, ``text`` is no code."""
     text = page.read_text(encoding="utf-8")
     languages = set(re.findall(r"^```(\w*)\n(?=.)", NAMED_FILE.sub("", text), re.MULTILINE)) - {""}
     if page.name in FOLLOWED:
@@ -285,7 +308,7 @@ def test_every_block_of_code_is_one_that_a_test_reads(page: Path) -> None:
     elif page.name == "README.md":  # see test_readme.py
         assert languages <= {"sh", "python", "yaml"}
     else:
-        assert languages <= {"bash", "yaml", "text", "bibtex"}
+        assert languages <= {"bash", "yaml", "python", "text", "bibtex"}
 
 
 def commands() -> Iterator[Any]:
@@ -294,7 +317,7 @@ def commands() -> Iterator[Any]:
         text = page.read_text(encoding="utf-8")
         blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)
         blocks += re.findall(r"^ {4}\S.*$", text, re.MULTILINE)
-        lines = [line.strip() for block in blocks for line in block.splitlines()]
+        lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
         lines += re.findall(r"`(recbole-ext[^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
         for line in dict.fromkeys(lines):
             words = shlex.split(line, comments=True) if line.startswith("recbole-ext ") else []

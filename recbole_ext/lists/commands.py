@@ -78,8 +78,10 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         "with its metrics, and write the leaderboard again. Several files are the system's seeds: from three on it is "
         "tested against its baseline. --key=value overrides the benchmark's keys as in `run`.",
     )
-    parser.add_argument("lists", nargs="+", type=Path, metavar="LISTS")
-    parser.add_argument("--benchmark", required=True, type=Path, metavar="BENCHMARK.yaml")
+    parser.add_argument("lists", nargs="+", type=Path, metavar="LISTS", help="tables of lists, one for each seed")
+    parser.add_argument(
+        "--benchmark", required=True, type=Path, metavar="BENCHMARK.yaml", help="in whose leaderboard they are to stand"
+    )
     parser.add_argument("--name", required=True, help="what to call the system")
     parser.add_argument("--dataset", help="where the benchmark has several")
     parser.add_argument("--protocol", help="where the benchmark has several")
@@ -136,8 +138,8 @@ def _add_export_split(commands: argparse._SubParsersAction) -> None:
         description="Write the split of a benchmark's dataset, or of a dataset under the default protocol, by tokens: "
         "train, valid, test, items, and split.json.",
     )
-    parser.add_argument("what", metavar="BENCHMARK.yaml|DATASET")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("what", metavar="BENCHMARK.yaml|DATASET", help="whose split; a dataset's is leave-one-out")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the tables")
     parser.add_argument("--format", choices=["csv", "parquet"], default="csv", help="default: %(default)s")
     parser.add_argument("--dataset", help="where the benchmark has several")
     parser.add_argument("--protocol", help="where the benchmark has several")

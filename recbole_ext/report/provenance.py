@@ -74,10 +74,12 @@ def _datasets(records: Iterable[RunRecord]) -> Sheet:
     for record in records:
         size = record.evaluated.statistics
         mean_length = f"{size.interactions / size.users:.1f}" if size.users else None
-        row = (record.dataset, size.users, size.items, size.interactions, mean_length, record.fingerprints.dataset[:12])
+        seen = {True: "ranked", False: "not ranked"}.get(record.done.config.get("rank_seen_items"))
+        counts = (size.users, size.items, size.interactions, mean_length)
+        row = (record.dataset, *counts, seen, record.fingerprints.dataset[:12])
         runs.setdefault(row, []).append(record)
     titles = {"dataset": False, "users": True, "items": True, "interactions": True}
-    titles |= {"interactions per user": True, "fingerprint": False}
+    titles |= {"interactions per user": True, "items that the user has seen": False, "fingerprint": False}
     return plain_sheet(titles, sorted(runs, key=lambda row: row[0]), runs)
 
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.models import model_class, model_names, recboles
-from recbole_ext.survey.keys import PROTOCOL, keys_for, on_slice
+from recbole_ext.survey.comparison import compared
+from recbole_ext.survey.keys import PROTOCOL, SECONDS_OF_AN_EPOCH, keys_for, on_slice
 from recbole_ext.survey.movies import SLICE, write_movies
 from recbole_ext.survey.page import as_page
 from recbole_ext.survey.processes import in_processes, stock
@@ -35,7 +36,11 @@ from pathlib import Path
 from recbole_ext.survey.trials import try_slice
 run = lambda model, folder: try_slice(model, Path(folder))
 """
-TIME_EPOCH = TRY_SLICE.replace("try_slice", "time_epoch")
+TIME_EPOCH = """
+from pathlib import Path
+from recbole_ext.survey.trials import time_epoch
+run = lambda model, folder, limit: time_epoch(model, Path(folder), limit)
+"""
 
 
 def survey(
@@ -44,16 +49,17 @@ def survey(
     page: Path = Path("docs/models.md"),
     limit: int = 900,
 ) -> list[Surveyed]:
-    """Try ``models``, by default all, and write what was found: ``records`` as JSON, ``page`` as a table.
+    """Try ``models`` and write what was found: ``records`` as JSON, ``page`` as a table.
 
-    What ``records`` says about other models stays. Written again after every few models, so that an interrupted survey
-    keeps what it found; the slow part, an epoch on the whole data, comes last.
+    Without names it goes on where it was: all models that ``records`` does not have, and the epochs that it has no
+    seconds of. What it says about other models stays. Written again after every few models, so that an interrupted
+    survey keeps what it found; the slow part, an epoch on the whole data, comes last.
 
     Args:
-        limit: seconds of processor time for one model's epoch.
+        limit: seconds of processor time for one run of a model.
     """
     found = {row["model"]: Surveyed(**{**row, "keys": tuple(row["keys"])}) for row in _read(records)}
-    names = list(models or model_names())
+    names = list(models or (model for model in model_names() if model not in found))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_movies(folder)
@@ -62,13 +68,17 @@ def survey(
             log.info("survey: trying %s", ", ".join(part))
             found |= {row.model: row for row in _try(part, folder, limit)}
             _write(found, records, page)
-        for model in names:
-            if found[model].runs == "yes":
-                log.info("survey: an epoch of %s", model)
-                (timed,) = in_processes(TIME_EPOCH, [[model, name]], folder, limit)
-                found[model] = replace(found[model], seconds=timed.get("seconds"))
-                _write(found, records, page)
-    return [found[model] for model in names]
+        timed = names if models else [model for model, row in found.items() if row.seconds is None]
+        running = [model for model in timed if found[model].runs == "yes"]
+        for first in range(0, len(running), MODELS_IN_A_PROCESS):
+            part = running[first : first + MODELS_IN_A_PROCESS]
+            log.info("survey: an epoch each of %s", ", ".join(part))
+            cases = [[model, name, SECONDS_OF_AN_EPOCH] for model in part]
+            for model, epoch in zip(part, in_processes(TIME_EPOCH, cases, folder, limit), strict=True):
+                seconds, estimated = epoch.get("seconds"), epoch.get("estimated", False)
+                found[model] = replace(found[model], seconds=seconds, estimated=estimated)
+            _write(found, records, page)
+    return list(found.values())
 
 
 def _read(records: Path) -> list[dict[str, Any]]:
@@ -92,14 +102,14 @@ def _try(models: Sequence[str], folder: Path, limit: int) -> list[Surveyed]:
             rows.append(Surveyed(model, "", f"refused: {error}"))
     tried = in_processes(TRY_SLICE, [[model, str(folder)] for model in kinds], folder, limit)
     ours = dict(zip(kinds, tried, strict=True))
-    compared = [
+    beside_stock = [
         model
         for model, result in ours.items()
         if "metrics" in result and model in recboles() and model not in IN_ONE_RUN
     ]
     of_slice = {"data_path": str(folder)}
-    cases = [(m, SLICE, {**PROTOCOL, **keys_for(m, kinds[m]), **on_slice(m), **of_slice}) for m in compared]
-    theirs = dict(zip(compared, stock(cases, folder, limit), strict=True))
+    cases = [(m, SLICE, {**PROTOCOL, **keys_for(m, kinds[m]), **on_slice(m), **of_slice}) for m in beside_stock]
+    theirs = dict(zip(beside_stock, stock(cases, folder, limit), strict=True))
     for model, result in ours.items():
         refused = f"refused: {result['refused']}" if "refused" in result else result.get("failure")
         rows.append(
@@ -110,18 +120,7 @@ def _try(models: Sequence[str], folder: Path, limit: int) -> list[Surveyed]:
                 tables=result.get("tables", ""),
                 samples=result.get("samples", ""),
                 keys=tuple(f"{key}: {json.dumps(value)}" for key, value in keys_for(model, kinds[model]).items()),
-                equals_stock=_compared(result["metrics"], theirs[model]) if model in theirs else "–",
+                equals_stock=compared(result["metrics"], theirs[model]) if model in theirs else "–",
             )
         )
     return rows
-
-
-def _compared(ours: dict[str, dict[str, float]], theirs: dict[str, Any]) -> str:
-    if "metrics" not in theirs:
-        return f"stock fails: {theirs['failure']}"
-    mended = f", mended: {theirs['mended']}" if theirs.get("mended") else ""
-    for split, metrics in ours.items():
-        for name, value in metrics.items():
-            if value != (expected := theirs["metrics"][split].get(name)):
-                return f"no: {split} {name} {value} against {expected}{mended}"
-    return "yes" + mended

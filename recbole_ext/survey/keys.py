@@ -24,6 +24,9 @@ ON_SLICE: Settings = {"train_batch_size": 512, "training_samples": "augmented"}
 OF_A_MODEL_ON_SLICE: dict[str, Settings] = {"DGCF": {"train_batch_size": 64}}
 """DGCF draws more users for a batch than the slice has, unless batches are many."""
 
+SECONDS_OF_AN_EPOCH = 15
+"""Of processor time, after which an epoch on the whole data is given up and estimated."""
+
 INTERACTIONS = ["user_id", "item_id", "rating", "timestamp"]
 NO_NEGATIVES: Settings = {"train_neg_sample_args": None}
 ONE_NEGATIVE: Settings = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}

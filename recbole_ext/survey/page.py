@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recbole_ext.models import model_names
-from recbole_ext.survey.keys import PROTOCOL
+from recbole_ext.survey.keys import PROTOCOL, SECONDS_OF_AN_EPOCH
 from recbole_ext.survey.movies import USERS_OF_SLICE
 from recbole_ext.survey.surveyed import Surveyed
 
 PAGE = """\
 # The models, tried
 
-Of the {all} models of RecBole 1.2.1 and of this package {models} have been tried so far, and {running} of these run. Of
-{compared} that were compared with stock RecBole, {equal} give its metrics to the last digit. A model that is not in the
-table has not been tried yet.
+Of the {all} models of RecBole 1.2.1 and of this package {models} have been tried: {running} run, {refused} are refused
+before anything is computed with a sentence that says what they need, {failing} end in an error. Of {compared} that were
+compared with stock RecBole, {equal} give its metrics to the last digit.
 
 Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last item of
 each user tests, histories of at most {length} items.
@@ -22,11 +22,13 @@ each user tests, histories of at most {length} items.
 - *Vectors*: the tables that get the vectors of an item embedding store.
 - *Samples*: what the model is trained on by default. `user` rows and `prefix` samples are shortcuts that a model proves
   exact; `augmented` is RecBole's own way.
-- *Seconds*: of processor time for one epoch of training, on one core; other programs don't change it. No number: not
-  measured yet (the epochs come last), or the epoch took longer than the survey waits.
+- *Seconds*: of processor time for one epoch of training on all users, on one core; other programs hardly change it.
+  `~`: estimated from the batches of the first {limit} s. No number: not measured, or the epoch goes through the data
+  several times and took longer than that.
 - *Equal*: compared with stock RecBole on RecBole's own samples, on the first {users} users: the same seed gives the
   same metrics of validation and test, to the last digit. *Mended*: stock RecBole fails by itself where the table was
-  made, and was run with this package's compat layer.
+  made, and was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself. `–`: a
+  model of this package, or one whose stages are several runs in stock RecBole.
 
 | model | kind | runs | vectors | samples | seconds | equal to stock |
 | --- | --- | --- | --- | --- | ---: | --- |
@@ -44,7 +46,7 @@ def as_page(rows: Sequence[Surveyed]) -> str:
     """The page that holds the table."""
 
     def line(row: Surveyed) -> str:
-        seconds = "" if row.seconds is None else f"{row.seconds:.3g}"
+        seconds = "" if row.seconds is None else f"{'~' if row.estimated else ''}{_short(row.seconds)}"
         cells = [row.model, row.kind, row.runs, row.tables or "–", row.samples or "–", seconds, row.equals_stock]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -52,10 +54,17 @@ def as_page(rows: Sequence[Surveyed]) -> str:
         all=len(model_names()),
         models=len(rows),
         running=sum(row.runs == "yes" for row in rows),
+        refused=sum(row.runs.startswith("refused") for row in rows),
+        failing=sum(not row.runs.startswith(("yes", "refused")) for row in rows),
         compared=sum(row.equals_stock[:1] not in ("–", "") for row in rows),
         equal=sum(row.equals_stock.startswith("yes") for row in rows),
         users=USERS_OF_SLICE,
+        limit=SECONDS_OF_AN_EPOCH,
         length=PROTOCOL["MAX_ITEM_LIST_LENGTH"],
         rows="\n".join(map(line, rows)),
         keys="\n".join(f"- **{row.model}**: " + "; ".join(f"`{key}`" for key in row.keys) for row in rows if row.keys),
     )
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"

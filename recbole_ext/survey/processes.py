@@ -62,7 +62,9 @@ def run(model, dataset, settings):
 # Every case has its own limit of processor time; a case that exceeds it ends the process.
 FIRST = """
 import json, resource, sys, time
-cases, limit = json.loads(sys.argv[1])
+def numbered(keys):  # JSON's keys are text, FFM's fields are numbers
+    return {int(key) if key.isdigit() else key: value for key, value in keys.items()}
+cases, limit = json.loads(sys.argv[1], object_hook=numbered)
 sys.argv = sys.argv[:1]
 """
 EACH_CASE = """

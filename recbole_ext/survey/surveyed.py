@@ -16,6 +16,7 @@ class Surveyed:
         samples: what it is trained on by default.
         keys: what it needs beyond its name, on ml-100k.
         seconds: of processor time, for one epoch on ml-100k.
+        estimated: whether the seconds are estimated from a part of the epoch.
         equals_stock: ``yes``, ``yes, mended: WHAT`` where stock RecBole fails by itself, or what was different.
     """
 
@@ -26,4 +27,5 @@ class Surveyed:
     samples: str = ""
     keys: tuple[str, ...] = ()
     seconds: float | None = None
+    estimated: bool = False
     equals_stock: str = ""

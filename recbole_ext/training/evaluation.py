@@ -113,18 +113,9 @@ class LeaveOneOutCollector(Collector):
             raise ConfigurationError(f"topk: {max(self.topk)} is more than the {scores.shape[1] - 1} items there are.")
 
     def get_data_struct(self) -> Any:
-        """RecBole's, which also takes what is no tensor.
-
-        RecBole 1.2.1 moves everything to the CPU (``'int' object has no attribute 'cpu'``, its issues 2131, 2191 and
-        2194), so that AveragePopularity, GiniIndex, ItemCoverage and TailPercentage end after the first epoch.
-        """
-        values = self.data_struct._data_dict
-        kept = {name: values.pop(name) for name in list(values) if not isinstance(values[name], torch.Tensor)}
+        """RecBole's; places are of one batch, and not handed on twice."""
         struct = super().get_data_struct()
-        values.pop(PLACES, None)
-        for name, value in kept.items():
-            self.data_struct.set(name, value)
-            struct.set(name, value)
+        self.data_struct._data_dict.pop(PLACES, None)
         return struct
 
 

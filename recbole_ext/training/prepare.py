@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +50,18 @@ class PreparedRun:
             _, validation = self.trainer.fit(
                 self.samples.loader, self.loaders.valid, verbose=False, show_progress=self.config["show_progress"]
             )
-        return dict(validation or {})
+        return _numbers(validation or {})
 
     def test(self) -> dict[str, float]:
         """The test metrics of the best epoch."""
-        return dict(
+        return _numbers(
             self.trainer.evaluate(self.loaders.test, load_best_model=True, show_progress=self.config["show_progress"])
         )
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Python's own numbers: RecBole rounds GAUC in NumPy, whose single precision no JSON has."""
+    return {name: float(value) for name, value in metrics.items()}
 
 
 @contextmanager

@@ -1,0 +1,278 @@
+"""What can be set of an evaluation, tried: does it equal stock RecBole, or is it refused in a sentence?
+
+Every metric alone and all together; cutoffs; the ranking of validation and of test; splits, orders and groups. Three
+models stand for their kinds: BPR for the general ones, SASRec for the sequential ones, DeepFM for those that predict
+labels. One epoch each on a slice of ml-100k, beside stock RecBole as in :mod:`recbole_ext.survey`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.survey.comparison import compared
+from recbole_ext.survey.keys import LABELLED, NO_NEGATIVES, PROTOCOL, Settings
+from recbole_ext.survey.movies import SLICE, USERS_OF_SLICE, write_movies
+from recbole_ext.survey.processes import in_processes, stock
+from recbole_ext.writing import replacing_file, write_json
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, str, str]
+
+RANKING = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC"]
+BEYOND_ACCURACY = ["ItemCoverage", "AveragePopularity", "ShannonEntropy", "GiniIndex", "TailPercentage"]
+VALUES = ["AUC", "LogLoss", "MAE", "RMSE"]
+MODES = ["full", "uni20", "pop20"]
+SPLITS: dict[str, Settings] = {
+    "last two of a user": {"LS": "valid_and_test"},
+    "last of a user tests": {"LS": "test_only"},
+    "last of a user validates": {"LS": "valid_only"},
+    "shares 8:1:1": {"RS": [0.8, 0.1, 0.1]},
+    "shares 8:0:2": {"RS": [0.8, 0.0, 0.2]},
+    "shares 8:2:0": {"RS": [0.8, 0.2, 0.0]},
+    "one point in time, 8:1:1": {"TS": [0.8, 0.1, 0.1]},
+}
+ORDERS = {"by time": "TO", "at random": "RO"}
+GROUPS = {"each user": "user", "all together": None}
+COMMON: Settings = {
+    **PROTOCOL,
+    "embedding_size": 16,
+    "hidden_size": 16,
+    "inner_size": 16,
+    "n_layers": 1,
+    "mlp_hidden_size": [16],
+    "MAX_ITEM_LIST_LENGTH": 8,
+    "train_batch_size": 512,
+    "training_samples": "augmented",
+}
+RANKS: dict[str, Settings] = {"BPR": {}, "SASRec": NO_NEGATIVES}
+CASES_IN_A_PROCESS = 40
+TRY = """
+from pathlib import Path
+from recbole_ext.survey.trials import try_settings
+run = lambda model, settings, folder: try_settings(model, settings, Path(folder))
+"""
+PAGE = """\
+# The options, tried
+
+Of {all} ways to evaluate {cases} have been tried: one epoch on the first {users} users of ml-100k, on RecBole's own
+samples (`training_samples: augmented`), beside stock RecBole 1.2.1 with the same seed. Of {run} that run, {equal} give
+its metrics of validation and test to the last digit. {refused} are refused before anything is trained, with a
+sentence.
+
+Made by `recbole-ext doctor --options`. BPR stands for general models, SASRec for sequential ones, DeepFM for those that
+predict labels (`mode: labeled`).
+
+- `=`: equal to the last digit. `=*`: so is the number, but stock RecBole fails by itself, for a reason named below, and
+  was run with this package's compat layer.
+- `refused`: with the sentence below. `≠`: different, see below. Empty: not tried.
+{parts}
+
+## What is refused, and what stock RecBole does there
+
+{refusals}
+
+## Where stock RecBole fails by itself
+
+{mended}
+{different}"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to evaluate: where it stands on the page, and its keys above the common ones."""
+
+    part: str
+    row: str
+    column: str
+    model: str
+    settings: Settings
+
+    @property
+    def place(self) -> Place:
+        """Where it stands on the page; no two cases stand in one."""
+        return self.part, self.row, self.column
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a case.
+
+    Attributes:
+        outcome: ``yes``, ``yes, mended: WHAT`` where stock RecBole fails by itself, ``refused: SENTENCE``, or what was
+            different.
+        stock: what stock RecBole does with a case that is refused here.
+    """
+
+    part: str
+    row: str
+    column: str
+    outcome: str
+    stock: str = ""
+
+    @property
+    def place(self) -> Place:
+        """That of its case."""
+        return self.part, self.row, self.column
+
+
+def all_cases() -> list[Case]:
+    """Everything that is tried, in the order of the page."""
+    return [*_metrics(), *_cutoffs(), *_modes(), *_splits()]
+
+
+def _metrics() -> Iterator[Case]:
+    ranking = [*RANKING, *BEYOND_ACCURACY]
+    for metrics in [*([each] for each in ranking), ranking]:
+        name = metrics[0] if len(metrics) == 1 else "all of these"
+        valid = metrics[0] if metrics == ["GAUC"] else f"{metrics[0]}@5"
+        for model, keys in RANKS.items():
+            yield Case("Metrics of a ranking", name, model, model, {**keys, "metrics": metrics, "valid_metric": valid})
+    labelled = {"DeepFM, labels": ("DeepFM", LABELLED)}
+    for mode in ("uni20", "pop20"):
+        of_mode = {"eval_args": {**PROTOCOL["eval_args"], "mode": mode}}
+        labelled |= {f"{model}, {mode}": (model, {**keys, **of_mode}) for model, keys in RANKS.items()}
+    for metrics in [*([each] for each in VALUES), VALUES]:
+        name = metrics[0] if len(metrics) == 1 else "all of these"
+        for column, (model, keys) in labelled.items():
+            own = {**keys, "metrics": metrics, "valid_metric": metrics[0]}
+            yield Case("Metrics of labels", name, column, model, own)
+
+
+def _cutoffs() -> Iterator[Case]:
+    for topk, valid in (([1], "Hit@1"), ([3, 7], "MRR@3"), ([3, 7], "Recall@7"), (5, "NDCG@5"), ([20, 5], "NDCG@20")):
+        for model, keys in RANKS.items():
+            own = {**keys, "topk": topk, "valid_metric": valid}
+            yield Case("Cutoffs", f"`topk: {topk}`, `valid_metric: {valid}`", model, model, own)
+
+
+def _modes() -> Iterator[Case]:
+    for valid, test in itertools.product(MODES, MODES):
+        mode = {"valid": valid, "test": test}
+        for model, keys in RANKS.items():
+            own = {**keys, "eval_args": {**PROTOCOL["eval_args"], "mode": mode}}
+            yield Case("Ranking of validation and of test", f"{valid}, {test}", model, model, own)
+
+
+def _splits() -> Iterator[Case]:
+    for (split, parts), (order, ordered), (group, grouped) in itertools.product(
+        SPLITS.items(), ORDERS.items(), GROUPS.items()
+    ):
+        if "LS" in parts and grouped is None:
+            continue  # RecBole takes the last ones of each user whatever the key says
+        args = {"split": parts, "order": ordered, "group_by": grouped}
+        row = f"{split}, {order}, {group}"
+        for model, keys in RANKS.items():
+            for mode in MODES[:1] if (model, ordered) == ("SASRec", "RO") else MODES:  # refused whatever the mode is
+                own = {**keys, "eval_args": {**args, "mode": mode}}
+                yield Case("Splits", row, f"{model}, {mode}", model, own)
+        yield Case("Splits", row, "DeepFM, labels", "DeepFM", {**LABELLED, "eval_args": {**args, "mode": "labeled"}})
+
+
+def try_options(
+    records: Path = Path("results/options.json"), page: Path = Path("docs/options.md"), limit: int = 900
+) -> list[Tried]:
+    """Try all cases and write what became of them: ``records`` as JSON, ``page`` as tables.
+
+    It goes on where it was: what ``records`` says to be equal or refused is not tried again, and both are written after
+    every few cases. Remove ``records`` to begin anew.
+
+    Args:
+        limit: seconds of processor time for one case.
+    """
+    cases = all_cases()
+    found = {tried.place: tried for tried in _read(records) if tried.outcome.startswith(("yes", "refused"))}
+    todo = [case for case in cases if case.place not in found]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_movies(folder)
+        for first in range(0, len(todo), CASES_IN_A_PROCESS):
+            log.info("options: %d of %d tried", first, len(todo))
+            found |= {tried.place: tried for tried in _try(todo[first : first + CASES_IN_A_PROCESS], folder, limit)}
+            in_order = [found[case.place] for case in cases if case.place in found]
+            write_json(records, [asdict(tried) for tried in in_order])
+            with replacing_file(page) as temporary:
+                temporary.write_text(as_page(in_order), encoding="utf-8")
+    return [found[case.place] for case in cases]
+
+
+def _read(records: Path) -> list[Tried]:
+    return [Tried(**row) for row in json.loads(records.read_text(encoding="utf-8"))] if records.is_file() else []
+
+
+def _try(cases: list[Case], folder: Path, limit: int) -> list[Tried]:
+    settings = [{**COMMON, **case.settings} for case in cases]
+    ours = in_processes(
+        TRY, [[case.model, keys, str(folder)] for case, keys in zip(cases, settings, strict=True)], folder, limit
+    )
+    in_stock = [
+        (case.model, SLICE, {**keys, "data_path": str(folder)}) for case, keys in zip(cases, settings, strict=True)
+    ]
+    theirs = stock(in_stock, folder, limit)
+    return [_tried(*results) for results in zip(cases, ours, theirs, strict=True)]
+
+
+def _tried(case: Case, ours: dict[str, Any], theirs: dict[str, Any]) -> Tried:
+    if "refused" in ours:
+        return Tried(
+            *case.place, f"refused: {ours['refused']}", str(theirs.get("failure") or json.dumps(theirs["metrics"]))
+        )
+    if "failure" in ours:
+        return Tried(*case.place, f"fails: {ours['failure']}")
+    return Tried(*case.place, compared(ours["metrics"], theirs))
+
+
+def _said(theirs: dict[str, Any]) -> str:
+    """What stock RecBole does, in words."""
+    if "metrics" not in theirs:
+        return str(theirs["failure"])
+    mended = f" (mended: {theirs['mended']})" if "mended" in theirs else ""
+    return (
+        f"gives metrics of {' and '.join(split for split, of in theirs['metrics'].items() if of) or 'nothing'}{mended}"
+    )
+
+
+def as_page(found: list[Tried]) -> str:
+    """The page that holds the tables."""
+    ran = [tried for tried in found if not tried.outcome.startswith("refused")]
+    refused: dict[str, list[str]] = {}
+    for tried in found:
+        if tried not in ran:
+            said = refused.setdefault(tried.outcome.removeprefix("refused: "), [])
+            said += [tried.stock] if tried.stock not in said else []
+    mended = sorted({tried.outcome.removeprefix("yes, mended: ") for tried in ran if "yes, mended" in tried.outcome})
+    wrong = [f"- {each.row}, {each.column}: {each.outcome}" for each in ran if not each.outcome.startswith("yes")]
+    return PAGE.format(
+        all=len(all_cases()),
+        cases=len(found),
+        users=USERS_OF_SLICE,
+        run=len(ran),
+        equal=len(ran) - len(wrong),
+        refused=len(found) - len(ran),
+        parts="\n".join(_table(part, found) for part in dict.fromkeys(tried.part for tried in found)),
+        refusals="\n".join(f"- {sentence} (Stock: {'; '.join(said)})" for sentence, said in refused.items())
+        or "Nothing.",
+        mended="\n".join(f"- {what}" for what in mended) or "Nowhere.",
+        different="\n## What is different\n\n" + "\n".join(wrong) + "\n" if wrong else "",
+    )
+
+
+def _table(part: str, found: list[Tried]) -> str:
+    here = {(tried.row, tried.column): _cell(tried.outcome) for tried in found if tried.part == part}
+    rows, columns = (list(dict.fromkeys(key[side] for key in here)) for side in (0, 1))
+    lines = [["", *columns], ["---", *([":-:"] * len(columns))]]
+    lines += [[row, *(here.get((row, column), "") for column in columns)] for row in rows]
+    return f"\n## {part}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(outcome: str) -> str:
+    if outcome.startswith("refused"):
+        return "refused"
+    return "=" if outcome == "yes" else "=*" if outcome.startswith("yes, mended") else "≠"
