@@ -321,12 +321,11 @@ def _report(options: argparse.Namespace) -> int:
     from recbole_ext.report.encoders import holds_cards, write_encoders
 
     folder = options.folder
-    if holds_cards(folder):
-        print("\n".join(write_encoders(folder).lines()))
+    if not (folder / GRID).is_file() and any(folder.glob(f"*/{GRID}")):
+        print("\n\n".join("\n".join(report.lines()) for report in write_reports(folder)))
         return 0
-    above = not (folder / GRID).is_file() and any(folder.glob(f"*/{GRID}"))
-    reports = write_reports(folder) if above else [write_report(folder)]
-    print("\n\n".join("\n".join(report.lines()) for report in reports))
+    write = write_encoders if holds_cards(folder) else write_report
+    print("\n".join(write(folder).lines()))
     return 0
 
 
