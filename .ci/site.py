@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return posixpath.relpath(_uri_of(target), folder or ".") if target else match.group(1)
 
     return _LINK.sub(in_the_site, markdown)
+
+
+def on_post_build(config: Any) -> None:
+    """Reports are HTML pages that link to Markdown as it is: put that beside the pages that are made of it."""
+    for source in list(_source_of.values()):
+        if source.suffix == ".html":
+            for target in _linked_from(source):
+                if target.suffix == ".md":
+                    copy = Path(config.site_dir) / target.relative_to(ROOT)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(target, copy)
 
 
 def _source(uri: str) -> Path:

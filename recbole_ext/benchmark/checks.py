@@ -132,10 +132,13 @@ def held_out(config: Settings) -> tuple[bool, bool]:
 
 
 def check_choices(config: Settings, where: str) -> None:
-    """See that keys that take one of a few words take one of them, and transforms are such: refused now, not in a run.
+    """See that values fit that a run would find out about: words, transforms, the width of attention heads.
+
+    Args:
+        config: with the model's defaults.
 
     Raises:
-        ConfigurationError: one does not; names the key and the words.
+        ConfigurationError: one does not; names the key and what it may be.
     """
     from recbole_ext.training.loaders import RANK_SEEN_ITEMS
     from recbole_ext.training.losses import TRAINING_LOSSES
@@ -154,6 +157,11 @@ def check_choices(config: Settings, where: str) -> None:
             named = ", ".join(str(word).lower() for word in words)
             hint = did_you_mean(str(value), [str(word) for word in words])
             raise ConfigurationError(f"{where}: {key}: {value!r} is unknown; choose one of {named}.{hint}")
+    width, heads = config.get("hidden_size"), config.get("n_heads")
+    if isinstance(width, int) and isinstance(heads, int) and heads and width % heads:
+        raise ConfigurationError(
+            f"{where}: hidden_size {width} is no multiple of n_heads {heads}, among which it is divided. Change one."
+        )
     _width_after(config, WIDEST, where)
 
 

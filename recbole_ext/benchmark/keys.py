@@ -90,19 +90,43 @@ _UNTYPED = (
     "gpu_id",
 )
 """Keys that are checked elsewhere, or take what RecBole's comments don't say."""
+_SIZES = (
+    "epochs",
+    "train_batch_size",
+    "eval_batch_size",
+    "MAX_ITEM_LIST_LENGTH",
+    "hidden_size",
+    "embedding_size",
+    "inner_size",
+    "n_layers",
+    "n_heads",
+)
+"""Keys whose values are at least 1; RecBole finds out when it builds the model, divides by them, or never."""
+_WORDS_OF = {
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
+    "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
+}
+"""Keys of a few words that RecBole does not document; of another optimizer's name it makes Adam."""
+_RANGE = re.compile(r"Range in \W*\[([^\]]+)\]")
 _COMMENTED = re.compile(r"^(\w+)\s*:(.*?)(?:#\s*\(([^)]*)\).*)?$")
 _WORDS = {"string": "str", "none": "None", "boolean": "bool"}
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that one model knows: name to the types that its value may have (empty: any)."""
+    """The keys that one model knows.
+
+    Attributes:
+        types: name to the types that its value may have (empty: any).
+        words: name to the texts that it may be, where they are a few.
+    """
 
     model: str
     types: Mapping[str, tuple[str, ...]]
+    words: Mapping[str, tuple[str, ...]]
 
     def check(self, where: str, key: str, value: Any) -> None:
-        """See that this model has ``key`` and that ``value`` is of a type that it takes.
+        """See that this model has ``key`` and that ``value`` is of a type, or one of the few words, that it takes.
 
         Raises:
             ConfigurationError: it is not; names ``where``, the key, and the closest one that there is.
@@ -115,6 +139,12 @@ class Keys:
         types = self.types[key]
         if types and key not in _UNTYPED and not any(_is(value, kind) for kind in types):
             raise ConfigurationError(f"{where}: {key} should be {' or '.join(types)}; got {value!r}.")
+        words = self.words.get(key, ())
+        if words and isinstance(value, str) and not {value, value.lower()} & set(words):
+            hint = did_you_mean(value, words)
+            raise ConfigurationError(f"{where}: {key} should be one of {', '.join(words)}; got {value!r}.{hint}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _check_number(where, key, value)
 
 
 @cache
@@ -127,19 +157,41 @@ def keys_of(model: str) -> Keys:
     defaults = model_defaults(model)
     folder = recbole_folder() / "properties"
     types: dict[str, tuple[str, ...]] = {**HOOK_KEYS, **TRAINING_KEYS}
+    words = dict(_WORDS_OF)
     for path in (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml"):
         types |= _commented_types(path) if path.is_file() else {}
+        words |= _commented_words(path) if path.is_file() else {}
     for key, value in defaults.items():
         types.setdefault(key, _type_of(value))
     # RecBole reads these without a default.
     types |= {"nproc": ("int",), "eval_neg_sample_args": (), "eval_type": ()}
-    return Keys(model, types)
+    return Keys(model, types, words)
 
 
 def did_you_mean(key: str, known: Iterable[str]) -> str:
     """A sentence with the closest known key; empty where none is close."""
     close = difflib.get_close_matches(key, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _check_number(where: str, key: str, value: float) -> None:
+    if key in _SIZES and value < 1:
+        raise ConfigurationError(f"{where}: {key} should be at least 1; got {value!r}.")
+    if key == "learning_rate" and value <= 0:
+        raise ConfigurationError(f"{where}: {key} should be more than 0; got {value!r}.")
+    if key.endswith("dropout_prob") and not 0 <= value < 1:
+        raise ConfigurationError(f"{where}: {key} should be from 0 to less than 1; got {value!r}.")
+
+
+@cache
+def _commented_words(path: Path) -> dict[str, tuple[str, ...]]:
+    """Key to words, from the same comments: ``loss_type: 'CE'  # (str) … Range in ['BPR', 'CE'].``"""
+    words = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        found, commented = _RANGE.search(line), _COMMENTED.match(line)
+        if found and commented and (commented.group(3) or "").strip() == "str":
+            words[commented.group(1)] = tuple(word.strip(" '\"`") for word in found.group(1).split(","))
+    return words
 
 
 @cache

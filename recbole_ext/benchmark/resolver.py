@@ -175,9 +175,10 @@ class _Resolver:
         configs = [self._config(model, layers, point) for point in points]
         checks.refuse_equal_trials(points, configs, where)
         for config in configs:
-            checks.check_choices(config, where)
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
+        for config in configs:
+            checks.check_choices({**effective, **config}, where)
         seen = dataset.with_keys(effective)
         self._check_dataset(seen, text=variant.source is not None and variant.source.needs_text())
         beginning = self.beginnings.of(seen, variant.source, reads_text(model))

@@ -286,7 +286,7 @@ def test_items_without_text_are_told_where_a_source_reads_the_text(resolved: Res
 def test_how_vectors_are_attached_is_checked_before_they_are_made(
     resolved: Resolve, model: str, entry: dict[str, Any], message: str
 ) -> None:
-    """Also where nothing tells their width beforehand, and for models that read them themselves."""
+    """Also for models that read them themselves."""
     words = {"lexical": "tfidf", "dim": 16, **entry}
     models = {model: {"hidden_size": 16, "inner_size": 32, "n_layers": 1}}
     with pytest.raises(ConfigurationError, match=message):
@@ -299,3 +299,38 @@ def test_how_vectors_are_attached_is_checked_before_they_are_made(
 def test_words_that_only_a_run_would_refuse_are_refused_before_it(resolved: Resolve, key: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{key}: '{value}' is unknown; choose one of"):
         resolved(config={"epochs": 2, key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epochs", "three", "epochs should be int; got 'three'"),
+        ("epochs", 0, "epochs should be at least 1; got 0"),
+        ("eval_batch_size", 0, "eval_batch_size should be at least 1"),
+        ("MAX_ITEM_LIST_LENGTH", 0, "MAX_ITEM_LIST_LENGTH should be at least 1"),
+        ("learning_rate", -0.1, "learning_rate should be more than 0"),
+        ("hidden_dropout_prob", 1, "hidden_dropout_prob should be from 0 to less than 1"),
+        ("loss_type", "XE", "loss_type should be one of BPR, CE; got 'XE'"),
+        ("hidden_act", "geluu", r"hidden_act should be one of gelu, .* Did you mean 'gelu'\?"),
+        ("learner", "adamm", r"learner should be one of adam, .* Did you mean 'adam"),
+        ("n_heads", 3, "hidden_size 16 is no multiple of n_heads 3"),
+    ],
+)
+def test_a_value_that_no_run_could_have_is_refused_before_the_first_one(
+    resolved: Resolve, key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        resolved(config={"epochs": 2, key: value})
+
+
+def test_the_words_of_recboles_comments_are_those_that_its_own_defaults_use() -> None:
+    """So that a comment that is wrong refuses nothing."""
+    from recbole_ext.benchmark.keys import keys_of
+    from recbole_ext.models import model_defaults, model_names
+
+    for model in model_names():
+        keys = keys_of(model)
+        for key, value in model_defaults(model).items():
+            words = keys.words.get(key)
+            if words and isinstance(value, str):
+                assert {value, value.lower()} & set(words), f"{model}: {key}: {value}, {words}"
