@@ -168,15 +168,22 @@ def _tell(bar: tqdm[None], running: Sequence[RunSpec], told_at: float) -> float:
 
     Takes and returns when the log was told last.
     """
-    told = [
-        f"{spec.dataset} {spec.model} {spec.variant} s{spec.seed}: {progress.in_words()}"
-        for spec in running
-        if (progress := read_progress(spec.progress_path))
-    ]
+    known = [(spec, progress) for spec in running if (progress := read_progress(spec.progress_path))]
     if not bar.disable:
+        several = len(known) > 1
+        told = [
+            f"{spec.model} {spec.variant} s{spec.seed}: {progress.in_short() if several else progress.in_words()}"
+            for spec, progress in known
+        ]
         bar.set_postfix_str(" | ".join(told))
-    elif told and time.monotonic() - told_at >= LOGGING:
-        log.info("%s", " | ".join(told))
+    elif known and time.monotonic() - told_at >= LOGGING:
+        log.info(
+            "%s",
+            " | ".join(
+                f"{spec.dataset} {spec.model} {spec.variant} s{spec.seed}: {progress.in_words()}"
+                for spec, progress in known
+            ),
+        )
         return time.monotonic()
     return told_at
 

@@ -52,6 +52,17 @@ class Progress:
             words.append(f"at most {duration((self.epochs - self.epoch) * self.seconds_per_epoch)} left")
         return ", ".join(words)
 
+    def in_short(self) -> str:
+        """``7/300, 0.0611, ≤ 4 min``: for several runs on one line of a terminal."""
+        if not self.epoch:
+            return "reading data"
+        words = [f"{self.epoch}/{self.epochs}"]
+        if self.valid is not None:
+            words.append(f"{self.valid:.4f}")
+        if self.seconds_per_epoch is not None:
+            words.append(f"≤ {duration((self.epochs - self.epoch) * self.seconds_per_epoch)}")
+        return ", ".join(words)
+
 
 def write_progress(path: Path, progress: Progress) -> None:
     """Tell whoever waits; what can't be written is not told."""

@@ -23,7 +23,12 @@ def test_it_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbole_ext.runs.progress.time.time", lambda: 1020.0)
     words = Progress.of(CURVE, {"epochs": 300}, began=1000.0).in_words()
     assert words == "epoch 2 of at most 300, loss 5.6123, validation 0.0611 (best 0.0624), at most 50 min left"
-    assert Progress(began=0).in_words() == "reading data"
+    assert Progress(began=0).in_words() == Progress(began=0).in_short() == "reading data"
+
+
+def test_of_several_runs_it_is_told_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbole_ext.runs.progress.time.time", lambda: 1020.0)
+    assert Progress.of(CURVE, {"epochs": 300}, began=1000.0).in_short() == "2/300, 0.0611, ≤ 50 min"
 
 
 def test_what_validates_nothing_tells_its_loss() -> None:
