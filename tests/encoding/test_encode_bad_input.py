@@ -83,8 +83,8 @@ def test_an_encoder_that_overflows_is_refused_and_the_text_named(
     [
         ({"batch_size": 0}, "batch_size: .*got 0"),
         ({"shard_size": -1}, "shard_size: .*got -1"),
-        ({"pooling": "max"}, "pooling: .*'cls', 'mean' or 'last'.*got 'max'"),
-        ({"precision": "int8"}, "precision: .*'float16'.*got 'int8'"),
+        ({"pooling": "max"}, "pooling: one of cls, mean or last is needed; got 'max'"),
+        ({"precision": "int8"}, "precision: one of float32, float16 or bfloat16 is needed; got 'int8'"),
         ({"layers": True}, "layers: yes and no mean nothing"),
         ({"drop": [2.1]}, "drop"),
         ({"prompt": "a", "prompt_name": "b"}, "prompt and prompt_name exclude each other"),
