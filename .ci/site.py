@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 _HTML_LINK = re.compile(r'(?:href|src)="([^":#]+)"')
+_ROLE = re.compile(r":(?:func|class|meth|mod|data|attr):<code>~?(?:\w+\.)*(\w+)</code>")
 _SHOWN = {".yaml": "yaml", ".py": "python", ".toml": "toml", ".j2": "jinja"}
 _source_of: dict[str, Path] = {}
 """URI of a page in the site: the file or folder that it is made of."""
@@ -55,6 +56,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return posixpath.relpath(_uri_of(target), folder or ".") if target else match.group(1)
 
     return _LINK.sub(in_the_site, markdown)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Docstrings name others by reStructuredText's roles; here the name alone stands."""
+    return _ROLE.sub(r"<code>\1</code>", html)
 
 
 def on_post_build(config: Any) -> None:

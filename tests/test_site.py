@@ -94,3 +94,4 @@ def test_the_python_api_has_the_verbs_with_their_arguments(site: Path) -> None:
     for anchor in ("recbole_ext.api.encode", "recbole_ext.api.run", "recbole_ext.api.load_results"):
         assert f'id="{anchor}"' in page
     assert "overrides" in page
+    assert ":func:" not in page and ":class:" not in page

@@ -44,9 +44,9 @@ def on_a_terminal(script: str) -> str:
     lines = []
     for line in written.decode().split("\n"):
         shown = ""
-        for piece in line.rstrip("\r").split("\r"):
-            piece_is_cleared = piece.rpartition("\x1b[K")
-            shown = piece_is_cleared[2] if piece_is_cleared[1] else piece + shown[len(piece) :]
+        for part in line.rstrip("\r").split("\r"):
+            _, erased, rest = part.rpartition("\x1b[K")
+            shown = rest if erased else part + shown[len(part) :]
         lines.append(shown.rstrip())
     return "\n".join(lines)
 
