@@ -1,4 +1,4 @@
-"""Loading an encoder without transformers' bars and its report of what is left over."""
+"""Loading and saving an encoder without transformers' bars and its report of what is left over."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet_loading() -> Iterator[None]:
-    """No "Loading weights" bar, and no table of weights that a head or our own embeddings leave over.
+def quiet_bars() -> Iterator[None]:
+    """No "Loading weights" and "Writing model shards" bars, and no table of weights that a head or our own embeddings leave over.
 
     What is missing for us is an error of our own. Downloads keep their bars, which come from the Hub's client.
     """

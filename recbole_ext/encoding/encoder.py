@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext.encoders.positions import readable_tokens
 from recbole_ext.encoders.pruning import drop_parts, keep_layers
-from recbole_ext.encoders.quiet import quiet_loading
+from recbole_ext.encoders.quiet import quiet_bars
 from recbole_ext.encoders.source import MINILM, ResolvedEncoder
 from recbole_ext.encoding.settings import EncodingSettings
 from recbole_ext.errors import ConfigurationError, EncoderError
@@ -96,7 +96,7 @@ def _loaded(source: ResolvedEncoder, settings: EncodingSettings, device: str | N
 
     of_file = {"gguf_file": source.gguf_file} if source.gguf_file else {}
     try:
-        with quiet_loading():
+        with quiet_bars():
             return SentenceTransformer(
                 source.location,
                 device=device,

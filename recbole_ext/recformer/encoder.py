@@ -12,7 +12,7 @@ from torch import nn
 
 from recbole_ext.dropout import draw_cheaply
 from recbole_ext.encoders.positions import readable_tokens
-from recbole_ext.encoders.quiet import quiet_loading
+from recbole_ext.encoders.quiet import quiet_bars
 from recbole_ext.encoders.source import KEY_VALUE_READING
 from recbole_ext.errors import EncoderError
 from recbole_ext.recformer.by_length import parts_by_length
@@ -164,7 +164,8 @@ class BehaviourEncoder(nn.Module):
             reading: how items are read (attributes, attribute_tokens, max_tokens), kept in ``config.json``.
         """
         setattr(self.base.config, KEY_VALUE_READING, {**reading, "pooling": self.pooling, "max_items": self.max_items})
-        self.base.save_pretrained(folder)
+        with quiet_bars():
+            self.base.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
     def restore_added_embeddings(self, folder: Path) -> None:
@@ -220,7 +221,7 @@ def load_behaviour_encoder(
         tokenizer = AutoTokenizer.from_pretrained(source.location, **source.where)
         reading = dict(getattr(config, KEY_VALUE_READING, None) or {})
         options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "longformer") else {}
-        with quiet_loading():
+        with quiet_bars():
             base, loaded = AutoModel.from_pretrained(
                 source.location, config=config, output_loading_info=True, **options, **source.where
             )

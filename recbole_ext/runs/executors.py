@@ -8,16 +8,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.util import find_spec
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
@@ -139,8 +139,24 @@ def _start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
     # No daemon, which might have no children: RecBole's `worker` is their number.
     process = context.Process(target=target, args=arguments, daemon=False)
-    process.start()
+    with _unimportable_script():
+        process.start()
     return process
+
+
+@contextmanager
+def _unimportable_script() -> Iterator[None]:
+    """A process that is started meanwhile does not import the script that called.
+
+    No run needs anything of it. Python would have every run's process import it, and a script without
+    ``if __name__ == "__main__":`` would begin again in each, and one from standard input be looked for and not found.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _kill(process: BaseProcess) -> None:

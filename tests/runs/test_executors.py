@@ -282,6 +282,26 @@ def test_a_benchmark_says_how_many_threads_a_run_has(described: Callable[..., Pa
     assert isinstance(executor, LocalProcesses) and executor._threads == 3
 
 
+@pytest.mark.parametrize("given", ["file", "standard input"])
+def test_a_script_needs_no_line_that_keeps_runs_from_beginning_it_again(
+    described: Callable[..., Path], tmp_path: Path, given: str
+) -> None:
+    described(tmp_path, config={**CONFIG, "epochs": 1})
+    script = "import recbole_ext\nprint('begun')\nprint(len(recbole_ext.run('benchmark.yaml').to_pandas()), 'row')\n"
+    (tmp_path / "script.py").write_text(script)
+    arguments, text = (["script.py"], None) if given == "file" else (["-"], script)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        input=text,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["begun", "1 row"]), done.stderr
+
+
 def test_importing_what_runs_load_leaves_ctrl_c_to_the_importer() -> None:
     code = (
         "import signal, recbole_ext.runs.worker, recbole_ext.runs.executors\n"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_ext.encoders.quiet import quiet_bars
 from recbole_ext.encoders.source import ResolvedEncoder
 from recbole_ext.encoding.encoder import load_encoder
 from recbole_ext.encoding.settings import EncodingSettings
@@ -129,7 +130,8 @@ class Pairs(Objective):
         return torch.cat(pieces)[torch.from_numpy(order).argsort().to(device)]
 
     def save(self, folder: Path) -> None:
-        self.model.save(str(folder), create_model_card=False)
+        with quiet_bars():
+            self.model.save(str(folder), create_model_card=False)
 
     def _batch(self, rows: np.ndarray) -> dict[str, Tensor]:
         ids = [self.token_ids[row] for row in rows]
