@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_bars() -> Iterator[None]:
-    """No "Loading weights" and "Writing model shards" bars, and no table of weights that a head or our own embeddings leave over.
+    """No "Loading weights" and "Writing model shards", and no table of weights that a head or ours leave over.
 
     What is missing for us is an error of our own. Downloads keep their bars, which come from the Hub's client.
     """
