@@ -2,9 +2,10 @@
 
 What is written by hand is ``README.md.j2`` (Jinja2). It asks for numbers, and states none::
 
-    {{ gain("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}    +10.2 % [+4.1, +16.3], p < 0.001, 5 seeds
-    {{ score("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}   0.0713 ± 0.0010
-    {{ verdict("language", "Scientific", "SASRec", "minilm", "ndcg@10") }} better
+    {{ gain("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}     +9.9 % [+4.0, +15.8], p <0.001, 5 seeds
+    {{ score("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}    0.0999 ± 0.0010
+    {{ verdict("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}  better
+    {{ gain_over("language", "Scientific", "SASRec", "minilm", "tf-idf", "ndcg@10") }}  as a gain, over another row
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from statistics import fmean
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.records import RowKey
 from recbole_ext.report.cells import p_cell, signed
 from recbole_ext.report.leaderboard import KEYS, ends_of, improvement_of, mark_of, p_of, std_of
+from recbole_ext.report.results import finished_results
+from recbole_ext.report.significance import compare_with_baselines
 from recbole_ext.writing import replacing_file
 
 README = "README.md"
@@ -47,7 +52,7 @@ def render(source: str, results: Path) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     tables = Tables(results)
-    for ask in (tables.score, tables.gain, tables.verdict, tables.change):
+    for ask in (tables.score, tables.gain, tables.verdict, tables.gain_over):
         environment.globals[ask.__name__] = ask
     try:
         return environment.from_string(source).render()
@@ -72,13 +77,9 @@ class Tables:
         """The change to the row's own baseline, its 95 % interval over users and seeds, p and the number of seeds."""
         line = self._line(benchmark, dataset, model, variant, protocol, improvement_of(metric))
         low, high = (_number(line, end) for end in ends_of(metric))
-        said = [f"{signed(_number(line, improvement_of(metric)), 1)} %"]
-        if not math.isnan(low):
-            p = p_cell(_number(line, p_of(metric))).text
-            said[0] += f" [{signed(low, 1)}, {signed(high, 1)}]"
-            said.append(f"p {p if p.startswith('<') else '= ' + p}")
-        seeds = int(line["n_seeds"])
-        return ", ".join([*said, f"{seeds} seed{'s' if seeds > 1 else ''}"])
+        return _told(
+            _number(line, improvement_of(metric)), low, high, _number(line, p_of(metric)), int(line["n_seeds"])
+        )
 
     def verdict(
         self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full"
@@ -87,13 +88,27 @@ class Tables:
         line = self._line(benchmark, dataset, model, variant, protocol, metric)
         return _VERDICTS.get(line.get(mark_of(metric), ""), NOT_SHOWN)
 
-    def change(
+    def gain_over(
         self, benchmark: str, dataset: str, model: str, variant: str, other: str, metric: str, protocol: str = "full"
     ) -> str:
-        """The change of a row's mean to that of ``other``, a row that is not its baseline; without a test."""
-        ours = _number(self._line(benchmark, dataset, model, variant, protocol, metric), metric)
-        theirs = _number(self._line(benchmark, dataset, model, other, protocol, metric), metric)
-        return f"{signed(100 * (ours / theirs - 1), 1)} %"
+        """As :meth:`gain`, over ``other``, a row that is not its baseline: one comparison by itself, p uncorrected."""
+        folder = self._results / benchmark
+        _, results = finished_results(folder)
+        keys = [RowKey(dataset, model, name, protocol) for name in (variant, other)]
+        found = {result.key: result for result in results if result.runs}
+        if missing := [key for key in keys if key not in found]:
+            raise ConfigurationError(
+                f"{self._results / SOURCE}: {folder} has no finished run of {', '.join(missing[0])}."
+            )
+        ours, theirs = (found[key] for key in keys)
+        tested = compare_with_baselines([ours], {ours.key: theirs}, [metric], folder).made.get((ours.key, metric))
+        if tested is None:
+            raise ConfigurationError(
+                f"{self._results / SOURCE}: {folder} can't compare {keys[0]} with {other} in {metric}."
+            )
+        base = fmean(run.done.test[metric] for run in theirs.runs)
+        change, low, high = (100 * value / base for value in (tested.difference, tested.low, tested.high))
+        return _told(change, low, high, tested.p, len(ours.runs))
 
     def _line(
         self, benchmark: str, dataset: str, model: str, variant: str, protocol: str, column: str
@@ -119,3 +134,13 @@ class Tables:
 
 def _number(line: dict[str, str], column: str) -> float:
     return float(line.get(column) or math.nan)
+
+
+def _told(change: float, low: float, high: float, p: float, seeds: int) -> str:
+    """In per cent, with the ends of the interval where there is a test."""
+    said = [f"{signed(change, 1)} %"]
+    if not math.isnan(low):
+        shown = p_cell(p).text
+        said[0] += f" [{signed(low, 1)}, {signed(high, 1)}]"
+        said.append(f"p {shown if shown.startswith('<') else '= ' + shown}")
+    return ", ".join([*said, f"{seeds} seed{'s' if seeds > 1 else ''}"])

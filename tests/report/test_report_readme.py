@@ -37,7 +37,8 @@ def test_scores_gains_and_verdicts_are_those_of_the_table(results: Path) -> None
     assert gain.startswith(f"+{table['ndcg@10_improvement_%']:.1f} % [+{table['ndcg@10_low_%']:.1f}, +")
     assert gain.endswith("p <0.001, 3 seeds")
     assert render(asked("verdict", "ndcg@10"), results) == "better"
-    assert render(asked("change", "none", "ndcg@10"), results) == f"+{table['ndcg@10_improvement_%']:.1f} %"
+    over = render(asked("gain_over", "none", "ndcg@10"), results)
+    assert over.split(" [")[0] == gain.split(" [")[0] and over.endswith("p <0.001, 3 seeds")
 
 
 def test_a_row_without_a_test_shows_nothing(results: Path) -> None:
@@ -50,6 +51,8 @@ def test_a_row_without_a_test_shows_nothing(results: Path) -> None:
     [
         (asked("score", "ndcg@10", variant="y"), "has no ndcg@10 of Office, SASRec, y, full"),
         (asked("score", "ndcg@7"), "has no ndcg@7"),
+        (asked("gain_over", "y", "ndcg@10"), "no finished run of Office, SASRec, y, full"),
+        (asked("gain_over", "untested", "ndcg@10"), "can't compare"),
         (asked("score", "ndcg@10").replace("trial", "other"), "no benchmark 'other'"),
         ("{{ gian() }}", "'gian' is undefined"),
     ],
