@@ -219,7 +219,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:
-    from recbole_ext.benchmark.suite import suite_names
     from recbole_ext.vectors.options import add_source_options
 
     parser = commands.add_parser(
@@ -237,7 +236,7 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--suite",
         default="quick",
-        help=f"{', '.join(suite_names())}, or the path of a suite's YAML; default: %(default)s",
+        help="quick, standard, full, or the path of a suite's YAML; default: %(default)s",
     )
     parser.add_argument("--name", help="what the card is called; by default after the source and its settings")
     parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")

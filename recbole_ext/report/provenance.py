@@ -74,7 +74,8 @@ def _datasets(records: Iterable[RunRecord]) -> Sheet:
     for record in records:
         size = record.evaluated.statistics
         mean_length = f"{size.interactions / size.users:.1f}" if size.users else None
-        seen = {True: "ranked", False: "not ranked"}.get(record.done.config.get("rank_seen_items"))
+        ranks_seen = record.evaluated.config.get("rank_seen_items")
+        seen = ("ranked" if ranks_seen else "not ranked") if isinstance(ranks_seen, bool) else None
         counts = (size.users, size.items, size.interactions, mean_length)
         row = (record.dataset, *counts, seen, record.fingerprints.dataset[:12])
         runs.setdefault(row, []).append(record)

@@ -24,7 +24,8 @@ LEARN_NOTHING = (ModelType.TRADITIONAL, ModelType.DECISIONTREE)
 
 def n_trained_items(model: Any) -> int:
     """How many of the model's items training has, the padding item among them."""
-    return int(getattr(model, "n_trained_items", model.n_items))
+    trained = getattr(model, "n_trained_items", None)
+    return int(model.n_items if trained is None else trained)
 
 
 def keep_new_items_out(model: Any, dataset: Any) -> None:
@@ -33,7 +34,7 @@ def keep_new_items_out(model: Any, dataset: Any) -> None:
     Whatever cross-entropy over all items RecBole's models compute there is computed over those of training.
     """
     n_trained = getattr(dataset, "n_trained_items", None)
-    if n_trained is None or n_trained == dataset.item_num:
+    if n_trained is None or n_trained == dataset.item_num or not hasattr(model, "n_items"):
         return
     model.n_trained_items = n_trained
     own = model.calculate_loss
@@ -67,7 +68,10 @@ def refuse_to_learn_from_new_items(config: Any, model: Any, loader: Any) -> None
     Raises:
         ConfigurationError: it does.
     """
-    if n_trained_items(model) == model.n_items or config["MODEL_TYPE"] in LEARN_NOTHING:
+    # Models of features have no number of items: they learn from labelled pairs, whose items are training's.
+    if not hasattr(model, "n_items") or n_trained_items(model) == model.n_items:
+        return
+    if config["MODEL_TYPE"] in LEARN_NOTHING:
         return
     samples = loader.collate_fn(np.arange(min(PROBED_SAMPLES, loader.sample_size))).to(model.device)
     was_training = model.training

@@ -67,7 +67,7 @@ def test_both_sides_are_trained_and_recorded_once(
 
 
 def test_a_failed_run_is_named(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "SETTINGS", {"SASRec": {**FAST["SASRec"], "n_heads": 3}})
+    monkeypatch.setattr(quality, "SETTINGS", {"SASRec": {**FAST["SASRec"], "learning_rate": 1e30}})
     with pytest.raises(ConfigurationError, match=r"quality-stock/runs.*failed"):
         run_quality([tiny], ["SASRec"], {"recbole-ext": 1, "stock": 1}, 1, tmp_path, "test")
 

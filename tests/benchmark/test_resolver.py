@@ -261,7 +261,7 @@ def test_items_without_text_are_told_where_a_source_reads_the_text(resolved: Res
     item = own_data / "tiny" / "tiny.item"
     lines = item.read_text(encoding="utf-8").splitlines()
     item.write_text("\n".join(lines[:-2]) + "\n", encoding="utf-8")
-    said = "tiny: tiny.item: 2 of 60 items have no row there, and so no text"
+    said = "tiny: tiny.item: 2 of 60 items have no row there, and so no text."
     behaviour = {"cooccurrence": "ppmi", "dim": 16}
     words = {"shuffled": {"lexical": "tfidf", "dim": 16}}
     assert said not in resolved(data_path=str(own_data), initialisations={"behaviour": behaviour}).notices

@@ -218,7 +218,10 @@ BAD = {
     "no date": ({"test": "soon"}, r"eval_args\.split\.temporal: test: 'soon' is no date of ISO 8601"),
     "a negative part": ({"valid": -0.5}, r"eval_args\.split\.temporal: valid: a part between 0 and 1"),
     "a flag": ({"valid": True}, r"eval_args\.split\.temporal: valid: yes and no mean nothing here"),
-    "no such target": ({"target": "next"}, r"eval_args\.split\.temporal: target: .*'first'"),
+    "no such target": (
+        {"target": "next"},
+        r"eval_args\.split\.temporal: target: one of last, first or random is needed",
+    ),
     "no such fate": ({"new_items": "drop"}, r"eval_args\.split\.temporal: new_items: "),
     "an unknown key": ({"tests": 0.9}, r"eval_args\.split\.temporal: tests: unknown key\. Did you mean 'test'\?"),
 }

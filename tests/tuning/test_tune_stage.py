@@ -590,7 +590,7 @@ def test_an_interrupted_lora_tuning_goes_on_to_the_same_end(
     [
         ({"lora_rank": 2, "freeze_words": False}, "lora_rank: the word embeddings stay as they are"),
         ({"lora_alpha": 2}, "lora_alpha: says nothing without lora_rank"),
-        ({"lora_rank": 0}, "lora_rank: Input should be greater than or equal to 1"),
+        ({"lora_rank": 0}, "lora_rank: at least 1 is needed"),
         ({"source_temperature": 0.5}, "source_temperature"),
         ({"source_temperature": float("inf")}, "source_temperature"),
         ({"evaluate_every": 0}, "evaluate_every"),
