@@ -16,9 +16,12 @@ LEAVE_ONE_OUT_LEAKS = (
 
 
 def protocols_in_words(records: Iterable[RunRecord]) -> list[str]:
-    """A paragraph for each protocol, by the name that the benchmark gives it; records without a split say nothing."""
+    """A paragraph for each protocol, by the name that the benchmark gives it; records without a split say nothing.
+
+    Lists from outside are tested as the runs beside them are.
+    """
     by_name: dict[str, dict[str, None]] = {}
-    for record in records:
+    for record in (one for one in records if one.made is not None):
         sentences = [_split(record), _ranking(record.done.config)]
         if sentences[0]:
             by_name.setdefault(record.protocol, {}).update(dict.fromkeys(sentences))
