@@ -64,3 +64,10 @@ def test_every_table_of_the_performance_page_is_a_file_of_results_performance() 
     files = (README.parent / "results" / "performance").glob("*.md")
     made = {line for path in files for line in path.read_text(encoding="utf-8").splitlines()}
     assert len(shown) > 20 and set(shown) <= made
+
+
+def test_the_table_of_the_readme_is_part_of_the_one_above_the_results() -> None:
+    section = README.read_text(encoding="utf-8").partition("## What has been found\n")[2].partition("\n## ")[0]
+    shown = [line for line in section.splitlines() if line.startswith("|")]
+    made = (README.parent / "results" / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(shown) > 3 and set(shown) <= set(made)
