@@ -209,9 +209,10 @@ class Counted:
                 )
         tested = np.unique(timeline.users[timeline.period == TEST])
         later = np.unique(timeline.items[timeline.period != TRAIN])
+        trained, validated, held_out = np.bincount(timeline.period, minlength=3).tolist()
         return cls(
             cut,
-            tuple(np.bincount(timeline.period, minlength=3).tolist()),
+            (trained, validated, held_out),
             (len(valid), len(test)),
             len(tested) - len(test),
             len(np.setdiff1d(later, timeline.trained)) + left_out[0],
