@@ -16,11 +16,11 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """A YAML file that holds a mapping; ``what`` says in an error what it should be.
 
     Raises:
-        ConfigurationError: not UTF-8, not YAML, or not a mapping.
+        ConfigurationError: not UTF-8, not YAML, a date that no calendar has, or not a mapping.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml_loader())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that no calendar has
         raise ConfigurationError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: {what} is a mapping of keys to values.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -179,8 +180,8 @@ def did_you_mean(key: str, known: Iterable[str]) -> str:
 def _check_number(where: str, key: str, value: float) -> None:
     if key in _SIZES and value < 1:
         raise ConfigurationError(f"{where}: {key} should be at least 1; got {value!r}.")
-    if key == "learning_rate" and value <= 0:
-        raise ConfigurationError(f"{where}: {key} should be more than 0; got {value!r}.")
+    if key == "learning_rate" and not 0 < value < math.inf:
+        raise ConfigurationError(f"{where}: {key} should be a number above 0; got {value!r}.")
     if key.endswith("dropout_prob") and not 0 <= value < 1:
         raise ConfigurationError(f"{where}: {key} should be from 0 to less than 1; got {value!r}.")
 

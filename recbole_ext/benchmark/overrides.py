@@ -48,7 +48,7 @@ def parse_value(text: str) -> Any:
         return text
     try:
         value = yaml.load(text, Loader=yaml_loader())
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that no calendar has
         return text
     # RecBole reads Python's spelling too.
     return {"None": None, "True": True, "False": False}.get(value, value) if isinstance(value, str) else value

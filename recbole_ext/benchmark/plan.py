@@ -42,7 +42,9 @@ class Step:
 def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
     """The steps of a benchmark in the order in which they are taken."""
     sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
-    steps = [Step("data", name, str(dataset.folder), 0) for name, dataset in resolved.datasets.items()]
+    steps = [
+        Step("data", name, str(dataset.folder), _to_do(dataset.folder)) for name, dataset in resolved.datasets.items()
+    ]
     for encoder in resolved.encoders:
         tuned = encoder.tuned
         what = f"{tuned.base}, {tuned.tuning.objective}, seed {tuned.tuning.settings.seed}"
@@ -117,7 +119,7 @@ def what_will_be_done(
 def time_left(steps: Sequence[Step], speed: float) -> str:
     """Of all that is still to be done. Runs beside each other share the cores: they count one after the other."""
     left = duration(sum(step.estimate.seconds(speed) * step.times for step in steps if step.estimate))
-    unknown = sum(step.times for step in steps if step.estimate is None)
+    unknown = sum(step.times for step in steps if step.estimate is None and step.kind != "data")
     return f"{left}, and {unknown} steps of unknown length" if unknown else left
 
 

@@ -58,7 +58,7 @@ def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[T
                 f"{path}, row {row + 1}: column {column!r} holds {_shown(others[column].iloc[row])}, which is no "
                 "number. Where one column holds the vectors, name it with `vectors`."
             )
-    return torch.from_numpy(numbers.to_numpy(dtype=numpy.float32)), items
+    return torch.from_numpy(numbers.to_numpy(dtype=numpy.float32, copy=True)), items
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:

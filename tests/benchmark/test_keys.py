@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -52,6 +53,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("epochs", True, "epochs should be int"),
     ("learning_rate", "1e-3x", "learning_rate should be float"),
     ("learning_rate", None, "learning_rate should be float"),
+    ("learning_rate", math.nan, "learning_rate should be a number above 0; got nan"),
+    ("learning_rate", math.inf, "learning_rate should be a number above 0; got inf"),
     ("reproducibility", 1, "reproducibility should be bool"),
     ("hidden_dropout_prob", [0.1], "hidden_dropout_prob should be float"),
     ("metrics", 3, "metrics should be list or str"),

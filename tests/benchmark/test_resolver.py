@@ -308,7 +308,7 @@ def test_words_that_only_a_run_would_refuse_are_refused_before_it(resolved: Reso
         ("epochs", 0, "epochs should be at least 1; got 0"),
         ("eval_batch_size", 0, "eval_batch_size should be at least 1"),
         ("MAX_ITEM_LIST_LENGTH", 0, "MAX_ITEM_LIST_LENGTH should be at least 1"),
-        ("learning_rate", -0.1, "learning_rate should be more than 0"),
+        ("learning_rate", -0.1, "learning_rate should be a number above 0"),
         ("hidden_dropout_prob", 1, "hidden_dropout_prob should be from 0 to less than 1"),
         ("loss_type", "XE", "loss_type should be one of BPR, CE; got 'XE'"),
         ("hidden_act", "geluu", r"hidden_act should be one of gelu, .* Did you mean 'gelu'\?"),

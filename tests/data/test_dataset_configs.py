@@ -88,6 +88,7 @@ def test_a_config_is_found_by_the_dataset_s_name() -> None:
         ("item_text: [{title}]", r"item_text: a list of parts in quotes"),
         ("- user_id", r"a dataset config is a mapping"),
         ("a: [", r"not YAML"),
+        ("a: 2023-13-01", r"not YAML: month must be in 1\.\.12"),
     ],
 )
 def test_a_config_that_nobody_can_read_is_an_error_that_names_it(tmp_path: Path, content: str, message: str) -> None:
