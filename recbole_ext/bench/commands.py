@@ -149,6 +149,14 @@ def _options(options: argparse.Namespace) -> Iterator[Finding]:
             yield Finding(f"options-{dataset.name}-{model}", result, options_table(result))
 
 
+def _side_by_side(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.models import models_table, run_models
+
+    for dataset in _datasets(options):
+        result = run_models(dataset, _models(options), options.repeats)
+        yield Finding(f"models-{dataset.name}", result, models_table(result))
+
+
 def _scale(options: argparse.Namespace) -> Iterator[Finding]:
     from recbole_ext.bench.scale import run_scale, scale_table
 
@@ -195,6 +203,11 @@ KINDS: dict[str, Kind] = {
         "whether mixed precision, torch.compile or loader workers help here",
         "options-DATASET-MODEL.json and .md",
         _options,
+    ),
+    "models": Kind(
+        "what an epoch and an evaluation of several models cost, beside the first one's",
+        "models-DATASET.json and .md",
+        _side_by_side,
     ),
     "scale": Kind(
         "cost as users, history length, catalogue and width grow, on made-up data, with the exponent of the fit",

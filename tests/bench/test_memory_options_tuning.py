@@ -9,6 +9,7 @@ import pytest
 from recbole_ext.bench import memory, tuning
 from recbole_ext.bench.measuring import apart
 from recbole_ext.bench.memory import memory_table, run_memory, training_step
+from recbole_ext.bench.models import models_table, run_models
 from recbole_ext.bench.options import options_table, run_options
 from recbole_ext.bench.tuning import run_tuning_contest, tuning_table
 from recbole_ext.data.dataset import Dataset
@@ -43,6 +44,15 @@ def test_options_are_timed_in_turns_against_the_path_as_it_is(tiny: Dataset, sma
     assert "torch.compile" in {**result["medians"], **result["failures"]}
     assert result["medians"]["building batches"] < result["medians"]["as it is"]
     assert any("100%" in line for line in options_table(result))
+
+
+def test_models_are_timed_in_turns_and_stand_beside_the_first(tiny: Dataset) -> None:
+    result = run_models(tiny, ["SASRec", "HSTU"], 2, {"hidden_size": 16, "train_batch_size": 128})
+    assert {len(taken) for taken in result["seconds"].values()} == {2}
+    assert result["models"]["HSTU"]["training_samples"] == "user"
+    base = result["models"]["SASRec"]["seconds_per_epoch"]
+    result["models"]["HSTU"]["seconds_per_epoch"] = 3 * base
+    assert [line.split(" | ")[4] for line in models_table(result)[2:]] == ["1.00", "3.00"]
 
 
 def test_both_ways_of_tuning_read_the_same_tokens(tiny: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
