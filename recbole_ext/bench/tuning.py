@@ -19,8 +19,9 @@ from recbole_ext.bench.measuring import take_turns
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.dropout import CheapDropout
 from recbole_ext.encoders.source import resolve_encoder
+from recbole_ext.recformer.by_length import Parts
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
-from recbole_ext.recformer.item_tokens import Batch, ItemTokens
+from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.tuning.corpus import read_corpus
 from recbole_ext.tuning.objectives.recformer import Recformer
 from recbole_ext.tuning.settings import RecformerSettings
@@ -50,8 +51,9 @@ class WholeBatches(BehaviourEncoder):
 class PublicWay(Recformer):
     """The public code's step: Hugging Face's chunked window attention, the language-model head over every token."""
 
-    def _masked_loss(self, batch: Batch) -> Tensor:
+    def _masked_loss(self, parts: Parts) -> Tensor:
         assert self.lm_head is not None
+        ((_, batch),) = parts
         hidden = self.encoder({**batch, "input_ids": batch["masked_ids"]})
         guess = self.lm_head.layer_norm(gelu(self.lm_head.dense(hidden)))
         labels = torch.where(batch["hidden"], batch["input_ids"], -100)

@@ -49,7 +49,8 @@ def test_loss_and_gradients_equal_recboles_for_the_same_masks(build: Build, loss
     part = max(epoch(loader_of(built)), key=lambda part: len(part["item_id"]))
     # RecBole's loss leaves out a mask at position 0, which is its padding index.
     kept = part["target_position"] > 0
-    part = Interaction({name: part[name][kept] if name != "item_id_list" else part[name] for name in part.columns})
+    of_targets = [name for name in part.columns if part[name].dim() == 1 and name != "target_slot"]
+    part = Interaction({"item_id_list": part["item_id_list"], **{name: part[name][kept] for name in of_targets}})
     negatives = part["neg_item_id"] if loss_type == "BPR" else None
     expected = built.model.calculate_loss(as_recbole_pads_it(part, negatives))
     expected.backward()
