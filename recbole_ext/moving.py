@@ -10,7 +10,7 @@ Batch = TypeVar("Batch")
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:
-    """A tensor, an interaction, or a tuple or mapping of some, on ``device``.
+    """A tensor, an interaction, or a tuple, list or mapping of some, on ``device``.
 
     On the way to a GPU it goes through pinned memory, so that neither side waits for the copy; what is no tensor (and
     ``None``) stays as it is.
@@ -20,6 +20,8 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     if isinstance(batch, tuple):
         parts = [moved(part, device) for part in batch]
         return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)  # type: ignore[return-value]
+    if isinstance(batch, list):
+        return [moved(part, device) for part in batch]  # type: ignore[return-value]
     if isinstance(batch, dict):
         return {name: moved(part, device) for name, part in batch.items()}  # type: ignore[return-value]
     if hasattr(batch, "interaction"):

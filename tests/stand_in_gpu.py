@@ -1,6 +1,6 @@
 """A GPU that is none: tensors that say they are on ``cuda``, whose numbers are on the CPU.
 
-What would be wrong or slow on a real one is noticed: an operation on tensors of both devices fails as it does there, and
+What would be wrong or slow on a real one is noticed: an operation on tensors of both devices fails as there, and
 whatever makes the host wait for the device (a number that is read, a shape that depends on values, a copy that is not
 pinned) is kept in ``waits`` with the line of code that asked for it. Results are those of the CPU.
 """

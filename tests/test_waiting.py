@@ -14,55 +14,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_up_corpus import CORPUS, DECODERS, SEQUENCES, numbered
+from on_devices import MODES, NO_DROPOUT, OBJECTIVE_OPTIONS, PATHS, SAMPLED, WHOLE
+from stand_in_gpu import CUDA, numbers_of, put, stand_in_gpu
 
 from recbole_ext.attach import attach_item_embedding
 from recbole_ext.encoders.source import resolve_encoder
+from recbole_ext.moving import moved
 from recbole_ext.recformer.encoder import load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.training import build_trainer, choose_samples
 from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
-from tests.stand_in_gpu import CUDA, numbers_of, put, stand_in_gpu
-from tests.tuning.test_objectives import CORPUS, DECODERS, SEQUENCES, numbered
 
 Build = Callable[..., SimpleNamespace]
 StoreOf = Callable[..., Path]
 
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0, "dropout_probs": [0.0, 0.0]}
-SAMPLED = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
-SHORT = {"MAX_ITEM_LIST_LENGTH": 6}
-"""Windows slide, so that few positions of a row are read."""
-WHOLE = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO"}
 ELSEWHERE = "/site-packages/"
 """Code of others, such as transformers, which asks every mask whether it is needed."""
-
-PATHS: dict[str, tuple[str, dict[str, Any]]] = {
-    "user rows": ("SASRec", {}),
-    "user rows, windows slide": ("SASRec", SHORT),
-    "user rows, recurrent": ("GRU4Rec", {}),
-    "user rows, BPR": ("SASRec", {"loss_type": "BPR", **SAMPLED}),
-    "masked rows": ("BERT4Rec", {}),
-    "masked rows, BPR": ("BERT4Rec", {"loss_type": "BPR"}),
-    "prefixes": ("SASRec", {"training_samples": "prefix"}),
-    "prefixes, RecBole's masks": ("BERT4Rec", {"training_samples": "prefix"}),
-    "prefixes, trimmed": ("NARM", {}),
-    "augmented": ("SASRec", {"training_samples": "augmented"}),
-    "augmented, RecBole's masks": ("BERT4Rec", {"training_samples": "augmented", "train_batch_size": 64}),
-    "augmented, general": ("BPR", SAMPLED),
-    "sampled softmax": ("SASRec", {"training_loss": "sampled_softmax", "training_negatives": 7}),
-    "bce": ("SASRec", {"training_loss": "bce", "training_negatives": 7}),
-    "gbce": ("GSASRec", {"training_negatives": 7}),
-    "sce": ("SASRec", {"training_loss": "sce", "training_negatives": 7}),
-    "eSASRec": ("ESASRec", {}),
-    "HSTU": ("HSTU", {}),
-}
-MODES: dict[str, tuple[str, dict[str, Any]]] = {
-    mode: ("SASRec", {"item_embedding_mode": mode, "item_embedding_frozen_epochs": 1 if mode == "full" else None})
-    for mode in ("full", "frozen", "adapter", "bounded", "dual")
-} | {
-    "UniSRec": ("UniSRecID", {"n_experts": 2, "adaptor_dropout_prob": 0.0}),
-    "WhitenRec": ("WhitenRec", {"projection_dropout_prob": 0.0}),
-    "AlphaFuse": ("AlphaFuse", {"null_dim": 4}),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -149,27 +117,12 @@ def test_evaluation_reads_the_device_once_at_its_end(build: Build, model: str, s
     assert all("interaction.py" in wait or "collector.py" in wait for wait in waited) and len(waited) == 3, waited
 
 
-def moved(batch: Any) -> Any:
-    """As transformers' Trainer does it with pinned memory."""
-    if isinstance(batch, torch.Tensor):
-        return batch.pin_memory().to(CUDA, non_blocking=True)
-    if isinstance(batch, dict):
-        return {name: moved(value) for name, value in batch.items()}
-    return type(batch)(moved(value) for value in batch)
-
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "pairs": {"hard_negatives": 2, "spare_neighbours": True, "debias": 1.0},
-    "recformer": {"debias": 1.0},
-}
-
-
 @pytest.mark.parametrize(
     ("name", "encoder"), [*((name, DECODERS.get(name, "bert")) for name in OBJECTIVES), ("recformer", "longformer")]
 )
 def test_a_step_of_tuning_waits_for_nothing(tiny_encoders: dict[str, Path], name: str, encoder: str) -> None:
     folder = tiny_encoders[encoder]
-    settings = OBJECTIVES[name].settings(max_tokens=64, **OPTIONS.get(name, {}))
+    settings = OBJECTIVES[name].settings(max_tokens=64, **OBJECTIVE_OPTIONS.get(name, {}))
     losses = []
     for on_gpu in (False, True):
         torch.manual_seed(0)
@@ -184,7 +137,7 @@ def test_a_step_of_tuning_waits_for_nothing(tiny_encoders: dict[str, Path], name
             continue
         # RecBole's SINE module switches anomaly detection on, which reads every gradient; `tune` switches it off.
         with stand_in_gpu() as waits, torch.autograd.set_detect_anomaly(False):
-            loss = objective(**moved(batch))["loss"]
+            loss = objective(**moved(batch, CUDA))["loss"]
             loss.backward()
         assert not [wait for wait in waits if ELSEWHERE not in wait], waits
         losses.append(loss.numbers.item())

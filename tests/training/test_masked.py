@@ -10,7 +10,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_ext.training.masked import MaskedRowLoader, masked_loss
+from recbole_ext.training.masked import MaskedRowLoader, mask_ends_at_once, masked_loss
 from recbole_ext.training.transformer import fuse_kernels
 
 Build = Callable[..., SimpleNamespace]
@@ -132,3 +132,12 @@ def test_windows_of_long_histories_reach_every_item(build: Build) -> None:
     assert length.max() == 5
     seen = {int(item) for s, n in zip(start, length, strict=True) for item in dataset.history["item_id"][s : s + n]}
     assert seen == wanted
+
+
+def test_masks_are_put_behind_all_histories_where_recbole_puts_them_one_by_one(build: Build) -> None:
+    model = build("BERT4Rec").model
+    items, length = torch.tensor([[3, 4, 0], [5, 0, 0], [6, 7, 8]]), torch.tensor([2, 1, 3])
+    expected = model.reconstruct_test_data(items, length)
+    mask_ends_at_once(model)
+    assert torch.equal(model.reconstruct_test_data(items, length), expected)
+    assert (expected == model.mask_token).sum(dim=1).tolist() == [1, 1, 1]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_corpus import ATTRIBUTES, CORPUS, DECODERS, PARTS, SEQUENCES, numbered
 
 from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.errors import EncoderError
@@ -20,18 +21,6 @@ from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
 from recbole_ext.tuning.objectives.contrast import in_batch_contrast, log_frequencies
 from recbole_ext.tuning.objectives.hard_negatives import NEAREST, nearest_strangers
 from recbole_ext.tuning.objectives.masking import mask_words
-
-ATTRIBUTES = [[("title", f"thing number {n} for some purpose"), ("brand", "acme")] for n in range(20)]
-TEXTS = [f"thing number {n}" for n in range(20)]
-SEQUENCES = [np.arange(1 + start, 7 + start) for start in range(10)]
-PARTS = [[f"thing number {n}", "acme", f"made for purpose {n % 4}"] for n in range(20)]
-CORPUS = Corpus(ATTRIBUTES, TEXTS, SEQUENCES, 0, PARTS)
-DECODERS = {"next-title": "gpt2"}
-"""The tiny encoder of an objective that is no bert."""
-
-
-def numbered(examples: list[np.ndarray], epoch: int = 0) -> list[tuple[int, np.ndarray]]:
-    return [(epoch * len(examples) + n, example) for n, example in enumerate(examples)]
 
 
 def drawn_from(seed: int) -> torch.Generator:
