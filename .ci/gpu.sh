@@ -18,6 +18,7 @@ quick=
 steps=${*:-tests bench utilisation catalogue run}
 SECONDS=0
 LIMIT=570  # of the ten minutes, so that results can still be packed
+slower=1
 
 "$python" -m pip install --quiet --no-index --no-deps --no-compile --disable-pip-version-check \
   --target "$work/site" "$kit"/wheels/*.whl || exit 1
@@ -31,7 +32,8 @@ data=$kit/data
 datasets="Scientific Beauty" models="SASRec BERT4Rec" repeats=2
 tests="" utilisation="--repeats 3" catalogue="--repeats 5" epochs=20 workers=6
 configs=$PWD/dataset_configs
-if [ -n "$quick" ]; then  # the first users of Scientific
+if [ -n "$quick" ]; then  # the first users of Scientific; a CPU that others use too may take its time
+  LIMIT=5400 slower=10
   out=$work/performance data=$work/data datasets=Scientific models=SASRec repeats=1 epochs=2 workers=0
   tests="user and rows or sampled or pairs" catalogue="--items 3000 --targets 64 --repeats 1"
   utilisation="--sequences 4 --batch-size 4 --max-tokens 64 --repeats 1"
@@ -46,7 +48,7 @@ mkdir -p "$out"
 failed=""
 
 step() {  # step SECONDS COMMAND…: what is left of the ten minutes, or less
-  local most=$1 left=$((LIMIT - SECONDS)) began=$SECONDS
+  local most=$(($1 * slower)) left=$((LIMIT - SECONDS)) began=$SECONDS
   shift
   [ "$left" -lt 15 ] && { echo "== left out, the time is up: $*"; failed+=" left-out"; return 1; }
   echo "== $*"

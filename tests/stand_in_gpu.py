@@ -8,7 +8,7 @@ pinned) is kept in ``waits`` with the line of code that asked for it. Results ar
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -201,8 +201,3 @@ def put(module: torch.nn.Module) -> None:
 def numbers_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The parameters' values, wherever they are."""
     return {name: _numbers(value.detach()) for name, value in module.named_parameters()}
-
-
-def apart(noticed: list[str], count: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-    """Those of which ``count`` holds, and the others."""
-    return [wait for wait in noticed if count(wait)], [wait for wait in noticed if not count(wait)]
