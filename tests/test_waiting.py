@@ -91,7 +91,7 @@ def test_training_from_vectors_waits_once_an_epoch(build: Build, store_of: Store
     trained(build, model, {**settings, "item_embedding": str(store)})
 
 
-@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec", "GRU4Rec", "BPR"])
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec", "BPR"])
 @pytest.mark.parametrize(
     "settings",
     [{}, {"eval_args": {**WHOLE, "mode": "uni10"}}, {"rank_seen_items": False}],
