@@ -411,7 +411,8 @@ def test_no_tuning_batch_holds_an_item_of_the_validation_or_test_positions(
 
     def watched(self: Any, examples: Any) -> Any:
         batch = collate(self, examples)
-        seen.extend(torch.cat([batch["context"]["input_ids"].flatten(), batch["item"]["input_ids"].flatten()]).tolist())
+        parts = [part for _, part in (*batch["context"], *batch["item"])]
+        seen.extend(token for part in parts for token in part["input_ids"].flatten().tolist())
         return batch
 
     def watched_pairs(self: Any, examples: Any) -> Any:

@@ -103,7 +103,8 @@ class Pairs(TextObjective):
         return np.unique(np.concatenate(found)).astype(np.int64)
 
     def _known(self, corpus: Corpus) -> np.ndarray:
-        """Every pair of the training sequences in both directions, as numbers ``first * (items + 1) + second``."""
+        """Every pair of the training sequences in both directions, as numbers ``first * (items + 1) + second``, the
+        smallest first."""
         pairs = np.array(self.examples(corpus.sequences), dtype=np.int64).reshape(-1, 2)
         both = np.concatenate([pairs, pairs[:, ::-1]])
         return np.unique(both[:, 0] * len(self.token_ids) + both[:, 1])
@@ -111,6 +112,11 @@ class Pairs(TextObjective):
     def _spared(self, queries: Tensor) -> Callable[[Tensor], Tensor] | None:
         """Which items are known neighbours of which query; ``None`` where they may be negatives."""
         known = self.known
-        if known is None:
+        if known is None or not len(known):
             return None
-        return lambda items: torch.isin(queries.unsqueeze(-1) * len(self.token_ids) + items, known)
+
+        def spared(items: Tensor) -> Tensor:
+            pairs = queries.unsqueeze(-1) * len(self.token_ids) + items
+            return known[torch.searchsorted(known, pairs).clamp_max(len(known) - 1)] == pairs
+
+        return spared
