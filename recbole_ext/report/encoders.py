@@ -121,11 +121,6 @@ class Content:
         return None
 
 
-def holds_cards(folder: Path) -> bool:
-    """Whether ``folder`` holds score cards rather than a benchmark's runs."""
-    return not (folder / "grid.json").exists() and any(folder.glob("[!.]*.json"))
-
-
 def write_encoders(folder: Path) -> EncodersReport:
     """Write index.html, table.md, table.csv and figures of the cards in ``folder``, and of nothing else.
 
