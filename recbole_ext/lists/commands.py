@@ -82,7 +82,9 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--benchmark", required=True, type=Path, metavar="BENCHMARK.yaml", help="in whose leaderboard they are to stand"
     )
-    parser.add_argument("--name", required=True, help="what to call the system")
+    parser.add_argument(
+        "--name", required=True, help="what to call the system; an earlier row of lists of that name is replaced"
+    )
     parser.add_argument("--dataset", help="where the benchmark has several")
     parser.add_argument("--protocol", help="where the benchmark has several")
     parser.add_argument("--baseline", metavar="MODEL,INITIALISATION", help="the row that it is compared with")
