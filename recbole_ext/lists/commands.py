@@ -31,7 +31,9 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
     who.add_argument(
         "--histories", type=Path, metavar="FILE", help="instead: a csv or parquet with user, item and perhaps timestamp"
     )
-    parser.add_argument("--topk", type=int, default=10, metavar="K", help="items of a list; default: %(default)s")
+    parser.add_argument(
+        "--topk", type=int, default=10, metavar="K", help="items of a list, or all there are; default: %(default)s"
+    )
     parser.add_argument(
         "--target",
         choices=TARGETS,

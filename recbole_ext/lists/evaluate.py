@@ -81,7 +81,8 @@ def evaluate(
         name: what to call the system, other than a model of the benchmark; an earlier row of lists of that name is
             replaced, and the log says so.
         dataset, protocol: of the benchmark, where it has several.
-        baseline: model and initialisation of the row that the system is compared with.
+        baseline: model and initialisation of the row that the system is compared with, and that is asked for the same
+            users.
         source: the system and how its lists were made, in words.
         overrides: keys above the benchmark's.
         command: what makes the row again; by default this call.
@@ -103,7 +104,8 @@ def evaluate(
     if not given:
         raise ConfigurationError("evaluate: no lists are given.")
     files = [each if isinstance(each, pandas.DataFrame) else Path(each) for each in given]
-    split = split_of(benchmark, dataset, protocol, overrides, command or "recbole_ext.evaluate(…)")
+    like = None if baseline is None else (baseline[0], baseline[1])
+    split = split_of(benchmark, dataset, protocol, overrides, command or "recbole_ext.evaluate(…)", like)
     require_full_ranking(split)
     _check_names(split, name, baseline)
     hashes = [_hash(each) for each in files]

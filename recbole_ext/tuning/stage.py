@@ -21,6 +21,7 @@ from recbole_ext.encoders.pruning import keep_layers
 from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.errors import TuningError
 from recbole_ext.hashing import sha256_of
+from recbole_ext.machine import device_in_words
 from recbole_ext.tuning.corpus import Corpus, read_corpus
 from recbole_ext.tuning.objectives import objective_class
 from recbole_ext.tuning.settings import RECALL, TuneSettings
@@ -151,6 +152,7 @@ def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
             "source_requests": request["sources"],
             "settings": request["settings"],
             "processes": trained.processes,
+            "device": device_in_words(str(next(objective.parameters()).device)),
             "users": len(corpus.sequences),
             "users_too_short": corpus.too_short,
             "items": len(corpus.texts),

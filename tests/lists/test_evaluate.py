@@ -91,6 +91,25 @@ def test_lists_of_a_run_have_its_metrics_under_one_cut_in_time_too(
     assert exported.rows["test"] == record.lists.users
 
 
+def test_lists_of_a_general_model_have_its_metrics_on_the_users_of_the_row_that_they_name(
+    own_data: Path, tmp_path: Path, described: Callable[..., Path]
+) -> None:
+    """A user of two interactions is tested by general models and not by sequential ones."""
+    with (own_data / "tiny" / "tiny.inter").open("a") as file:
+        file.writelines(f"short{user}\ti{user + place}\t{place}\n" for user in range(8) for place in (0, 1))
+    models = {"SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 1}, "BPR": {"embedding_size": 16}}
+    file_of_all = described(tmp_path, data_path=str(own_data), models=models, keep_checkpoints=True)
+    outcome = run(file_of_all)
+    found = Finished(file_of_all, outcome.folder, tmp_path)
+    lists = recommend(found.run("BPR"), topk=10).to_pandas()
+    (record,) = evaluate(lists, file_of_all, "other", baseline=("BPR", "random")).records
+    assert record.lists is not None and record.lists.users == 48
+    assert record.lists.test == found.record("BPR").done.test
+    (record,) = evaluate(lists, file_of_all, "other").records
+    assert record.lists is not None and (record.lists.users, record.lists.not_tested) == (40, 8)
+    assert any("8 users with a list have no test item in this split" in remark for remark in record.lists.remarks)
+
+
 def test_ties_are_counted_in_expectation_in_lists_as_in_runs(here: Finished, tmp_path: Path) -> None:
     record = here.record("Pop")
     assert record.done.tied
