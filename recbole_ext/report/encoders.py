@@ -13,7 +13,7 @@ import pandas as pd
 
 from recbole_ext.benchmark.suite import refuse_unknown, suite_names
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.records.card import Card, Gain, Score, read_cards
+from recbole_ext.records.card import Card, Gain, Score, TuningCost, read_cards
 from recbole_ext.report.boards import Board, RunList, Scale, filter_choices
 from recbole_ext.report.cells import (
     NOTHING,
@@ -121,11 +121,6 @@ class Content:
         return None
 
 
-def holds_cards(folder: Path) -> bool:
-    """Whether ``folder`` holds score cards rather than a benchmark's runs."""
-    return not (folder / "grid.json").exists() and any(folder.glob("[!.]*.json"))
-
-
 def write_encoders(folder: Path) -> EncodersReport:
     """Write index.html, table.md, table.csv and figures of the cards in ``folder``, and of nothing else.
 
@@ -169,13 +164,23 @@ def group_cards(folder: Path, cards: Sequence[Card]) -> list[Group]:
     return [_ranked(found[key]) for key in order]
 
 
+def _tuning_line(tuning: TuningCost) -> str:
+    where = f" on {tuning.device}" if tuning.device else ""
+    several = f", {tuning.processes} processes" if tuning.processes > 1 else ""
+    return (
+        f"tuned: {tuning.objective} on {', '.join(tuning.sources)}, of {tuning.encoder}: {tuning.examples:,} examples, "
+        f"{tuning.seconds:,.0f} s{where}{several}"
+    )
+
+
 def encoders_table(groups: Sequence[Group]) -> pd.DataFrame:
     """A line for each card, by suite, the best first.
 
     Columns: ``suite``, ``version``, ``rank``, ``name``, ``kind``, ``vectors``; ``mean_rank`` over datasets and trained
     recommenders; ``mean_improvement_%`` over random vectors and for each dataset ``DATASET_improvement_%``, each with
     the ends of its 95 % interval; the metric of each recommender on each dataset, and for users whose item nobody took
-    in training (``_unseen``); costs and the figures of the vectors, means over the datasets. NaN: nobody knows.
+    in training (``_unseen``); costs (``tuning_seconds``: of this package's tunings), and the
+    figures of the vectors, means over the datasets. NaN: nobody knows.
     """
     lines = [_line(group, rank, card) for group in groups for rank, card in enumerate(group.cards, 1)]
     return pd.DataFrame(lines).astype({"encoder_parameters": "Int64"})
@@ -229,6 +234,7 @@ def card_lines(card: Card) -> list[str]:
     figures += ["hubness", "co-taken", "by chance"]
     columns = [Column(name, name.capitalize(), numeric=name != "dataset") for name in figures]
     lines += Sheet(columns, [_figures_row(of) for of in card.datasets]).lines()
+    lines += [_tuning_line(tuning) for tuning in card.tuning]
     gain = _gain_cell(card.gain)
     lines += ["", f"mean {title} {card.score:.4f}, gain over random vectors {gain.text} {gain.spread}".rstrip()]
     if any(score.at_limit for score in card.scores):
@@ -316,6 +322,7 @@ def _costs(card: Card) -> dict[str, float]:
         "ms_per_item": math.nan if card.milliseconds_per_item is None else card.milliseconds_per_item,
         "encoder_parameters": max(known) if known else math.nan,
         "peak_memory_mb": max((cost.peak_memory_mb for cost in costs), default=math.nan),
+        "tuning_seconds": math.nan if card.tuning_seconds is None else card.tuning_seconds,
     }
 
 

@@ -6,7 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -38,7 +38,7 @@ class Made:
 
     Attributes:
         up_to_date: it was there already and nothing was done.
-        notes: sentences about what was left out or filled in.
+        notes: sentences about what was left out or filled in, and of ``encode`` how many items are covered.
     """
 
     store: Path
@@ -51,6 +51,10 @@ class Made:
         """In words."""
         done = "; up to date, nothing to do" if self.up_to_date else ""
         return [f"{self.store}: {self.items} items, {self.dim} dimensions{done}", *self.notes]
+
+    def with_note(self, sentence: str) -> Made:
+        """The same with one more sentence at the end."""
+        return replace(self, notes=(*self.notes, sentence))
 
 
 @dataclass(frozen=True)

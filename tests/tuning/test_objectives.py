@@ -13,24 +13,25 @@ from hypothesis import strategies as st
 from made_up_corpus import ATTRIBUTES, CORPUS, DECODERS, PARTS, SEQUENCES, numbered
 
 from recbole_ext.encoders.source import resolve_encoder
-from recbole_ext.errors import EncoderError
+from recbole_ext.errors import EncoderError, TuningError
 from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.dropout import set_dropout
 from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
 from recbole_ext.tuning.objectives.contrast import in_batch_contrast, log_frequencies
-from recbole_ext.tuning.objectives.hard_negatives import NEAREST, nearest_strangers
+from recbole_ext.tuning.objectives.hard_negatives import nearest_strangers
 from recbole_ext.tuning.objectives.masking import mask_words
+from recbole_ext.tuning.settings import NEAREST
 
 
 def drawn_from(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def build(name: str, encoder: Path, **given: Any) -> Any:
+def build(name: str, encoder: Path, corpus: Corpus = CORPUS, **given: Any) -> Any:
     torch.manual_seed(0)
     settings = OBJECTIVES[name].settings(max_tokens=64, **given)
-    return objective_class(name).build(resolve_encoder(str(encoder)), CORPUS, settings, None)
+    return objective_class(name).build(resolve_encoder(str(encoder)), corpus, settings, None)
 
 
 def test_contrast_is_the_cross_entropy_of_cosines_over_the_temperature() -> None:
@@ -276,6 +277,17 @@ def test_hard_negatives_follow_from_the_draw_and_only_add_to_the_loss(tiny_encod
     }
     assert len(others) > 1
     assert float(hard(**batches[0])["loss"]) > float(plain(**batches[2])["loss"])
+
+
+def test_more_hard_negatives_than_a_domain_has_items_are_refused_and_too_few_strangers_said(
+    tiny_encoders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    small = Corpus(CORPUS.attributes[:6], CORPUS.texts[:6], [np.array([1, 2, 3])], 0, CORPUS.parts[:6])
+    greedy, modest = (build("pairs", tiny_encoders["bert"], small, hard_negatives=number).eval() for number in (6, 5))
+    with pytest.raises(TuningError, match="hard_negatives: 6 are wanted, but an item of these sources has 5 others"):
+        greedy.prepare(small)
+    modest.prepare(small)
+    assert "hard_negatives: 3 of 6 items have fewer than 5" in caplog.text
 
 
 # --- LLM2Rec ---

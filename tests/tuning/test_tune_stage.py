@@ -596,6 +596,9 @@ def test_an_interrupted_lora_tuning_goes_on_to_the_same_end(
         ({"source_temperature": float("inf")}, "source_temperature"),
         ({"evaluate_every": 0}, "evaluate_every"),
         ({"hard_negatives": -1}, "hard_negatives"),
+        ({"hard_negatives": 31}, "hard_negatives: at most 30 is needed; got 31"),
+        ({"learning_rate": 1000}, "learning_rate: at most 1 is needed; got 1000"),
+        ({"weight_decay": float("inf")}, "weight_decay: a finite number is needed; got inf"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(
