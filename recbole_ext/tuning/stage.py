@@ -152,7 +152,6 @@ def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
             "source_requests": request["sources"],
             "settings": request["settings"],
             "processes": trained.processes,
-            "device": device_in_words(str(next(objective.parameters()).device)),
             "users": len(corpus.sequences),
             "users_too_short": corpus.too_short,
             "items": len(corpus.texts),
