@@ -11,7 +11,8 @@ from synthetic_cards import card
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.records.card import Card, TuningCost
-from recbole_ext.report.encoders import card_lines, encoders_table, group_cards
+from recbole_ext.report.cards import card_lines
+from recbole_ext.report.encoders import encoders_table, group_cards
 from recbole_ext.scoring.tuned import tunings_of
 from recbole_ext.tuning.stage import RECORD
 from recbole_ext.vectors import parse_source
