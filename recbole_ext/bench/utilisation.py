@@ -41,7 +41,7 @@ PRODUCT = {"cuda": 8192, "cpu": 1024}
 def run_utilisation(
     dataset: Dataset, sequences: int, max_tokens: int, batch_size: int, repeats: int, tokenizer: str = "minilm"
 ) -> dict[str, Any]:
-    """Tune on sequences of ``dataset`` and encode its first items with RECFORMER's contrast in bfloat16; returns the result.
+    """Tune by RECFORMER's contrast on sequences of ``dataset``, encode its first items, both in bfloat16; the result.
 
     Operations are those of the matrix products of the layers (6 for each weight and token in tuning, 2 in encoding),
     attention itself left out; the peak is what a product of two large matrices reaches on the device in bfloat16.
