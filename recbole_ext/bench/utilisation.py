@@ -32,6 +32,8 @@ ENCODERS: dict[str, tuple[str, dict[str, int]]] = {
     ),
 }
 """Randomly initialised, with 12 heads: how fast they are does not depend on what they know."""
+ITEMS_OF_A_SEQUENCE = 8
+"""Items that are encoded for each sequence that is tuned on, as far as there are so many."""
 PRODUCT = {"cuda": 8192, "cpu": 1024}
 """The side of the square matrices whose product is taken for the device's peak."""
 
@@ -39,7 +41,7 @@ PRODUCT = {"cuda": 8192, "cpu": 1024}
 def run_utilisation(
     dataset: Dataset, sequences: int, max_tokens: int, batch_size: int, repeats: int, tokenizer: str = "minilm"
 ) -> dict[str, Any]:
-    """Tune on sequences of ``dataset`` and encode its items with RECFORMER's contrast in bfloat16; returns the result.
+    """Tune by RECFORMER's contrast on sequences of ``dataset``, encode its first items, both in bfloat16; the result.
 
     Operations are those of the matrix products of the layers (6 for each weight and token in tuning, 2 in encoding),
     attention itself left out; the peak is what a product of two large matrices reaches on the device in bfloat16.
@@ -69,7 +71,7 @@ def run_utilisation(
         batches = [batches[number] for number in chosen]
         of_layers = Transformer.of(objective.base.config.to_dict())
         tune = _tuning(objective, batches, corpus.sequences, device)
-        encode = _encoding(objective, device)
+        encode = _encoding(objective, ITEMS_OF_A_SEQUENCE * sequences, device)
         kinds: dict[str, tuple[Callable[[], int], float]] = {"tuning": (tune, 3.0), "encoding": (encode, 1.0)}
         measured[name] = {}
         for kind, (work, passes) in kinds.items():
@@ -171,11 +173,11 @@ def _tuning(
     return tune
 
 
-def _encoding(objective: Contrast, device: torch.device) -> Callable[[], int]:
-    rows = [np.array([row]) for row in range(1, 1 + objective.tokens.n_items)]
+def _encoding(objective: Contrast, items: int, device: torch.device) -> Callable[[], int]:
+    rows = [np.array([row]) for row in range(1, 1 + min(items, objective.tokens.n_items))]
 
     def encode() -> int:
-        """All items; their tokens."""
+        """The items; their tokens."""
         with torch.autocast(device.type, dtype=torch.bfloat16):
             objective.encoder.encode_sequences(objective.tokens, rows)
         return int(objective.tokens.lengths(rows).sum())
