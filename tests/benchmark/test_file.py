@@ -163,7 +163,9 @@ def test_without_initialisations_random_vectors_are_meant(described: Callable[..
     del content["initialisations"]
     benchmark, _ = load_benchmark(write(tmp_path / "b.yaml", **content))
     assert benchmark.initialisations == {"random": {}}
-    assert [spec.name.split("-")[:3] for spec in resolve(benchmark, {}, "test").specs()] == [["tiny", "Pop", "random"]]
+    assert [spec.name.split("-")[:3] for spec in resolve(benchmark, {}, "test", "b.yaml").specs()] == [
+        ["tiny", "Pop", "random"]
+    ]
 
 
 def test_names_alone_and_empty_entries_mean_no_keys(load: Load) -> None:
