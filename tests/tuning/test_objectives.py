@@ -28,8 +28,10 @@ def drawn_from(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def build(name: str, encoder: Path, corpus: Corpus = CORPUS, **given: Any) -> Any:
+def build(name: str, encoder: Path, **given: Any) -> Any:
+    """The objective of these settings on ``CORPUS``, or on the ``corpus`` among them."""
     torch.manual_seed(0)
+    corpus = given.pop("corpus", CORPUS)
     settings = OBJECTIVES[name].settings(max_tokens=64, **given)
     return objective_class(name).build(resolve_encoder(str(encoder)), corpus, settings, None)
 
@@ -282,7 +284,9 @@ def test_more_hard_negatives_than_a_domain_has_items_are_refused_and_too_few_str
     tiny_encoders: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     small = Corpus(CORPUS.attributes[:6], CORPUS.texts[:6], [np.array([1, 2, 3])], 0, CORPUS.parts[:6])
-    greedy, modest = (build("pairs", tiny_encoders["bert"], small, hard_negatives=number).eval() for number in (6, 5))
+    greedy, modest = (
+        build("pairs", tiny_encoders["bert"], corpus=small, hard_negatives=number).eval() for number in (6, 5)
+    )
     with pytest.raises(TuningError, match="hard_negatives: 6 are wanted, but an item of these sources has 5 others"):
         greedy.prepare(small)
     modest.prepare(small)
