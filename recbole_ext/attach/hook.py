@@ -233,9 +233,10 @@ def _check_width(vectors: torch.Tensor, table: ItemTable, mode: str) -> None:
             "was built for another dataset."
         )
     if mode not in ANY_WIDTH and width != own_width:
+        bridge = "pca" if width > own_width else "width"  # a projection, or zeros behind the vectors
         raise AttachError(
             f"item_embedding: the vectors are {width} wide, the model's items {own_width} ({table.name}). Bridge them "
-            f"with item_embedding_transform: [{{pca: {own_width}}}], with item_embedding_mode: adapter, "
+            f"with item_embedding_transform: [{{{bridge}: {own_width}}}], with item_embedding_mode: adapter, "
             f"or give the model the vectors' width (hidden_size or embedding_size: {width})."
         )
 

@@ -201,9 +201,10 @@ def check_width(width: int | None, config: Settings, effective: Mapping[str, Any
     wanted = effective.get("embedding_size") or effective.get("hidden_size")
     if wanted is None or config.get("item_embedding_mode") in ANY_WIDTH or transformed == int(wanted):
         return
+    bridge = "pca" if transformed > int(wanted) else "width"  # a projection, or zeros behind the vectors
     raise ConfigurationError(
         f"{where}: the vectors are {transformed} wide, the model's items {wanted}. Bridge them with transform: "
-        f"[{{pca: {wanted}}}] (of at most {width}), with mode: adapter, or give the model the vectors' width "
+        f"[{{{bridge}: {wanted}}}], with mode: adapter, or give the model the vectors' width "
         f"(hidden_size or embedding_size: {transformed})."
     )
 
