@@ -1,4 +1,5 @@
-# Two commands on a fresh machine, `make leaderboard` and `make test`, and `make docs`. All make their own .venv.
+# Two commands on a fresh machine, `make leaderboard` and `make test`, and `make docs`; with a GPU also `make test-gpu`.
+# All make their own .venv.
 #
 # PYTHON   the interpreter to build .venv with: 3.11, 3.12, 3.13 or 3.14
 # TORCH    how pip is to get torch, installed before everything else; a CPU build is enough. Examples:
@@ -10,7 +11,7 @@ TORCH ?= torch
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet
 
-.PHONY: leaderboard test docs clean
+.PHONY: leaderboard test test-gpu docs clean
 .DEFAULT_GOAL := leaderboard
 
 leaderboard: .venv/installed-minilm
@@ -21,6 +22,10 @@ test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+# On a machine with a GPU: does it compute what the CPU does?
+test-gpu: .venv/installed-test
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 # The reference from the code, then the site: open build/site/index.html.
 docs: .venv/installed-docs

@@ -66,13 +66,14 @@ def encode(
     from recbole_ext.encoding import Compute
     from recbole_ext.errors import ConfigurationError
     from recbole_ext.vectors import parse_source
+    from recbole_ext.vectors.coverage import make_and_count
 
     how = {key: source.pop(key) for key in list(source) if key in Compute.model_fields}
     parsed = parse_source(source, "encode")
     if parsed is None:
         raise ConfigurationError('encode: say where the vectors come from, for example encoder="minilm".')
     found = _dataset(dataset, data_path, dataset_configs)
-    return parsed.make(found, Path(out), Path(artifacts), Compute.checked(how, "encode"))
+    return make_and_count(parsed, found, Path(out), Path(artifacts), Compute.checked(how, "encode"))
 
 
 def tune(

@@ -135,11 +135,12 @@ def _add_encode(commands: argparse._SubParsersAction) -> None:
 
 def _encode(options: argparse.Namespace) -> int:
     from recbole_ext.data.dataset import Dataset
+    from recbole_ext.vectors.coverage import make_and_count
     from recbole_ext.vectors.options import compute_of, source_of
 
     source, compute = source_of(options), compute_of(options)
     dataset = Dataset.named(options.dataset, options.data_path, options.dataset_configs)
-    print("\n".join(source.make(dataset, options.out, options.artifacts, compute).lines()))
+    print("\n".join(make_and_count(source, dataset, options.out, options.artifacts, compute).lines()))
     return 0
 
 
@@ -315,16 +316,9 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from recbole_ext.records.grid import GRID
-    from recbole_ext.report import write_report, write_reports
-    from recbole_ext.report.encoders import holds_cards, write_encoders
+    from recbole_ext.report.folders import report_lines
 
-    folder = options.folder
-    if not (folder / GRID).is_file() and any(folder.glob(f"*/{GRID}")):
-        print("\n\n".join("\n".join(report.lines()) for report in write_reports(folder)))
-        return 0
-    write = write_encoders if holds_cards(folder) else write_report
-    print("\n".join(write(folder).lines()))
+    print("\n".join(report_lines(options.folder)))
     return 0
 
 

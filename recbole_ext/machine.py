@@ -68,8 +68,16 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
+def forget_peak_device_memory() -> None:
+    """Let :func:`peak_device_memory_mb` count from here on, in a process that has used its GPU for something else."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_device_memory_mb(device: Any) -> float | None:
-    """Peak memory that torch held on an accelerator so far, in MiB; ``None`` on a CPU."""
+    """Peak memory that torch held on a GPU, in MiB; ``None`` on a CPU."""
     import torch
 
     if not str(device).startswith("cuda"):

@@ -23,7 +23,7 @@ class CheckedSettings(BaseModel):
     ``--no-key``; :func:`mapping` makes one that takes YAML.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     yaml_only: ClassVar[Collection[str]] = ()
     """Fields that are no options."""

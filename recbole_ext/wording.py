@@ -70,6 +70,8 @@ def _said(problem: Any) -> str:
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
         return f"{words} {context[bound]:g} is needed; got {given!r}"
+    if kind == "finite_number":
+        return f"a finite number is needed; got {given!r}"
     wanted = _WANTED.get(kind.split("_")[0])
     if wanted is None:
         return f"{problem['msg']}; got {given!r}"

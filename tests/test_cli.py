@@ -272,7 +272,7 @@ MISTAKES = [
     (["evaluate", "l.csv", "--benchmark", "embedded.yaml", "--name", "x"], "l.csv: no such file"),
     (["evaluate", "l.csv", "--benchmark", "b.yaml", "--name", "x", "--baseline", "y"], "name model and initialisation"),
     (["export-split", "nothing", "--out", "s"], "nothing/nothing.inter: no such file"),
-    (["report", "nowhere"], "nowhere/grid.json: no such file"),
+    (["report", "nowhere"], "nowhere: no such folder"),
     (["score", "minilm", "--suite", "quik"], "suite: quik: no such file. Name one of quick, standard, full"),
     (["score", "minilm", "--lexical", "tfidf"], "'minilm' and --lexical are two sources of item vectors"),
     (["score", "random", "--dim", "3"], "'dim' says nothing about random vectors"),
@@ -334,7 +334,7 @@ def test_interruptions_end_without_a_stack_trace(
     def interrupted(folder: Path) -> None:
         raise error
 
-    monkeypatch.setattr("recbole_ext.report.write_report", interrupted)
+    monkeypatch.setattr("recbole_ext.report.folders.report_lines", interrupted)
     done = call("report", "x")
     assert done.code == code
     assert message in done.err

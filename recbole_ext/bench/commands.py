@@ -57,6 +57,14 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         if name == "tune":
             parser.add_argument("--sequences", type=int, default=256, help="default: %(default)s")
             parser.add_argument("--max-tokens", type=int, default=512, help="of a sequence; default: %(default)s")
+        if name == "utilisation":
+            parser.add_argument("--sequences", type=int, default=2048, help="default: %(default)s")
+            parser.add_argument("--max-tokens", type=int, default=512, help="of a sequence; default: %(default)s")
+            parser.add_argument("--batch-size", type=int, default=256, help="default: %(default)s")
+            parser.add_argument("--tokenizer", default="minilm", help="an encoder, or a folder with a tokenizer alone")
+        if name == "catalogue":
+            parser.add_argument("--targets", type=int, default=4_096, help="of a step; default: %(default)s")
+            parser.add_argument("--items", type=int, default=1_000_000, help="default: %(default)s")
         if name == "quality":
             parser.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
             parser.add_argument("--stock-seeds", type=int, default=5, help="default: %(default)s")
@@ -149,12 +157,36 @@ def _options(options: argparse.Namespace) -> Iterator[Finding]:
             yield Finding(f"options-{dataset.name}-{model}", result, options_table(result))
 
 
+def _side_by_side(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.models import models_table, run_models
+
+    for dataset in _datasets(options):
+        result = run_models(dataset, _models(options), options.repeats)
+        yield Finding(f"models-{dataset.name}", result, models_table(result))
+
+
 def _scale(options: argparse.Namespace) -> Iterator[Finding]:
     from recbole_ext.bench.scale import run_scale, scale_table
 
     for model in _models(options):
         result = run_scale(model)
         yield Finding(f"scale-{model}", result, scale_table(result))
+
+
+def _utilisation(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.utilisation import run_utilisation, utilisation_table
+
+    sizes = options.sequences, options.max_tokens, options.batch_size
+    for dataset in _datasets(options):
+        result = run_utilisation(dataset, *sizes, options.repeats, options.tokenizer)
+        yield Finding(f"utilisation-{dataset.name}", result, utilisation_table(result))
+
+
+def _catalogue(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.catalogue import catalogue_table, run_catalogue
+
+    result = run_catalogue(options.items, options.targets, options.repeats)
+    yield Finding(f"catalogue-{options.items}", result, catalogue_table(result))
 
 
 def _datasets(options: argparse.Namespace) -> list[Dataset]:
@@ -195,6 +227,21 @@ KINDS: dict[str, Kind] = {
         "whether mixed precision, torch.compile or loader workers help here",
         "options-DATASET-MODEL.json and .md",
         _options,
+    ),
+    "models": Kind(
+        "what an epoch and an evaluation of several models cost, beside the first one's",
+        "models-DATASET.json and .md",
+        _side_by_side,
+    ),
+    "utilisation": Kind(
+        "tokens per second of tuning and encoding in bfloat16, and their part of the device's peak",
+        "utilisation-DATASET.json and .md",
+        _utilisation,
+    ),
+    "catalogue": Kind(
+        "a training step and an evaluation over a million items, with their peak memory",
+        "catalogue-ITEMS.json and .md",
+        _catalogue,
     ),
     "scale": Kind(
         "cost as users, history length, catalogue and width grow, on made-up data, with the exponent of the fit",

@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.bench.measuring import apart, take_turns, timed
+from recbole_ext.bench.measuring import apart, peak_memory, take_turns, timed
 from recbole_ext.data.dataset import Dataset
 
 if TYPE_CHECKING:
     from recbole_ext.bench.contestants import Contestant
     from recbole_ext.benchmark import RunSpec
+
+MEMORY = ("peak_memory_mb", "peak_device_memory_mb")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def run_contest(contest: Contest) -> dict[str, Any]:
         device = device_in_words(contestants["stock"].trainer.device)
         del contestants, work
         for side, summary in sides.items():
-            summary["peak_memory_mb"] = apart(_peak_memory, side, spec)
+            summary |= apart(_peak_memory, side, spec)
             if contest.reach:
                 summary["seconds_to_reach"] = apart(_seconds_to_reach, side, spec, contest.reach, contest.limit)
     return {
@@ -81,6 +83,7 @@ def table(results: list[dict[str, Any]]) -> list[str]:
         "targets_per_second": "targets per second",
         "seconds_per_evaluation": "seconds per evaluation",
         "peak_memory_mb": "peak memory, MiB",
+        "peak_device_memory_mb": "peak memory of the GPU, MiB",
         "seconds_to_reach": "seconds to reach",
     }
     lines = [
@@ -115,21 +118,21 @@ def _summary(contestant: Contestant, seconds: dict[str, list[float]]) -> dict[st
 def _ratios(stock: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:
     """How many times better this package is, per measure that both sides have."""
     ratios = {}
-    for measure in ("seconds_per_epoch", "seconds_per_evaluation", "peak_memory_mb", "seconds_to_reach"):
+    less_is_better = ("seconds_per_epoch", "seconds_per_evaluation", *MEMORY, "seconds_to_reach")
+    for measure in less_is_better:
         if stock.get(measure) and own.get(measure):
             ratios[measure] = stock[measure] / own[measure]
     ratios["targets_per_second"] = own["targets_per_second"] / stock["targets_per_second"]
     return ratios
 
 
-def _peak_memory(side: str, spec: RunSpec) -> float:
+def _peak_memory(side: str, spec: RunSpec) -> dict[str, float]:
     from recbole_ext.bench.contestants import enter
-    from recbole_ext.machine import peak_memory_mb
 
     contestant = enter(side, spec)
     contestant.train_epoch()
     contestant.validate()
-    return peak_memory_mb()
+    return peak_memory(contestant.trainer.device)
 
 
 def _seconds_to_reach(side: str, spec: RunSpec, reach: float, limit: float) -> float | None:

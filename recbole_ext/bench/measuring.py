@@ -26,17 +26,34 @@ def take_turns(work: Mapping[str, Callable[[], Any]], repeats: int, what: str) -
 
 
 def timed(do: Callable[[], Measured]) -> tuple[float, Measured]:
-    """Wall-clock seconds of one call, and what it returned."""
+    """Wall-clock seconds of one call, until a GPU has done all that it was given, and what the call returned."""
+    _wait_for_the_gpu()
     began = time.perf_counter()
     returned = do()
+    _wait_for_the_gpu()
     return time.perf_counter() - began, returned
 
 
-def apart(measure: Callable[..., Measured], *arguments: Any) -> Measured:
-    """``measure(*arguments)`` in a fresh process: its memory and its random state are its own.
+def _wait_for_the_gpu() -> None:
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def peak_memory(device: Any) -> dict[str, float]:
+    """Peak memory of this process, in MiB, and on a GPU what it held there."""
+    from recbole_ext.machine import peak_device_memory_mb, peak_memory_mb
+
+    own, on_device = {"peak_memory_mb": peak_memory_mb()}, peak_device_memory_mb(device)
+    return own if on_device is None else own | {"peak_device_memory_mb": on_device}
+
+
+def apart(measure: Callable[..., Measured], *arguments: Any, **named: Any) -> Measured:
+    """``measure(*arguments, **named)`` in a fresh process: its memory and its random state are its own.
 
     Raises:
         BrokenProcessPool: the process was killed, as one that asks for too much memory is.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments).result()
+        return pool.submit(measure, *arguments, **named).result()

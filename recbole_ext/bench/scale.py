@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.bench.measuring import apart, timed
+from recbole_ext.bench.measuring import apart, peak_memory, timed
 from recbole_ext.data.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ def measure(spec: RunSpec) -> dict[str, float]:
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
-    from recbole_ext.machine import peak_memory_mb
     from recbole_ext.runs.single import build_config
     from recbole_ext.training.prepare import prepare
 
@@ -88,7 +87,7 @@ def measure(spec: RunSpec) -> dict[str, float]:
         "seconds_to_prepare": seconds,
         "seconds_per_epoch": epoch["train_seconds"],
         "seconds_per_evaluation": epoch["valid_seconds"],
-        "peak_memory_mb": peak_memory_mb(),
+        **peak_memory(config["device"]),
     }
 
 

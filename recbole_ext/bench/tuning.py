@@ -19,8 +19,10 @@ from recbole_ext.bench.measuring import take_turns
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.dropout import CheapDropout
 from recbole_ext.encoders.source import resolve_encoder
+from recbole_ext.moving import moved
+from recbole_ext.recformer.by_length import Parts
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
-from recbole_ext.recformer.item_tokens import Batch, ItemTokens
+from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.tuning.corpus import read_corpus
 from recbole_ext.tuning.objectives.recformer import Recformer
 from recbole_ext.tuning.settings import RecformerSettings
@@ -50,8 +52,9 @@ class WholeBatches(BehaviourEncoder):
 class PublicWay(Recformer):
     """The public code's step: Hugging Face's chunked window attention, the language-model head over every token."""
 
-    def _masked_loss(self, batch: Batch) -> Tensor:
+    def _masked_loss(self, parts: Parts) -> Tensor:
         assert self.lm_head is not None
+        ((_, batch),) = parts
         hidden = self.encoder({**batch, "input_ids": batch["masked_ids"]})
         guess = self.lm_head.layer_norm(gelu(self.lm_head.dense(hidden)))
         labels = torch.where(batch["hidden"], batch["input_ids"], -100)
@@ -134,7 +137,8 @@ def _objective(side: str, attributes: list[list[tuple[str, str]]], settings: Rec
     encoder = (WholeBatches if side == "public way" else BehaviourEncoder)(base, settings.max_items)
     encoder.words.weight.requires_grad_(False)
     tokens = ItemTokens.of(attributes, tokenizer, settings.attribute_tokens, settings.max_items, settings.max_tokens)
-    return (PublicWay if side == "public way" else Recformer)(encoder, tokenizer, tokens, settings)
+    objective = (PublicWay if side == "public way" else Recformer)(encoder, tokenizer, tokens, settings)
+    return objective.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _batches(side: str, objective: Recformer, examples: list[np.ndarray], sequences: int) -> list[list[int]]:
@@ -158,7 +162,8 @@ def _tune_once(objective: Recformer, batches: list[list[int]], examples: list[np
     with torch.autograd.set_detect_anomaly(False):
         for batch in batches:
             optimizer.zero_grad()
-            objective(**objective.collate([(index, examples[index]) for index in batch]))["loss"].backward()
+            arguments = objective.collate([(index, examples[index]) for index in batch])
+            objective(**moved(arguments, objective.base.device))["loss"].backward()
             optimizer.step()
 
 

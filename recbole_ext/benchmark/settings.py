@@ -45,8 +45,9 @@ class Benchmark(_Part):
     """Names as in RecBole; the files of each lie below ``data_path``."""
     models: dict[str, Settings] = Field(min_length=1)
     """Name of a model of RecBole or of this package, or the dotted path of a class: its keys."""
-    initialisations: dict[str, Settings] = Field(min_length=1)
-    """Name: a source of item vectors and how they are attached; see :class:`recbole_ext.benchmark.variant.Variant`."""
+    initialisations: dict[str, Settings] = Field(default={"random": {}}, min_length=1)
+    """Name: a source of item vectors and how they are attached; see :class:`recbole_ext.benchmark.variant.Variant`.
+    By default random vectors alone, which is also how models without item vectors are run."""
     grids: dict[str, ModelGrid] = Field(default_factory=dict)
     """Model: the part of the grid that it is run on, and a search of its own."""
     seeds: list[int] = Field(default=[42], min_length=1)

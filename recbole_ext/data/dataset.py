@@ -22,7 +22,7 @@ from recbole_ext.data.config import (
 from recbole_ext.data.cuts import counted as counted_cut
 from recbole_ext.data.files import dataset_folder, interaction_suffixes, require_files, suffixes_read
 from recbole_ext.data.histories import training_histories
-from recbole_ext.data.sizes import Size, counted
+from recbole_ext.data.sizes import Size, counted, ids_in
 from recbole_ext.data.temporal import Cut, Temporal
 from recbole_ext.errors import SourceDataError
 from recbole_ext.hashing import sha256_of, sha256_of_file
@@ -170,15 +170,27 @@ class Dataset:
         known = {"users", "items"} <= set(expected)
         if known and "interactions" in expected:
             return Size(expected["users"], expected["items"], expected["interactions"])
-        suffixes = interaction_suffixes(self.effective_keys)
-        paths = [self.folder / f"{self.name}.{suffix}" for suffix in suffixes]
-        if all(path.is_file() for path in paths):
+        if paths := self._interaction_files():
             found = counted(paths, self.effective_keys)
             return Size(expected["users"], expected["items"], found.interactions) if known else found
         if not known:
             return None
         fewest = str(self.keys.get("user_inter_num_interval") or "[3,").strip("[( ").partition(",")[0]
         return Size(expected["users"], expected["items"], expected["users"] * int(float(fewest)), at_least=True)
+
+    def items(self) -> set[str] | None:
+        """The tokens of the items in its interactions, before RecBole's filters; ``None`` where the files are not here.
+
+        Raises:
+            SourceDataError: a header can't be read, or lacks the user or the item.
+        """
+        paths = self._interaction_files()
+        return ids_in(paths, self.effective_keys)[1] if paths else None
+
+    def _interaction_files(self) -> list[Path]:
+        """The files of interactions; none unless all of them are there."""
+        paths = [self.folder / f"{self.name}.{suffix}" for suffix in interaction_suffixes(self.effective_keys)]
+        return paths if all(path.is_file() for path in paths) else []
 
     @property
     def item_file(self) -> Path:

@@ -23,7 +23,17 @@ class Size:
 
 
 def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:
-    """Distinct users and items, and the rows, of files of interactions, before any filter.
+    """Distinct users and items, and the rows, of files of interactions, before any filter; see :func:`ids_in`.
+
+    Raises:
+        SourceDataError: a header can't be read, or lacks the user or the item.
+    """
+    users, items, rows = ids_in(paths, settings)
+    return Size(len(users), len(items), rows)
+
+
+def ids_in(paths: Sequence[Path], settings: Mapping[str, Any]) -> tuple[set[str], set[str], int]:
+    """The users and the items of files of interactions, and how many rows they have, before any filter.
 
     Items of histories, which files that are split already may hold, count as well.
 
@@ -45,7 +55,7 @@ def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:
                 ids[item].update(filter(None, history.split(settings["seq_separator"])))
         for name, found in ids.items():
             found.update(values[name].cat.categories)
-    return Size(len(ids[user]), len(ids[item]), rows)
+    return ids[user], ids[item], rows
 
 
 def counted_by_recbole(name: str, folder: Path, settings: Mapping[str, Any]) -> Size:

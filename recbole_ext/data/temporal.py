@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.settings import CheckedSettings
@@ -66,6 +66,14 @@ class Temporal(CheckedSettings):
             raise ValueError("a part between 0 and 1, a time, or a date such as 2015-01-31 is needed")
         return value
 
+    @model_validator(mode="after")
+    def _validation_comes_first(self) -> Temporal:
+        """Of two parts, or two times; where one is a part, the dataset's times tell."""
+        valid, test = (_unix_seconds(cut) if isinstance(cut, str) else cut for cut in (self.valid, self.test))
+        if valid >= test and (valid < 1) == (test < 1):
+            raise ValueError(_in_order(self.valid, self.test))
+        return self
+
     @classmethod
     def of(cls, eval_args: Mapping[str, Any] | None) -> Temporal | None:
         """The settings that RecBole's ``eval_args`` hold; ``None`` where they name another split.
@@ -89,10 +97,14 @@ class Temporal(CheckedSettings):
         A part falls on the time of an interaction, which like all others of that time comes after the cut.
 
         Raises:
-            ConfigurationError: no interaction is before, between or after the cuts.
+            ConfigurationError: the test period does not begin after validation, or no interaction is before, between
+                or after the cuts.
         """
         cut = Cut(*(self._time(key, getattr(self, key), times) for key in ("valid", "test")))
-        rows = np.bincount(cut.period(times), minlength=3) if cut.valid < cut.test else [0, 0, 0]
+        if cut.valid >= cut.test:
+            valid, test = f"{self.valid}, time {in_words(cut.valid)},", f"{self.test}, time {in_words(cut.test)}"
+            raise ConfigurationError(f"{WHERE}: {_in_order(valid, test)}.")
+        rows = np.bincount(cut.period(times), minlength=3)
         for period, what in enumerate(("before validation begins", "between the two cuts", "after the test cut")):
             if not rows[period]:
                 raise ConfigurationError(
@@ -219,6 +231,10 @@ class Counted:
             left_out[1],
             int(timeline.is_new(test).sum()),
         )
+
+
+def _in_order(valid: object, test: object) -> str:
+    return f"valid: {valid} has to be before test: {test}, because validation comes before the test period"
 
 
 def in_words(time: float) -> str:

@@ -31,7 +31,9 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
     who.add_argument(
         "--histories", type=Path, metavar="FILE", help="instead: a csv or parquet with user, item and perhaps timestamp"
     )
-    parser.add_argument("--topk", type=int, default=10, metavar="K", help="items of a list; default: %(default)s")
+    parser.add_argument(
+        "--topk", type=int, default=10, metavar="K", help="items of a list, or all there are; default: %(default)s"
+    )
     parser.add_argument(
         "--target",
         choices=TARGETS,
@@ -82,7 +84,9 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--benchmark", required=True, type=Path, metavar="BENCHMARK.yaml", help="in whose leaderboard they are to stand"
     )
-    parser.add_argument("--name", required=True, help="what to call the system")
+    parser.add_argument(
+        "--name", required=True, help="what to call the system; an earlier row of lists of that name is replaced"
+    )
     parser.add_argument("--dataset", help="where the benchmark has several")
     parser.add_argument("--protocol", help="where the benchmark has several")
     parser.add_argument("--baseline", metavar="MODEL,INITIALISATION", help="the row that it is compared with")

@@ -78,9 +78,11 @@ def evaluate(
         lists: tables (csv, tsv, parquet, or data frames) with columns user, item and rank or score; several are the
             system's seeds.
         benchmark: as for :func:`recbole_ext.run`; its protocol, metrics and cutoffs count.
-        name: what to call the system; an earlier row of that name is replaced.
+        name: what to call the system, other than a model of the benchmark; an earlier row of lists of that name is
+            replaced, and the log says so.
         dataset, protocol: of the benchmark, where it has several.
-        baseline: model and initialisation of the row that the system is compared with.
+        baseline: model and initialisation of the row that the system is compared with, and that is asked for the same
+            users.
         source: the system and how its lists were made, in words.
         overrides: keys above the benchmark's.
         command: what makes the row again; by default this call.
@@ -102,7 +104,8 @@ def evaluate(
     if not given:
         raise ConfigurationError("evaluate: no lists are given.")
     files = [each if isinstance(each, pandas.DataFrame) else Path(each) for each in given]
-    split = split_of(benchmark, dataset, protocol, overrides, command or "recbole_ext.evaluate(…)")
+    like = None if baseline is None else (baseline[0], baseline[1])
+    split = split_of(benchmark, dataset, protocol, overrides, command or "recbole_ext.evaluate(…)", like)
     require_full_ranking(split)
     _check_names(split, name, baseline)
     hashes = [_hash(each) for each in files]
@@ -137,8 +140,11 @@ def _hash(lists: Path | pd.DataFrame) -> str:
 
 def _check_names(split: Split, name: str, baseline: tuple[str, str] | None) -> None:
     rows = {(row.key.model, row.key.variant) for row in split.rows}
-    if (name, LISTS) in rows:
-        raise ConfigurationError(f"--name: the benchmark has a row {name}, {LISTS} of its own; choose another.")
+    if name in split.resolved.benchmark.models or (name, LISTS) in rows:
+        raise ConfigurationError(
+            f"--name: {name} is a model of the benchmark, and lists of that name would read as its run. Choose "
+            f"another, such as {name}-elsewhere."
+        )
     if baseline is not None and tuple(baseline) not in rows:
         there = some(sorted(f"{model},{variant}" for model, variant in rows), 12)
         raise ConfigurationError(f"--baseline: the benchmark has no row {','.join(baseline)}, but {there}.")
@@ -307,7 +313,12 @@ def _write(folder: Path, record: RunRecord, ranks: np.ndarray | None) -> None:
 def _remove_earlier(folder: Path, records: Sequence[RunRecord]) -> None:
     """Earlier lists of the same row go; what was just written stays."""
     keep = {record.run for record in records}
-    for path in (folder / "lists").glob("[!.]*.json"):
-        if path.stem not in keep and RunRecord.read(path).row == records[0].row:
+    for path in sorted((folder / "lists").glob("[!.]*.json")):
+        if path.stem in keep:
+            continue
+        earlier = RunRecord.read(path)
+        if earlier.row == records[0].row:
+            file = earlier.lists.file if earlier.lists else path.name
+            log.info("the earlier row %s, of %s, is replaced: its record of %s goes", earlier.model, file, earlier.date)
             path.unlink()
             path.with_suffix(".ranks.npy").unlink(missing_ok=True)

@@ -59,7 +59,8 @@ def read_lists(source: Path | pd.DataFrame, users: np.ndarray, items: np.ndarray
 
     Raises:
         SourceDataError: neither rank nor score, an unknown user or item, an item listed twice, a place taken twice, a
-            rank below 1 or broken, or scores that contradict the ranks; names the row or the user.
+            rank that is no whole number from 1 to the number of items, or scores that contradict the ranks; names the
+            row or the user.
     """
     import pandas
 
@@ -84,9 +85,8 @@ def read_lists(source: Path | pd.DataFrame, users: np.ndarray, items: np.ndarray
         raise SourceDataError(f"{path}: no rows.")
     whole = {name: np.concatenate(values) for name, values in columns.items() if values}
     ranks, scores = whole.get("rank"), whole.get("score")
-    if ranks is not None and ((ranks < 1) | (ranks != np.floor(ranks))).any():
-        wrong = int(np.flatnonzero((ranks < 1) | (ranks != np.floor(ranks)))[0])
-        raise SourceDataError(f"{path}, row {wrong + 1}: rank {ranks[wrong]:g}: ranks are whole numbers from 1.")
+    if ranks is not None:
+        _refuse_ranks(path, ranks, len(known_items))
     user, item = whole["user"], whole["item"]
     _refuse_twice(path, user, item, ranks, users, items)
     falling = ranks if ranks is not None else -whole["score"]
@@ -115,6 +115,15 @@ def _ids(path: Path, column: pd.Series, known: pd.Index, what: str) -> NDArray[n
             "and in `recbole-ext export-split`, not internal numbers."
         )
     return found.astype(np.int64) + 1
+
+
+def _refuse_ranks(path: Path, ranks: NDArray[np.float64], n_items: int) -> None:
+    wrong = np.flatnonzero((ranks < 1) | (ranks != np.floor(ranks)) | (ranks > n_items))
+    if len(wrong):
+        raise SourceDataError(
+            f"{path}, row {wrong[0] + 1}: rank {ranks[wrong[0]]:g}: ranks are whole numbers from 1 to {n_items:,}, the "
+            "number of items that are ranked."
+        )
 
 
 def _refuse_twice(

@@ -37,13 +37,15 @@ class Recommendations:
     Attributes:
         run: its name.
         users: how many lists there are.
-        topk: items of a list; fewer where a user has seen nearly all.
+        topk: items of a list, as asked for; fewer where a user has seen nearly all.
+        longest: items of the longest list; fewer than ``topk`` where that is more than there are to rank.
         out: the file that they were written to, if any.
     """
 
     run: str
     users: int
     topk: int
+    longest: int
     out: Path | None
     _frame: pd.DataFrame | None = None
 
@@ -60,7 +62,8 @@ class Recommendations:
 
     def lines(self) -> list[str]:
         """What was written, for the terminal."""
-        return [f"{self.out}: top {self.topk} for {self.users:,} users, by {self.run}"]
+        few = f" ({self.longest:,} items at most: no user has more to be ranked)" if self.longest < self.topk else ""
+        return [f"{self.out}: top {self.topk:,}{few} for {self.users:,} users, by {self.run}"]
 
 
 def recommend(
@@ -86,7 +89,7 @@ def recommend(
         users: tokens of known users, or a file (a ``Path``: one a line, or a table); by default all of them.
         histories: instead of ``users``: a table (csv, tsv, parquet or a data frame) with columns user, item and perhaps
             timestamp. Its users may be new ones; its rows are the whole history.
-        topk: items of a list.
+        topk: items of a list; all that are left to rank where there are fewer.
         target: what a known user's list is for: the ``test`` item, as the run was tested; the ``valid`` item; or what
             is ``next``, after all that the dataset holds of the user.
         new_items: a store with vectors of items that training never saw; they join the ranking.
@@ -128,16 +131,16 @@ def recommend(
     frames: list[pd.DataFrame] = []
     with ExitStack() as stack:
         append = frames.append if out is None else stack.enter_context(writing_table(out))
-        listed = 0
+        longest = 0
         for frame in _lists(finished, queries, topk, unseen, new_items_only, progress):
             append(frame)
-            listed += len(frame)
-        if not listed:
+            longest = max(longest, int(frame["rank"].max()))
+        if not longest:
             raise ConfigurationError(
                 f"{finished.record.run}: these users have seen every item; nothing is left to list."
             )
     kept = pandas.concat(frames, ignore_index=True) if out is None else None
-    return Recommendations(finished.record.run, len(queries.users), topk, out, kept)
+    return Recommendations(finished.record.run, len(queries.users), topk, longest, out, kept)
 
 
 def _wanted(users: Sequence[str] | Path | None) -> list[str] | None:

@@ -67,10 +67,12 @@ def split_of(
     protocol: str | None,
     overrides: Mapping[str, Any] | None = None,
     command: str = "",
+    like: tuple[str, str] | None = None,
 ) -> Split:
     """The split of ``dataset`` under ``protocol`` of a benchmark; each may be left out where there is one alone.
 
-    It is that of a sequential model's run where there is one: general models' differs in users of two interactions.
+    It is that of the row ``like`` (model, initialisation), else of a sequential model's run where there is one: general
+    models' differs in users of two interactions.
 
     Raises:
         ConfigurationError: no such dataset or protocol, several and none named, or a benchmark that can't be right.
@@ -85,7 +87,10 @@ def split_of(
 
     make_recbole_work()
     resolved, rows = _rows(benchmark, dataset, protocol, dict(overrides or {}), command)
-    row = next((row for row in rows if row.effective["MODEL_TYPE"] == ModelType.SEQUENTIAL), rows[0])
+    alike = [row for row in rows if (row.key.model, row.key.variant) == like] if like else []
+    row = next(
+        (row for row in alike or rows if row.effective["MODEL_TYPE"] == ModelType.SEQUENTIAL), (alike or rows)[0]
+    )
     spec = row.searched[0]
     config = build_config(spec)
     refuse_changed_files(spec, config, vectors=False)

@@ -66,12 +66,17 @@ def named(
 def _read_csv(path: Path) -> Iterator[pd.DataFrame]:
     import pandas
 
-    separator = "\t" if path.suffix == ".tsv" else ","
-    return iter(
-        pandas.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", chunksize=ROWS_AT_ONCE
-        )
-    )
+    of_text: dict[str, Any] = {
+        "sep": "\t" if path.suffix == ".tsv" else ",",
+        "dtype": str,
+        "keep_default_na": False,
+        "encoding": "utf-8-sig",
+    }
+    # Of two columns with one name pandas calls the second another name, and it would go unseen.
+    header = pandas.read_csv(path, header=None, nrows=1, **of_text).iloc[0]
+    if (twice := header[header.duplicated() & (header != "")]).size:
+        raise SourceDataError(f"{path}: two columns are called {twice.iloc[0]}; leave one.")
+    return iter(pandas.read_csv(path, chunksize=ROWS_AT_ONCE, **of_text))
 
 
 def _read_parquet(path: Path) -> Iterator[pd.DataFrame]:

@@ -15,9 +15,23 @@ from recbole.model.general_recommender.ract import RaCT as RecboleRaCT
 from recbole.trainer import RaCTTrainer as RecboleRaCTTrainer
 from recbole.trainer import Trainer
 
+from recbole_ext.errors import ConfigurationError
+
 
 class RaCT(RecboleRaCT):
-    """RecBole's RaCT, which can go from one stage to the next."""
+    """RecBole's RaCT, which can go from one stage to the next.
+
+    Raises:
+        ConfigurationError: the critic is to look at more places than there are items.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        if config["metrics_k"] > dataset.item_num:
+            raise ConfigurationError(
+                f"metrics_k: RaCT's critic looks at the best {config['metrics_k']} items, and {config['dataset']} has "
+                f"{dataset.item_num - 1}. Set it to fewer."
+            )
+        super().__init__(config, dataset)
 
     def begin(self, stage: str) -> None:
         """Train the critic alone (``critic_pretrain``), or the actor alone (``finetune``), from now on."""

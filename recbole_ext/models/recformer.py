@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.models.recformer_trainer import RECFORMERTrainer
+from recbole_ext.moving import moved
 from recbole_ext.recformer.encoder import load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import ItemTokens
 
@@ -63,16 +64,17 @@ class RECFORMER(SequentialRecommender):
 
     def forward(self, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
         """Pooled vectors of the sequences, ``[B, width]``."""
-        rows = item_seq.cpu().numpy()
-        sequences = [row[:length] for row, length in zip(rows, item_seq_len.tolist(), strict=True)]
+        # Texts are put together on the host, where the trainer leaves its samples; RecBole's evaluation does not.
+        rows = torch.cat([item_seq_len.unsqueeze(1), item_seq], dim=1).cpu().numpy()
+        sequences = [row[1 : 1 + row[0]] for row in rows]
         if not torch.is_grad_enabled():
             return self.encoder.encode_sequences(self.tokens, sequences)
-        batch = self.tokens.batch(sequences)
-        return self.encoder.pool({name: value.to(self.device) for name, value in batch.items()})
+        return self.encoder.pool(self.tokens.batch(sequences))
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         users = normalize(self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]).float(), dim=-1)
-        target, matrix = interaction[self.ITEM_ID], self.item_embedding.weight
+        matrix = self.item_embedding.weight
+        target = moved(interaction[self.ITEM_ID], matrix.device)
         if not self.negatives:
             logits = users @ normalize(matrix, dim=-1).T / self.temperature
             logits[:, 0] = float("-inf")

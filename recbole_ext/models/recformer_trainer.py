@@ -15,12 +15,14 @@ from recbole.trainer import Trainer
 from tqdm import tqdm
 
 from recbole_ext import __version__
+from recbole_ext.capacity import SHARE_OF_ACTIVATIONS, activation_bytes, at_once
+from recbole_ext.losses_of_epoch import LossesOfEpoch
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.writing import replacing_folder
 
 log = logging.getLogger(__name__)
 
-TOKENS_PER_PART = 8192  # of one forward pass; a batch's parts add up their gradients
+TOKENS_PER_PART = 8192  # of one forward pass on a CPU; a batch's parts add up their gradients
 
 
 class RECFORMERTrainer(Trainer):
@@ -63,19 +65,19 @@ class RECFORMERTrainer(Trainer):
             self.model.encode_items()
         self.model.train()
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
-        total = 0.0
+        losses = LossesOfEpoch()
         batches = list(self._batches(train_data._dataset, epoch_idx))
         for parts in tqdm(batches, desc=f"Train {epoch_idx:>4}", disable=not show_progress, leave=False):
             n_sequences = sum(len(part) for part in parts)
             self.optimizer.zero_grad()
             for part in parts:
                 with torch.autocast(self.device.type, enabled=self.enable_amp):
-                    loss = self.model.calculate_loss(part.to(self.device)) * (len(part) / n_sequences)
-                self._check_nan(loss)
+                    loss = self.model.calculate_loss(part) * (len(part) / n_sequences)
+                losses.add(loss)
                 scaler.scale(loss).backward()
-                total += loss.item()
             scaler.step(self.optimizer)
             scaler.update()
+        (total,) = losses.sums()
         return total / len(batches) * len(train_data)  # RecBole divides by the batches of its own loader
 
     def _batches(self, dataset: Any, epoch: int) -> Iterator[list[Interaction]]:
@@ -92,8 +94,14 @@ class RECFORMERTrainer(Trainer):
             batch = samples[begin : begin + size]
             batch = batch[np.argsort(lengths[batch], kind="stable")]
             tokens = np.minimum(1 + lengths[batch] * per_item, self.model.tokens.max_tokens)
-            part = (tokens.cumsum() // TOKENS_PER_PART).astype(int)
+            part = (tokens.cumsum() // self._tokens_per_part).astype(int)
             yield [dataset[batch[part == number]] for number in np.unique(part)]
+
+    @property
+    def _tokens_per_part(self) -> int:
+        config = self.model.encoder.base.config
+        size = activation_bytes(int(config.hidden_size), int(config.num_hidden_layers))
+        return at_once(self.device, TOKENS_PER_PART, SHARE_OF_ACTIVATIONS, size)
 
     def _load_best(self) -> None:
         checkpoint = torch.load(self.saved_model_file, map_location=self.device)

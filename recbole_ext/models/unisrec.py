@@ -66,7 +66,7 @@ class MixtureOfExperts(Frozen):
             # The constant keeps some noise where softplus has learned to give none, as in the public code.
             logits = logits + torch.randn_like(logits) * (softplus(vectors @ self.noise) + 0.01)
         gates = logits.softmax(dim=-1)
-        return sum(gates[:, [k]] * expert(vectors) for k, expert in enumerate(self.experts))
+        return sum(gates[:, k : k + 1] * expert(vectors) for k, expert in enumerate(self.experts))
 
 
 class MixtureAndIds(MixtureOfExperts):

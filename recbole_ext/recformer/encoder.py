@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from recbole_ext.capacity import activation_bytes, at_once
 from recbole_ext.dropout import draw_cheaply
 from recbole_ext.encoders.positions import readable_tokens
 from recbole_ext.encoders.quiet import quiet_bars
 from recbole_ext.encoders.source import KEY_VALUE_READING
 from recbole_ext.errors import EncoderError
-from recbole_ext.recformer.by_length import parts_by_length
+from recbole_ext.moving import moved
+from recbole_ext.recformer.by_length import Parts, parts_by_length
 from recbole_ext.recformer.item_tokens import N_TOKEN_TYPES, Batch, ItemTokens
 from recbole_ext.recformer.window_attention import use_fast_attention
 
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 POOLINGS = ("cls", "mean")
 ITEM_POSITIONS = "item_position_embeddings"
 PASS_TOKENS, PASS_TOKENS_OF_AN_ACCELERATOR = 512, 16384
+ENCODED_TOKENS, MOST_ENCODED_TOKENS = 8192, 2**17
+SHARE_OF_ENCODING = 1 / 16
+"""Of an accelerator's memory: what one layer keeps of the tokens of a forward pass without gradient."""
 
 
 class BehaviourEncoder(nn.Module):
@@ -112,12 +117,15 @@ class BehaviourEncoder(nn.Module):
         return self.base(inputs_embeds=inputs, **arguments, **wanted)
 
     def pool(self, batch: Batch) -> torch.Tensor:
-        """One vector per sequence, ``[sequences, width]``."""
-        rows, vectors = [], []
-        for part_rows, part in parts_by_length(batch, self.tokens_per_pass):
-            rows.append(part_rows)
-            vectors.append(self._pooled(self(part), part["attention_mask"]))
-        return torch.cat(vectors)[torch.cat(rows).argsort()]
+        """One vector per sequence, ``[sequences, width]``, on the encoder's device, of a batch on the host."""
+        device = self.words.weight.device
+        parts = parts_by_length(batch, self.tokens_per_pass)
+        return self.pool_parts([(moved(rows, device), moved(part, device)) for rows, part in parts])
+
+    def pool_parts(self, parts: Parts) -> torch.Tensor:
+        """One vector per sequence of a batch in parts, all on the encoder's device."""
+        vectors = [self._pooled(self(part), part["attention_mask"]) for _, part in parts]
+        return torch.cat(vectors)[torch.cat([rows for rows, _ in parts]).argsort()]
 
     @property
     def tokens_per_pass(self) -> int:
@@ -131,15 +139,19 @@ class BehaviourEncoder(nn.Module):
         return (hidden * mask).sum(1) / mask.sum(1)
 
     def encode_sequences(
-        self, tokens: ItemTokens, sequences: list[np.ndarray], batch_tokens: int = 8192
+        self, tokens: ItemTokens, sequences: list[np.ndarray], batch_tokens: int | None = None
     ) -> torch.Tensor:
         """Pooled vectors of many sequences without gradient, ``[sequences, width]``, on the encoder's device.
 
-        Sequences of similar length go together, ``batch_tokens`` tokens in a forward pass.
+        Sequences of similar length go together, ``batch_tokens`` tokens in a forward pass; by default as many as the
+        device reads well.
         """
         import numpy as np
 
         was_training, device = self.base.training, self.words.weight.device
+        if batch_tokens is None:
+            batch_tokens = at_once(device, ENCODED_TOKENS, SHARE_OF_ENCODING, activation_bytes(self.width, 1))
+            batch_tokens = min(batch_tokens, MOST_ENCODED_TOKENS)
         self.eval()
         lengths = tokens.lengths(sequences)
         order = np.argsort(-lengths, kind="stable")
@@ -149,13 +161,12 @@ class BehaviourEncoder(nn.Module):
             while begin < len(order):
                 rows = order[begin : begin + max(1, batch_tokens // int(lengths[order[begin]]))]
                 batch = tokens.batch([sequences[row] for row in rows])
-                pooled = self.pool({name: value.to(device) for name, value in batch.items()})
-                vectors[torch.from_numpy(rows).to(device)] = pooled.float()
+                vectors[moved(torch.from_numpy(rows), device)] = self.pool(batch).float()
                 begin += len(rows)
         self.train(was_training)
         return vectors
 
-    def encode_items(self, tokens: ItemTokens, batch_tokens: int = 8192) -> torch.Tensor:
+    def encode_items(self, tokens: ItemTokens, batch_tokens: int | None = None) -> torch.Tensor:
         """The item matrix: every item as a sequence of its own, ``[n_items + 1, width]``; row 0 (padding) is zero."""
         import numpy as np
 

@@ -79,6 +79,23 @@ class Cost(Part):
     device: str
 
 
+class TuningCost(Part):
+    """One behaviour tuning by this package, as the tuned encoder's folder records it."""
+
+    objective: str
+    encoder: str
+    """What was tuned."""
+    sources: list[str]
+    """The source domains."""
+    examples: int
+    """In an epoch."""
+    seconds: float
+    """Of all epochs, on ``device``."""
+    processes: int
+    device: str | None = None
+    """``None`` where the tuning did not record it."""
+
+
 class OnDataset(Part):
     """A dataset of the suite: the mean over its trained recommenders, and the vectors of its items."""
 
@@ -128,6 +145,8 @@ class Card(Document):
     gain: Gain
     scores: list[Score]
     datasets: list[OnDataset]
+    tuning: list[TuningCost] = []
+    """The tunings behind the vectors, the first step first; empty where this package tuned nothing."""
     note: str = ""
     command: str
     date: str
@@ -157,6 +176,11 @@ class Card(Document):
         costs = [of.cost for of in self.datasets]
         known = [cost.milliseconds_per_item for cost in costs if cost is not None]
         return sum(known) / len(known) if len(known) == len(costs) else None
+
+    @property
+    def tuning_seconds(self) -> float | None:
+        """Of all tunings behind the vectors; ``None`` where there are none that this package knows of."""
+        return sum(tuning.seconds for tuning in self.tuning) if self.tuning else None
 
     def write(self, folder: Path) -> Path:
         """Write it into ``folder`` under :attr:`file_name`, whole or not at all; returns the file."""

@@ -219,6 +219,8 @@ class Lists(Evaluated):
         said = ["outside system: its cost is unknown", *([self.source] if self.source else [])]
         if self.left_out:
             said.append(f"{self.left_out:,} of {self.users:,} users left out, counted as misses")
+        if self.not_tested:
+            said.append(f"{self.not_tested:,} users with a list have no test item in this split and are not counted")
         if self.shorter:
             said.append(f"{self.shorter:,} lists shorter than {self.longest}")
         if self.seen:

@@ -1,9 +1,9 @@
-"""Score cards side by side: the page that ranks item vectors, their costs beside them, and a table of one card."""
+"""Score cards side by side: the page that ranks item vectors, their costs beside them, and its table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,19 @@ import pandas as pd
 
 from recbole_ext.benchmark.suite import refuse_unknown, suite_names
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.records.card import Card, Gain, Score, read_cards
+from recbole_ext.records.card import Card, Score, read_cards
 from recbole_ext.report.boards import Board, RunList, Scale, filter_choices
+from recbole_ext.report.cards import gain_cell, gain_columns, score_cell
 from recbole_ext.report.cells import (
-    NOTHING,
     Cell,
     Column,
     Row,
     Sheet,
     number_cell,
-    percent_cell,
-    signed,
     text_cell,
 )
 from recbole_ext.report.figures import Drawing
-from recbole_ext.report.leaderboard import AT_LIMIT, ends_of, improvement_of
+from recbole_ext.report.leaderboard import AT_LIMIT, improvement_of
 from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.page import environment, render_html
 from recbole_ext.report.pareto import draw_front, front
@@ -121,11 +119,6 @@ class Content:
         return None
 
 
-def holds_cards(folder: Path) -> bool:
-    """Whether ``folder`` holds score cards rather than a benchmark's runs."""
-    return not (folder / "grid.json").exists() and any(folder.glob("[!.]*.json"))
-
-
 def write_encoders(folder: Path) -> EncodersReport:
     """Write index.html, table.md, table.csv and figures of the cards in ``folder``, and of nothing else.
 
@@ -175,65 +168,11 @@ def encoders_table(groups: Sequence[Group]) -> pd.DataFrame:
     Columns: ``suite``, ``version``, ``rank``, ``name``, ``kind``, ``vectors``; ``mean_rank`` over datasets and trained
     recommenders; ``mean_improvement_%`` over random vectors and for each dataset ``DATASET_improvement_%``, each with
     the ends of its 95 % interval; the metric of each recommender on each dataset, and for users whose item nobody took
-    in training (``_unseen``); costs and the figures of the vectors, means over the datasets. NaN: nobody knows.
+    in training (``_unseen``); costs (``tuning_seconds``: of this package's tunings), and the
+    figures of the vectors, means over the datasets. NaN: nobody knows.
     """
     lines = [_line(group, rank, card) for group in groups for rank, card in enumerate(group.cards, 1)]
     return pd.DataFrame(lines).astype({"encoder_parameters": "Int64"})
-
-
-def card_table(card: Card) -> pd.DataFrame:
-    """A line for each dataset and recommender: score, random, gain with its interval, unseen items, seeds, trials."""
-    return pd.DataFrame(
-        [
-            {
-                "dataset": score.dataset,
-                "model": score.model,
-                card.metric: score.score,
-                "random": score.random,
-                **_gain_columns(score.model, score.gain, "gain_%", ("low_%", "high_%")),
-                "unseen_users": score.unseen.users if score.unseen else 0,
-                "unseen": score.unseen.score if score.unseen else None,
-                "unseen_random": score.unseen.random if score.unseen else None,
-                "seeds": score.seeds,
-                "trials": score.trials,
-                "at_limit": score.at_limit,
-            }
-            for score in card.scores
-        ]
-    )
-
-
-def card_lines(card: Card) -> list[str]:
-    """One card as aligned tables for the terminal."""
-    title = metric_title(card.metric)
-    columns = [Column("dataset", "Dataset", numeric=False), Column("model", "Model", numeric=False)]
-    columns += [Column(card.metric, title), Column("random", "Random"), Column("gain", "Gain")]
-    columns += [Column("unseen", f"{title} unseen"), Column("seeds", "Seeds"), Column("trials", "Trials")]
-    rows = [
-        Row(
-            [
-                text_cell(score.dataset),
-                text_cell(score.model + (f" {AT_LIMIT}" if score.at_limit else "")),
-                _score_cell(score.score),
-                _score_cell(score.random),
-                _gain_cell(score.gain),
-                _score_cell(score.unseen.score if score.unseen else None),
-                number_cell(score.seeds, 0),
-                number_cell(score.trials, 0),
-            ]
-        )
-        for score in card.scores
-    ]
-    lines = [f"{card.name} ({card.vectors}), suite {card.suite}", *Sheet(columns, rows).lines(), ""]
-    figures = ["dataset", "items", "width", "parameters", "ms / item", "peak MB", "mean cosine", "effective rank"]
-    figures += ["hubness", "co-taken", "by chance"]
-    columns = [Column(name, name.capitalize(), numeric=name != "dataset") for name in figures]
-    lines += Sheet(columns, [_figures_row(of) for of in card.datasets]).lines()
-    gain = _gain_cell(card.gain)
-    lines += ["", f"mean {title} {card.score:.4f}, gain over random vectors {gain.text} {gain.spread}".rstrip()]
-    if any(score.at_limit for score in card.scores):
-        lines.append(f"{AT_LIMIT}: runs that the epoch limit ended while they were still training")
-    return [*lines, *([f"note: {card.note}"] if card.note else [])]
 
 
 def place_in_words(card: Card, others: Sequence[Card]) -> str:
@@ -285,10 +224,10 @@ def _line(group: Group, rank: int, card: Card) -> dict[str, Any]:
         "kind": card.kind,
         "vectors": card.vectors,
         "mean_rank": group.mean_rank[card.name],
-        **_gain_columns(MEAN, card.gain),
+        **gain_columns(MEAN, card.gain),
     }
     for of in card.datasets:
-        line |= _gain_columns(of.dataset, of.gain)
+        line |= gain_columns(of.dataset, of.gain)
     for score in card.scores:
         name = f"{score.dataset}_{score.model}_{card.metric}"
         line[name] = score.score
@@ -298,17 +237,6 @@ def _line(group: Group, rank: int, card: Card) -> dict[str, Any]:
     return line | {"date": card.date}
 
 
-def _gain_columns(
-    name: str, gain: Gain | None, title: str | None = None, ends: tuple[str, str] | None = None
-) -> dict[str, float]:
-    low, high = ends or ends_of(name)
-    values = (gain.mean, gain.low, gain.high) if gain else (None, None, None)
-    return {
-        key: math.nan if value is None else value
-        for key, value in zip((title or improvement_of(name), low, high), values, strict=True)
-    }
-
-
 def _costs(card: Card) -> dict[str, float]:
     costs = [of.cost for of in card.datasets if of.cost is not None]
     known = [cost.parameters for cost in costs if cost.parameters is not None]
@@ -316,6 +244,7 @@ def _costs(card: Card) -> dict[str, float]:
         "ms_per_item": math.nan if card.milliseconds_per_item is None else card.milliseconds_per_item,
         "encoder_parameters": max(known) if known else math.nan,
         "peak_memory_mb": max((cost.peak_memory_mb for cost in costs), default=math.nan),
+        "tuning_seconds": math.nan if card.tuning_seconds is None else card.tuning_seconds,
     }
 
 
@@ -371,12 +300,12 @@ def _row(group: Group, rank: int, card: Card) -> Row:
         Cell(card.name, card.name, link=quote(card.file_name)),
         replace(text_cell(card.vectors), below=limited),
         number_cell(line["mean_rank"], 1),
-        _gain_cell(card.gain),
-        *(_gain_cell(next(of.gain for of in card.datasets if of.dataset == name)) for name in group.datasets),
-        _score_cell(_mean_neighbour(card)),
+        gain_cell(card.gain),
+        *(gain_cell(next(of.gain for of in card.datasets if of.dataset == name)) for name in group.datasets),
+        score_cell(_mean_neighbour(card)),
         *(number_cell(line[name], decimals) for name, (_, decimals) in _COSTS.items()),
         text_cell(card.kind),
-        *(_score_cell(_of(card, column).score) for column in group.columns),
+        *(score_cell(_of(card, column).score) for column in group.columns),
         *(_unseen_cell(_of(card, column)) for column in group.columns),
         *(number_cell(line[name], decimals) for name, (_, decimals) in _FIGURES.items()),
     ]
@@ -421,40 +350,10 @@ def _with_places(sheet: Sheet) -> Sheet:
     return Sheet(sheet.columns, [Row(cells) for cells in rows])
 
 
-def _gain_cell(gain: Gain | None) -> Cell:
-    if gain is None:
-        return Cell(NOTHING)
-    cell = percent_cell(gain.mean, mark=gain.mark)
-    if gain.low is None or gain.high is None:
-        return cell
-    return replace(cell, spread=f"[{signed(gain.low, 1)}, {signed(gain.high, 1)}]")
-
-
-def _score_cell(value: float | None) -> Cell:
-    return number_cell(value, 4)
-
-
 def _unseen_cell(score: Score) -> Cell:
-    return _score_cell(score.unseen.score if score.unseen else None)
+    return score_cell(score.unseen.score if score.unseen else None)
 
 
 def _mean_neighbour(card: Card) -> float | None:
     found = [score.score for score in card.scores if score.model == NEIGHBOUR]
     return sum(found) / len(found) if found else None
-
-
-def _figures_row(of: Any) -> Row:
-    vectors, cost = of.vectors, of.cost
-    shown: Iterable[tuple[Any, int]] = (
-        (of.covered if of.covered is not None else of.items, 0),
-        (vectors and vectors.width, 0),
-        (cost and cost.parameters, 0),
-        (cost and cost.milliseconds_per_item, 3),
-        (cost and cost.peak_memory_mb, 0),
-        (vectors and vectors.mean_cosine, 3),
-        (vectors and vectors.effective_rank, 1),
-        (vectors and vectors.hubness, 2),
-        (vectors and vectors.co_taken, 3),
-        (vectors and vectors.co_taken_by_chance, 3),
-    )
-    return Row([text_cell(of.dataset), *(number_cell(value, decimals) for value, decimals in shown)])

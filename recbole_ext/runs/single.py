@@ -15,7 +15,14 @@ from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.compat import make_recbole_work, plain_config
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, SourceDataError, StoreError, WriteError
-from recbole_ext.machine import device_in_words, git_revision, peak_device_memory_mb, peak_memory_mb, versions
+from recbole_ext.machine import (
+    device_in_words,
+    forget_peak_device_memory,
+    git_revision,
+    peak_device_memory_mb,
+    peak_memory_mb,
+    versions,
+)
 from recbole_ext.models import recbole_config
 from recbole_ext.records import Made, RunRecord
 from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics, TemporalSplit
@@ -44,6 +51,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
     make_recbole_work()
     from recbole_ext.training import count_flops, prepare
 
+    forget_peak_device_memory()
     config = build_config(spec)
     refuse_changed_files(spec, config)
     checkpoint = spec.artifacts / "checkpoints" / spec.benchmark / f"{spec.name}.pth"

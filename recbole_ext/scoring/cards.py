@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.benchmark.resolver import Resolved
+from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.suite import Suite
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError
@@ -31,6 +31,7 @@ from recbole_ext.report.results import Result, finished_results_of
 from recbole_ext.report.significance import Difference, mean_gain, mean_of_independent
 from recbole_ext.runs.grid import grid_of
 from recbole_ext.scoring.geometry import geometry_of
+from recbole_ext.scoring.tuned import tunings_of
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.vectors import VectorSource
 
@@ -69,6 +70,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
         gain=_gain(mean_of_independent(known)) if len(known) == len(parts) else _gain_alone(scores),
         scores=scores,
         datasets=[part.on_dataset(resolved, of, scores) for part in parts],
+        tuning=tunings_of(of, [part.dataset_of(resolved) for part in parts], resolved.benchmark.artifacts),
         note=grid.note,
         command=resolved.command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -94,11 +96,17 @@ class _OfDataset:
         compared = [(result, base) for result in self.results if (base := pairs[result.key]) and base is not result]
         self.gain = mean_gain(compared, metric, folder) if compared else "random vectors"
 
+    def dataset_of(self, resolved: Resolved) -> Dataset:
+        """The dataset under the keys of its rows."""
+        return resolved.datasets[self.dataset].with_keys(self._row(resolved).effective)
+
+    def _row(self, resolved: Resolved) -> ResolvedRow:
+        return next(row for row in resolved.rows if row.key == self.results[0].key)
+
     def on_dataset(self, resolved: Resolved, source: VectorSource | None, scores: Sequence[Score]) -> OnDataset:
         trained = [score for score in scores if score.dataset == self.dataset and score.gain is not None]
         made = self.results[0].runs[0].done
-        row = next(row for row in resolved.rows if row.key == self.results[0].key)
-        dataset = resolved.datasets[self.dataset].with_keys(row.effective)
+        row, dataset = self._row(resolved), self.dataset_of(resolved)
         cost = source.cost(dataset, resolved.benchmark.artifacts) if source else None
         return OnDataset(
             dataset=self.dataset,

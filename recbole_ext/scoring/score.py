@@ -14,7 +14,8 @@ from recbole_ext.benchmark.suite import RANDOM, Suite
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records.card import Card, read_cards
-from recbole_ext.report.encoders import card_lines, card_table, place_in_words, write_encoders
+from recbole_ext.report.cards import card_lines, card_table
+from recbole_ext.report.encoders import place_in_words, write_encoders
 from recbole_ext.runs.grid import run_benchmark
 from recbole_ext.runs.recording import is_done
 from recbole_ext.scoring.cards import card_of
@@ -48,7 +49,7 @@ class Scored:
     place: str
 
     def to_pandas(self) -> pd.DataFrame:
-        """A line for each dataset and recommender; see :func:`recbole_ext.report.encoders.card_table`."""
+        """A line for each dataset and recommender; see :func:`recbole_ext.report.cards.card_table`."""
         return card_table(self.card)
 
     def lines(self) -> list[str]:

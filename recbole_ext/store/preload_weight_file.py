@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext.errors import StoreError
 from recbole_ext.store.pickles import refuse_pickle
+from recbole_ext.store.widths import odd_one_out
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,16 +46,17 @@ def read_preload_weight_file(path: Path) -> tuple[Tensor, list[str]]:
                     raise StoreError(f"{path}, line {number}: {len(cells)} fields instead of {len(kinds)}.")
                 items.append(cells[id_column])
                 vectors.append(_parse_vector(cells[vector_column], path, number))
-                if len(vectors[-1]) != len(vectors[0]):
-                    raise StoreError(
-                        f"{path}, line {number}: a vector of width {len(vectors[-1])}, the first has {len(vectors[0])}."
-                    )
     except UnicodeDecodeError:
         raise StoreError(
             f"{path} is neither a store folder, nor a .npy or .pt tensor, nor a text file RecBole could read."
         ) from None
     if not items:
         raise StoreError(f"{path} has a header but no item.")
+    if (odd := odd_one_out(vectors)) is not None:
+        place, width = odd
+        raise StoreError(
+            f"{path}, line {place + 2}: a vector of width {len(vectors[place])}, where others have {width}."
+        )
     return torch.from_numpy(numpy.stack(vectors)), items
 
 

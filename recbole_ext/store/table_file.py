@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.errors import StoreError
+from recbole_ext.store.widths import odd_one_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,9 +45,12 @@ def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[T
     items = _tokens(table[ids], path)
     if vectors is not None:
         rows = [_vector(value, path, number) for number, value in enumerate(table[vectors], start=1)]
-        if wrong := [number for number, row in enumerate(rows, start=1) if len(row) != len(rows[0])]:
+        if not rows:
+            raise StoreError(f"{path}: the table has no rows.")
+        if (odd := odd_one_out(rows)) is not None:
+            place, width = odd
             raise StoreError(
-                f"{path}, row {wrong[0]}: a vector of width {len(rows[wrong[0] - 1])}, the first has {len(rows[0])}."
+                f"{path}, row {place + 1}: a vector of width {len(rows[place])}, where others have {width}."
             )
         return torch.from_numpy(numpy.stack(rows)), items
     others = table.drop(columns=ids)
@@ -118,7 +122,9 @@ def _is_whole(value: Any) -> bool:
 def _vector(value: Any, path: Path, number: int) -> Any:
     import numpy
 
+    if (shown := _shown(value)) in ("missing", "''"):
+        raise StoreError(f"{path}, row {number}: the vector is missing. Give one, or take the row out.")
     try:
         return numpy.asarray(value.split() if isinstance(value, str) else value, dtype=numpy.float32).reshape(-1)
     except (TypeError, ValueError) as error:
-        raise StoreError(f"{path}, row {number}: {value!r} is no vector: {error}.") from None
+        raise StoreError(f"{path}, row {number}: {shown} is no vector: {error}.") from None

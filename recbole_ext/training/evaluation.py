@@ -6,17 +6,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.evaluator.collector import Collector, DataStruct
 from recbole.evaluator.evaluator import Evaluator
+from recbole.evaluator.register import metric_information
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import EvaluatorType, ModelType
 from torch.nn.functional import pad
 
+from recbole_ext.capacity import NUMBER, at_once
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.moving import moved
 from recbole_ext.records.ranks import alone, expected_worth
 
-# Scores of one evaluation batch, [users, items], stay below this many numbers (1 GiB in float32).
+# Scores of one evaluation batch, [users, items], stay below this many numbers (1 GiB in float32), on an accelerator
+# below this share of its memory.
 MAXIMUM_SCORES = 2**28
+SHARE_OF_SCORES = 1 / 16
 # Pairs of a user and an item that a model scores at once, where it can't score all items of a user together.
 MAXIMUM_PAIRS = 2**16
 
@@ -27,13 +33,16 @@ def evaluation_batch_size(config: Any, phase: str, n_items: int) -> int:
     The key counts users where all items are ranked, also for general models, for which RecBole counts scores and so
     goes through the users one by one; for ``augmented`` they are RecBole's batches. Scores stay in bounded memory.
     """
-    requested, at_once = int(config["eval_batch_size"]), scores_all_items_at_once(config.model_class)
+    requested, all_together = int(config["eval_batch_size"]), scores_all_items_at_once(config.model_class)
     ranks_all = config["eval_args"]["mode"][phase] == "full"
     if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
-        return bounded_batch_size(requested, n_items, MAXIMUM_SCORES if at_once or not ranks_all else MAXIMUM_PAIRS)
+        scores = most_scores(config["device"])
+        return bounded_batch_size(requested, n_items, scores if all_together or not ranks_all else MAXIMUM_PAIRS)
     if not ranks_all or config["training_samples"] == "augmented":
         return requested
-    return bounded_batch_size(requested, n_items) * n_items if at_once else max(requested, MAXIMUM_PAIRS)
+    if not all_together:
+        return max(requested, MAXIMUM_PAIRS)
+    return bounded_batch_size(requested, n_items, most_scores(config["device"])) * n_items
 
 
 def scores_all_items_at_once(model: type) -> bool:
@@ -41,6 +50,11 @@ def scores_all_items_at_once(model: type) -> bool:
     return getattr(model, "full_sort_predict", AbstractRecommender.full_sort_predict) is not (
         AbstractRecommender.full_sort_predict
     )
+
+
+def most_scores(device: Any) -> int:
+    """Scores of one evaluation batch on this device."""
+    return at_once(device, MAXIMUM_SCORES, SHARE_OF_SCORES, NUMBER)
 
 
 def bounded_batch_size(requested: int, n_items: int, maximum: int = MAXIMUM_SCORES) -> int:
@@ -63,16 +77,31 @@ class LeaveOneOutCollector(Collector):
     values (see :class:`RankKeepingEvaluator`); with ``training_samples: augmented`` the order is ``torch.topk``'s, as
     in RecBole.
 
+    Nothing is read back from the device before the evaluation ends, unless metrics depend on the order of ties.
+
     Attributes:
-        tied_targets: how many positive items of the evaluation scored exactly as another item, so that their rank is
-            one of several; ``None`` where they were not counted.
+        orders_ties: whether the places of tied items matter, so that ``torch.topk`` has to say them.
     """
 
-    tied_targets: int | None = None
+    orders_ties = True
+    _tied: torch.Tensor | None = None
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.expects = config["training_samples"] != "augmented"
+        needs = [list(metric_information[name.lower()]) for name in config["metrics"]]
+        self.expects_all = self.expects and all(need == ["rec.topk"] for need in needs if "rec.topk" in need)
+
+    @property
+    def tied_targets(self) -> int | None:
+        """How many positive items of the evaluation scored exactly as another item, so that their rank is one of
+        several; ``None`` where they were not counted."""
+        return None if self._tied is None else int(self._tied)
+
+    def begin(self, loader: Any) -> None:
+        """Start an evaluation with the batches of ``loader``."""
+        self._tied = None
+        self.orders_ties = not (self.expects_all and _has_one_each(loader))
 
     def data_collect(self, train_data: Any) -> None:
         """RecBole's, and the vectors of ``diversity_vectors`` where a metric asks for them."""
@@ -92,19 +121,20 @@ class LeaveOneOutCollector(Collector):
         others = ("rec.meanrank", "rec.score", "data.label")
         if any(self.register.need(what) for what in others) or not _one_each(positive_u, len(scores_tensor)):
             self._require_enough_items(scores_tensor)
-            super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+            found = moved((positive_u, positive_i), scores_tensor.device)
+            super().eval_batch_collect(scores_tensor, interaction, *found)
             return
         if self.register.need("rec.items"):
             self._require_enough_items(scores_tensor)
             self.data_struct.update_tensor("rec.items", torch.topk(scores_tensor, max(self.topk), dim=-1).indices)
         if not self.register.need("rec.topk"):
             return
-        positive = positive_i.to(scores_tensor.device)
-        hits, tied = positive_hits(scores_tensor, positive, max(self.topk))
-        self.tied_targets = (self.tied_targets or 0) + tied
+        positive = moved(positive_i, scores_tensor.device)
+        hits, tied = positive_hits(scores_tensor, positive, max(self.topk), self.orders_ties)
+        self._tied = tied if self._tied is None else self._tied + tied
         if self.expects:
             found = places(scores_tensor, positive)
-            hits[found[:, 0] == 0] = 0  # topk takes NaN for the largest
+            hits.masked_fill_(found[:, :1] == 0, 0)  # topk takes NaN for the largest
             self.data_struct.update_tensor(PLACES, found)
         self.data_struct.update_tensor("rec.topk", torch.cat([hits, torch.ones_like(hits[:, :1])], dim=1))
 
@@ -119,29 +149,30 @@ class LeaveOneOutCollector(Collector):
         return struct
 
 
-def positive_hits(scores: torch.Tensor, positive: torch.Tensor, k: int) -> tuple[torch.Tensor, int]:
+def positive_hits(
+    scores: torch.Tensor, positive: torch.Tensor, k: int, orders_ties: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Where each user's positive item stands in its top ``k``: int ``[users, k]``, at most one 1 per row.
 
-    Of items that score the same the order is ``torch.topk``'s.
+    Of items that score the same the order is ``torch.topk``'s, or with ``orders_ties`` off the positive one is first.
 
     Args:
         scores: ``[users, items]``.
         positive: item id per user, ``[users]``.
 
     Returns:
-        The hits, and how many positive items score exactly as another one.
+        The hits, and how many positive items score exactly as another one, a scalar.
     """
     own = scores.gather(1, positive.unsqueeze(1))
     rank = (scores > own).sum(dim=1)
     hits = (rank.unsqueeze(1) == torch.arange(k, device=scores.device)).int()
     ties = (scores == own).sum(dim=1) != 1
     tied = ties & (rank < k)
-    n_tied = int(ties.sum())
-    if n_tied and tied.any():
+    if orders_ties and tied.any():
         reach = min(k, scores.shape[1])  # RecBole's own collector fails where there are fewer items than k
         top = torch.topk(scores[tied], reach, dim=-1).indices
         hits[tied] = pad((top == positive[tied].unsqueeze(1)).int(), (0, k - reach))
-    return hits, n_tied
+    return hits, ties.sum()
 
 
 def places(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
@@ -154,6 +185,13 @@ def places(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     spread = (scores == own).sum(dim=1)
     nowhere = spread == 0
     return torch.stack([first.masked_fill(nowhere, 0), spread.masked_fill(nowhere, 1)], dim=1)
+
+
+def _has_one_each(loader: Any) -> bool:
+    """Whether each row that full ranking scores has one item to find."""
+    if not isinstance(loader, FullSortEvalDataLoader):
+        return False
+    return loader.is_sequential or bool((loader.uid2items_num[loader.uid_list] == 1).all())
 
 
 def _one_each(positive_u: torch.Tensor, n_users: int) -> bool:

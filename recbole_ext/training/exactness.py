@@ -80,7 +80,7 @@ def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
     in_rows, as_prefixes = in_rows.to(model.device), as_prefixes.to(model.device)
 
     def compare() -> Pairs:
-        with gathering(model, in_rows[TARGET_ROW], in_rows[TARGET_POSITION]):
+        with gathering(model, in_rows):
             row_outputs = model.forward(in_rows[model.ITEM_SEQ], in_rows[model.ITEM_SEQ_LEN])
         outputs = model.forward(as_prefixes[model.ITEM_SEQ], as_prefixes[model.ITEM_SEQ_LEN])
         return [(outputs, row_outputs), (model.calculate_loss(as_prefixes), row_loss(model, in_rows))]

@@ -15,14 +15,17 @@ from typing import Any, TypeAlias
 import torch
 from torch.nn.functional import logsigmoid
 
+from recbole_ext.capacity import NUMBER, at_once
 from recbole_ext.errors import ConfigurationError
 
 Tensor: TypeAlias = torch.Tensor
 DotProductLoss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """``loss(outputs, items, target, bias)``."""
 
-# Logits that exist at any moment, [targets of a chunk, items], stay below this many numbers (128 MiB in float32).
+# Logits that exist at any moment, [targets of a chunk, items], stay below this many numbers (128 MiB in float32), on an
+# accelerator below this share of its memory.
 MAXIMUM_LOGITS = 2**25
+SHARE_OF_LOGITS = 1 / 32
 # A chunk of about so many logits stays in a processor's cache from the product that makes it to the last that reads it.
 CACHED_LOGITS = 2**20
 # Fewer targets at once make the products of a chunk slow, whatever the cache.
@@ -169,10 +172,14 @@ class _Softmax(torch.autograd.Function):
 
 
 def _targets_at_once(items: Tensor) -> int:
-    most = max(1, MAXIMUM_LOGITS // len(items))
+    most = max(1, _most_logits(items) // len(items))
     if items.device.type != "cpu":
         return most
     return min(most, max(FEWEST_TARGETS, CACHED_LOGITS // len(items)))
+
+
+def _most_logits(items: Tensor) -> int:
+    return at_once(items.device, MAXIMUM_LOGITS, SHARE_OF_LOGITS, NUMBER)
 
 
 def sampled_softmax_loss(
@@ -238,8 +245,8 @@ def sce_loss(
         mix = torch.randn(n_buckets, len(target), dtype=outputs.dtype, device=outputs.device)
         centres = mix @ outputs
         rows = (centres @ outputs.T).topk(n_buckets, dim=1).indices
-        at_once = centres.split(max(1, MAXIMUM_LOGITS // len(items)))
-        nearest = torch.cat([(some @ items[1:].T).topk(candidates, dim=1).indices + 1 for some in at_once])
+        blocks = centres.split(max(1, _most_logits(items) // len(items)))
+        nearest = torch.cat([(some @ items[1:].T).topk(candidates, dim=1).indices + 1 for some in blocks])
     scores = outputs[rows] @ items[nearest].transpose(1, 2)
     if bias is not None:
         scores = scores + bias[nearest].unsqueeze(1)
@@ -248,7 +255,10 @@ def sce_loss(
     losses = torch.cat([own.unsqueeze(2), scores], dim=2).logsumexp(dim=2) - own
     largest = torch.full_like(target, -torch.inf, dtype=losses.dtype)
     largest = largest.scatter_reduce(0, rows.flatten(), losses.flatten(), "amax")
-    return largest[largest > -torch.inf].mean()
+    held = largest > -torch.inf
+    if largest.device.type == "cpu":
+        return largest[held].mean()
+    return largest.masked_fill(~held, 0).sum() / held.sum()  # without a shape that the host would have to wait for
 
 
 def _score(outputs: Tensor, items: Tensor, target: Tensor, bias: Tensor | None) -> Tensor:
@@ -261,7 +271,7 @@ def _scores_of_sampled(outputs: Tensor, items: Tensor, negatives: Tensor, bias: 
     """``[targets, sampled]``"""
     if negatives.dim() == 1:
         scores = outputs @ items[negatives].T
-    elif len(items) <= 16 * negatives.shape[1] and len(outputs) * len(items) <= MAXIMUM_LOGITS:
+    elif len(items) <= 16 * negatives.shape[1] and len(outputs) * len(items) <= _most_logits(items):
         scores = (outputs @ items.T).gather(1, negatives)  # all scores take less time than each sampled item's vector
     else:
         scores = _OwnNegatives.apply(outputs, items, negatives)
@@ -292,6 +302,6 @@ class _OwnNegatives(torch.autograd.Function):
 
 
 def _parts(negatives: Tensor, items: Tensor) -> list[slice]:
-    limit = CACHED_LOGITS if items.device.type == "cpu" else MAXIMUM_LOGITS
+    limit = CACHED_LOGITS if items.device.type == "cpu" else _most_logits(items)
     size = max(1, limit // (negatives.shape[1] * items.shape[1]))
     return [slice(begin, begin + size) for begin in range(0, len(negatives), size)]

@@ -23,13 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
-from torch.nn.functional import logsigmoid
+from recbole.model.sequential_recommender.bert4rec import BERT4Rec
+from torch.nn.functional import logsigmoid, pad
 
+from recbole_ext.capacity import positions_at_once
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.losses import softmax_loss
 from recbole_ext.training.new_items import n_trained_items
 from recbole_ext.training.objective import outputs_at_targets, trained_items
-from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, batches_by_length
+from recbole_ext.training.rows import POSITIONS_PER_PART, batches_by_length, target_fields
 
 
 class MaskedRowLoader:
@@ -43,6 +45,7 @@ class MaskedRowLoader:
         self.config, self._dataset, self._sampler = config, dataset, sampler
         self.dataset, self.shuffle = dataset, True
         self.batch_size = int(config["train_batch_size"])
+        self.at_once = positions_at_once(config, POSITIONS_PER_PART)
         self.maximum = int(config["MAX_ITEM_LIST_LENGTH"])
         self.mask_ratio, self.last_item_ratio = float(config["mask_ratio"]), float(config["ft_ratio"] or 0)
         self.mask_item = dataset.num(dataset.iid_field)
@@ -71,7 +74,7 @@ class MaskedRowLoader:
         self.generator.shuffle(users)
         start, length, ends_masked = self._draw_windows(users)
         n_targets = np.where(ends_masked, 1, np.maximum(self.mask_ratio * length, 1))
-        for parts in batches_by_length(length, n_targets, self.batch_size, self.generator):
+        for parts in batches_by_length(length, n_targets, self.batch_size, self.generator, self.at_once):
             yield [self.mask(start[part], length[part], ends_masked[part]) for part in parts]
 
     def _draw_windows(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,8 +100,7 @@ class MaskedRowLoader:
         target = rows[row, position]
         fields = {
             self.item_list: torch.from_numpy(np.where(masked, self.mask_item, rows)),
-            TARGET_ROW: torch.from_numpy(row),
-            TARGET_POSITION: torch.from_numpy(position),
+            **target_fields(row, position, len(rows), len(offset)),
             self._dataset.iid_field: torch.from_numpy(target),
         }
         if self.wants_negatives:
@@ -109,6 +111,20 @@ class MaskedRowLoader:
                 clash = (rows[row] == negative[:, None]).any(axis=1)
             fields[self.negative_item] = torch.from_numpy(negative)
         return Interaction(fields)
+
+
+def mask_ends_at_once(model: Any) -> None:
+    """Let RecBole's BERT4Rec put its mask behind all histories of a batch together.
+
+    RecBole 1.2.1 goes through them one by one, and on a GPU waits for each. The items are the same.
+    """
+    if getattr(type(model), "reconstruct_test_data", None) is not BERT4Rec.reconstruct_test_data:
+        return
+
+    def reconstruct_test_data(items: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        return pad(items, (0, 1)).scatter_(1, length.unsqueeze(1), model.mask_token)[:, 1:]
+
+    model.reconstruct_test_data = reconstruct_test_data
 
 
 def masked_loss(model: Any, interaction: Interaction) -> torch.Tensor:

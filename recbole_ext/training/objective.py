@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from recbole_ext.training.losses import DotProductLoss
 from recbole_ext.training.new_items import n_trained_items
-from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW
+from recbole_ext.training.rows import READ_POSITIONS, TARGET_POSITION, TARGET_ROW, TARGET_SLOT
 from recbole_ext.training.transformer import encode_at
 
 LossOfRows = Callable[[Any, Interaction], torch.Tensor]
@@ -27,7 +27,7 @@ def row_loss(model: Any, interaction: Interaction) -> torch.Tensor:
     Here it picks every target's position instead, ``[targets, width]``, and the model's own ``calculate_loss``
     goes on from there against ``item_id`` and ``neg_item_id``, ``[targets]``: the same mean over the same samples.
     """
-    with gathering(model, interaction[TARGET_ROW], interaction[TARGET_POSITION]):
+    with gathering(model, interaction):
         return model.calculate_loss(interaction)
 
 
@@ -86,23 +86,25 @@ def outputs_of(model: Any, interaction: Interaction) -> torch.Tensor:
 
 def outputs_at_targets(model: Any, interaction: Interaction) -> torch.Tensor:
     """The model's output at every target of the rows, ``[targets, width]``."""
-    with gathering(model, interaction[TARGET_ROW], interaction[TARGET_POSITION]):
+    with gathering(model, interaction):
         return outputs_of(model, interaction)
 
 
 @contextmanager
-def gathering(model: Any, row: torch.Tensor, position: torch.Tensor) -> Iterator[None]:
-    """Let the model's ``forward`` return its outputs at ``(row, position)``, ``[targets, width]``.
+def gathering(model: Any, interaction: Interaction) -> Iterator[None]:
+    """Let the model's ``forward`` return its outputs at the targets of these rows, ``[targets, width]``.
 
     A model with RecBole's ``TransformerEncoder`` computes the encoder's last layer at those positions alone, causally
     where the model goes on to ``gather_indexes``, with the model's own mask where it does not.
     """
+    row, position = interaction[TARGET_ROW], interaction[TARGET_POSITION]
     encoder: Any = getattr(model, "trm_encoder", None)
     if type(encoder) is TransformerEncoder:
         bidirectional = learns_masked_items(model)
+        few = (interaction[READ_POSITIONS], interaction[TARGET_SLOT]) if READ_POSITIONS in interaction else None
 
         def forward(hidden: torch.Tensor, mask: torch.Tensor, **_: Any) -> list[torch.Tensor]:
-            return [encode_at(encoder, hidden, row, position, mask if bidirectional else None)]
+            return [encode_at(encoder, hidden, row, position, mask if bidirectional else None, few)]
 
         encoder.forward = forward
         model.gather_indexes = lambda output, _: output

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_ext.training.rows import POSITIONS_PER_PART, TARGET_POSITION, TARGET_ROW, split_by_sum
+from recbole_ext.capacity import positions_at_once
+from recbole_ext.training.rows import POSITIONS_PER_PART, TARGET_ROW, split_by_sum, target_fields
 
 
 class PrefixLoader:
@@ -27,6 +28,7 @@ class PrefixLoader:
         self.samples, self._dataset, self.dataset = samples, samples._dataset, samples._dataset
         self._sampler, self.shuffle = samples._sampler, samples.shuffle
         self.length_field = self._dataset.item_list_length_field
+        self.at_once = positions_at_once(samples.config, POSITIONS_PER_PART)
         self.list_fields = [self._dataset.iid_field + samples.config["LIST_SUFFIX"]]
 
     def __len__(self) -> int:
@@ -34,7 +36,8 @@ class PrefixLoader:
 
     def __iter__(self) -> Iterator[list[Interaction]]:
         for batch in self.samples:
-            parts = [self.part(batch[part]) for part in parts_by_length(batch[self.length_field].numpy())]
+            by_length = parts_by_length(batch[self.length_field].numpy(), self.at_once)
+            parts = [self.part(batch[part]) for part in by_length]
             yield [part for part in parts if len(part[TARGET_ROW])]
 
     def part(self, samples: Interaction) -> Interaction:
@@ -42,26 +45,25 @@ class PrefixLoader:
         longest = int(samples[self.length_field].max())
         fields = {name: samples[name] for name in samples.columns if samples[name].dim() == 1}
         fields |= {name: samples[name][:, :longest] for name in self.list_fields}
-        fields |= self.targets(samples)
+        fields |= self.targets(samples, longest)
         return Interaction(fields)
 
-    def targets(self, samples: Interaction) -> dict[str, torch.Tensor]:
-        return {
-            TARGET_ROW: torch.arange(len(samples)),
-            TARGET_POSITION: samples[self.length_field] - 1,
-        }
+    def targets(self, samples: Interaction, longest: int) -> dict[str, torch.Tensor]:
+        position = samples[self.length_field].numpy() - 1
+        return target_fields(np.arange(len(samples)), position, len(samples), longest)
 
 
-def parts_by_length(lengths: np.ndarray) -> list[np.ndarray]:
+def parts_by_length(lengths: np.ndarray, positions: int = POSITIONS_PER_PART) -> list[np.ndarray]:
     """Samples of a batch in parts, by rising length: none is padded to more than twice its own length.
 
     Args:
         lengths: of each sample's history, ``[samples]``.
+        positions: that a part has at most, about.
     """
     by_length = np.argsort(lengths, kind="stable")
     doublings = np.ceil(np.log2(lengths[by_length]))
     parts = np.split(by_length, np.flatnonzero(np.diff(doublings)) + 1)
-    return [piece for part in parts for piece in split_by_sum(part, lengths[part], POSITIONS_PER_PART)]
+    return [piece for part in parts for piece in split_by_sum(part, lengths[part], positions)]
 
 
 class MaskedPrefixLoader(PrefixLoader):
@@ -86,11 +88,10 @@ class MaskedPrefixLoader(PrefixLoader):
         fields[self.item_list] = fields.pop(self.masked_list)
         return Interaction(fields)
 
-    def targets(self, samples: Interaction) -> dict[str, torch.Tensor]:
+    def targets(self, samples: Interaction, longest: int) -> dict[str, torch.Tensor]:
         row, slot = torch.nonzero(samples[self.masked_index] > 0, as_tuple=True)
         return {
-            TARGET_ROW: row,
-            TARGET_POSITION: samples[self.masked_index][row, slot],
+            **target_fields(row.numpy(), samples[self.masked_index][row, slot].numpy(), len(samples), longest),
             self._dataset.iid_field: samples[self.items][row, slot],
             self.negative_item: samples[self.negatives][row, slot],
         }

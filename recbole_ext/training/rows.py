@@ -21,14 +21,18 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_ext.capacity import positions_at_once
 from recbole_ext.data.sequences import SequenceViewDataset
 
 TARGET_ROW = "target_row"
 TARGET_POSITION = "target_position"
+TARGET_SLOT = "target_slot"
+READ_POSITIONS = "read_positions"
 
 BATCHES_PER_POOL = 8
 # Positions of one forward pass: activations of this many stay in a processor's cache, and memory stays bounded
-# whatever the batch size. The gradients of a batch's parts add up to the batch's.
+# whatever the batch size. The gradients of a batch's parts add up to the batch's. An accelerator's memory sets its own
+# number; see :func:`recbole_ext.capacity.positions_at_once`.
 POSITIONS_PER_PART = 16_384
 
 
@@ -83,7 +87,8 @@ class UserRowLoader:
 
     A batch is an ``Interaction`` with the padded rows (``item_id_list``: ``[rows, longest]``; ``item_length``:
     ``[rows]``) and, per target, its item (``item_id``), its negative (``neg_item_id``, where the model's loss
-    asks for one), its row and its position in the row (``target_row``, ``target_position``): ``[targets]``.
+    asks for one), its row and its position in the row (``target_row``, ``target_position``): ``[targets]``; see also
+    :func:`target_fields`.
     """
 
     def __init__(self, config: Any, dataset: SequenceViewDataset, sampler: Any) -> None:
@@ -91,6 +96,7 @@ class UserRowLoader:
         self.dataset, self.shuffle = dataset, True
         self.rows = UserRows(dataset, int(config["window_stride"] or 1))
         self.batch_size = int(config["train_batch_size"])
+        self.at_once = positions_at_once(config, POSITIONS_PER_PART)
         self.generator = np.random.default_rng(config["seed"])
         self.item_list = dataset.iid_field + config["LIST_SUFFIX"]
         negatives = config["train_neg_sample_args"]
@@ -104,14 +110,14 @@ class UserRowLoader:
         """The epoch's batches, each as the parts that go through the model one after the other."""
         rows = self.generator.permutation(len(self.rows))
         lengths, n_targets = self.rows.length[rows], np.diff(self.rows.first_target)[rows]
-        for parts in batches_by_length(lengths, n_targets, self.batch_size, self.generator):
+        for parts in batches_by_length(lengths, n_targets, self.batch_size, self.generator, self.at_once):
             yield [self.batch(rows[part]) for part in parts]
 
     def batch(self, rows: np.ndarray) -> Interaction:
         """The interaction of these rows, with all their targets."""
         table = self.rows
         n_targets = table.first_target[rows + 1] - table.first_target[rows]
-        row = np.repeat(np.arange(len(rows)), n_targets)
+        row, position = np.repeat(np.arange(len(rows)), n_targets), table.position
         within = np.arange(n_targets.sum()) - np.repeat(n_targets.cumsum() - n_targets, n_targets)
         target = table.first_target[rows][row] + within
         start, length = torch.from_numpy(table.start[rows]), torch.from_numpy(table.length[rows])
@@ -123,8 +129,7 @@ class UserRowLoader:
             self.item_list: items[torch.where(inside, start.unsqueeze(-1) + offset, 0)] * inside,
             self._dataset.item_list_length_field: length,
             self._dataset.iid_field: items[item_index],
-            TARGET_ROW: torch.from_numpy(row),
-            TARGET_POSITION: torch.from_numpy(table.position[target]),
+            **target_fields(row, position[target], len(rows), len(offset)),
         }
         if self.n_negatives:
             users = self._dataset.history[self._dataset.uid_field][item_index]
@@ -134,13 +139,39 @@ class UserRowLoader:
         return Interaction(fields)
 
 
+def target_fields(row: np.ndarray, position: np.ndarray, n_rows: int, longest: int) -> dict[str, torch.Tensor]:
+    """Where the targets of a batch stand: the fields ``target_row`` and ``target_position``, ``[targets]`` each.
+
+    Where no row has targets at more than half of its positions, also which positions of each row are read
+    (``read_positions``: ``[rows, most of a row]``, 0 where a row has fewer), and which of them is the target's
+    (``target_slot``: ``[targets]``), for a model that computes its last layer there alone. How many they are is a
+    number that shapes depend on: asked of a tensor on a GPU, it would make the host wait for all that is in its queue.
+
+    Args:
+        row: ascending, ``[targets]``.
+    """
+    fields = {TARGET_ROW: torch.from_numpy(row), TARGET_POSITION: torch.from_numpy(position)}
+    n_targets = np.bincount(row, minlength=n_rows)
+    most = int(n_targets.max(initial=0))
+    if 0 < most * 2 <= longest:
+        slot = np.arange(len(row)) - (n_targets.cumsum() - n_targets)[row]
+        read = np.zeros((n_rows, most), dtype=position.dtype)
+        read[row, slot] = position
+        fields |= {TARGET_SLOT: torch.from_numpy(slot), READ_POSITIONS: torch.from_numpy(read)}
+    return fields
+
+
 def batches_by_length(
-    lengths: np.ndarray, n_targets: np.ndarray, batch_size: int, generator: np.random.Generator
+    lengths: np.ndarray,
+    n_targets: np.ndarray,
+    batch_size: int,
+    generator: np.random.Generator,
+    positions: int = POSITIONS_PER_PART,
 ) -> Iterator[list[np.ndarray]]:
     """An epoch's batches over rows in random order, ``[rows]``: about ``batch_size`` targets each, similar lengths.
 
     Rows are sorted by length within pools of a few batches, batches come in random order, and each comes as the
-    parts that go through the model one after the other.
+    parts that go through the model one after the other, of about ``positions`` positions each.
     """
     batches: list[np.ndarray] = []
     for pool in split_by_sum(np.arange(len(lengths)), n_targets, BATCHES_PER_POOL * batch_size):
@@ -148,7 +179,7 @@ def batches_by_length(
         batches += split_by_sum(by_length, n_targets[by_length], batch_size)
     for index in generator.permutation(len(batches)):
         batch = batches[index]
-        yield split_by_sum(batch, lengths[batch], POSITIONS_PER_PART)
+        yield split_by_sum(batch, lengths[batch], positions)
 
 
 def split_by_sum(values: np.ndarray, sizes: np.ndarray, limit: int) -> list[np.ndarray]:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 
 
+class Candidates(NamedTuple):
+    """The items that are ranked for each user of a batch, ``[users, candidates]``; all others are left out."""
+
+    items: torch.Tensor
+
+    def left_out(self, n_items: int) -> torch.Tensor:
+        """The mask of all other items, bool ``[users, n_items]``, on the candidates' device."""
+        mask = torch.ones(len(self.items), n_items, dtype=torch.bool, device=self.items.device)
+        return mask.scatter_(1, self.items.long(), False)
+
+
 class SampledRankingLoader(FullSortEvalDataLoader):
     """RecBole's :class:`NegSampleEvalDataLoader` for a sequential model whose users have one test item each.
 
     RecBole pairs each of a user's 101 candidates with a copy of the history, so the model encodes the same history
-    101 times. Here it encodes it once and scores all items; what is not a candidate goes to RecBole's trainer as the
-    items to leave out. The negatives are drawn by RecBole's sampler, user by user in RecBole's order: from the same
-    random state the same candidates, whatever the order of the batches.
+    101 times. Here it encodes it once and scores all items; what is not a candidate is left out by a mask
+    that is made where the scores are (:class:`Candidates`). The negatives are drawn by RecBole's sampler, user by user
+    in RecBole's order: from the same random state the same candidates, whatever the order of the batches.
     """
 
     def __init__(self, stock: NegSampleEvalDataLoader) -> None:
@@ -38,12 +49,10 @@ class SampledRankingLoader(FullSortEvalDataLoader):
             candidates[sample, 1:] = self._sampler.sample_by_user_ids(user, item, self._negatives).numpy()
         return torch.from_numpy(candidates)
 
-    def collate_fn(self, index: list[int]) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Samples, the mask of their non-candidates ``[samples, items]``, and row and item of the positives."""
+    def collate_fn(self, index: list[int]) -> tuple[Any, Candidates, torch.Tensor, torch.Tensor]:
+        """Samples, their candidates, and row and item of the positives."""
         interaction, _, positive_u, positive_i = super().collate_fn(index)
-        no_candidate = torch.ones(len(index), self._dataset.item_num, dtype=torch.bool)
-        no_candidate.scatter_(1, self._candidates[index].long(), False)
-        return interaction, no_candidate, positive_u, positive_i
+        return interaction, Candidates(self._candidates[index]), positive_u, positive_i
 
 
 def has_one_positive_each(loader: NegSampleEvalDataLoader) -> bool:

@@ -24,7 +24,7 @@ from recbole_ext.training.exactness import (
 )
 from recbole_ext.training.loaders import Loaders
 from recbole_ext.training.losses import softmax_loss, training_loss
-from recbole_ext.training.masked import MaskedRowLoader, masked_loss
+from recbole_ext.training.masked import MaskedRowLoader, mask_ends_at_once, masked_loss
 from recbole_ext.training.new_items import refuse_to_learn_from_new_items
 from recbole_ext.training.objective import LossOfRows, learns_masked_items, loss_at_targets, replace_loss, row_loss
 from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
@@ -75,6 +75,7 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
         raise ConfigurationError(
             f"training_samples: {wanted!r} is unknown; choose one of {', '.join(TRAINING_SAMPLES)}."
         )
+    mask_ends_at_once(model)
     if own := getattr(model, OWN_SAMPLES, None):
         with own_random_numbers():
             _sample_rankings_at_once(config, model, loaders)

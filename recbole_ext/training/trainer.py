@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import recbole.trainer.trainer as recbole_trainer
 import torch
+from recbole.trainer import Trainer
 from torch.nn.utils import parametrize
 from torch.nn.utils.clip_grad import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_ext.attach import item_tables
+from recbole_ext.losses_of_epoch import LossesOfEpoch
 from recbole_ext.models import trainer_class
+from recbole_ext.moving import moved
 from recbole_ext.records.ranks import packed
 from recbole_ext.training.evaluation import (
     MAXIMUM_PAIRS,
@@ -28,6 +31,7 @@ from recbole_ext.training.evaluation import (
 )
 from recbole_ext.training.freezing import frozen_epochs
 from recbole_ext.training.objective import LossOfRows
+from recbole_ext.training.sampled_ranking import Candidates
 
 OnEpoch: TypeAlias = Callable[[list[dict[str, float]]], None]
 
@@ -76,10 +80,12 @@ class BenchmarkTrainer:
                 table.embedding.requires_grad_(epoch_idx >= self.frozen_epochs)
         # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
         with torch.autograd.set_detect_anomaly(False):
-            if self.loss_of_rows is None:
-                loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)  # type: ignore[misc]
-            else:
+            if self.loss_of_rows is not None:
                 loss = self._train_rows(train_data, epoch_idx, kwargs.get("show_progress", False))
+            elif self._trains_as_recbole(*args):
+                loss = self._train_samples(train_data, epoch_idx, kwargs.get("show_progress", False))
+            else:
+                loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)  # type: ignore[misc]
         total = sum(loss) if isinstance(loss, tuple) else loss
         seconds = time.perf_counter() - began
         self._keep({"epoch": epoch_idx, "train_loss": float(total) / len(train_data), "train_seconds": seconds})
@@ -103,25 +109,53 @@ class BenchmarkTrainer:
         """One epoch over batches that come in parts; the sum of the batches' mean losses, as RecBole reports it."""
         self.model.train()
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
-        total = 0.0
+        losses = LossesOfEpoch()
         for parts in tqdm(train_data, desc=f"Train {epoch_idx:>4}", disable=not show_progress, leave=False):
             n_targets = sum(len(part["target_row"]) for part in parts)
             self.optimizer.zero_grad()
             for part in parts:
-                part = part.to(self.device)
+                share = len(part["target_row"]) / n_targets
+                part = moved(part, self.device)
                 with ExitStack() as stack:
                     stack.enter_context(parametrize.cached())
                     stack.enter_context(torch.autocast(self.device.type, enabled=self.enable_amp))
-                    loss = self.loss_of_rows(self.model, part) * (len(part["target_row"]) / n_targets)
-                self._check_nan(loss)
+                    loss = self.loss_of_rows(self.model, part) * share
+                losses.add(loss)
                 scaler.scale(loss).backward()
-                total += loss.item()
             if self.clip_grad_norm:
                 scaler.unscale_(self.optimizer)
                 clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
             scaler.step(self.optimizer)
             scaler.update()
+        (total,) = losses.sums()
         return total
+
+    def _trains_as_recbole(self: Any, *args: Any) -> bool:
+        """Whether :meth:`_train_samples` does what RecBole's trainer of this model does in an epoch."""
+        own = next(
+            kind for kind in type(self).__mro__[1:] if "_train_epoch" in vars(kind) and kind is not BenchmarkTrainer
+        )
+        return own is Trainer and not args and bool(self.config["single_spec"])
+
+    def _train_samples(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float | tuple[float, ...]:
+        """An epoch of RecBole's ``Trainer``, to the last bit, that asks the device for the losses once, at its end."""
+        self.model.train()
+        scaler = torch.amp.GradScaler("cuda", enabled=self.enable_scaler)  # none on a CPU, as RecBole's
+        losses = LossesOfEpoch()
+        loss: Any = None
+        for samples in tqdm(train_data, desc=f"Train {epoch_idx:>4}", disable=not show_progress, leave=False):
+            samples = moved(samples, self.device)
+            self.optimizer.zero_grad()
+            with torch.autocast(self.device.type, enabled=self.enable_amp):
+                loss = self.model.calculate_loss(samples)
+            parts = loss if isinstance(loss, tuple) else (loss,)
+            losses.add(*parts)
+            scaler.scale(sum(loss) if isinstance(loss, tuple) else loss).backward()
+            if self.clip_grad_norm:
+                clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+            scaler.step(self.optimizer)
+            scaler.update()
+        return losses.sums() if isinstance(loss, tuple) else losses.sums()[0]
 
     def _valid_epoch(self, valid_data: Any, **options: Any) -> Any:
         began = time.perf_counter()
@@ -131,10 +165,19 @@ class BenchmarkTrainer:
         return score, result
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
-        self.eval_collector.tied_targets = None
+        self.eval_collector.begin(eval_data)
         # Cached: a parametrized item matrix (adapter, bounded) is computed once, not once per batch.
         with parametrize.cached():
             return super().evaluate(eval_data, *args, **kwargs)  # type: ignore[misc]
+
+    def _full_sort_batch_eval(self: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+        """RecBole's, with everything where the scores are."""
+        interaction, left_out, positive_u, positive_i = batch
+        left_out = moved(left_out, self.device)
+        if isinstance(left_out, Candidates):
+            left_out = left_out.left_out(self.tot_item_num)
+        batch = (moved(interaction, self.device), left_out, positive_u, moved(positive_i, self.device))
+        return super()._full_sort_batch_eval(batch)  # type: ignore[misc]
 
     @torch.no_grad()
     def scores_of(self: Any, batch: tuple[Any, ...], dataset: Any) -> torch.Tensor:

@@ -62,6 +62,7 @@ def encode_at(
     row: torch.Tensor,
     position: torch.Tensor,
     mask: torch.Tensor | None = None,
+    few: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Output of RecBole's encoder at ``(row, position)``, ``[targets, D]``, for ``hidden``, ``[B, L, D]``.
 
@@ -69,23 +70,21 @@ def encode_at(
     computes only their queries.
 
     Args:
-        row: ascending, ``[targets]``.
+        row, position: ``[targets]``.
         mask: RecBole's additive mask over the keys, ``[B, 1, 1, L]``, for bidirectional attention; ``None`` for causal
             attention over right-padded rows, which needs no other mask: padding stands right of what is read.
+        few: the positions of each row that are read, ``[B, most]``, and which of them each target's is, ``[targets]``,
+            where they are few; see :func:`recbole_ext.training.rows.target_fields`.
     """
     *lower, last = encoder.layer
     causal = mask is None
     for layer in lower:
         attended = attend(layer.multi_head_attention, hidden, hidden, mask=mask, is_causal=causal)
         hidden = layer.feed_forward(attended)
-    n_targets = torch.bincount(row, minlength=len(hidden))
-    most = int(n_targets.max())
-    if most * 2 > hidden.shape[1]:
+    if few is None:
         attended = attend(last.multi_head_attention, hidden, hidden, mask=mask, is_causal=causal)
         return last.feed_forward(attended[row, position])
-    slot = torch.arange(len(row), device=row.device) - (n_targets.cumsum(0) - n_targets)[row]
-    read = position.new_zeros(len(hidden), most)
-    read[row, slot] = position
+    read, slot = few
     queries = hidden.gather(1, read.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
     if mask is None:
         keys = torch.arange(hidden.shape[1], device=row.device)

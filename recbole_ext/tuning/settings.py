@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from recbole_ext.settings import CheckedSettings
 
+NEAREST = 30
+"""An item's hard negatives are drawn from so many that are nearest to it."""
 RECALL = "eval_recall@10"
 """In a tuning's curve: how often the held-out sequences' next items are found."""
 
@@ -49,8 +51,8 @@ class TuneSettings(CheckedSettings):
     """Examples in a step on one device; they are each other's negatives."""
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients make one step."""
-    learning_rate: float = Field(default=5e-5, gt=0)
-    """Of AdamW, at its highest."""
+    learning_rate: float = Field(default=5e-5, gt=0, le=1)
+    """Of AdamW, at its highest; 1e-6 to 1e-3 are usual, and above 1 no encoder is left."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Of the encoder in tuning and, through its folder, in what is trained from it. Default: the encoder's own."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -130,9 +132,9 @@ class PairsSettings(_Debiasing):
     """Items at most so many steps apart are a pair; beyond 1, an item has several positives."""
     spare_neighbours: bool = False
     """Items that are a pair anywhere in the training sequences are never each other's negatives."""
-    hard_negatives: int = Field(default=0, ge=0)
-    """For each pair so many more negatives: items of the same domain whose texts were nearest to the pair's first item
-    before the tuning, without those that are a pair with it."""
+    hard_negatives: int = Field(default=0, ge=0, le=NEAREST)
+    """For each pair so many more negatives, 30 at most: items of the same domain whose texts were nearest to the pair's
+    first item before the tuning, without those that are a pair with it."""
 
 
 class ItemContrastSettings(_Contrasting):

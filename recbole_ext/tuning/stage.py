@@ -21,6 +21,7 @@ from recbole_ext.encoders.pruning import keep_layers
 from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.errors import TuningError
 from recbole_ext.hashing import sha256_of
+from recbole_ext.machine import device_in_words, forget_peak_device_memory, peak_device_memory_mb
 from recbole_ext.tuning.corpus import Corpus, read_corpus
 from recbole_ext.tuning.objectives import objective_class
 from recbole_ext.tuning.settings import RECALL, TuneSettings
@@ -158,6 +159,8 @@ def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
             "examples_of": _counted(examples, corpus, names),
             "seconds": round(trained.seconds, 2),
             "tokens_per_second": round(trained.tokens / trained.seconds, 1),
+            "device": trained.device,
+            "peak_device_memory_mb": trained.peak_device_memory_mb,
             "held_out_loss": [round(entry["eval_loss"], 4) for entry in trained.curve if "eval_loss" in entry],
             "held_out_recall": [round(entry[RECALL], 4) for entry in trained.curve if RECALL in entry],
             "curve": trained.curve,
@@ -227,12 +230,15 @@ def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.nda
 
 @dataclass(frozen=True)
 class _Trained:
-    """A training's log, the seconds it took, the tokens that all processes read in it, and how many those were."""
+    """A training's log, the seconds it took, the tokens that all processes read in it, and how many those were; what
+    the writer's ran on, in words, and the most that it held there, in MiB (``None`` on a CPU)."""
 
     curve: list[dict[str, float]]
     seconds: float
     tokens: int
     processes: int
+    device: str
+    peak_device_memory_mb: float | None
 
 
 def _train(
@@ -264,6 +270,7 @@ def _train(
     last = last_checkpoint(checkpoints)
     if last:
         log.info("going on from %s", last)
+    forget_peak_device_memory()
     began = time.perf_counter()
     # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
     with torch.autograd.set_detect_anomaly(False):
@@ -275,7 +282,9 @@ def _train(
     objective.to("cpu")
     keep = ("loss", "eval_loss", RECALL, "learning_rate", "grad_norm", "epoch", "step")
     curve = [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history]
-    return _Trained(curve, seconds, int(tokens), trainer.args.world_size)
+    device = trainer.args.device
+    memory = peak_device_memory_mb(device)
+    return _Trained(curve, seconds, int(tokens), trainer.args.world_size, device_in_words(device), memory)
 
 
 def _part() -> None:

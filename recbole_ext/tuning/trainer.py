@@ -162,6 +162,7 @@ def build_trainer(
         seed=settings.seed,
         logging_steps=max(1, min(50, steps // 5)),
         logging_first_step=True,
+        logging_nan_inf_filter=not torch.accelerator.is_available(),  # it waits for the device at every step
         eval_strategy=evaluated,
         eval_steps=max(1, int(settings.evaluate_every * steps)),
         save_strategy="steps",
@@ -171,6 +172,7 @@ def build_trainer(
         disable_tqdm=not show_progress,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
+        accelerator_config={"non_blocking": torch.cuda.is_available()},
         log_level="error",
     )
     # Of several GPUs in one process, Trainer would make a torch.nn.DataParallel, whose parts don't see each other's

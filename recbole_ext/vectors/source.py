@@ -6,7 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -18,7 +18,7 @@ from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.estimate import Estimate
 from recbole_ext.hashing import sha256_of
-from recbole_ext.machine import device_in_words, peak_device_memory_mb, peak_memory_mb
+from recbole_ext.machine import device_in_words, forget_peak_device_memory, peak_device_memory_mb, peak_memory_mb
 from recbole_ext.settings import CheckedSettings
 from recbole_ext.store.folder import has_vectors, read_meta, refuse_to_overwrite
 
@@ -38,7 +38,7 @@ class Made:
 
     Attributes:
         up_to_date: it was there already and nothing was done.
-        notes: sentences about what was left out or filled in.
+        notes: sentences about what was left out or filled in, and of ``encode`` how many items are covered.
     """
 
     store: Path
@@ -51,6 +51,10 @@ class Made:
         """In words."""
         done = "; up to date, nothing to do" if self.up_to_date else ""
         return [f"{self.store}: {self.items} items, {self.dim} dimensions{done}", *self.notes]
+
+    def with_note(self, sentence: str) -> Made:
+        """The same with one more sentence at the end."""
+        return replace(self, notes=(*self.notes, sentence))
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,7 @@ class VectorSource(CheckedSettings, ABC):
         if (made := finished(out, identity)) is not None:
             return made
         work = out.with_name(out.name + ".partial")
+        forget_peak_device_memory()
         began = time.perf_counter()
         vectors = self.compute_vectors(dataset, artifacts, work, compute or Compute())
         effort = vectors.cost or Effort(time.perf_counter() - began, len(vectors.items))

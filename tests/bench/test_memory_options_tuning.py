@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from recbole_ext.bench import memory, tuning
+from recbole_ext.bench import memory, tuning, utilisation
+from recbole_ext.bench.catalogue import catalogue_table, run_catalogue
 from recbole_ext.bench.measuring import apart
 from recbole_ext.bench.memory import memory_table, run_memory, training_step
+from recbole_ext.bench.models import models_table, run_models
 from recbole_ext.bench.options import options_table, run_options
 from recbole_ext.bench.tuning import run_tuning_contest, tuning_table
+from recbole_ext.bench.utilisation import run_utilisation, utilisation_table
 from recbole_ext.data.dataset import Dataset
 
 
@@ -43,6 +46,15 @@ def test_options_are_timed_in_turns_against_the_path_as_it_is(tiny: Dataset, sma
     assert "torch.compile" in {**result["medians"], **result["failures"]}
     assert result["medians"]["building batches"] < result["medians"]["as it is"]
     assert any("100%" in line for line in options_table(result))
+
+
+def test_models_are_timed_in_turns_and_stand_beside_the_first(tiny: Dataset) -> None:
+    result = run_models(tiny, ["SASRec", "HSTU"], 2, {"hidden_size": 16, "train_batch_size": 128})
+    assert {len(taken) for taken in result["seconds"].values()} == {2}
+    assert result["models"]["HSTU"]["training_samples"] == "user"
+    base = result["models"]["SASRec"]["seconds_per_epoch"]
+    result["models"]["HSTU"]["seconds_per_epoch"] = 3 * base
+    assert [line.split(" | ")[4] for line in models_table(result)[2:]] == ["1.00", "3.00"]
 
 
 def test_both_ways_of_tuning_read_the_same_tokens(tiny: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,3 +95,27 @@ def test_the_public_ways_step_has_the_same_loss(tiny: Dataset) -> None:
         with torch.no_grad():
             values.append(float(objective(**objective.collate(list(enumerate(corpus.sequences[:6]))))["loss"]))
     assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+
+def test_a_large_catalogue_is_trained_on_and_ranked_in_a_process_of_its_own() -> None:
+    result = run_catalogue(items=200, targets=100, repeats=1)
+    assert result["seconds_per_step"] > 0 and result["seconds_per_evaluation"] > 0 and result["peak_memory_mb"] > 100
+    assert result["device"].startswith("cpu") == ("peak_device_memory_mb" not in result)
+    assert len(catalogue_table(result)) >= 5
+
+
+def test_tokens_per_second_are_told_as_a_part_of_what_products_reach(
+    tiny: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = {"hidden_size": 24, "num_hidden_layers": 1, "intermediate_size": 24}
+    kinds = {"one": ("bert", shape), "two": ("longformer", {**shape, "attention_window": 8})}
+    monkeypatch.setattr(utilisation, "ENCODERS", kinds)
+    monkeypatch.setitem(utilisation.PRODUCT, "cpu", 64)
+    result = run_utilisation(tiny, sequences=4, max_tokens=32, batch_size=4, repeats=1)
+    for of_encoder in result["encoders"].values():
+        for kind in ("tuning", "encoding"):
+            found = of_encoder[kind]
+            assert found["tokens_per_second"] > 0
+            rate = found["operations_per_second"] / result["peak_operations_per_second"]
+            assert found["part_of_peak"] == pytest.approx(rate)
+    assert len(utilisation_table(result)) == 2 + 4

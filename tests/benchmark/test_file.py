@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from recbole_ext.benchmark import PRESETS, Benchmark, load_benchmark, parse_overrides
+from recbole_ext.benchmark import PRESETS, Benchmark, load_benchmark, parse_overrides, resolve
 from recbole_ext.errors import ConfigurationError
 
 Load = Callable[..., tuple[Benchmark, dict[str, Any]]]
@@ -151,11 +151,20 @@ def test_a_mistake_is_told_by_file_and_key(load: Load, keys: dict[str, Any], mes
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"b\.yaml: models: is missing.*initialisations: is missing"):
+    with pytest.raises(ConfigurationError, match=r"b\.yaml: models: is missing"):
         load_benchmark(write(tmp_path / "b.yaml", name="b", datasets=["tiny"]))
 
 
 # --- meaning ---
+
+
+def test_without_initialisations_random_vectors_are_meant(described: Callable[..., Path], tmp_path: Path) -> None:
+    content = yaml.safe_load(described(tmp_path, models={"Pop": {}}).read_text(encoding="utf-8"))
+    del content["initialisations"]
+    benchmark, _ = load_benchmark(write(tmp_path / "b.yaml", **content))
+    assert benchmark.initialisations == {"random": {}}
+    specs = resolve(benchmark, {}, "the command", "b.yaml").specs()
+    assert [spec.name.split("-")[:3] for spec in specs] == [["tiny", "Pop", "random"]]
 
 
 def test_names_alone_and_empty_entries_mean_no_keys(load: Load) -> None:

@@ -210,8 +210,17 @@ def test_a_target_has_a_history_and_its_user_is_seen_up_to_it() -> None:
 
 
 BAD = {
-    "valid after test": ({"valid": 0.9, "test": 0.8}, r"own: eval_args\.split\.temporal: .*no interaction is before"),
-    "equal cuts": ({"valid": 70, "test": 70}, "no interaction is before validation begins"),
+    "valid after test": (
+        {"valid": 0.9, "test": 0.8},
+        r"^eval_args\.split\.temporal: valid: 0\.9 has to be before test: 0\.8",
+    ),
+    "valid after the default test": ({"valid": 0.95}, r"valid: 0\.95 has to be before test: 0\.9"),
+    "dates reversed": (
+        {"valid": "2015-02-01", "test": "2015-01-01"},
+        "valid: 2015-02-01 has .* before test: 2015-01",
+    ),
+    "a part after a time": ({"valid": 0.99, "test": 60}, r"own: .*valid: 0\.99, time \d+, has to be before test: 60"),
+    "equal cuts": ({"valid": 70, "test": 70}, "valid: 70.* has to be before test: 70"),
     "before all": ({"valid": "1969-05-05", "test": 80}, "no interaction is before validation begins"),
     "nothing between": ({"valid": 63, "test": 80}, "no interaction is between the two cuts"),
     "after all": ({"valid": 60, "test": 2e9}, r"no interaction is after the test cut; there are 64 from time 0 to 82"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 import yaml
 from finished_lists import OLD_ITEMS, Finished
 
+from recbole_ext.api import run
 from recbole_ext.errors import ConfigurationError, RecboleExtError, SourceDataError
 from recbole_ext.lists.evaluate import evaluate
 from recbole_ext.lists.recommend import recommend
@@ -60,6 +63,51 @@ def test_lists_of_a_run_have_its_metrics_to_the_last_digit(
     ranks, theirs = (np.load(path.with_suffix(".ranks.npy")) for path in (here.run(model, variant), _path(here, found)))
     assert ranks.dtype == theirs.dtype and (ranks == theirs).all()
     assert found.lists.popularity == record.done.popularity and found.lists.statistics == record.done.statistics
+
+
+@pytest.mark.parametrize("new_items", ["rank", "leave_out"])
+def test_lists_of_a_run_have_its_metrics_under_one_cut_in_time_too(
+    own_data: Path, tmp_path: Path, described: Callable[..., Path], new_items: str
+) -> None:
+    header, *rows = (own_data / "tiny" / "tiny.inter").read_text().splitlines()
+    cells = [row.split("\t") for row in rows]
+    # Users begin one after the other, so that a cut in time finds some of them at each stage.
+    rows = [f"{user}\t{item}\t{60 * int(user[1:]) + 25 * int(place)}" for user, item, place in cells]
+    (own_data / "tiny" / "tiny.inter").write_text("\n".join([header, *rows]) + "\n")
+    temporal = {"eval_args": {"split": {"temporal": {"valid": 0.6, "test": 0.8, "new_items": new_items}}}}
+    models = {"SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 1}, "BPR": {"embedding_size": 16}}
+    file = described(
+        tmp_path, data_path=str(own_data), protocols={"temporal": temporal}, models=models, keep_checkpoints=True
+    )
+    outcome = run(file)
+    assert outcome.failed == []
+    found = Finished(file, outcome.folder, tmp_path)
+    for model in models:
+        lists = recommend(found.run(model), topk=10).to_pandas()
+        (record,) = evaluate(lists, file, f"other-{model}").records
+        assert record.lists is not None and record.lists.users > 10
+        assert record.lists.test == found.record(model).done.test
+    exported = export_split(file, tmp_path / "split")
+    assert record.lists is not None and exported.rows["test"] == record.lists.users
+
+
+def test_lists_of_a_general_model_have_its_metrics_on_the_users_of_the_row_that_they_name(
+    own_data: Path, tmp_path: Path, described: Callable[..., Path]
+) -> None:
+    """A user of two interactions is tested by general models and not by sequential ones."""
+    with (own_data / "tiny" / "tiny.inter").open("a") as file:
+        file.writelines(f"short{user}\ti{user + place}\t{place}\n" for user in range(8) for place in (0, 1))
+    models = {"SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 1}, "BPR": {"embedding_size": 16}}
+    file_of_all = described(tmp_path, data_path=str(own_data), models=models, keep_checkpoints=True)
+    outcome = run(file_of_all)
+    found = Finished(file_of_all, outcome.folder, tmp_path)
+    lists = recommend(found.run("BPR"), topk=10).to_pandas()
+    (record,) = evaluate(lists, file_of_all, "other", baseline=("BPR", "random")).records
+    assert record.lists is not None and record.lists.users == 48
+    assert record.lists.test == found.record("BPR").done.test
+    (record,) = evaluate(lists, file_of_all, "other").records
+    assert record.lists is not None and (record.lists.users, record.lists.not_tested) == (40, 8)
+    assert any("8 users with a list have no test item in this split" in remark for remark in record.lists.remarks)
 
 
 def test_ties_are_counted_in_expectation_in_lists_as_in_runs(here: Finished, tmp_path: Path) -> None:
@@ -154,6 +202,10 @@ def mistakes() -> dict[str, tuple[dict[str, list[Any]], str]]:
         "one rank twice": ({**good, "rank": [1, 1, 1]}, "two items of user u1 have rank 1"),
         "rank 0": ({**good, "rank": [0, 1, 1]}, "row 1: rank 0: ranks are whole numbers from 1"),
         "rank 1.5": ({**good, "rank": [1, 1.5, 1]}, "row 2: rank 1.5"),
+        "rank -1": ({**good, "rank": [1, 2, -1]}, "row 3: rank -1"),
+        "rank 61": ({**good, "rank": [1, 61, 1]}, "row 2: rank 61: ranks are whole numbers from 1 to 60"),
+        "rank 1e30": ({**good, "rank": [1, 1e30, 1]}, "row 2: rank 1e.30: ranks are whole numbers from 1 to 60"),
+        "two users": ({**good, "user_id": ["u1", "u1", "u2"]}, "user and user_id are both the user; leave one"),
         "no rank": ({**good, "rank": ["1", "", "1"]}, "row 2: the rank is '', which is no number"),
         "no order": ({"user": ["u1"], "item": ["i1"]}, "no column rank or score"),
         "scores rise": (
@@ -186,6 +238,7 @@ def test_lists_that_can_not_be_right_are_refused(here: Finished, tmp_path: Path,
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
+        ({"name": "SASRec"}, "--name: SASRec is a model of the benchmark.*such as SASRec-elsewhere"),
         ({"name": "a/b"}, "--name: 'a/b' can't be part of a file name"),
         ({"name": "x", "dataset": "other"}, "it has no dataset 'other', but tiny"),
         ({"name": "x", "protocol": "other"}, "it has no protocol 'other', but full"),
@@ -202,6 +255,14 @@ def test_what_does_not_fit_the_benchmark_is_refused(
 ) -> None:
     with pytest.raises(RecboleExtError, match=message):
         evaluate(lists, here.file, **keys)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_two_columns_of_one_name_are_refused(here: Finished, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"lists.{suffix}"
+    path.write_text("user,user,item,rank\nu1,u2,i1,1\n".replace(",", "\t" if suffix == "tsv" else ","))
+    with pytest.raises(SourceDataError, match="two columns are called user; leave one"):
+        evaluate(path, here.file, "other")
 
 
 def test_the_same_lists_twice_are_no_seeds(here: Finished, lists: pd.DataFrame) -> None:
@@ -240,10 +301,15 @@ def test_three_seeds_of_lists_are_tested_against_the_row_that_they_name(here: Fi
     assert not np.isnan(line["ndcg@10_improvement_%"])
 
 
-def test_an_earlier_row_of_the_name_is_replaced_and_others_stay(here: Finished, lists: pd.DataFrame) -> None:
+def test_an_earlier_row_of_the_name_is_replaced_with_a_word_and_others_stay(
+    here: Finished, lists: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "recbole_ext")
     evaluate(lists, here.file, "other")
     evaluate(lists, here.file, "another")
+    assert "is replaced" not in caplog.text
     evaluate(lists[lists["rank"] <= 5], here.file, "other")
+    assert "the earlier row other, of a data frame, is replaced" in caplog.text
     names = [path.name.split("-lists-")[0] for path in sorted((here.folder / "lists").glob("*.json"))]
     assert names == ["tiny-another", "tiny-other"]
     assert len(list((here.folder / "lists").glob("*.npy"))) == 2

@@ -248,3 +248,11 @@ def test_random_numbers_of_the_caller_do_not_matter(finished: Finished) -> None:
     first = recommend(finished.run("SASRec", "adapter")).to_pandas()
     torch.manual_seed(2)
     pd.testing.assert_frame_equal(first, recommend(finished.run("SASRec", "adapter")).to_pandas())
+
+
+def test_more_places_than_items_give_all_there_are_with_a_word(finished: Finished, tmp_path: Path) -> None:
+    found = recommend(finished.run(), topk=1000, out=tmp_path / "lists.csv")
+    longest = int(found.to_pandas()["rank"].max())
+    assert found.longest == longest <= 60
+    assert f"top 1,000 ({longest} items at most: no user has more to be ranked) for 40 users" in found.lines()[0]
+    assert "at most" not in recommend(finished.run(), topk=3, out=tmp_path / "short.csv").lines()[0]

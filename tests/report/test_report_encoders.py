@@ -18,7 +18,8 @@ from synthetic_runs import Benchmark
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records.card import Card
 from recbole_ext.report import write_report
-from recbole_ext.report.encoders import holds_cards, place_in_words, write_encoders
+from recbole_ext.report.encoders import place_in_words, write_encoders
+from recbole_ext.report.folders import holds_cards
 from recbole_ext.report.index import write_index
 from recbole_ext.report.pareto import front
 

@@ -110,7 +110,8 @@ def test_a_token_that_recbole_would_misread_is_refused(token: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("i:token\tv:float_seq\na\t1 2\nb\t1\n", "line 3: a vector of width 1, the first has 2"),
+        ("i:token\tv:float_seq\na\t1 2\nb\t1\n", "line 3: a vector of width 1, where others have 2"),
+        ("i:token\tv:float_seq\na\t\nb\t1 2\nc\t3 4\n", "line 2: a vector of width 0, where others have 2"),
         ("i:token\tv:float_seq\na\t1 x\n", "line 2: could not convert"),
         ("i:token\tv:float_seq\na 1 2\n", "line 2: 1 fields instead of 2"),
         ("i:token\tv:float_seq\na\t1 2\na\t3 4\n", "'a'.*more than once"),

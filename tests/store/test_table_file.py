@@ -51,7 +51,14 @@ def test_tabs_separate_the_columns_of_tsv_and_a_byte_order_mark_is_skipped(tmp_p
         ("item,a\nx,1\nx,2\n", {"ids": "item"}, "'x' in the list of item tokens more than once"),
         ("item,a\nx,1\ny,\n", {"ids": "item"}, "row 2: column 'a' holds '', which is no number"),
         ("item,a\nx,red\n", {"ids": "item"}, "row 1: column 'a' holds 'red'.*name it with `vectors`"),
-        ("item,v\nx,1 2\ny,3\n", {"ids": "item", "vectors": "v"}, "row 2: a vector of width 1, the first has 2"),
+        ("item,v\nx,1 2\ny,3\n", {"ids": "item", "vectors": "v"}, "row 2: a vector of width 1, where others have 2"),
+        (
+            "item,v\nx,1\ny,1 2\nz,3 4\n",
+            {"ids": "item", "vectors": "v"},
+            "row 1: a vector of width 1, where others have",
+        ),
+        ("item,v\n", {"ids": "item", "vectors": "v"}, "the table has no rows"),
+        ("item,v\nx,\ny,1 2\n", {"ids": "item", "vectors": "v"}, "row 1: the vector is missing"),
         ("item,v\nx,1 b\n", {"ids": "item", "vectors": "v"}, "row 1: '1 b' is no vector"),
         ("item,a\nx,inf\n", {"ids": "item"}, "NaN or infinite values in the vectors of item 'x'"),
         ("", {"ids": "item"}, "can't be read as a table"),
@@ -128,3 +135,12 @@ def test_a_safetensors_tensor_is_read_with_its_list(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"nonsense")
     with pytest.raises(StoreError, match="is damaged"):
         ItemEmbeddingStore.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_a_vector_that_is_null_is_blamed_on_its_own_row(tmp_path: Path, row: int) -> None:
+    vectors: list[Any] = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    vectors[row] = None
+    path = parquet(tmp_path, {"item": ["a", "b", "c"], "v": vectors})
+    with pytest.raises(StoreError, match=rf"x\.parquet, row {row + 1}: the vector is missing"):
+        ItemEmbeddingStore.load(path, "item", "v")

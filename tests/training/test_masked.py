@@ -10,7 +10,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_ext.training.masked import MaskedRowLoader, masked_loss
+from recbole_ext.training.masked import MaskedRowLoader, mask_ends_at_once, masked_loss
 from recbole_ext.training.transformer import fuse_kernels
 
 Build = Callable[..., SimpleNamespace]
@@ -49,7 +49,8 @@ def test_loss_and_gradients_equal_recboles_for_the_same_masks(build: Build, loss
     part = max(epoch(loader_of(built)), key=lambda part: len(part["item_id"]))
     # RecBole's loss leaves out a mask at position 0, which is its padding index.
     kept = part["target_position"] > 0
-    part = Interaction({name: part[name][kept] if name != "item_id_list" else part[name] for name in part.columns})
+    of_targets = [name for name in part.columns if part[name].dim() == 1 and name != "target_slot"]
+    part = Interaction({"item_id_list": part["item_id_list"], **{name: part[name][kept] for name in of_targets}})
     negatives = part["neg_item_id"] if loss_type == "BPR" else None
     expected = built.model.calculate_loss(as_recbole_pads_it(part, negatives))
     expected.backward()
@@ -131,3 +132,12 @@ def test_windows_of_long_histories_reach_every_item(build: Build) -> None:
     assert length.max() == 5
     seen = {int(item) for s, n in zip(start, length, strict=True) for item in dataset.history["item_id"][s : s + n]}
     assert seen == wanted
+
+
+def test_masks_are_put_behind_all_histories_where_recbole_puts_them_one_by_one(build: Build) -> None:
+    model = build("BERT4Rec").model
+    items, length = torch.tensor([[3, 4, 0], [5, 0, 0], [6, 7, 8]]), torch.tensor([2, 1, 3])
+    expected = model.reconstruct_test_data(items, length)
+    mask_ends_at_once(model)
+    assert torch.equal(model.reconstruct_test_data(items, length), expected)
+    assert (expected == model.mask_token).sum(dim=1).tolist() == [1, 1, 1]

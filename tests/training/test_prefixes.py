@@ -77,9 +77,8 @@ def test_parts_are_trimmed_to_their_longest_and_padded_to_no_more_than_twice(bui
     assert sum(len(part["item_id"]) for part in parts) == 64
 
 
-def test_long_batches_are_cut_so_that_memory_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recbole_ext.training.prefixes.POSITIONS_PER_PART", 100)
+def test_long_batches_are_cut_so_that_memory_stays_bounded() -> None:
     lengths = np.full(40, 10)
-    parts = parts_by_length(lengths)
+    parts = parts_by_length(lengths, positions=100)
     assert len(parts) == 4 and max(map(len, parts)) <= 11
     assert sorted(np.concatenate(parts)) == list(range(40))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recbole_ext.training import choose_samples
 from recbole_ext.training.objective import row_loss
-from recbole_ext.training.rows import UserRowLoader, UserRows, batches_by_length, split_by_sum
+from recbole_ext.training.rows import UserRowLoader, UserRows, batches_by_length, split_by_sum, target_fields
 from recbole_ext.training.transformer import fuse_kernels
 
 Build = Callable[..., SimpleNamespace]
@@ -221,3 +221,13 @@ def test_asking_for_rows_where_they_are_wrong_is_an_error(build: Build) -> None:
     built = build("SASRec", training_samples="users")
     with pytest.raises(ConfigurationError, match="'users' is unknown"):
         choose_samples(built.config, built.model, built.loaders)
+
+
+def test_few_targets_of_long_rows_say_which_positions_are_read() -> None:
+    row, position = np.array([0, 0, 2]), np.array([3, 7, 5])
+    fields = target_fields(row, position, n_rows=3, longest=8)
+    read, slot = fields["read_positions"], fields["target_slot"]
+    assert read.tolist() == [[3, 7], [0, 0], [5, 0]]
+    assert torch.equal(read[fields["target_row"], slot], fields["target_position"])
+    assert "read_positions" not in target_fields(row, position, n_rows=3, longest=3), "more than half of a row"
+    assert "read_positions" not in target_fields(row[:0], position[:0], n_rows=3, longest=8)

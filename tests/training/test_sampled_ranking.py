@@ -56,7 +56,7 @@ def test_candidates_are_the_positive_and_others_than_it(build: Build) -> None:
     for loader in (SampledRankingLoader(built.loaders.valid), SampledRankingLoader(built.loaders.test)):
         for interaction, left_out, rows, positive in loader:
             assert torch.equal(rows, torch.arange(len(interaction)))
-            candidates = ~left_out
+            candidates = ~left_out.left_out(loader._dataset.item_num)
             assert candidates[rows, positive].all()
             assert (candidates.sum(1) <= 11).all() and (candidates.sum(1) >= 6).all()
             assert not candidates[:, 0].any()
@@ -64,7 +64,7 @@ def test_candidates_are_the_positive_and_others_than_it(build: Build) -> None:
 
 def test_each_evaluation_draws_anew_as_recbole_does(build: Build) -> None:
     loader = SampledRankingLoader(build("SASRec", eval_args={**WHOLE, "mode": "uni10"}).loaders.test)
-    first, second = (torch.cat([batch[1] for batch in loader]) for _ in range(2))
+    first, second = (torch.cat([batch[1].items for batch in loader]) for _ in range(2))
     assert not torch.equal(first, second)
 
 

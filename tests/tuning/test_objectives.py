@@ -10,38 +10,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_corpus import ATTRIBUTES, CORPUS, DECODERS, PARTS, SEQUENCES, numbered
 
 from recbole_ext.encoders.source import resolve_encoder
-from recbole_ext.errors import EncoderError
+from recbole_ext.errors import EncoderError, TuningError
 from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.dropout import set_dropout
 from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
 from recbole_ext.tuning.objectives.contrast import in_batch_contrast, log_frequencies
-from recbole_ext.tuning.objectives.hard_negatives import NEAREST, nearest_strangers
+from recbole_ext.tuning.objectives.hard_negatives import nearest_strangers
 from recbole_ext.tuning.objectives.masking import mask_words
-
-ATTRIBUTES = [[("title", f"thing number {n} for some purpose"), ("brand", "acme")] for n in range(20)]
-TEXTS = [f"thing number {n}" for n in range(20)]
-SEQUENCES = [np.arange(1 + start, 7 + start) for start in range(10)]
-PARTS = [[f"thing number {n}", "acme", f"made for purpose {n % 4}"] for n in range(20)]
-CORPUS = Corpus(ATTRIBUTES, TEXTS, SEQUENCES, 0, PARTS)
-DECODERS = {"next-title": "gpt2"}
-"""The tiny encoder of an objective that is no bert."""
-
-
-def numbered(examples: list[np.ndarray], epoch: int = 0) -> list[tuple[int, np.ndarray]]:
-    return [(epoch * len(examples) + n, example) for n, example in enumerate(examples)]
+from recbole_ext.tuning.settings import NEAREST
 
 
 def drawn_from(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def build(name: str, encoder: Path, **given: Any) -> Any:
+def build(name: str, encoder: Path, corpus: Corpus = CORPUS, **given: Any) -> Any:
     torch.manual_seed(0)
     settings = OBJECTIVES[name].settings(max_tokens=64, **given)
-    return objective_class(name).build(resolve_encoder(str(encoder)), CORPUS, settings, None)
+    return objective_class(name).build(resolve_encoder(str(encoder)), corpus, settings, None)
 
 
 def test_contrast_is_the_cross_entropy_of_cosines_over_the_temperature() -> None:
@@ -117,7 +107,8 @@ def test_the_recformer_loss_is_its_halves_weighted(tiny_encoders: dict[str, Path
 def test_the_number_of_a_draw_decides_all_that_is_random_in_it(tiny_encoders: dict[str, Path]) -> None:
     objective = build("recformer", tiny_encoders["bert"])
     first, again, other = (objective.collate(numbered(SEQUENCES, epoch)) for epoch in (0, 0, 1))
-    assert torch.equal(first["context"]["masked_ids"], again["context"]["masked_ids"])
+    for (_, part), (_, same) in zip(first["context"], again["context"], strict=True):
+        assert torch.equal(part["masked_ids"], same["masked_ids"])
     assert torch.equal(first["item_rows"], again["item_rows"])
     assert not torch.equal(first["item_rows"], other["item_rows"])
 
@@ -135,7 +126,8 @@ def test_the_contrasted_item_follows_what_is_read(tiny_encoders: dict[str, Path]
     for draw in range(20):
         batch = objective.collate([(draw, SEQUENCES[0])])
         item = int(batch["item_rows"][0])
-        n_read = int(batch["context"]["item_position_ids"][0].max())
+        ((_, context),) = batch["context"]
+        n_read = int(context["item_position_ids"][0].max())
         assert SEQUENCES[0][n_read] == item and n_read >= 2  # cut in the second half
 
 
@@ -225,9 +217,8 @@ def test_known_neighbours_are_spared_in_both_directions(tiny_encoders: dict[str,
 
 @pytest.mark.parametrize("name", ["pairs", "contrast", "recformer"])
 def test_debiasing_changes_the_loss_and_only_where_it_is_asked_for(name: str, tiny_encoders: dict[str, Path]) -> None:
-    plain, none, debiased = (
-        build(name, tiny_encoders["bert"], **more).eval() for more in ({}, {"debias": 0}, {"debias": 1})
-    )
+    plain = build(name, tiny_encoders["bert"]).eval()
+    none, debiased = (build(name, tiny_encoders["bert"], debias=strength).eval() for strength in (0, 1))
     batch = plain.collate(numbered(plain.examples(SEQUENCES)[:8]))
     losses = [float(objective(**batch)["loss"].detach()) for objective in (plain, none, debiased)]
     assert losses[0] == losses[1] != losses[2]
@@ -287,6 +278,17 @@ def test_hard_negatives_follow_from_the_draw_and_only_add_to_the_loss(tiny_encod
     assert float(hard(**batches[0])["loss"]) > float(plain(**batches[2])["loss"])
 
 
+def test_more_hard_negatives_than_a_domain_has_items_are_refused_and_too_few_strangers_said(
+    tiny_encoders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    small = Corpus(CORPUS.attributes[:6], CORPUS.texts[:6], [np.array([1, 2, 3])], 0, CORPUS.parts[:6])
+    greedy, modest = (build("pairs", tiny_encoders["bert"], small, hard_negatives=number).eval() for number in (6, 5))
+    with pytest.raises(TuningError, match="hard_negatives: 6 are wanted, but an item of these sources has 5 others"):
+        greedy.prepare(small)
+    modest.prepare(small)
+    assert "hard_negatives: 3 of 6 items have fewer than 5" in caplog.text
+
+
 # --- LLM2Rec ---
 
 
@@ -320,7 +322,7 @@ def test_long_sequences_are_read_in_pieces_in_which_every_item_but_the_first_is_
     assert [piece.tolist() for piece in pieces] == [[1, 2, 3, 4], [4, 5, 6, 7], [7, 8, 9, 10], [10, 11], [5, 6]]
     longer = build("next-title", tiny_encoders["gpt2"], max_items=4).collate(numbered([np.arange(1, 20)]))
     assert longer["batch"]["input_ids"].shape[1] == 64, "cut at max_tokens"
-    assert longer["wanted"][0, 1:].all() and not longer["wanted"][0, 0]
+    assert longer["column"][longer["row"] == 0].tolist() == list(range(1, 64)), "all but the first token"
 
 
 def test_next_title_needs_a_decoder_with_a_head(tiny_encoders: dict[str, Path], tmp_path: Path) -> None:

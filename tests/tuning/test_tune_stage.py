@@ -411,7 +411,8 @@ def test_no_tuning_batch_holds_an_item_of_the_validation_or_test_positions(
 
     def watched(self: Any, examples: Any) -> Any:
         batch = collate(self, examples)
-        seen.extend(torch.cat([batch["context"]["input_ids"].flatten(), batch["item"]["input_ids"].flatten()]).tolist())
+        parts = [part for _, part in (*batch["context"], *batch["item"])]
+        seen.extend(token for part in parts for token in part["input_ids"].flatten().tolist())
         return batch
 
     def watched_pairs(self: Any, examples: Any) -> Any:
@@ -595,6 +596,9 @@ def test_an_interrupted_lora_tuning_goes_on_to_the_same_end(
         ({"source_temperature": float("inf")}, "source_temperature"),
         ({"evaluate_every": 0}, "evaluate_every"),
         ({"hard_negatives": -1}, "hard_negatives"),
+        ({"hard_negatives": 31}, "hard_negatives: at most 30 is needed; got 31"),
+        ({"learning_rate": 1000}, "learning_rate: at most 1 is needed; got 1000"),
+        ({"weight_decay": float("inf")}, "weight_decay: a finite number is needed; got inf"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(

@@ -52,7 +52,7 @@ def in_batch_contrast(
     same = item_rows.unsqueeze(-1) == all_rows
     if spared is not None:
         same = same | spared(all_rows)
-    same[torch.arange(len(queries)), own] = False
+    same[torch.arange(len(queries), device=queries.device), own] = False
     similarity = similarity.masked_fill(same, float("-inf"))
     return cross_entropy(similarity, own), (similarity.argmax(-1) == own).sum()
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-NEAREST = 30
-"""An item's hard negatives are drawn from so many that are nearest to it."""
+from recbole_ext.tuning.settings import NEAREST
+
 ITEMS_OF_A_BLOCK = 1024
 
 

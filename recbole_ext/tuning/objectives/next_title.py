@@ -81,7 +81,7 @@ class NextTitle(TextObjective):
         return [min(sum(len(self.titles[row]) for row in rows), self.limit) for rows in examples]
 
     def collate(self, numbered: list[tuple[int, np.ndarray]]) -> dict[str, Any]:
-        """A padded batch with ``wanted``, where a token is to be guessed, bool ``[B, L]``."""
+        """A padded batch with row and column of each token that is to be guessed, ``[guessed]``."""
         ids, wanted = [], []
         for _, rows in numbered:
             titles = [self.titles[row] for row in rows]
@@ -93,12 +93,13 @@ class NextTitle(TextObjective):
         longest = batch["input_ids"].shape[1]
         guessed = torch.tensor([row + [False] * (longest - len(row)) for row in wanted])
         guessed[:, 0] = False  # nothing stands before it
-        return {"batch": batch, "wanted": guessed}
+        row, column = guessed.nonzero(as_tuple=True)
+        return {"batch": batch, "row": row, "column": column}
 
-    def forward(self, batch: dict[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
-        hidden = self.base(**batch).last_hidden_state[:, :-1][wanted[:, 1:]]
+    def forward(self, batch: dict[str, Tensor], row: Tensor, column: Tensor) -> dict[str, Tensor]:
+        hidden = self.base(**batch).last_hidden_state[row, column - 1]
         head = self.base.get_input_embeddings().weight if self.own_head is None else self.own_head
-        return {"loss": cross_entropy(linear(hidden, head).float(), batch["input_ids"][wanted])}
+        return {"loss": cross_entropy(linear(hidden, head).float(), batch["input_ids"][row, column])}
 
 
 def _refuse_unless_causal(base: Any, source: ResolvedEncoder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_ext.errors import TuningError
 from recbole_ext.estimate import TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives.base import estimate_of
@@ -19,6 +21,8 @@ from recbole_ext.tuning.settings import PairsSettings, TuneSettings
 
 if TYPE_CHECKING:
     from recbole_ext.data.dataset import Size
+
+log = logging.getLogger(__name__)
 
 
 class Pairs(TextObjective):
@@ -44,9 +48,22 @@ class Pairs(TextObjective):
         self.strangers: np.ndarray | None = None
 
     def prepare(self, corpus: Corpus) -> None:
-        if self.settings.hard_negatives:
+        if wanted := self.settings.hard_negatives:
+            if (others := max(map(len, corpus.domain_items())) - 1) < wanted:
+                raise TuningError(
+                    f"hard_negatives: {wanted} are wanted, but an item of these sources has {others:,} others of its "
+                    f"domain. Ask for {others} at most, or name a larger source."
+                )
             pairs = np.stack(np.divmod(self._known(corpus), len(self.token_ids)), axis=-1)
             self.strangers = nearest_strangers(self.item_vectors, corpus.domain_items(), pairs)
+            if few := int(((self.strangers[1:] > 0).sum(axis=1) < wanted).sum()):
+                log.warning(
+                    "hard_negatives: %d of %d items have fewer than %d, because all others of their domain are a pair "
+                    "with them; they get what there is",
+                    few,
+                    len(self.strangers) - 1,
+                    wanted,
+                )
 
     @classmethod
     def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: TuneSettings) -> Estimate:
@@ -103,7 +120,8 @@ class Pairs(TextObjective):
         return np.unique(np.concatenate(found)).astype(np.int64)
 
     def _known(self, corpus: Corpus) -> np.ndarray:
-        """Every pair of the training sequences in both directions, as numbers ``first * (items + 1) + second``."""
+        """Every pair of the training sequences in both directions, as numbers ``first * (items + 1) + second``, the
+        smallest first."""
         pairs = np.array(self.examples(corpus.sequences), dtype=np.int64).reshape(-1, 2)
         both = np.concatenate([pairs, pairs[:, ::-1]])
         return np.unique(both[:, 0] * len(self.token_ids) + both[:, 1])
@@ -111,6 +129,11 @@ class Pairs(TextObjective):
     def _spared(self, queries: Tensor) -> Callable[[Tensor], Tensor] | None:
         """Which items are known neighbours of which query; ``None`` where they may be negatives."""
         known = self.known
-        if known is None:
+        if known is None or not len(known):
             return None
-        return lambda items: torch.isin(queries.unsqueeze(-1) * len(self.token_ids) + items, known)
+
+        def spared(items: Tensor) -> Tensor:
+            pairs = queries.unsqueeze(-1) * len(self.token_ids) + items
+            return known[torch.searchsorted(known, pairs).clamp_max(len(known) - 1)] == pairs
+
+        return spared

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recbole_ext.encoders.source import ResolvedEncoder
 from recbole_ext.errors import EncoderError
 from recbole_ext.estimate import Estimate, Transformer, tokens_of_a_sequence
-from recbole_ext.recformer.by_length import parts_by_length
+from recbole_ext.recformer.by_length import Parts, parts_by_length
 from recbole_ext.recformer.encoder import BehaviourEncoder, load_behaviour_encoder
 from recbole_ext.recformer.item_tokens import Batch, ItemTokens
 from recbole_ext.tuning.corpus import Corpus
@@ -102,7 +102,8 @@ class Recformer(Objective):
         return self.tokens.lengths(examples).tolist()
 
     def collate(self, numbered: list[tuple[int, np.ndarray]]) -> dict[str, Any]:
-        """``context`` and ``item`` batches, each with its masked twin, and the rows of the items, ``[B]``."""
+        """``context`` and ``item`` batches in parts, each with its masked twin and row and column of the hidden tokens
+        (``hidden_row``, ``hidden_column``), and the rows of the items, ``[B]``."""
         examples = [example for _, example in numbered]
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + numbered[0][0])
         cuts = [int(torch.randint(max(1, (len(e) - 1) // 2), len(e), (), generator=generator)) for e in examples]
@@ -117,8 +118,14 @@ class Recformer(Objective):
                 batch["masked_ids"], batch["hidden"] = mask_words(
                     batch, self.settings.mask_probability, self.tokens.mask_id, len(self.tokenizer), generator
                 )
-            arguments[name] = batch
+            arguments[name] = self._parts(batch)
         return arguments
+
+    def _parts(self, batch: Batch) -> Parts:
+        parts = parts_by_length(batch, self.encoder.tokens_per_pass)
+        for _, part in parts if self.masks else ():
+            part["hidden_row"], part["hidden_column"] = part["hidden"].nonzero(as_tuple=True)
+        return parts
 
     def item_vectors(self, rows: np.ndarray) -> Tensor:
         return self.encoder.encode_sequences(self.tokens, [np.array([row]) for row in rows])
@@ -126,11 +133,11 @@ class Recformer(Objective):
     def history_vectors(self, histories: list[np.ndarray]) -> Tensor:
         return self.encoder.encode_sequences(self.tokens, histories)
 
-    def forward(self, context: Batch, item: Batch, item_rows: Tensor) -> dict[str, Tensor]:
+    def forward(self, context: Parts, item: Parts, item_rows: Tensor) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=item_rows.device)
         if self.contrasts:
-            vectors = self.encoder.pool(context), self.encoder.pool(item)
+            vectors = self.encoder.pool_parts(context), self.encoder.pool_parts(item)
             losses["contrast"], losses["hits"] = in_batch_contrast(
                 *vectors, item_rows, self.settings.temperature, self.log_frequency
             )
@@ -140,12 +147,13 @@ class Recformer(Objective):
             total = total + self.mlm_weight * losses["mlm"]
         return {"loss": total, **losses}
 
-    def _masked_loss(self, batch: Batch) -> Tensor:
+    def _masked_loss(self, parts: Parts) -> Tensor:
         assert self.lm_head is not None
         hidden, ids = [], []
-        for _, part in parts_by_length(batch, self.encoder.tokens_per_pass):
-            hidden.append(self.encoder({**part, "input_ids": part["masked_ids"]})[part["hidden"]])
-            ids.append(part["input_ids"][part["hidden"]])
+        for _, part in parts:
+            place = part["hidden_row"], part["hidden_column"]
+            hidden.append(self.encoder({**part, "input_ids": part["masked_ids"]})[place])
+            ids.append(part["input_ids"][place])
         return self.lm_head(torch.cat(hidden), self.encoder.words.weight, torch.cat(ids))
 
     def save(self, folder: Path) -> None:

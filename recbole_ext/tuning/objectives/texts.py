@@ -15,6 +15,7 @@ from recbole_ext.encoders.source import ResolvedEncoder
 from recbole_ext.encoding.encoder import load_encoder
 from recbole_ext.encoding.settings import EncodingSettings
 from recbole_ext.errors import ConfigurationError, EncoderError
+from recbole_ext.moving import moved
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives.base import Objective
 from recbole_ext.tuning.settings import TuneSettings
@@ -65,8 +66,8 @@ class TextObjective(Objective):
         pieces = []
         for begin in range(0, len(rows), ITEMS_OF_A_PASS):
             batch = self.batch_of(rows[order[begin : begin + ITEMS_OF_A_PASS]])
-            pieces.append(self.vectors_of({name: value.to(device) for name, value in batch.items()}))
-        return torch.cat(pieces)[torch.from_numpy(order).argsort().to(device)]
+            pieces.append(self.vectors_of(moved(batch, device)))
+        return torch.cat(pieces)[moved(torch.from_numpy(order).argsort(), device)]
 
     def save(self, folder: Path) -> None:
         with quiet_bars():
