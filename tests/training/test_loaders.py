@@ -19,6 +19,7 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.training import build_trainer, choose_samples
 from recbole_ext.training.evaluation import MAXIMUM_PAIRS, evaluation_batch_size
 from recbole_ext.training.loaders import UnseenItemsLoader
+from recbole_ext.training.sampled_ranking import Candidates
 
 Build = Callable[..., SimpleNamespace]
 ONE_NEGATIVE = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
@@ -180,12 +181,9 @@ class TestSeenItems:
         checked = 0
         for batch in built.loaders.test:
             samples, rows = batch[0], batch[1]
-            if rows.dtype == torch.bool:  # the mask of what is no candidate
-                candidates = [
-                    (users[user], item)
-                    for user, row in zip(samples["user_id"], ~rows, strict=True)
-                    for item in row.nonzero().flatten()
-                ]
+            if isinstance(rows, Candidates):
+                of_users = zip(samples["user_id"], rows.items, strict=True)
+                candidates = [(users[user], item) for user, row in of_users for item in row]
             else:
                 candidates = list(zip(users[samples["user_id"]], samples["item_id"], strict=True))
             assert not any(items[int(item)] in seen[user] for user, item in candidates)
