@@ -1,4 +1,4 @@
-"""The figures of a benchmark: final quality as bars, and validation quality epoch by epoch."""
+"""The figures of a benchmark: quality as bars, gains over the baselines, and validation quality epoch by epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ import pandas as pd
 
 from recbole_ext.records import RunRecord
 from recbole_ext.report.boards import board_title
-from recbole_ext.report.leaderboard import Leaderboard, std_of
+from recbole_ext.report.leaderboard import (
+    Leaderboard,
+    ends_of,
+    improvement_of,
+    key_of,
+    lines_of,
+    mark_of,
+    std_of,
+)
 from recbole_ext.report.looks import INK, Looks
 from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.results import Result
@@ -63,8 +71,8 @@ class Drawing:
 def draw_figures(board: Leaderboard, folder: Path) -> list[Drawing]:
     """Write the figures of a leaderboard as PNG files into ``folder``; those of an earlier report there go.
 
-    One of bars for the whole benchmark, one of validation curves per dataset and protocol, of the models that train
-    for more than one epoch. The same input gives the same bytes.
+    One of bars for the whole benchmark, one of gains where any was tested, one of validation curves per dataset and
+    protocol, of the models that train for more than one epoch. The same input gives the same bytes.
     """
     results = [result for result in board.results.values() if result.runs]
     looks = Looks.of(
@@ -72,6 +80,8 @@ def draw_figures(board: Leaderboard, folder: Path) -> list[Drawing]:
         {result.key.variant for result in board.baselines.values()},
     )
     drawings = [_draw_bars(board, looks, folder)]
+    if gains := _draw_gains(board, looks, folder):
+        drawings.append(gains)
     curves: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if any(record.made and len(record.made.validations) > 1 for record in result.runs):
@@ -126,6 +136,58 @@ def _bars(ax: Axes, family: pd.DataFrame, metric: str, looks: Looks) -> None:
     names = [f"{model}, {variant}" for model, variant in zip(family["model"], family["variant"], strict=True)]
     ax.set_yticks(range(len(family)), names, fontsize=8)
     ax.set_xlim(0, 1.18 * float((family[metric] + family[std_of(metric)].fillna(0.0)).max()) or 1.0)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+
+
+def _draw_gains(board: Leaderboard, looks: Looks, folder: Path) -> Drawing | None:
+    """Each tested row's gain over its baseline with its interval, model by model in the grid's order."""
+    metric = board.compared[0]
+    low, high = ends_of(metric)
+    tested = board.table[board.table[low].notna()]
+    if tested.empty:
+        return None
+    order = {key: place for place, key in enumerate(board.results)}
+    tested = tested.assign(place=[order[key_of(line)] for line in lines_of(tested)]).sort_values("place")
+    families = [family for _, family in tested.groupby(["dataset", "protocol"], sort=False)]
+    most = max(len(family) for family in families)
+    ends = (min(0.0, tested[low].min()), max(0.0, tested[high].max()))
+    title = f"Test {metric_title(metric)}, gain over the row's own baseline"
+    path = folder / f"gains_{metric.replace('@', '_at_')}.png"
+    with drawn_figure(path, title, len(families), (5.6, 1.1 + _BAR_INCHES * most), 2) as (figure, axes):
+        for ax, family in zip(axes, families, strict=True):
+            _gains(ax, family, metric, looks)
+            ax.set_ylim(most - 0.4, -0.6)
+            margin = 0.05 * (ends[1] - ends[0])
+            ax.set_xlim(ends[0] - margin, ends[1] + margin)  # gains are as long in all panels
+            dataset, protocol = family[["dataset", "protocol"]].iloc[0]
+            ax.set_title(dataset if tested["protocol"].nunique() == 1 else board_title(dataset, protocol))
+            ax.set_xlabel(f"gain in test {metric_title(metric)}, %")
+            ax.set_ylabel("model, initialisation")
+        _legend(
+            figure, axes, "marker: mean gain, hollow where none is shown    line: 95 % interval over users and seeds"
+        )
+    datasets = ", ".join(dict.fromkeys(tested["dataset"]))
+    shown = f"Gains with 95 % intervals over users and seeds for {datasets}; the leaderboard holds the numbers."
+    return Drawing(path, title, shown)
+
+
+def _gains(ax: Axes, family: pd.DataFrame, metric: str, looks: Looks) -> None:
+    """One interval for every row, from top to bottom."""
+    family = family.assign(place=range(len(family)))
+    ax.axvline(0, color=INK, linewidth=1.0)
+    for variant, rows in family.groupby("variant", sort=False):
+        look = looks[str(variant)]
+        ax.hlines(rows["place"], *(rows[end] for end in ends_of(metric)), color=look.colour, linewidth=1.8)
+        style: dict[str, Any] = {"marker": look.marker, "color": look.colour, "linestyle": "none", "markersize": 6}
+        ax.plot([], [], label=str(variant), **style)
+        for row in lines_of(rows):
+            shown = row[mark_of(metric)] != "tie"
+            ax.plot(
+                row[improvement_of(metric)], row["place"], **style, markerfacecolor=look.colour if shown else "white"
+            )
+    names = [f"{model}, {variant}" for model, variant in zip(family["model"], family["variant"], strict=True)]
+    ax.set_yticks(range(len(family)), names, fontsize=8)
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
 

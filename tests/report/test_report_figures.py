@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic_runs import Benchmark, drawn_curve
 
-from recbole_ext.report import figures
+from recbole_ext.report import figures, write_report
 from recbole_ext.report.figures import draw_figures
 from recbole_ext.report.leaderboard import leaderboard
 from recbole_ext.report.looks import BASELINE, COLOURS, Looks
@@ -150,6 +150,28 @@ def test_the_mean_curve_ends_where_the_first_seed_stops_and_each_best_epoch_is_m
     assert [[1, 0.3]] in lines
     assert [[4, 0.9]] in lines
     assert [[0, 0.2], [1, 0.4]] in [[[x, round(y, 9)] for x, y in line] for line in lines]
+
+
+def test_each_tested_row_has_its_gain_and_interval_as_the_table_has_it_and_is_hollow_where_none_is_shown(
+    benchmark: Benchmark, drawn: dict[str, Any]
+) -> None:
+    for seed in (42, 43, 44):
+        benchmark.add(seed=seed, quality=0.3)
+        benchmark.add(seed=seed, variant="minilm", quality=0.6)
+        benchmark.add(seed=seed, variant="same", quality=0.3)
+    benchmark.add(model="GRU4Rec")
+    benchmark.add(model="GRU4Rec", variant="minilm")  # one seed: not tested
+    board = write_report(benchmark.write()).board.table.set_index(["model", "variant"])
+    (ax,) = drawn["gains_ndcg_at_10"].axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["SASRec, minilm", "SASRec, same"]
+    points = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    spans = [path.vertices[:, 0].tolist() for lines in ax.collections for path in lines.get_paths()]
+    for variant, point, span in zip(("minilm", "same"), points, spans, strict=True):
+        row = board.loc[("SASRec", variant)]
+        assert point.get_xdata()[0] == pytest.approx(row["ndcg@10_improvement_%"])
+        assert span == pytest.approx([row["ndcg@10_low_%"], row["ndcg@10_high_%"]])
+    hollow = [point.get_markerfacecolor() == "white" for point in points]
+    assert hollow == [False, True]
 
 
 def test_records_without_curves_get_bars_alone(benchmark: Benchmark) -> None:
