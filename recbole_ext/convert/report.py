@@ -21,6 +21,8 @@ class ConversionReport:
         items_without_interaction: rows of ``.item`` whose item is not in ``.inter``.
         duplicate_items: descriptions left out because their item has an earlier one.
         empty_fields: field of ``.item`` to the number of rows where it is empty.
+        cleaned_fields: field of ``.item`` to the number of rows whose text cleaning changed (HTML, control characters,
+            line breaks and tabs; see :func:`recbole_ext.text.clean`).
         dropped: reason to count of what else was left out.
         read_as: field of the source to the field of ``.item`` that it was read as, where the names differ.
         not_read: field of the source that was not read, to how many rows or items have it.
@@ -37,6 +39,7 @@ class ConversionReport:
     items_without_interaction: int = 0
     duplicate_items: int = 0
     empty_fields: dict[str, int] = field(default_factory=dict)
+    cleaned_fields: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     read_as: dict[str, str] = field(default_factory=dict)
     not_read: dict[str, int] = field(default_factory=dict)
@@ -59,6 +62,9 @@ class ConversionReport:
         empty = [f"{name} {count:,}" for name, count in self.empty_fields.items() if count]
         if empty:
             lines.append(f"empty fields: {', '.join(empty)}")
+        cleaned = [f"{name} {count:,}" for name, count in self.cleaned_fields.items() if count]
+        if cleaned:
+            lines.append(f"cleaned of HTML, control characters and line breaks: {', '.join(cleaned)}")
         if self.read_as:
             lines.append(f"read: {', '.join(f'{theirs} as {ours}' for theirs, ours in self.read_as.items())}")
         if self.not_read:

@@ -31,7 +31,7 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
         with path.open(encoding="utf-8-sig" if name.lower() in ("utf-8", "utf8") else name, newline="\n") as file:
             yield file
     except FileNotFoundError:
-        raise SourceDataError(f"{path} doesn't exist. Check the path, or convert the dataset first.") from None
+        raise SourceDataError(f"{path} doesn't exist. {_what_is_there(path)}") from None
     except UnicodeDecodeError as error:
         way_out = "Save the file as UTF-8." if encoding is None else "Set the key `encoding` to the file's."
         raise SourceDataError(
@@ -97,3 +97,12 @@ def _escaped(separator: str) -> str:
 
 def _shown(separator: str) -> str:
     return "<TAB>" if separator == "\t" else separator
+
+
+def _what_is_there(missing: Path) -> str:
+    """The way out where a file is missing: what stands beside it, which shows a name that was spelled otherwise."""
+    beside = sorted(path.name for path in missing.parent.glob("*") if path.is_file())
+    if not beside:
+        return "Check the path, or convert the dataset first."
+    shown = ", ".join(beside[:6]) + (", …" if len(beside) > 6 else "")
+    return f"Beside it there is {shown}: name the file after the dataset, or convert the dataset first."

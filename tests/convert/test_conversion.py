@@ -77,6 +77,7 @@ def test_report_counts_what_was_kept_and_dropped_and_says_it_in_words(source: Pa
         items_without_interaction=1,
         duplicate_items=0,
         empty_fields={"title": 1, "brand": 3, "categories": 3, "description": 4},
+        cleaned_fields=report.cleaned_fields,
         dropped={"users with an empty list": 1},
     )
     written = json.loads((tmp_path / "out/Tiny/Tiny.conversion.json").read_text())
@@ -91,6 +92,14 @@ def test_report_says_when_nothing_was_dropped_and_names_further_descriptions() -
     report = ConversionReport("Tiny", "csv", 1, 1, 1, 1)
     assert report.lines()[-1] == "dropped: nothing"
     assert "dropped: 3 further descriptions" in "\n".join(dataclasses.replace(report, duplicate_items=3).lines())
+
+
+def test_report_counts_the_texts_that_cleaning_changed(tmp_path: Path) -> None:
+    (tmp_path / "x.inter.json").write_text('{"u": [1, 2]}')
+    (tmp_path / "x.item.json").write_text('{"1": {"title": "Red\\tmug", "brand": "A &amp; B"}, "2": {"title": "Cup"}}')
+    report = convert(tmp_path, "lcrec", "Tiny", tmp_path / "out")
+    assert {name: count for name, count in report.cleaned_fields.items() if count} == {"title": 1, "brand": 1}
+    assert "cleaned of HTML, control characters and line breaks: title 1, brand 1" in report.lines()
 
 
 def test_report_names_what_was_read_under_another_name_and_what_was_not(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ def load_in_recbole(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     from recbole.config import Config
     from recbole.data import create_dataset
 
+    from recbole_ext.compat import make_recbole_work
+
+    make_recbole_work()
     monkeypatch.setattr(sys, "argv", ["pytest"])
     monkeypatch.chdir(folder)
     dataset_config = REPOSITORY / "dataset_configs" / f"{name}.yaml"
