@@ -167,7 +167,7 @@ def test_each_tested_row_has_its_gain_and_interval_as_the_table_has_it_and_is_ho
     points = [line for line in ax.lines if len(line.get_xdata()) == 1]
     spans = [path.vertices[:, 0].tolist() for lines in ax.collections for path in lines.get_paths()]
     for variant, point, span in zip(("minilm", "same"), points, spans, strict=True):
-        row = board.loc[("SASRec", variant)]
+        row: Any = board.loc[("SASRec", variant)]
         assert point.get_xdata()[0] == pytest.approx(row["ndcg@10_improvement_%"])
         assert span == pytest.approx([row["ndcg@10_low_%"], row["ndcg@10_high_%"]])
     hollow = [point.get_markerfacecolor() == "white" for point in points]
