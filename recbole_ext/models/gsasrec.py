@@ -5,7 +5,8 @@ SASRec trained with generalised binary cross-entropy over 256 negatives for each
 at :func:`recbole_ext.training.losses.gbce_loss`. The loss is a key (``training_loss: gbce``) that any model takes which
 scores by a dot product with its items; the name gives SASRec these defaults, so that both can stand in one table.
 
-Left out: the separate output embeddings that the authors' code can have. Differs: SASRec is RecBole's.
+Left out: the separate output embeddings that the authors' code can have. Differs: SASRec is RecBole's, and all scores
+begin at the loss's prior.
 """
 
 from __future__ import annotations

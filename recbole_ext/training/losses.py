@@ -205,11 +205,11 @@ def binary_loss(
 ) -> Tensor:
     """Binary cross-entropy of the target against its negatives, -log σ(s_+) - Σ_k log(1 - σ(s_k)) (SASRec, eq. 10).
 
-    Kang and McAuley, ICDM 2018 (arXiv 1808.09781), with one negative; theirs are items that the user has not had.
+    Kang and McAuley, ICDM 2018 (arXiv 1808.09781), with one negative; theirs are items that the user has not had. Of K
+    negatives, all scores begin log K lower, see :func:`gbce_loss`.
     """
     positive = _score(outputs, items, target, bias)
-    sampled = _scores_of_sampled(outputs, items, negatives, bias)
-    return -(logsigmoid(positive) + logsigmoid(-sampled).sum(dim=1)).mean()
+    return _binary(positive, _scores_of_sampled(outputs, items, negatives, bias), 1.0).mean()
 
 
 def gbce_loss(
@@ -220,13 +220,22 @@ def gbce_loss(
     ``-(β log σ(s_+) + Σ_k log(1 - σ(s_k))) / (K + 1)`` with K negatives, which are a share α = K / (items - 1) of all
     other items, and ``β = α (t (1 - 1/α) + 1/α)``. At t = 0 it is BCE, whose scores are overconfident because negatives
     are rarer in the sample than among the items; at t = 1, β = α undoes that. K beyond all other items counts as all.
+
+    Differs from the paper: log(β/K) is added to all scores, which no ranking sees. A score of 0 then says "as likely as
+    any other item", as RetinaNet's classes begin (Lin et al., ICCV 2017, arXiv 1708.02002, 3.3). Without it all item
+    vectors must first grow one long direction in common, and from small ones the rest is not learned for very long.
     """
     n_negatives = negatives.shape[-1]
     alpha = min(1.0, n_negatives / max(1, len(items) - 2))  # without the padding item and the target
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
     positive = _score(outputs, items, target, bias)
-    sampled = _scores_of_sampled(outputs, items, negatives, bias)
-    return -(beta * logsigmoid(positive) + logsigmoid(-sampled).sum(dim=1)).mean() / (n_negatives + 1)
+    return _binary(positive, _scores_of_sampled(outputs, items, negatives, bias), beta).mean() / (n_negatives + 1)
+
+
+def _binary(positive: Tensor, sampled: Tensor, weight: float) -> Tensor:
+    """-w log σ(s_+ + b) - Σ_k log(1 - σ(s_k + b)), where b = log(w/K) is right if all items are alike; ``[targets]``"""
+    prior = math.log(weight / sampled.shape[1])
+    return -(weight * logsigmoid(positive + prior) + logsigmoid(-sampled - prior).sum(dim=1))
 
 
 def sce_loss(

@@ -169,15 +169,16 @@ def test_scores_of_own_negatives_are_their_dot_products(monkeypatch: pytest.Monk
 # --- binary cross-entropy and gBCE ---
 
 
-def test_binary_loss_is_minus_log_sigmoid_of_target_and_of_turned_negatives() -> None:
+def test_binary_loss_is_minus_log_sigmoid_of_target_and_of_turned_negatives_from_their_prior() -> None:
     outputs, items, target, bias = problem()
     negatives = torch.randint(1, 50, (len(target), 3))
     expected = 0.0
     for row in range(len(target)):
-        score = outputs[row] @ items[target[row]] + bias[target[row]]
+        score = outputs[row] @ items[target[row]] + bias[target[row]] - math.log(3)
         expected -= torch.sigmoid(score).log().item()
         for negative in negatives[row]:
-            expected -= torch.sigmoid(-(outputs[row] @ items[negative] + bias[negative])).log().item()
+            score = outputs[row] @ items[negative] + bias[negative] - math.log(3)
+            expected -= torch.sigmoid(-score).log().item()
     found = binary_loss(outputs, items, target, negatives, bias)
     assert found.item() == pytest.approx(expected / len(target), rel=1e-10)
 
@@ -190,7 +191,7 @@ def test_gbce_is_its_equation(t: float, shared: bool) -> None:
     alpha = 12 / 48  # 49 items, the target is not among the others
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
     assert {0.0: 1.0, 1.0: alpha}.get(t, beta) == pytest.approx(beta)
-    scores = outputs @ items.T + bias
+    scores = outputs @ items.T + bias + math.log(beta / 12)
     total = torch.zeros((), dtype=torch.float64)
     for row, own in enumerate(target.tolist()):
         others = negatives if shared else negatives[row]
@@ -198,6 +199,25 @@ def test_gbce_is_its_equation(t: float, shared: bool) -> None:
         total = total - (1 - torch.sigmoid(scores[row, others])).log().sum()
     found = gbce_loss(outputs, items, target, negatives, bias, t)
     assert_equal_with_gradients(found, total / len(target) / 13, [outputs, items, bias])
+
+
+def test_one_negative_has_the_prior_of_the_papers_bce() -> None:
+    outputs, items, target, _ = problem()
+    negatives = drawn(shared=False, sampled=1)
+    scores = [(outputs * items[of]).sum(1) for of in (target, negatives.squeeze(1))]
+    expected = -(torch.sigmoid(scores[0]).log() + (1 - torch.sigmoid(scores[1])).log()).mean()
+    assert_equal_with_gradients(binary_loss(outputs, items, target, negatives), expected, [outputs, items])
+
+
+@pytest.mark.parametrize("t", [0.0, 0.75, 1.0])
+def test_where_all_items_are_alike_gbce_pushes_their_scores_nowhere_in_common(t: float) -> None:
+    """What all items share has no gradient at the beginning, so that they need not first grow it."""
+    outputs, items = torch.ones(1200, 1, dtype=torch.float64), torch.zeros(50, 1, dtype=torch.float64)
+    items.requires_grad_()
+    target = torch.arange(1200) % 49 + 1
+    loss = gbce_loss(outputs, items, target, torch.arange(12).expand(1200, 12) + 1, t=t)
+    (gradient,) = torch.autograd.grad(loss, [items])
+    assert gradient.sum().item() == pytest.approx(0, abs=1e-3 * gradient.abs().max().item())
 
 
 def test_gbce_without_calibration_is_bce() -> None:
