@@ -90,7 +90,7 @@ def _why_not_written(error: Exception, target: Path) -> str | None:
     # What Rust and C++ make of the same: their names, for neither library may be loaded just to ask.
     if type(error).__name__ == "SafetensorError":
         return str(error)
-    if isinstance(error, RuntimeError) and "inline_container" in str(error):
+    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in ("inline_container", "iostream error")):
         return _broken_off(error)
     return None
 

@@ -24,7 +24,12 @@ from recbole_ext.compat.datasets import (
     remove_duplicates_in_one_order,
 )
 from recbole_ext.compat.evaluation import collect_what_is_no_tensor
-from recbole_ext.compat.libraries import restore_numpy_names, silence_deprecations, update_dok_matrices
+from recbole_ext.compat.libraries import (
+    fork_the_workers_of_loaders,
+    restore_numpy_names,
+    silence_deprecations,
+    update_dok_matrices,
+)
 from recbole_ext.compat.times import order_by_exact_time, users_that_single_precision_reorders
 from recbole_ext.installation import require_installation
 
@@ -50,6 +55,7 @@ WORKAROUNDS = (
     remove_duplicates_in_one_order,
     load_nothing_that_was_saved,
     number_samples_without_a_list,
+    fork_the_workers_of_loaders,
     collect_what_is_no_tensor,
     save_checkpoints_that_load_safely,
     save_pretrained_models_that_load_safely,

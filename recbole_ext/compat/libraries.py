@@ -1,7 +1,8 @@
-"""Names that numpy and scipy had when RecBole 1.2.1 was written, and warnings about its use of old interfaces."""
+"""What Python, numpy and scipy were when RecBole 1.2.1 was written, and warnings about its use of old interfaces."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -54,3 +55,24 @@ def update_dok_matrices() -> None:
 
     if not hasattr(dok_matrix, "_update"):
         dok_matrix._update = update
+
+
+def fork_the_workers_of_loaders() -> None:
+    """On Linux, let the workers of RecBole's loaders (its key ``worker``) share the dataset, as before Python 3.14.
+
+    There the default is a server that forks, which pickles all of the dataset for every worker and epoch, and torch
+    can't send a tensor without elements that way, as the loaders of an evaluation have ("unable to resize file").
+    (On macOS, forking a process that has threads is not safe.)
+    """
+    if sys.platform != "linux":
+        return
+    from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+
+    build = AbstractDataLoader.__init__
+
+    def build_with_forked_workers(self: Any, *args: Any, **settings: Any) -> None:
+        build(self, *args, **settings)
+        if self.num_workers > 0:
+            self.multiprocessing_context = "fork"
+
+    AbstractDataLoader.__init__ = build_with_forked_workers

@@ -304,8 +304,4 @@ def _in_worker(spec: RunSpec, folder: str, threads: int, wait: bool) -> bool:
 def _record(spec: RunSpec, threads: int, wait: bool) -> bool:
     """``record_run`` in a process that is there for it alone."""
     keep_freed_memory()
-    if sys.platform == "linux":
-        # The workers of RecBole's loaders then share the dataset. Any other way pickles all of it for every worker
-        # and epoch. (On macOS, forking a process that has threads is not safe.)
-        multiprocessing.set_start_method("fork", force=True)
     return record_run(spec, threads, wait)

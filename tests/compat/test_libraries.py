@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import warnings
@@ -87,3 +88,15 @@ def test_a_model_of_the_interaction_graph_is_built(build: Build, name: str) -> N
         degree = (graph > 0).sum(axis=1) + 1e-7
         expected = graph / np.sqrt(degree[:, None] * degree[None, :])
         assert built.model.norm_adj_matrix.to_dense().cpu().numpy() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there may a process with threads be forked")
+def test_workers_of_loaders_work_whatever_the_python_starts_processes_by(build: Build) -> None:
+    """Python 3.14 by a fork server, earlier ones by forking."""
+    method = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        loaders = build("SASRec", worker=1).loaders
+        assert [len(list(loader)) for loader in (loaders.valid, loaders.test)] == [1, 1]
+    finally:
+        multiprocessing.set_start_method(method, force=True)
