@@ -134,7 +134,7 @@ def loss_is_of_scores_alone(model: Any, dataset: SequenceViewDataset) -> bool:
 def loss_is_a_mean_over_samples(model: Any, loader: Any) -> bool:
     """Is the loss of samples together the mean of their losses, whichever others are computed with them?
 
-    False where samples of a batch are compared with each other, or a norm of parameters is added to the loss.
+    False where samples of a batch are compared with each other. What depends on parameters alone may be added.
 
     Args:
         loader: RecBole's, of training samples.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.runs.gpus import Gpus, usable_gpus
+from recbole_ext.runs.gpus import Gpus, require_gpu_for_each_process, usable_gpus
 
 
 @pytest.fixture
@@ -68,3 +69,28 @@ def test_a_machine_without_gpus_has_none_to_share(monkeypatch: pytest.MonkeyPatc
 def test_a_gpu_that_is_not_there_is_named(gpus: Gpus) -> None:
     with pytest.raises(ConfigurationError, match="no GPU 3; this machine has 0, 1, 2"), gpus.for_run({"gpu_id": "1,3"}):
         pass
+
+
+def test_each_process_of_a_run_gets_a_gpu(gpus: Gpus) -> None:
+    with gpus.for_run({}) as one, gpus.for_run({}, 2) as two, gpus.for_run({}, 3) as three:
+        assert (one, two, three) == ("0", "1,2", "0,1,2")
+    with gpus.for_run({"use_gpu": False}, 2) as none:
+        assert none == ""
+
+
+def shared(processes: int, **config: Any) -> Any:
+    return SimpleNamespace(processes=processes, config=config)
+
+
+def test_a_run_of_more_processes_than_gpus_is_refused(gpus: Gpus) -> None:
+    require_gpu_for_each_process([shared(1), shared(3), shared(4, use_gpu=False)])
+    with pytest.raises(ConfigurationError, match="nproc: 4 processes of a run take as many GPUs; it may use 0, 1, 2"):
+        require_gpu_for_each_process([shared(4)])
+    with pytest.raises(ConfigurationError, match="it may use 2"):
+        require_gpu_for_each_process([shared(2, gpu_id=2)])
+
+
+def test_processes_on_a_cpu_are_asked_for_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match="nproc: 2 .*torch .*say use_gpu: false"):
+        require_gpu_for_each_process([shared(2)])

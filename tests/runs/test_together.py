@@ -83,7 +83,7 @@ def test_two_processes_give_what_one_gives(run_of: Callable[..., RunSpec], path:
     assert (two.made.best_epoch, two.made.tied) == (one.made.best_epoch, one.made.tied)
 
 
-def test_a_run_that_is_shared_is_another_run(run_of: Callable[..., RunSpec]) -> None:
+def test_dropout_is_drawn_by_each_process_and_so_the_run_is_another(run_of: Callable[..., RunSpec]) -> None:
     assert run_of("SASRec").identity != run_of("SASRec", nproc=2).identity
 
 
@@ -111,10 +111,10 @@ def test_a_process_that_is_killed_ends_the_run_and_leaves_its_error_alone(
 
 
 def test_what_is_wrong_in_one_process_is_said_in_its_words(run_of: Callable[..., RunSpec]) -> None:
-    spec = run_of("HGN", nproc=2)  # adds the norm of its parameters to the loss
+    spec = run_of("SASRec", nproc=2, training_loss="sce")  # its negatives are those nearest to the batch
     with LocalProcesses(1) as executor:
         assert executor.submit(spec, False).result()
     record = RunRecord.read(spec.record_path)
     assert record.status == "failed" and record.error is not None
-    assert record.error.startswith("nproc: the loss of HGN here is no mean over samples")
+    assert record.error.startswith("nproc: the loss of SASRec here is no mean over samples")
     assert record.traceback is not None and "Traceback" in record.traceback
