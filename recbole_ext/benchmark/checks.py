@@ -12,7 +12,7 @@ from recbole_ext.benchmark.keys import PLACES, did_you_mean, keys_of
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics
-from recbole_ext.models import model_class
+from recbole_ext.models import model_class, trainer_class
 from recbole_ext.records import RowKey
 from recbole_ext.store.transforms import width_after
 
@@ -71,6 +71,34 @@ def check_checkpoints(benchmark: Benchmark, model: str, where: str) -> None:
         raise ConfigurationError(
             f"{where}: keep_checkpoints: {model} is a boosted tree, whose file is no checkpoint of tensors. Leave the "
             "key or the model out."
+        )
+
+
+def check_processes(benchmark: Benchmark, model: str, config: Settings, where: str) -> None:
+    """See that a run can be shared by as many processes as ``nproc`` says.
+
+    Raises:
+        ConfigurationError: it can't: the model is not sequential or has a trainer of its own, or Ray is to give a run
+            another number of GPUs.
+    """
+    processes = int(config.get("nproc") or 1)
+    if processes == 1:
+        return
+    from recbole.trainer import Trainer
+    from recbole.utils import ModelType
+
+    found = model_class(model)
+    if found.type != ModelType.SEQUENTIAL or trainer_class(found) is not Trainer:
+        why = "is no sequential model" if found.type != ModelType.SEQUENTIAL else "is trained in a way of its own"
+        raise ConfigurationError(
+            f"{where}: nproc: {model} {why}, so that processes can't share its runs. Set nproc below the models that "
+            "are to be shared (models.NAME) instead of for all."
+        )
+    on_gpus = config.get("use_gpu") is not False
+    if benchmark.executor == "ray" and on_gpus and benchmark.gpus_per_run != processes:
+        raise ConfigurationError(
+            f"{where}: nproc: {processes} processes take a GPU each, but gpus_per_run is {benchmark.gpus_per_run:g}. "
+            f"Set gpus_per_run to {processes}."
         )
 
 

@@ -39,6 +39,7 @@ TRAINING_KEYS: dict[str, tuple[str, ...]] = {
     "item_embedding_frozen_epochs": ("int", "None"),
     "frozen_blocks": ("int", "None"),
     "exact_time_order": ("bool",),
+    "nproc": ("int",),
     "diversity_vectors": ("str", "None"),
 }
 MEANINGS: dict[str, str] = {
@@ -66,6 +67,8 @@ MEANINGS: dict[str, str] = {
     "gbce_t": "Of `gbce`: from 0 (plain BCE) to 1 (fully calibrated); 0.75 by default.",
     "item_embedding_frozen_epochs": "In mode `full`: for so many epochs the vectors stay as they are.",
     "frozen_blocks": "So many first transformer blocks stay as they were initialised.",
+    "nproc": "Processes that share a run, one for each GPU: each computes its part of every batch. Sequential models "
+    "with RecBole's own trainer; 1 by default.",
     "diversity_vectors": "Of the metric `IntraListDistance`: the store in whose vectors lists are diverse.",
     "exact_time_order": "Order by the exact time in the file (the default); `false`: RecBole's single precision.",
 }
@@ -103,6 +106,7 @@ _SIZES = (
     "inner_size",
     "n_layers",
     "n_heads",
+    "nproc",
 )
 """Keys whose values are at least 1; RecBole finds out when it builds the model, divides by them, or never."""
 _WORDS_OF = {
@@ -167,7 +171,7 @@ def keys_of(model: str) -> Keys:
     for key, value in defaults.items():
         types.setdefault(key, _type_of(value))
     # RecBole reads these without a default.
-    types |= {"nproc": ("int",), "eval_neg_sample_args": (), "eval_type": ()}
+    types |= {"eval_neg_sample_args": (), "eval_type": ()}
     return Keys(model, types, words)
 
 

@@ -207,6 +207,7 @@ class _Resolver:
         configs = [self._config(model, layers, point) for point in points]
         checks.refuse_equal_trials(points, configs, where)
         for config in configs:
+            checks.check_processes(self.benchmark, model, config, where)
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         for config in configs:

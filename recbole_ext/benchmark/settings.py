@@ -78,7 +78,7 @@ class Benchmark(_Part):
     cpus_per_run: int | None = Field(default=None, ge=1)
     """CPUs of a run, also its number of threads; by default its share of the machine's (``local``) or 1 (``ray``)."""
     gpus_per_run: float = Field(default=0, ge=0)
-    """GPUs of a Ray task; 0.5 lets two runs share one."""
+    """GPUs of a Ray task; 0.5 lets two runs share one, and a run that ``nproc`` processes share takes as many."""
     published: list[Published] = Field(default_factory=list)
     """Numbers that others published for the same data and protocol; they stand beside ours."""
     note: str = ""

@@ -28,7 +28,8 @@ WITHOUT_EFFECT = (
     "wandb_project",
 )
 """Keys that don't decide a result. What the paths point to is in the identity by its content or its request.
-(``worker`` decides it: RecBole draws negatives in its loaders' workers.)"""
+(``worker`` decides it: RecBole draws negatives in its loaders' workers. So does ``nproc``: each process draws its own
+dropout.)"""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class RunSpec:
         return RowKey(self.dataset, self.model, self.variant, self.protocol)
 
     @property
+    def processes(self) -> int:
+        """How many processes share it."""
+        return int(self.config.get("nproc") or 1)
+
+    @property
     def store(self) -> Path | None:
         """The store that this run starts from."""
         path = self.config.get("item_embedding")
@@ -110,6 +116,11 @@ class RunSpec:
     def weights_path(self) -> Path:
         """Where the weights of the best epoch are kept."""
         return self.record_path.with_suffix(".weights.pt")
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the best epoch is while the run is under way."""
+        return self.artifacts / "checkpoints" / self.benchmark / f"{self.name}.pth"
 
     @property
     def claim_path(self) -> Path:

@@ -28,6 +28,7 @@ DERIVED = (
     "gpu_id",
     "local_rank",
     "model",
+    "nproc",
     "show_progress",
     "single_spec",
     "use_gpu",

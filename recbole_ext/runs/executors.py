@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from multiprocessing import connection, forkserver, resource_tracker
@@ -20,12 +20,11 @@ from threading import Lock
 from types import FrameType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import psutil
-
 from recbole_ext.allocator import keep_freed_memory
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError, InstallationError, RecboleExtError
 from recbole_ext.machine import threads_per_run
+from recbole_ext.runs.endings import how_it_ended, kill
 from recbole_ext.runs.gpus import Gpus
 from recbole_ext.runs.recording import RunDied, record_run
 
@@ -97,14 +96,14 @@ class LocalProcesses:
         finally:  # also where the user presses Ctrl-C again
             with self._processes:
                 for process in self._running:
-                    _kill(process)
+                    kill(process)
 
     def _run(self, spec: RunSpec, wait: bool) -> bool:
-        with self._gpus.one_for(spec.config) as gpu:
+        with self._gpus.for_run(spec.config, spec.processes) as gpus:
             with self._processes:
                 if self._stopped:
                     raise RunDied("stopped before it began")
-                process = _start(_in_process, spec, self._threads, gpu, wait)
+                process = _start(_in_process, spec, self._threads, gpus, wait)
                 self._running.add(process)
             connection.wait([process.sentinel])
             with self._processes:
@@ -157,25 +156,6 @@ def _unimportable_script() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = script
-
-
-def _kill(process: BaseProcess) -> None:
-    """End a process and its children, which would notice in some seconds only."""
-    with suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()
-    process.kill()
-
-
-def how_it_ended(exit_code: int | None) -> str:
-    """How the process of a run ended that recorded nothing, in words, from ``Process.exitcode``."""
-    code = exit_code or 0
-    number = -code if code < 0 else code - 128  # as a shell tells the signal after which a process ended by itself
-    if number == signal.SIGKILL:
-        return f"its process was killed (signal {number}); the kernel does this when memory runs out"
-    if number in set(signal.Signals):
-        return f"its process was ended by signal {number} ({signal.Signals(number).name}: {signal.strsignal(number)})"
-    return f"its process ended with exit code {code}"
 
 
 class RayTasks:
@@ -256,9 +236,9 @@ class RayTasks:
             ray.shutdown()
 
 
-def _in_process(spec: RunSpec, threads: int, gpu: str, wait: bool) -> None:
+def _in_process(spec: RunSpec, threads: int, gpus: str, wait: bool) -> None:
     _end_tidily_when_told()
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # which torch reads when it first looks for a GPU, and not again
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # which torch reads when it first looks for a GPU, and not again
     try:
         recorded = _record(spec, threads, wait)
     except (OSError, RecboleExtError) as error:  # in the recording itself: what fails in a run is recorded

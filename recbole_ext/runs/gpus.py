@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
+from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.compat.configs import visible_gpus
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.installation import gpu_trouble
 
 
 class Gpus:
-    """Shared out among the runs of this machine: each gets one, and where there are more runs, they share it."""
+    """Shared out among the runs of this machine: each process of a run gets one, and where there are more runs, they
+    share it."""
 
     def __init__(self) -> None:
         self._runs: Counter[str] = Counter()
         self._counting = Lock()
 
     @contextmanager
-    def one_for(self, config: Mapping[str, Any]) -> Iterator[str]:
-        """For the block, the id of the GPU that has the fewest runs; empty where a run with these keys uses none.
+    def for_run(self, config: Mapping[str, Any], processes: int = 1) -> Iterator[str]:
+        """For the block, what ``CUDA_VISIBLE_DEVICES`` is for a run: the GPUs that have the fewest runs, one for each
+        of its processes; empty where a run with these keys uses none.
 
         Raises:
             ConfigurationError: see :func:`usable_gpus`.
         """
         with self._counting:
-            gpu = min(usable_gpus(config), key=lambda gpu: self._runs[gpu], default="")
-            self._runs[gpu] += 1
+            gpus = sorted(usable_gpus(config), key=lambda gpu: self._runs[gpu])[:processes]
+            self._runs.update(gpus)
         try:
-            yield gpu
+            yield ",".join(gpus)
         finally:
             with self._counting:
-                self._runs[gpu] -= 1
+                self._runs.subtract(gpus)
 
 
 def usable_gpus(config: Mapping[str, Any]) -> list[str]:
@@ -53,6 +57,27 @@ def usable_gpus(config: Mapping[str, Any]) -> list[str]:
     if "CUDA_VISIBLE_DEVICES" not in os.environ and (missing := sorted(set(wanted) - set(there_is))):
         raise ConfigurationError(f"gpu_id: there is no GPU {missing[0]}; this machine has {', '.join(there_is)}.")
     return wanted
+
+
+def require_gpu_for_each_process(specs: Iterable[RunSpec]) -> None:
+    """See that this machine has a GPU for each process of a run that is shared by several.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
+    for spec in specs:
+        if spec.processes == 1 or spec.config.get("use_gpu") is False:
+            continue
+        gpus = usable_gpus(spec.config)
+        if not gpus:
+            raise ConfigurationError(
+                f"nproc: {spec.processes} processes of a run take as many GPUs, but {gpu_trouble() or 'it has none'}. "
+                "On a CPU one process uses all cores: leave nproc out, or say use_gpu: false to share it all the same."
+            )
+        if len(gpus) < spec.processes:
+            raise ConfigurationError(
+                f"nproc: {spec.processes} processes of a run take as many GPUs; it may use {', '.join(gpus)}."
+            )
 
 
 def _ids(value: Any) -> list[str] | None:

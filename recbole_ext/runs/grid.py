@@ -17,6 +17,7 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.machine import require_gpu
 from recbole_ext.records import Grid, Row, RowKey, RunRecord
 from recbole_ext.runs.executors import Executor, executor_of
+from recbole_ext.runs.gpus import require_gpu_for_each_process
 from recbole_ext.runs.progress import read_progress
 from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death
 from recbole_ext.tuning.stage import make_once
@@ -43,6 +44,7 @@ def run_benchmark(resolved: Resolved) -> list[RunSpec]:
     benchmark = resolved.benchmark
     if benchmark.executor == "local":
         require_gpu({**benchmark.config, **resolved.overrides})
+        require_gpu_for_each_process(resolved.specs())
     folder = benchmark.folder
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     for sentence in resolved.notices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from typing import Any
 from recbole_ext.benchmark.plan import duration
 from recbole_ext.errors import WriteError
 from recbole_ext.writing import write_json
+
+OnEpoch = Callable[[list[dict[str, float]]], None]
+"""Is called after each epoch with the curve so far; see :class:`recbole_ext.records.record.Epoch`."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ def write_progress(path: Path, progress: Progress) -> None:
         write_json(path, asdict(progress))
     except WriteError:
         return
+
+
+def tell_progress(path: Path, config: Mapping[str, Any], began: float, curve: list[dict[str, float]]) -> None:
+    """Write how far a run is after the epochs of ``curve``."""
+    write_progress(path, Progress.of(curve, config, began))
 
 
 def read_progress(path: Path) -> Progress | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from functools import partial
 
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.claims import claim
-from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RunRecord
 from recbole_ext.records.record import Fingerprints
-from recbole_ext.runs.progress import Progress, remove_progress, write_progress
+from recbole_ext.runs.endings import in_words
+from recbole_ext.runs.progress import Progress, remove_progress, tell_progress, write_progress
+from recbole_ext.runs.together import ProcessFailed, run_together
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +76,16 @@ def _run(spec: RunSpec, threads: int) -> None:
     quiet_recbole()
     began = time.time()
     write_progress(spec.progress_path, Progress(began=began))
+    tell = partial(tell_progress, spec.progress_path, spec.config, began)
     try:
-        run_once(spec, lambda curve: write_progress(spec.progress_path, Progress.of(curve, spec.config, began)))
-    except RecboleExtError as error:
-        _record_failure(spec, str(error), traceback.format_exc())
+        if spec.processes > 1:
+            run_together(spec, threads, tell)
+        else:
+            run_once(spec, tell)
+    except ProcessFailed as failed:
+        _record_failure(spec, str(failed), failed.trace)
     except Exception as error:
-        _record_failure(spec, f"{type(error).__name__}: {error}", traceback.format_exc())
+        _record_failure(spec, in_words(error), traceback.format_exc())
     finally:
         remove_progress(spec.progress_path)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.compat import make_recbole_work, plain_config
@@ -28,13 +27,15 @@ from recbole_ext.records import Made, RunRecord
 from recbole_ext.records.record import Coverage, Epoch, Fingerprints, Parameters, Seconds, Statistics, TemporalSplit
 from recbole_ext.runs.checkpoint import keep_checkpoint
 from recbole_ext.runs.popularity import keep_popularity
+from recbole_ext.runs.progress import OnEpoch
 from recbole_ext.store.files import fingerprint_of
 from recbole_ext.writing import replacing_file
 
-OnEpoch = Callable[[list[dict[str, float]]], None]
+if TYPE_CHECKING:
+    from recbole_ext.training.team import Team
 
 
-def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
+def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None = None) -> RunRecord:
     """Train, evaluate and record one run; returns the record that it wrote to ``spec.record_path``.
 
     The order of steps, and so of random draws, is RecBole's ``run_recbole``; a run without ``item_embedding`` and
@@ -42,6 +43,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
 
     Args:
         on_epoch: is called after each epoch with the curve so far; see :class:`recbole_ext.records.record.Epoch`.
+        team: the processes that share the run, of which this one leads; the others :func:`take_part`.
 
     Raises:
         SourceDataError: the dataset is not there, or has changed since the run was resolved.
@@ -49,13 +51,13 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
         AttachError, StoreError: the store does not fit; see :func:`recbole_ext.attach.attach_item_embedding`.
     """
     make_recbole_work()
-    from recbole_ext.training import count_flops, prepare
+    from recbole_ext.training import ALONE, count_flops, prepare
 
+    team = team or ALONE
     forget_peak_device_memory()
     config = build_config(spec)
     refuse_changed_files(spec, config)
-    checkpoint = spec.artifacts / "checkpoints" / spec.benchmark / f"{spec.name}.pth"
-    run = prepare(config, checkpoint)
+    run = prepare(config, spec.checkpoint_path, team)
     statistics = statistics_of(run.loaders.dataset, spec)
     flops = count_flops(run)
     began = time.perf_counter()
@@ -67,7 +69,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
         test_seconds = time.perf_counter() - began
         kept = keep_checkpoint(Path(run.trainer.saved_model_file), spec.weights_path) if spec.keep_checkpoint else None
     finally:
-        checkpoint.unlink(missing_ok=True)
+        spec.checkpoint_path.unlink(missing_ok=True)
     curve = [Epoch(**{key: round(value, 6) for key, value in entry.items()}) for entry in run.trainer.curve]
     popularity = keep_popularity(run.loaders, spec.dataset, spec.folder)
     evaluations = [epoch.valid_seconds for epoch in curve if epoch.valid_seconds is not None]
@@ -104,7 +106,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
             ),
             peak_memory_mb=round(peak_memory_mb(), 1),
             peak_device_memory_mb=peak_device_memory_mb(config["device"]),
-            device=device_in_words(config["device"]),
+            device=f"{team.size} × " * (team.size > 1) + device_in_words(config["device"]),
             versions=versions(),
             config=recorded_config(config),
         ),
@@ -122,6 +124,19 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None) -> RunRecord:
             path.unlink(missing_ok=True)  # of use beside a record alone
         raise
     return record
+
+
+def take_part(spec: RunSpec, team: Team) -> None:
+    """The run of :func:`run_once` as the processes do it that don't lead: the same steps, and nothing is written."""
+    make_recbole_work()
+    from recbole_ext.training import count_flops, prepare
+
+    config = build_config(spec)
+    config["show_progress"] = config["log_wandb"] = False
+    run = prepare(config, spec.checkpoint_path, team)
+    count_flops(run)  # which may draw random numbers
+    run.fit()
+    run.test()
 
 
 def names_of(spec: RunSpec) -> dict[str, Any]:
@@ -153,7 +168,7 @@ def build_config(spec: RunSpec) -> Any:
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         # Who gave this process its GPUs, such as Ray, has chosen; RecBole would take the first.
         settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
-    settings["checkpoint_dir"] = str(spec.artifacts / "checkpoints" / spec.benchmark)
+    settings["checkpoint_dir"] = str(spec.checkpoint_path.parent)
     return recbole_config(spec.model, spec.dataset, settings)
 
 

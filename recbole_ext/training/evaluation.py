@@ -18,6 +18,7 @@ from recbole_ext.capacity import NUMBER, at_once
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.moving import moved
 from recbole_ext.records.ranks import alone, expected_worth
+from recbole_ext.training.team import ALONE, Team
 
 # Scores of one evaluation batch, [users, items], stay below this many numbers (1 GiB in float32), on an accelerator
 # below this share of its memory.
@@ -36,6 +37,7 @@ def evaluation_batch_size(config: Any, phase: str, n_items: int) -> int:
     requested, all_together = int(config["eval_batch_size"]), scores_all_items_at_once(config.model_class)
     ranks_all = config["eval_args"]["mode"][phase] == "full"
     if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        requested = -(-requested // int(config["nproc"] or 1))  # processes take batches in turn
         scores = most_scores(config["device"])
         return bounded_batch_size(requested, n_items, scores if all_together or not ranks_all else MAXIMUM_PAIRS)
     if not ranks_all or config["training_samples"] == "augmented":
@@ -64,6 +66,8 @@ def bounded_batch_size(requested: int, n_items: int, maximum: int = MAXIMUM_SCOR
 
 PLACES = "rec.places"
 """What the collector adds to RecBole's struct where each user has one item to find; see :func:`places`."""
+COLLECTED = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label", PLACES)
+"""What is collected batch by batch, with a row for each row of the scores."""
 VECTORS = "data.item_vectors"
 """What a metric asks for that needs the items' vectors, float32 ``[items, dim]`` by internal id; padding is zero."""
 
@@ -84,10 +88,13 @@ class LeaveOneOutCollector(Collector):
     """
 
     orders_ties = True
-    _tied: torch.Tensor | None = None
+    _tied: torch.Tensor | int | None = None
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, team: Team = ALONE) -> None:
         super().__init__(config)
+        self.team = team
+        self._n_batches = 0
+        self._batch_of_row: list[torch.Tensor] = []
         self.expects = config["training_samples"] != "augmented"
         needs = [list(metric_information[name.lower()]) for name in config["metrics"]]
         self.expects_all = self.expects and all(need == ["rec.topk"] for need in needs if "rec.topk" in need)
@@ -101,7 +108,13 @@ class LeaveOneOutCollector(Collector):
     def begin(self, loader: Any) -> None:
         """Start an evaluation with the batches of ``loader``."""
         self._tied = None
+        self._n_batches, self._batch_of_row = 0, []
         self.orders_ties = not (self.expects_all and _has_one_each(loader))
+
+    def takes_next(self) -> bool:
+        """Whether the next batch is this process's to score; of the others' nothing is collected here."""
+        self._n_batches += 1
+        return (self._n_batches - 1) % self.team.size == self.team.number
 
     def data_collect(self, train_data: Any) -> None:
         """RecBole's, and the vectors of ``diversity_vectors`` where a metric asks for them."""
@@ -113,11 +126,14 @@ class LeaveOneOutCollector(Collector):
 
     def eval_batch_collect(
         self,
-        scores_tensor: torch.Tensor,
+        scores_tensor: torch.Tensor | None,
         interaction: Any,
         positive_u: torch.Tensor,
         positive_i: torch.Tensor,
     ) -> None:
+        if scores_tensor is None:
+            return
+        self._batch_of_row.append(torch.full((len(scores_tensor),), self._n_batches))
         others = ("rec.meanrank", "rec.score", "data.label")
         if any(self.register.need(what) for what in others) or not _one_each(positive_u, len(scores_tensor)):
             self._require_enough_items(scores_tensor)
@@ -143,10 +159,24 @@ class LeaveOneOutCollector(Collector):
             raise ConfigurationError(f"topk: {max(self.topk)} is more than the {scores.shape[1] - 1} items there are.")
 
     def get_data_struct(self) -> Any:
-        """RecBole's; places are of one batch, and not handed on twice."""
+        """RecBole's, of all processes' batches; places are of one evaluation, and not handed on twice."""
+        if self.team.size > 1:
+            self._gather()
         struct = super().get_data_struct()
         self.data_struct._data_dict.pop(PLACES, None)
         return struct
+
+    def _gather(self) -> None:
+        """Let every process have what all have collected, in the order of the loader's batches."""
+        values = self.data_struct._data_dict
+        ours = {name: values[name].cpu() for name in COLLECTED if name in values}
+        gathered = self.team.gathered((self._batch_of_row, self.tied_targets, ours))
+        batches, tied, collected = zip(*gathered, strict=True)
+        order = torch.argsort(torch.cat([rows for of_one in batches for rows in of_one]), stable=True)
+        for name in dict.fromkeys(name for of_one in collected for name in of_one):
+            values[name] = torch.cat([of_one[name] for of_one in collected if name in of_one])[order]
+        counts = [count for count in tied if count is not None]
+        self._tied = sum(counts) if counts else None
 
 
 def positive_hits(

@@ -131,6 +131,26 @@ def loss_is_of_scores_alone(model: Any, dataset: SequenceViewDataset) -> bool:
     return _all_equal(model, compare)
 
 
+def loss_is_a_mean_over_samples(model: Any, loader: Any) -> bool:
+    """Is the loss of samples together the mean of their losses, whichever others are computed with them?
+
+    False where samples of a batch are compared with each other. What depends on parameters alone may be added.
+
+    Args:
+        loader: RecBole's, of training samples.
+    """
+
+    def compare() -> Pairs:
+        n_samples = loader.sample_size
+        some = np.linspace(0, n_samples - 1, min(PROBED_SAMPLES, n_samples)).astype(int)
+        samples = loader.collate_fn(some).to(model.device)
+        shares = [samples[: len(samples) // 3], samples[len(samples) // 3 :]]
+        losses = [_whole(model.calculate_loss(share)) * len(share) / len(samples) for share in shares]
+        return [(_whole(model.calculate_loss(samples)), losses[0] + losses[1])]
+
+    return _all_equal(model, compare)
+
+
 def one_score_at_a_time_is_all_at_once(model: Any, dataset: SequenceViewDataset) -> bool:
     """Does scoring all items of a history give an item the score that it gets alone?"""
 
@@ -209,6 +229,10 @@ def _padded_and_trimmed(model: Any, dataset: SequenceViewDataset) -> tuple[Inter
     finally:
         dataset.trim_padding = before
     return read[0], read[1]
+
+
+def _whole(loss: Any) -> torch.Tensor:
+    return torch.stack(loss).sum() if isinstance(loss, tuple) else loss
 
 
 def _scores(model: Any, samples: Interaction) -> torch.Tensor:

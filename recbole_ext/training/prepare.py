@@ -17,6 +17,8 @@ from recbole_ext.training.freezing import freeze_blocks
 from recbole_ext.training.loaders import Loaders, load
 from recbole_ext.training.new_items import keep_new_items_out
 from recbole_ext.training.samples import TrainingSamples, choose_samples
+from recbole_ext.training.shares import require_shares_that_add_up
+from recbole_ext.training.team import ALONE, Team
 from recbole_ext.training.trainer import OnEpoch, build_trainer
 
 
@@ -46,6 +48,7 @@ class PreparedRun:
         ``on_epoch`` is called with the trainer's curve whenever it has grown.
         """
         self.trainer.on_epoch = on_epoch
+        self.trainer.team.begin(self.model)
         with fields_that_are_missing_are_named(self.config, self.loaders.dataset):
             _, validation = self.trainer.fit(
                 self.samples.loader, self.loaders.valid, verbose=False, show_progress=self.config["show_progress"]
@@ -79,13 +82,14 @@ def fields_that_are_missing_are_named(config: Any, dataset: Any) -> Iterator[Non
         ) from error
 
 
-def prepare(config: Any, checkpoint: Path) -> PreparedRun:
+def prepare(config: Any, checkpoint: Path, team: Team = ALONE) -> PreparedRun:
     """Set up the run that ``config`` describes; its best epoch is going to be saved to ``checkpoint``.
 
     The order of steps, and so of random draws, is that of RecBole's ``run_recbole``.
 
     Args:
         config: RecBole's ``Config``, as :func:`recbole_ext.models.recbole_config` makes it.
+        team: the processes that share the run; all of them prepare it.
 
     Raises:
         ConfigurationError: a key has a value that does not fit the model or the data, or the model lacks what it needs.
@@ -107,11 +111,13 @@ def prepare(config: Any, checkpoint: Path) -> PreparedRun:
     freeze_blocks(model, config)
     keep_new_items_out(model, loaders.train._dataset)
     samples = choose_samples(config, model, loaders)
+    if team.size > 1:
+        require_shares_that_add_up(config, model, loaders.train, samples.loss_of_rows)
     return PreparedRun(
         config=config,
         loaders=loaders,
         model=model,
         coverage=coverage,
         samples=samples,
-        trainer=build_trainer(config, model, checkpoint, samples.loss_of_rows),
+        trainer=build_trainer(config, model, checkpoint, samples.loss_of_rows, team),
     )

@@ -32,6 +32,8 @@ from recbole_ext.training.evaluation import (
 from recbole_ext.training.freezing import frozen_epochs
 from recbole_ext.training.objective import LossOfRows
 from recbole_ext.training.sampled_ranking import Candidates
+from recbole_ext.training.shares import share_of_rows, share_of_samples
+from recbole_ext.training.team import ALONE, Team
 
 OnEpoch: TypeAlias = Callable[[list[dict[str, float]]], None]
 
@@ -53,6 +55,7 @@ class BenchmarkTrainer:
 
     Args:
         loss_of_rows: loss of a part of a batch, where the training data come as rows; ``None`` = RecBole's samples.
+        team: the processes that share the run.
 
     Attributes:
         curve: one entry per epoch: ``epoch``, ``train_loss``, ``valid`` (the validation metric), and the seconds
@@ -60,12 +63,15 @@ class BenchmarkTrainer:
         on_epoch: is called with ``curve`` whenever it has grown.
     """
 
-    def __init__(self, config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None) -> None:
+    def __init__(
+        self, config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None, team: Team = ALONE
+    ) -> None:
         keep_tensorboard_out()
         super().__init__(config, model)  # type: ignore[call-arg]
         self.saved_model_file = str(checkpoint)
         self.loss_of_rows = loss_of_rows
-        self.eval_collector = LeaveOneOutCollector(config)
+        self.team = team
+        self.eval_collector = LeaveOneOutCollector(config, team)
         self.evaluator = RankKeepingEvaluator(config)
         self.curve: list[dict[str, float]] = []
         self.on_epoch: OnEpoch | None = None
@@ -114,20 +120,21 @@ class BenchmarkTrainer:
             n_targets = sum(len(part["target_row"]) for part in parts)
             self.optimizer.zero_grad()
             for part in parts:
-                share = len(part["target_row"]) / n_targets
+                part, counted = share_of_rows(part, self.team, (self.model.ITEM_ID, self.model.NEG_ITEM_ID))
                 part = moved(part, self.device)
                 with ExitStack() as stack:
                     stack.enter_context(parametrize.cached())
                     stack.enter_context(torch.autocast(self.device.type, enabled=self.enable_amp))
-                    loss = self.loss_of_rows(self.model, part) * share
+                    loss = self.loss_of_rows(self.model, part) * (counted / n_targets)
                 losses.add(loss)
                 scaler.scale(loss).backward()
+            self.team.add_gradients(self.model)
             if self.clip_grad_norm:
                 scaler.unscale_(self.optimizer)
                 clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
             scaler.step(self.optimizer)
             scaler.update()
-        (total,) = losses.sums()
+        (total,) = self.team.sums(losses.sums())
         return total
 
     def _trains_as_recbole(self: Any, *args: Any) -> bool:
@@ -144,18 +151,26 @@ class BenchmarkTrainer:
         losses = LossesOfEpoch()
         loss: Any = None
         for samples in tqdm(train_data, desc=f"Train {epoch_idx:>4}", disable=not show_progress, leave=False):
+            samples, share = share_of_samples(samples, self.team)
             samples = moved(samples, self.device)
             self.optimizer.zero_grad()
             with torch.autocast(self.device.type, enabled=self.enable_amp):
                 loss = self.model.calculate_loss(samples)
-            parts = loss if isinstance(loss, tuple) else (loss,)
+            parts = tuple(part * share for part in (loss if isinstance(loss, tuple) else (loss,)))
             losses.add(*parts)
-            scaler.scale(sum(loss) if isinstance(loss, tuple) else loss).backward()
+            scaler.scale(sum(parts) if isinstance(loss, tuple) else parts[0]).backward()
+            self.team.add_gradients(self.model)
             if self.clip_grad_norm:
                 clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
             scaler.step(self.optimizer)
             scaler.update()
-        return losses.sums() if isinstance(loss, tuple) else losses.sums()[0]
+        sums = self.team.sums(losses.sums())
+        return sums if isinstance(loss, tuple) else sums[0]
+
+    def _save_checkpoint(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.team.leads:
+            super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
+        self.team.wait()  # who goes on to the test reads it
 
     def _valid_epoch(self, valid_data: Any, **options: Any) -> Any:
         began = time.perf_counter()
@@ -172,12 +187,19 @@ class BenchmarkTrainer:
 
     def _full_sort_batch_eval(self: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
         """RecBole's, with everything where the scores are."""
+        if not self.eval_collector.takes_next():
+            return None, None, None, None
         interaction, left_out, positive_u, positive_i = batch
         left_out = moved(left_out, self.device)
         if isinstance(left_out, Candidates):
             left_out = left_out.left_out(self.tot_item_num)
         batch = (moved(interaction, self.device), left_out, positive_u, moved(positive_i, self.device))
         return super()._full_sort_batch_eval(batch)  # type: ignore[misc]
+
+    def _neg_sample_batch_eval(self: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self.eval_collector.takes_next():
+            return None, None, None, None
+        return super()._neg_sample_batch_eval(batch)  # type: ignore[misc]
 
     @torch.no_grad()
     def scores_of(self: Any, batch: tuple[Any, ...], dataset: Any) -> torch.Tensor:
@@ -212,8 +234,10 @@ class BenchmarkTrainer:
         return int(saved[-1]["epoch"]) if saved else -1
 
 
-def build_trainer(config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None) -> Any:
+def build_trainer(
+    config: Any, model: Any, checkpoint: Path, loss_of_rows: LossOfRows | None = None, team: Team = ALONE
+) -> Any:
     """The trainer class of this model with :class:`BenchmarkTrainer` in front, saving to ``checkpoint``."""
     recbole_class = trainer_class(config.model_class)
     trainer = type(f"Benchmark{recbole_class.__name__}", (BenchmarkTrainer, recbole_class), {})
-    return trainer(config, model, checkpoint, loss_of_rows)
+    return trainer(config, model, checkpoint, loss_of_rows, team)

@@ -335,3 +335,36 @@ def test_the_words_of_recboles_comments_are_those_that_its_own_defaults_use() ->
             words = keys.words.get(key)
             if words and isinstance(value, str):
                 assert {value, value.lower()} & set(words), f"{model}: {key}: {value}, {words}"
+
+
+# --- several processes a run ---
+
+
+def test_nproc_is_how_many_processes_share_a_run(resolved: Resolve) -> None:
+    assert first(resolved()).processes == first(resolved("--nproc=1")).processes == 1
+    assert first(resolved("--nproc=2")).processes == 2
+    both = resolved(models={"SASRec": {"nproc": 2}, "Pop": {}})
+    assert {spec.model: spec.processes for spec in both.specs()} == {"SASRec": 2, "Pop": 1}
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"models": {"Pop": {"nproc": 2}}}, "nproc: Pop is no sequential model, .* below the models"),
+        ({"models": {"BPR": {"nproc": 2}}}, "nproc: BPR is no sequential model"),
+        ({"models": {"LastItem": {"nproc": 2}}}, "nproc: LastItem is trained in a way of its own"),
+        ({"models": {"SASRec": {"nproc": 0}}}, "nproc should be at least 1"),
+        ({"models": {"SASRec": {"nproc": "two"}}}, "nproc should be int"),
+    ],
+)
+def test_runs_that_processes_cant_share_are_refused(resolved: Resolve, keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        resolved(**keys)
+
+
+def test_ray_gives_each_process_a_gpu_or_is_told_that_there_is_none_to_give(resolved: Resolve) -> None:
+    on_ray: dict[str, Any] = {"models": {"SASRec": {"nproc": 2}}, "executor": "ray"}
+    with pytest.raises(ConfigurationError, match="take a GPU each, but gpus_per_run is 0.5. Set gpus_per_run to 2"):
+        resolved(**on_ray, gpus_per_run=0.5, config={"epochs": 2})
+    resolved(**on_ray, gpus_per_run=2, config={"epochs": 2})
+    resolved(**on_ray, config={"epochs": 2, "use_gpu": False})

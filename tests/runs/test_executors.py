@@ -27,7 +27,8 @@ from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError, InstallationError
 from recbole_ext.records import RunRecord
 from recbole_ext.runs import executors
-from recbole_ext.runs.executors import Executor, LocalProcesses, RayTasks, executor_of, how_it_ended
+from recbole_ext.runs.endings import how_it_ended
+from recbole_ext.runs.executors import Executor, LocalProcesses, RayTasks, executor_of
 from recbole_ext.runs.recording import RunDied, is_done
 
 SEARCH = {"space": {"hidden_dropout_prob": [0.1, 0.8]}}
