@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 import traceback
@@ -43,7 +44,8 @@ def run_together(spec: RunSpec, threads: int, on_epoch: OnEpoch) -> None:
     Raises:
         ProcessFailed: one of them failed or died. The others were ended, and nothing half-written is left.
     """
-    context = multiprocessing.get_context()
+    # Forked, they share what is loaded already. (On macOS, forking a process that has threads is not safe.)
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     errors = context.SimpleQueue()
     each = max(1, threads // spec.processes)
     with tempfile.TemporaryDirectory() as folder:
