@@ -81,10 +81,18 @@ ITEM_TABLES: dict[str, tuple[Place, ...]] = {
 
 
 def places_of(model: type) -> tuple[Place, ...]:
-    """Where models of a class keep their items, as far as the class says; none: nowhere."""
-    return getattr(model, "item_tables", None) or next(
-        (ITEM_TABLES[kind.__name__] for kind in model.__mro__ if kind.__name__ in ITEM_TABLES), DEFAULT
-    )
+    """Where models of a class keep their items, as far as the class says; none: nowhere.
+
+    Raises:
+        AttachError: a user's class says it in another form.
+    """
+    own = getattr(model, "item_tables", None)
+    if own is not None and not (isinstance(own, tuple) and all(isinstance(place, Place) for place in own)):
+        raise AttachError(
+            f"{model.__name__}.item_tables is {own!r}; it should be a tuple such as (Place('emb'),), with Place from "
+            "recbole_ext.attach.places."
+        )
+    return own or next((ITEM_TABLES[kind.__name__] for kind in model.__mro__ if kind.__name__ in ITEM_TABLES), DEFAULT)
 
 
 def item_tables(model: Any, item_field: str) -> list[ItemTable]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_ext.attach import ANY_WIDTH, MISSING, MODES
 from recbole_ext.benchmark.keys import PLACES, did_you_mean, keys_of
 from recbole_ext.benchmark.settings import Benchmark
+from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics
 from recbole_ext.models import model_class, trainer_class
@@ -74,6 +76,28 @@ def check_checkpoints(benchmark: Benchmark, model: str, where: str) -> None:
         )
 
 
+def check_protocol_name(protocol: str, config: Settings, where: str) -> None:
+    """See that a protocol does what its name says; any other name is a label.
+
+    Raises:
+        ConfigurationError: it is called ``temporal``, ``given`` or as a sampled ranking (``uni100``), and is none.
+    """
+    arguments = config.get("eval_args") or {}
+    sampled = re.fullmatch(r"(uni|pop)\d+", protocol)
+    if protocol == "temporal" and Temporal.of(arguments) is None:
+        promised = "eval_args: {split: {temporal: {}}}"
+    elif protocol == "given" and not config.get("benchmark_filename"):
+        promised = "benchmark_filename: [train, valid, test]"
+    elif sampled and protocol not in str(arguments.get("mode")):
+        promised = f"eval_args: {{mode: {protocol}}}"
+    else:
+        return
+    raise ConfigurationError(
+        f"{where}: protocols.{protocol}: a name alone changes nothing, and would be leave-one-out with full ranking. "
+        f"Say protocols: {{{protocol}: {{{promised}}}}}, or choose another name."
+    )
+
+
 def check_processes(benchmark: Benchmark, model: str, config: Settings, where: str) -> None:
     """See that a run can be shared by as many processes as ``nproc`` says.
 
@@ -93,6 +117,11 @@ def check_processes(benchmark: Benchmark, model: str, config: Settings, where: s
         raise ConfigurationError(
             f"{where}: nproc: {model} {why}, so that processes can't share its runs. Set nproc below the models that "
             "are to be shared (models.NAME) instead of for all."
+        )
+    if config.get("training_loss") == "sce":
+        raise ConfigurationError(
+            f"{where}: nproc: the loss sce is one of all targets together, so that processes can't share them. Choose "
+            "another training_loss, or leave nproc out."
         )
     on_gpus = config.get("use_gpu") is not False
     if benchmark.executor == "ray" and on_gpus and benchmark.gpus_per_run != processes:

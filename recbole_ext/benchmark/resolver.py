@@ -21,6 +21,7 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import (
+    code_of,
     model_defaults,
     needs_item_vectors,
     own_model_defaults,
@@ -207,6 +208,7 @@ class _Resolver:
         configs = [self._config(model, layers, point) for point in points]
         checks.refuse_equal_trials(points, configs, where)
         for config in configs:
+            checks.check_protocol_name(protocol, config, where)
             checks.check_processes(self.benchmark, model, config, where)
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
@@ -395,6 +397,7 @@ class _Resolver:
             artifacts=benchmark.artifacts,
             command=self.command,
             keep_checkpoint=benchmark.keep_checkpoints,
+            model_code=code_of(model),
         )
         return self._exporting(spec, dataset)
 

@@ -43,6 +43,7 @@ class RunSpec:
         vectors: the request hash of what the model begins from (a store, or an encoder); ``None`` for random vectors.
         store_content: SHA-256 of the store's files, if they were there when the run was resolved; it refuses others.
         folder: the benchmark's folder.
+        model_code: SHA-256 of the file that holds a user's model; ``None`` for models that come with a version.
         keep_checkpoint: whether the weights of the best epoch stay beside the record.
         identity: SHA-256 over all that decides the result.
     """
@@ -64,6 +65,7 @@ class RunSpec:
     artifacts: Path
     command: str
     keep_checkpoint: bool = False
+    model_code: str | None = None
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +76,8 @@ class RunSpec:
             "dataset": self.dataset_fingerprint,
             "vectors": self.vectors,
         }
+        if self.model_code is not None:
+            content["model_code"] = self.model_code
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode())
         object.__setattr__(self, "identity", digest.hexdigest())
 

@@ -68,8 +68,8 @@ def read_release(source: Path, release: Release) -> SourceData:
     dropped: Counter[str] = Counter()
     interactions = _read_reviews(reviews, release, dropped)
     reviewed = interactions["item_id"].cat.categories
-    items, duplicates = _read_metadata(metadata, release, reviewed, dropped)
-    return SourceData(interactions, items, duplicates, dropped)
+    items, duplicates, cleaned = _read_metadata(metadata, release, reviewed, dropped)
+    return SourceData(interactions, items, duplicates, cleaned=cleaned, dropped=dropped)
 
 
 def _find(source: Path, pattern: str, what: str, release: Release) -> Path | None:
@@ -145,11 +145,18 @@ def _order(user: np.ndarray, item: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 def _read_metadata(
     path: Path | None, release: Release, reviewed: pd.Index, dropped: Counter[str]
-) -> tuple[pd.DataFrame, int]:
+) -> tuple[pd.DataFrame, int, Counter[str]]:
+    """The items, how many descriptions were left out, and how many texts of each field were changed by cleaning."""
     rows: dict[str, list[str]] = {}
     duplicates = 0
     # Brands and categories repeat: each is kept once.
     shared: dict[str, str] = {}
+
+    changed: Counter[str] = Counter()
+
+    def cleaned(field: str, text: str) -> str:
+        changed[field] += (result := clean(text)) != text
+        return result
 
     def parse(line: str) -> tuple[str, list[str] | None]:
         record = release.parse(line)
@@ -158,11 +165,11 @@ def _read_metadata(
             return item, None
         title, brand, categories, description = release.text(record)
         return item, [
-            clean(" ".join(_parts(title))),
-            _once(clean(" ".join(_parts(brand))), shared),
+            cleaned("title", " ".join(_parts(title))),
+            _once(cleaned("brand", " ".join(_parts(brand))), shared),
             # A product may be in several branches of the tree, and every branch begins at the same root.
-            _once(clean(", ".join(dict.fromkeys(_parts(categories)))), shared),
-            clean(" ".join(_parts(description))),
+            _once(cleaned("categories", ", ".join(dict.fromkeys(_parts(categories)))), shared),
+            cleaned("description", " ".join(_parts(description))),
         ]
 
     for item, row in parsed_lines(path, parse, dropped) if path else ():
@@ -178,7 +185,7 @@ def _read_metadata(
             f"there, or take the file away to do without item text."
         )
     index = pd.Index(list(rows), name="item_id", dtype=object)
-    return pd.DataFrame(list(rows.values()), index=index, columns=list(FIELDS), dtype=object), duplicates
+    return pd.DataFrame(list(rows.values()), index=index, columns=list(FIELDS), dtype=object), duplicates, changed
 
 
 def _once(text: str, shared: dict[str, str]) -> str:

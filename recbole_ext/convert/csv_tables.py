@@ -38,7 +38,7 @@ def read(source: Path, name: str) -> SourceData:
     check_folder(source, "interactions.csv and items.csv")
     interactions, dropped, not_read = _read_interactions(source / "interactions.csv")
     items, duplicates = _read_items(source / "items.csv")
-    return SourceData(interactions, items, duplicates, dropped, not_read=not_read)
+    return SourceData(interactions, items, duplicates, dropped=dropped, not_read=not_read)
 
 
 def _read_interactions(path: Path) -> tuple[pd.DataFrame, dict[str, int], dict[str, int]]:

@@ -22,7 +22,7 @@ class ConversionReport:
         duplicate_items: descriptions left out because their item has an earlier one.
         empty_fields: field of ``.item`` to the number of rows where it is empty.
         cleaned_fields: field of ``.item`` to the number of rows whose text cleaning changed (HTML, control characters,
-            line breaks and tabs; see :func:`recbole_ext.text.clean`).
+            surplus space; see :func:`recbole_ext.text.clean`).
         dropped: reason to count of what else was left out.
         read_as: field of the source to the field of ``.item`` that it was read as, where the names differ.
         not_read: field of the source that was not read, to how many rows or items have it.
@@ -64,7 +64,7 @@ class ConversionReport:
             lines.append(f"empty fields: {', '.join(empty)}")
         cleaned = [f"{name} {count:,}" for name, count in self.cleaned_fields.items() if count]
         if cleaned:
-            lines.append(f"cleaned of HTML, control characters and line breaks: {', '.join(cleaned)}")
+            lines.append(f"cleaned of HTML, control characters and surplus space: {', '.join(cleaned)}")
         if self.read_as:
             lines.append(f"read: {', '.join(f'{theirs} as {ours}' for theirs, ours in self.read_as.items())}")
         if self.not_read:

@@ -24,6 +24,7 @@ class SourceData:
     ``rating`` (numbers; NaN where a rating is missing).
     ``items``: one row per item that the source describes, indexed by item token, columns of raw text.
     ``duplicate_items``: descriptions left out because their item has an earlier one.
+    ``cleaned``: field of ``items`` to the number of its texts that reading has changed by cleaning them.
     ``dropped``: reason to count of what else the source holds and ``interactions`` doesn't.
     ``read_as``: field of the source to the field of ``items`` that it was read as, where the names differ.
     ``not_read``: field of the source that nothing here reads, to how many rows or items have it.
@@ -32,6 +33,7 @@ class SourceData:
     interactions: pd.DataFrame
     items: pd.DataFrame
     duplicate_items: int = 0
+    cleaned: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     read_as: Mapping[str, str] = field(default_factory=dict)
     not_read: Mapping[str, int] = field(default_factory=dict)

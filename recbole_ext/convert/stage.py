@@ -83,7 +83,10 @@ def _count(name: str, format: str, data: SourceData, items: pd.DataFrame) -> Con
         items_without_interaction=len(items.index.difference(interacted)),
         duplicate_items=data.duplicate_items,
         empty_fields={column: int((items[column] == "").sum()) for column in items.columns},
-        cleaned_fields={column: int((items[column] != data.items[column]).sum()) for column in items.columns},
+        cleaned_fields={
+            column: data.cleaned.get(column, 0) + int((items[column] != data.items[column]).sum())
+            for column in items.columns
+        },
         dropped=dict(data.dropped),
         read_as=dict(data.read_as),
         not_read=dict(data.not_read),

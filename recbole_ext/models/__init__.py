@@ -12,6 +12,8 @@ dictionary of keys. ``MySASRecTrainer`` or ``MySASRecDataset`` beside it are use
 from __future__ import annotations
 
 import difflib
+import hashlib
+import inspect
 import re
 import sys
 from dataclasses import dataclass
@@ -72,6 +74,20 @@ PIP_NAMES = {
 PROPERTIES = Path(__file__).parent / "properties"
 NEEDED_PACKAGES = {"LightGBM": "lightgbm", "XGBoost": "xgboost"}
 """What RecBole's module of a model imports at once; what others import later is in :mod:`recbole_ext.models.needs`."""
+
+
+def code_of(name: str) -> str | None:
+    """SHA-256 of the file that holds a user's model; ``None`` for RecBole's and this package's, which have versions.
+
+    What that file imports is not looked at.
+
+    Raises:
+        ConfigurationError: as :func:`model_class`.
+    """
+    if "." not in name:
+        return None
+    file = inspect.getsourcefile(model_class(name))
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
 
 
 def model_class(name: str) -> Any:

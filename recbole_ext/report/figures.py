@@ -149,7 +149,7 @@ def _draw_gains(board: Leaderboard, looks: Looks, folder: Path) -> Drawing | Non
         return None
     order = {key: place for place, key in enumerate(board.results)}
     tested = tested.assign(place=[order[key_of(line)] for line in lines_of(tested)]).sort_values("place")
-    families = [family for _, family in tested.groupby(["dataset", "protocol"], sort=False)]
+    families = [family.head(MOST_BARS) for _, family in tested.groupby(["dataset", "protocol"], sort=False)]
     most = max(len(family) for family in families)
     ends = (min(0.0, tested[low].min()), max(0.0, tested[high].max()))
     title = f"Test {metric_title(metric)}, gain over the row's own baseline"
@@ -158,7 +158,7 @@ def _draw_gains(board: Leaderboard, looks: Looks, folder: Path) -> Drawing | Non
         for ax, family in zip(axes, families, strict=True):
             _gains(ax, family, metric, looks)
             ax.set_ylim(most - 0.4, -0.6)
-            margin = 0.05 * (ends[1] - ends[0])
+            margin = 0.05 * (ends[1] - ends[0]) or 1.0
             ax.set_xlim(ends[0] - margin, ends[1] + margin)  # gains are as long in all panels
             dataset, protocol = family[["dataset", "protocol"]].iloc[0]
             ax.set_title(dataset if tested["protocol"].nunique() == 1 else board_title(dataset, protocol))

@@ -8,16 +8,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
-from types import FrameType, ModuleType, TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recbole_ext.allocator import keep_freed_memory
@@ -27,6 +26,7 @@ from recbole_ext.machine import threads_per_run
 from recbole_ext.runs.endings import how_it_ended, kill
 from recbole_ext.runs.gpus import Gpus
 from recbole_ext.runs.recording import RunDied, record_run
+from recbole_ext.scripts import unimportable_script
 
 if TYPE_CHECKING:
     from recbole_ext.benchmark.settings import Benchmark
@@ -138,24 +138,9 @@ def _start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
     # No daemon, which might have no children: RecBole's `worker` is their number.
     process = context.Process(target=target, args=arguments, daemon=False)
-    with _unimportable_script():
+    with unimportable_script():
         process.start()
     return process
-
-
-@contextmanager
-def _unimportable_script() -> Iterator[None]:
-    """A process that is started meanwhile does not import the script that called.
-
-    No run needs anything of it. Python would have every run's process import it, and a script without
-    ``if __name__ == "__main__":`` would begin again in each, and one from standard input be looked for and not found.
-    """
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
 
 
 class RayTasks:

@@ -118,7 +118,8 @@ def _process(spec: RunSpec, number: int, threads: int, folder: str, on_epoch: On
                 logging.disable()  # it would say the same again
                 take_part(spec, team)
     except Exception as error:
-        errors.put((in_words(error), traceback.format_exc()))
+        # More than a pipe holds would wait for a reader, and the reader waits for this process to end.
+        errors.put((in_words(error)[:4_000], traceback.format_exc()[-20_000:]))
         raise SystemExit(1) from error
 
 

@@ -15,6 +15,7 @@ from recbole_ext.benchmark.beginnings import StoreToMake
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
+from recbole_ext.scripts import unimportable_script
 from recbole_ext.vectors import VectorSource
 
 
@@ -32,7 +33,9 @@ def make_apart(stores: Sequence[StoreToMake], artifacts: Path, compute: Compute)
         # A new interpreter: a forked one would begin with the memory of this one.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             try:
-                process.submit(_make, store.source, dataset, artifacts, compute).result()
+                with unimportable_script():
+                    made = process.submit(_make, store.source, dataset, artifacts, compute)
+                made.result()
             except BrokenProcessPool as error:
                 raise StoreError(
                     f"{store.dataset.name}, {store.source.in_words()}: the process that made these vectors was killed; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TextIO
 
@@ -101,8 +102,10 @@ def _shown(separator: str) -> str:
 
 def _what_is_there(missing: Path) -> str:
     """The way out where a file is missing: what stands beside it, which shows a name that was spelled otherwise."""
-    beside = sorted(path.name for path in missing.parent.glob("*") if path.is_file())
+    there = [path.name for path in missing.parent.glob("*") if path.is_file()]
+    beside = sorted(there, key=lambda name: (-SequenceMatcher(None, name, missing.name).ratio(), name))
     if not beside:
         return "Check the path, or convert the dataset first."
-    shown = ", ".join(beside[:6]) + (", …" if len(beside) > 6 else "")
-    return f"Beside it there is {shown}: name the file after the dataset, or convert the dataset first."
+    shown = ", ".join(name if name.isprintable() else ascii(name) for name in beside[:5])
+    more = f" and {len(beside) - 5} more" if len(beside) > 5 else ""
+    return f"Beside it there is {shown}{more}. Check the name, or convert the dataset first."

@@ -58,12 +58,12 @@ def training_loss(config: Any) -> DotProductLoss | None:
     if kind == "softmax":
         return softmax_loss
     sampled = _number_of_negatives(config, kind)
-    if kind == "sce":
-        return lambda outputs, items, target, bias: sce_loss(outputs, items, target, sampled, bias)
-    shared = _flag(config, "training_negatives_shared", SHARED_BY_DEFAULT[kind])
+    shared = kind != "sce" and _flag(config, "training_negatives_shared", SHARED_BY_DEFAULT[kind])
     logq, t = _flag(config, "training_logq", True), _calibration(config)
 
     def loss(outputs: Tensor, items: Tensor, target: Tensor, bias: Tensor | None) -> Tensor:
+        if kind == "sce":
+            return sce_loss(outputs, items, target, sampled, bias)
         shape = (sampled,) if shared else (len(target), sampled)
         negatives = torch.randint(1, len(items), shape, device=target.device)
         if kind == "sampled_softmax":
@@ -72,7 +72,12 @@ def training_loss(config: Any) -> DotProductLoss | None:
             return gbce_loss(outputs, items, target, negatives, bias, t)
         return binary_loss(outputs, items, target, negatives, bias)
 
-    return loss
+    def in_full_precision(outputs: Tensor, items: Tensor, target: Tensor, bias: Tensor | None) -> Tensor:
+        # Under autocast, the gradient of one negative among many is nothing in float16.
+        with torch.autocast(target.device.type, enabled=False):
+            return loss(outputs.to(items.dtype), items, target, bias)
+
+    return in_full_precision
 
 
 def _number_of_negatives(config: Any, kind: str) -> int:
@@ -217,19 +222,21 @@ def gbce_loss(
 ) -> Tensor:
     """Generalised binary cross-entropy of gSASRec (Petrov and Macdonald, RecSys 2023, arXiv 2308.07192).
 
-    ``-(β log σ(s_+) + Σ_k log(1 - σ(s_k))) / (K + 1)`` with K negatives, which are a share α = K / (items - 1) of all
-    other items, and ``β = α (t (1 - 1/α) + 1/α)``. At t = 0 it is BCE, whose scores are overconfident because negatives
+    ``-(log σ(s_+) + Σ_k log(1 - σ(s_k)) / β)`` with K negatives, which are a share α = K / (items - 1) of all other
+    items, and ``β = α (t (1 - 1/α) + 1/α)``. At t = 0 it is BCE, whose scores are overconfident because negatives
     are rarer in the sample than among the items; at t = 1, β = α undoes that. K beyond all other items counts as all.
 
     Differs from the paper: log(β/K) is added to all scores, which no ranking sees. A score of 0 then says "as likely as
     any other item", as RetinaNet's classes begin (Lin et al., ICCV 2017, arXiv 1708.02002, 3.3). Without it all item
     vectors must first grow one long direction in common, and from small ones the rest is not learned for very long.
+    And the loss is divided by β, where the paper's is by K + 1: so gradients are as large as a softmax's, whatever K, t
+    and the number of items; Adam's steps shrink where they come near its ε of 1e-8.
     """
     n_negatives = negatives.shape[-1]
     alpha = min(1.0, n_negatives / max(1, len(items) - 2))  # without the padding item and the target
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
     positive = _score(outputs, items, target, bias)
-    return _binary(positive, _scores_of_sampled(outputs, items, negatives, bias), beta).mean() / (n_negatives + 1)
+    return _binary(positive, _scores_of_sampled(outputs, items, negatives, bias), beta).mean() / beta
 
 
 def _binary(positive: Tensor, sampled: Tensor, weight: float) -> Tensor:

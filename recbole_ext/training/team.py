@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import distributed
 
@@ -55,7 +56,8 @@ class Team:
             for tensor in (*model.parameters(), *model.buffers()):
                 distributed.broadcast(tensor, 0)
         if not self.leads:
-            torch.manual_seed(torch.initial_seed() + self.number)
+            # Mixed, so that no process draws what one of another run's does, whose seed is the next.
+            torch.manual_seed(int(np.random.SeedSequence([torch.initial_seed(), self.number]).generate_state(1)[0]))
 
     def add_gradients(self, model: torch.nn.Module) -> None:
         """Let every parameter's gradient be the sum of all processes' gradients, the same to the last bit in each."""

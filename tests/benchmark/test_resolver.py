@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -353,6 +354,7 @@ def test_nproc_is_how_many_processes_share_a_run(resolved: Resolve) -> None:
         ({"models": {"Pop": {"nproc": 2}}}, "nproc: Pop is no sequential model, .* below the models"),
         ({"models": {"BPR": {"nproc": 2}}}, "nproc: BPR is no sequential model"),
         ({"models": {"LastItem": {"nproc": 2}}}, "nproc: LastItem is trained in a way of its own"),
+        ({"models": {"SASRec": {"nproc": 2, "training_loss": "sce"}}}, "nproc: the loss sce is one of all targets"),
         ({"models": {"SASRec": {"nproc": 0}}}, "nproc should be at least 1"),
         ({"models": {"SASRec": {"nproc": "two"}}}, "nproc should be int"),
     ],
@@ -368,3 +370,33 @@ def test_ray_gives_each_process_a_gpu_or_is_told_that_there_is_none_to_give(reso
         resolved(**on_ray, gpus_per_run=0.5, config={"epochs": 2})
     resolved(**on_ray, gpus_per_run=2, config={"epochs": 2})
     resolved(**on_ray, config={"epochs": 2, "use_gpu": False})
+
+
+# --- names that promise something ---
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [("temporal", "split: {temporal: {}}"), ("given", "benchmark_filename: "), ("uni100", "mode: uni100")],
+)
+def test_a_protocol_of_a_known_name_that_does_not_do_what_it_says_is_refused(
+    resolved: Resolve, name: str, way_out: str
+) -> None:
+    with pytest.raises(
+        ConfigurationError, match=f"protocols.{name}: a name alone changes nothing.*{re.escape(way_out)}"
+    ):
+        resolved(protocols={"full": {}, name: {}})
+
+
+def test_a_change_of_a_users_model_is_another_run(
+    resolved: Resolve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "changing_model.py"
+    file.write_text(
+        "from recbole.model.sequential_recommender.sasrec import SASRec\n\n\nclass Mine(SASRec):\n    pass\n"
+    )
+    before = first(resolved(models={"changing_model.Mine": {}})).identity
+    assert first(resolved(models={"changing_model.Mine": {}})).identity == before
+    file.write_text(file.read_text() + "# another\n")
+    assert first(resolved(models={"changing_model.Mine": {}})).identity != before

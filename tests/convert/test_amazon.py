@@ -412,3 +412,11 @@ print(report.users, report.items, report.interactions, before, peak())
     before, after = float(output[3]), float(output[4])
     extrapolated = before + (after - before) * 10
     assert extrapolated < 2, f"{before:.2f} GB before, {after:.2f} GB after a million, so {extrapolated:.2f} GB for ten"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_texts_that_reading_cleans_are_counted(tmp_path: Path, release: str) -> None:
+    reviews = [review(release, f"u{number}", f"B{number % 2}") for number in range(4)]
+    metadata = [description(release, "B0", title="A &amp; B", brand="Acme"), description(release, "B1", title="Pen")]
+    data = read(folder(tmp_path, release, reviews, metadata), release)
+    assert {field: count for field, count in data.cleaned.items() if count} == {"title": 1}

@@ -99,7 +99,7 @@ def test_report_counts_the_texts_that_cleaning_changed(tmp_path: Path) -> None:
     (tmp_path / "x.item.json").write_text('{"1": {"title": "Red\\tmug", "brand": "A &amp; B"}, "2": {"title": "Cup"}}')
     report = convert(tmp_path, "lcrec", "Tiny", tmp_path / "out")
     assert {name: count for name, count in report.cleaned_fields.items() if count} == {"title": 1, "brand": 1}
-    assert "cleaned of HTML, control characters and line breaks: title 1, brand 1" in report.lines()
+    assert "cleaned of HTML, control characters and surplus space: title 1, brand 1" in report.lines()
 
 
 def test_report_names_what_was_read_under_another_name_and_what_was_not(tmp_path: Path) -> None:

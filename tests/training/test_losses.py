@@ -198,7 +198,7 @@ def test_gbce_is_its_equation(t: float, shared: bool) -> None:
         total = total - (torch.sigmoid(scores[row, own]) ** beta).log()
         total = total - (1 - torch.sigmoid(scores[row, others])).log().sum()
     found = gbce_loss(outputs, items, target, negatives, bias, t)
-    assert_equal_with_gradients(found, total / len(target) / 13, [outputs, items, bias])
+    assert_equal_with_gradients(found, total / len(target) / beta, [outputs, items, bias])
 
 
 def test_one_negative_has_the_prior_of_the_papers_bce() -> None:
@@ -224,7 +224,7 @@ def test_gbce_without_calibration_is_bce() -> None:
     outputs, items, target, bias = problem()
     negatives = drawn(shared=False, sampled=7)
     found = gbce_loss(outputs, items, target, negatives, bias, t=0.0)
-    assert found.item() * 8 == pytest.approx(binary_loss(outputs, items, target, negatives, bias).item(), rel=1e-12)
+    assert found.item() == pytest.approx(binary_loss(outputs, items, target, negatives, bias).item(), rel=1e-12)
 
 
 def test_more_negatives_than_items_count_as_all_of_them() -> None:
@@ -233,6 +233,25 @@ def test_more_negatives_than_items_count_as_all_of_them() -> None:
     assert gbce_loss(outputs, items, target, negatives, t=1.0).item() == pytest.approx(
         gbce_loss(outputs, items, target, negatives, t=0.0).item()
     )
+
+
+@pytest.mark.parametrize("n_items", [100, 10_000])  # all are scored, or each target's negatives alone
+@pytest.mark.parametrize("kind", ["bce", "gbce", "sampled_softmax", "sce"])
+def test_a_sampled_loss_is_computed_in_full_precision_under_autocast(kind: str, n_items: int) -> None:
+    config = defaultdict(
+        lambda: None, {"training_loss": kind, "training_negatives": 32, "training_negatives_shared": False}
+    )
+    loss = training_loss(config)
+    assert loss is not None
+    items = (torch.randn(n_items, 8) * 0.02).requires_grad_()
+    hidden, target = torch.randn(64, 8), torch.randint(1, n_items, (64,))
+    gradients = []
+    for precision in (torch.float16, None):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", dtype=precision or torch.bfloat16, enabled=precision is not None):
+            value = loss(hidden.half() if precision else hidden.half().float(), items, target, None)
+        gradients.append(torch.autograd.grad(value, [items])[0])
+    assert torch.equal(*gradients) and gradients[0].any()
 
 
 # --- SCE ---
