@@ -175,6 +175,7 @@ def tuning(follow: Follow) -> SimpleNamespace:
     return follow("tuning.md")
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_tuning_page_tune_with_the_settings_they_name(tuning: SimpleNamespace) -> None:
     plain, more = (
         json.loads((tuning.folder / name / "tuning.json").read_text()) for name in ("tuned", "tuned-with-more")
@@ -186,6 +187,7 @@ def test_the_commands_of_the_tuning_page_tune_with_the_settings_they_name(tuning
     assert (tuning.folder / "stores" / "ml-100k" / "embeddings.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_the_tuning_page_s_benchmark_is_planned_step_by_step(tuning: SimpleNamespace) -> None:
     for step in ("tune minilm, recformer, seed 42", *(f"tune minilm, pairs, seed {seed}" for seed in (1, 2, 3))):
         assert step in tuning.out
@@ -306,7 +308,7 @@ def test_every_block_of_code_is_one_that_a_test_reads(page: Path) -> None:
     if page.name in FOLLOWED:
         assert languages <= {"sh", "bash", "yaml", "text"}
     elif page.name == "README.md":  # see test_readme.py
-        assert languages <= {"sh", "python", "yaml"}
+        assert languages <= {"sh", "python", "yaml", "bibtex"}
     else:
         assert languages <= {"bash", "yaml", "python", "text", "bibtex"}
 

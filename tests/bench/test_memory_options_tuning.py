@@ -33,6 +33,7 @@ def memory_size(users: int, length: int) -> Any:
     return Size(users=users, length=length, items=100)
 
 
+@pytest.mark.slow
 def test_what_is_above_the_state_grows_with_the_gradient_and_not_with_the_logits() -> None:
     step = apart(training_step, 60_000, 128, 4_096)
     logits = 60_000 * 4_096 * 4 / 2**20

@@ -79,7 +79,7 @@ def test_the_page_asks_no_server_for_anything(filled: Benchmark) -> None:
 
 def test_figures_are_embedded_with_a_text_for_those_who_do_not_see_them(filled: Benchmark) -> None:
     images = Page(source_of(filled)).all("img")
-    assert len(images) == 2
+    assert len(images) == 3
     assert all(image["src"].startswith("data:image/png;base64,iVBOR") and image["alt"] for image in images)
 
 

@@ -12,7 +12,7 @@ from opened_page import FIRST, Opened
 
 def test_pictures_are_there_without_a_request(opened: Opened) -> None:
     pictures = opened.page.locator("img").all()
-    assert len(pictures) == 3
+    assert len(pictures) == 4
     assert all(picture.evaluate("image => image.complete && image.naturalWidth > 100") for picture in pictures)
 
 
