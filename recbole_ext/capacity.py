@@ -8,6 +8,8 @@ NUMBER = 4
 """Bytes of a number in single precision."""
 KEPT_NUMBERS = 40
 """Numbers that a transformer layer keeps of a position for the backward pass, in units of its width, roughly."""
+ALL_ITEMS_PER_NEGATIVE = 16
+"""Up to so many items for each negative of a target, scoring all items takes less time than gathering the negatives."""
 DEFAULT_WIDTH, DEFAULT_LAYERS = 64, 2
 SHARE_OF_ACTIVATIONS = 1 / 4
 """Of an accelerator's memory: what is kept for the backward pass of what goes through a model at once."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
+from recbole_ext.capacity import ALL_ITEMS_PER_NEGATIVE
 from recbole_ext.data.dataset import Size
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.estimate import EFFICIENCY, LOADED_MB, Estimate, measured_speed
@@ -168,7 +169,8 @@ def estimate_run(config: Mapping[str, Any], size: Size, trained: bool = True) ->
     tokens, history = _tokens_read(config, size, targets, length)
     per_token = 2 * weights + layers * 4 * history * width
     scored = int(config.get("training_negatives") or SAMPLED)
-    if (config.get("training_loss") or "model") in ("model", "softmax"):
+    exact = (config.get("training_loss") or "model") in ("model", "softmax")
+    if exact or size.items <= ALL_ITEMS_PER_NEGATIVE * scored:
         scored = size.items
     training = 3 * (tokens * per_token + targets * 2 * of_item * scored)
     evaluation = size.users * (history * per_token + 2 * of_item * size.items)

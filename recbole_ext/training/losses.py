@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from torch.nn.functional import logsigmoid
 
-from recbole_ext.capacity import NUMBER, at_once
+from recbole_ext.capacity import ALL_ITEMS_PER_NEGATIVE, NUMBER, at_once
 from recbole_ext.errors import ConfigurationError
 
 Tensor: TypeAlias = torch.Tensor
@@ -287,7 +287,7 @@ def _scores_of_sampled(outputs: Tensor, items: Tensor, negatives: Tensor, bias: 
     """``[targets, sampled]``"""
     if negatives.dim() == 1:
         scores = outputs @ items[negatives].T
-    elif len(items) <= 16 * negatives.shape[1] and len(outputs) * len(items) <= _most_logits(items):
+    elif len(items) <= ALL_ITEMS_PER_NEGATIVE * negatives.shape[1] and len(outputs) * len(items) <= _most_logits(items):
         scores = (outputs @ items.T).gather(1, negatives)  # all scores take less time than each sampled item's vector
     else:
         scores = _OwnNegatives.apply(outputs, items, negatives)
