@@ -72,3 +72,12 @@ def test_the_table_of_the_readme_is_part_of_the_one_above_the_results() -> None:
     shown = [line for line in section.splitlines() if line.startswith("|")]
     made = (README.parent / "results" / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(shown) > 3 and set(shown) <= set(made)
+
+
+def test_what_encoding_costs_is_what_was_measured() -> None:
+    measured = (README.parent / "results" / "performance" / "encode-Scientific.md").read_text(encoding="utf-8")
+    texts = re.search(r"Scientific, ([\d,]+) texts", measured)
+    seconds = re.search(r"\| recbole-ext \| ([\d.]+) \|", measured)
+    assert texts and seconds
+    told = " ".join(README.read_text(encoding="utf-8").split())
+    assert f"items, {float(seconds[1]):.0f} s for {texts[1]} with MiniLM on two CPU cores" in told
