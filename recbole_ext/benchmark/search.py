@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 Settings = dict[str, Any]
 
 
+_HOW_IT_IS_COMPUTED = ("nproc", "worker")
+"""Keys that a trial can't be better by: other processes draw other random numbers, and that is all."""
+
+
 class Interval(BaseModel):
     """A continuous range of a key."""
 
@@ -57,6 +61,8 @@ class Search(BaseModel):
     @classmethod
     def _values(cls, space: dict[str, list[Any] | Interval]) -> dict[str, list[Any] | Interval]:
         for key, values in space.items():
+            if computing := set(_keys(key)) & set(_HOW_IT_IS_COMPUTED):
+                raise ValueError(f"{computing.pop()}: says how a run is computed; set it below config, for all trials")
             if isinstance(values, list) and not values:
                 raise ValueError(f"{key}: name at least one value")
             if isinstance(values, list) and len({json.dumps(value, sort_keys=True) for value in values}) < len(values):

@@ -99,7 +99,7 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
     """What each row costs, means over its seeds; NaN where the records don't say.
 
     Columns: the row's four, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of parameters), ``flops``
-    (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (counted from 0), ``epochs_to_baseline`` (until the best
+    (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (the first is 1), ``epochs_to_baseline`` (until the best
     validation score that the row's baseline reached with the same seed, over the ``seeds_to_baseline`` seeds that got
     there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
     evaluation divided by the dataset's users), ``peak_memory_mb`` (the device's own where there is one).
@@ -293,7 +293,7 @@ def _costs(record: RunRecord) -> dict[str, float | None]:
         "item_embedding": made.parameters.item_embedding,
         "flops": made.flops,
         "seconds_per_epoch": made.seconds.per_epoch,
-        "best_epoch": made.best_epoch,
+        "best_epoch": made.best_epoch + 1,
         "seconds_to_best": made.seconds_to_best,
         "seconds_training": made.seconds.training,
         "ms_per_user": None if per_evaluation is None else 1000.0 * per_evaluation / made.statistics.users,

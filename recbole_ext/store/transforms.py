@@ -31,7 +31,17 @@ def l2(vectors: Vectors) -> Transform:
 
 
 def pca(vectors: Vectors, width: Any) -> Transform:
-    """Project the centred vectors on their first ``width`` principal components (LLM2BERT4Rec, arXiv 2309.09261)."""
+    """Project the centred vectors on their first ``width`` principal components (LLM2BERT4Rec, arXiv 2309.09261).
+
+    Raises:
+        ConfigurationError: fewer vectors than components; the rest of the columns would be zero.
+    """
+    _check_width("pca", vectors, width)
+    if width > (most := _most_axes(vectors)):
+        raise ConfigurationError(
+            f"item_embedding_transform: pca to {width} needs more than {width} items; the {len(vectors)} here vary along "
+            f"{most} axes. Write {{pca: {most}}} and a narrower model, or {{width: {width}}}, which adds zeros."
+        )
     axes, centred = _principal_axes(vectors, width)[0], center(vectors)
     return lambda others: centred(others) @ axes
 
@@ -57,11 +67,18 @@ def select(vectors: Vectors, width: Any) -> Transform:
 
 
 def width(vectors: Vectors, wanted: Any) -> Transform:
-    """Make vectors ``wanted`` wide: wider ones by :func:`pca`, narrower ones by zeros behind them."""
+    """Make vectors ``wanted`` wide: wider ones by :func:`pca`, narrower ones by zeros behind them.
+
+    So few items that they vary along fewer axes than ``wanted`` get zeros behind those.
+    """
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
         raise ConfigurationError(f"item_embedding_transform: width needs a whole number from 1 on; got {wanted!r}.")
     own = vectors.shape[1]
-    return pca(vectors, wanted) if own > wanted else lambda others: torch.nn.functional.pad(others, (0, wanted - own))
+    if own <= wanted:
+        return lambda others: torch.nn.functional.pad(others, (0, wanted - own))
+    kept = min(wanted, _most_axes(vectors))
+    projected = pca(vectors, kept)
+    return lambda others: torch.nn.functional.pad(projected(others), (0, wanted - kept))
 
 
 def scale(vectors: Vectors, deviation: Any, key: str = "item_embedding_transform: scale") -> Transform:
@@ -137,6 +154,11 @@ def _check_width(transform: str, vectors: Vectors, width: Any) -> None:
             f"item_embedding_transform: {transform} needs a width from 1 to {limit}, the width of the vectors; "
             f"got {width!r}."
         )
+
+
+def _most_axes(vectors: Vectors) -> int:
+    """Along how many axes so many vectors can vary; of vectors without content, along all of their own."""
+    return vectors.shape[1] if vectors.is_meta else max(1, min(vectors.shape[1], len(vectors) - 1))
 
 
 def _principal_axes(vectors: Vectors, width: Any) -> tuple[Vectors, Vectors]:

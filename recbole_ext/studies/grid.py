@@ -166,7 +166,7 @@ def compare(results: Sequence[Result], settings: Settings, folder: Path) -> pd.D
                 "low_%": 100 * low / base if base else math.nan,
                 "high_%": 100 * high / base if base else math.nan,
                 "p_holm": p,
-                "best_epoch": float(np.mean([record.done.best_epoch for record in result.runs])),
+                "best_epoch": float(np.mean([record.done.best_epoch + 1 for record in result.runs])),
                 "training_seconds": float(np.mean([record.done.seconds.training for record in result.runs])),
                 "trainable": result.runs[0].done.parameters.trainable,
                 "at_limit": result.at_limit,

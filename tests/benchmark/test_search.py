@@ -55,6 +55,7 @@ def test_drawn_points_are_as_many_as_asked_different_within_the_space_and_the_sa
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"space": {"a": []}}, "name at least one value"),
     ({"space": {"a": [1, 2, 1]}}, "names a value twice"),
+    ({"space": {"nproc": [1, 2]}}, "nproc: says how a run is computed"),
     ({"space": {"a": {"low": 1, "high": 2}}}, "a grid needs a list of values"),
     ({"space": {"a": [1, 2]}, "trials": 3}, "a grid tries its full cross of 2"),
     ({"space": {"a": [1, 2]}, "sampler": "random"}, "needs the number of trials"),

@@ -61,6 +61,14 @@ def test_pca_at_full_width_keeps_all_distances() -> None:
     assert torch.allclose(torch.pdist(kept), torch.pdist(given_vectors), rtol=1e-4)
 
 
+def test_pca_of_fewer_items_than_components_is_refused_and_width_adds_zeros_instead() -> None:
+    few = vectors(0, n=5)
+    with pytest.raises(ConfigurationError, match=r"the 5 here vary along 4 axes. Write \{pca: 4\}"):
+        apply_transforms(few, [{"pca": 6}])
+    widened = apply_transforms(few, [{"width": 6}])
+    assert torch.allclose(widened[:, :4], apply_transforms(few, [{"pca": 4}])) and not widened[:, 4:].any()
+
+
 @given(SEEDS, st.integers(1, 8))
 @settings(max_examples=20, deadline=None)
 def test_select_keeps_the_columns_of_the_largest_variance_in_their_order(seed: int, width: int) -> None:
