@@ -47,7 +47,7 @@ def _commands() -> Iterator[str]:
     yield from ("# Commands", "", "Made from the program's own parser; `recbole-ext COMMAND --help` says the same.", "")
     for name, parser in _parsers(build_parser()):
         yield from (f"## {name}", "", _cell(parser.description or ""), "")
-        usage = parser.usage or _usage(parser)
+        usage = (parser.usage or _usage(parser)).replace("%(prog)s", parser.prog)
         yield from ("```text", " ".join(usage.split()), "```", "")
         tables: dict[str, list[tuple[str, ...]]] = {}
         for group in parser._action_groups:

@@ -131,7 +131,7 @@ def run(
     Args:
         benchmark: a YAML, a preset's name, or all that a YAML could say as a mapping; ``None``: the embedded benchmark
             on ml-100k.
-        overrides: keys of the benchmark, of RecBole or of the hook that go above all that it says.
+        overrides: keys of the benchmark, of RecBole or of the hook that override what it says.
         command: what makes the table again, as the report says it; by default this call.
 
     Raises:

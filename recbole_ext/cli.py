@@ -329,7 +329,7 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
         "study",
         help="one of the paper's analyses",
         description="Run a study and write OUT/NAME: study.json, figures, a short text. Settings come from STUDY.yaml "
-        "or the study's preset; --key=value goes above them.",
+        "or the study's preset; --key=value overrides them.",
     )
     parser.add_argument("name", choices=sorted(STUDIES), metavar="NAME", help=", ".join(STUDIES))
     parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml", help="settings instead of the preset's")

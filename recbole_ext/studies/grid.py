@@ -51,7 +51,7 @@ class Settings(CheckedSettings):
     benchmark: dict[str, Any]
     """As in a benchmark's YAML; its runs and leaderboard go to the folder of its name."""
     overrides: dict[str, Any] = Field(default_factory=dict)
-    """Keys of the benchmark, of RecBole or of the hook that go above all that it says, as ``run`` takes them."""
+    """Keys of the benchmark, of RecBole or of the hook that override what it says, as ``run`` takes them."""
 
     @model_validator(mode="after")
     def _costs_of_variants(self) -> Settings:

@@ -62,24 +62,45 @@ run = lambda model, settings, folder: try_settings(model, settings, Path(folder)
 PAGE = """\
 # The options, tried
 
-Of {all} ways to evaluate {cases} have been tried: one epoch on the first {users} users of ml-100k, on RecBole's own
-samples (`training_samples: augmented`), beside stock RecBole 1.2.1 with the same seed. Of {run} that run, {equal} give
-its metrics of validation and test to the last digit. {refused} are refused before anything is trained, with a
-sentence.
+Does an evaluation here give the same numbers as in stock RecBole? Of {all} ways to evaluate {cases} have been tried. Each
+trial is one epoch on the first {users} users of ml-100k, run twice with the same seed: here, and in stock RecBole 1.2.1.
+Both train on RecBole's own samples (`training_samples: augmented`) and order times as RecBole does
+(`exact_time_order: false`).
 
-Made by `recbole-ext doctor --options`. BPR stands for general models, SASRec for sequential ones, DeepFM for those that
-predict labels (`mode: labeled`).
+Of {run} that run, {equal} give stock RecBole's metrics of validation and test, to the last digit. {refused} are refused
+before anything is trained, with a sentence that says why.
 
-- `=`: equal to the last digit. `=*`: so is the number, but stock RecBole fails by itself, for a reason named below, and
-  was run with this package's compat layer.
-- `refused`: with the sentence below. `≠`: different, see below. Empty: not tried.
+`recbole-ext doctor --options` makes this page. Three models stand for their kinds: BPR for general models, SASRec for
+sequential ones, DeepFM for those that predict labels (`mode: labeled`).
+
+What a cell says:
+
+- `=`: equal to stock RecBole, to the last digit.
+- `=*`: equal, too; but stock RecBole by itself ends with an error, so that it was run with this package's compat layer.
+  The errors are listed under "Where stock RecBole fails by itself".
+- `refused`: this package does not run it. The reasons are listed under "What is refused".
+- `≠`: not equal; listed under "What is different".
+- empty: not tried, because this split is refused for this model whatever the ranking is.
+
+What the names of rows and columns are in RecBole's `eval_args`:
+
+- `full`, `uni20`, `pop20`: the `mode`; "full, uni20" is `mode: {{valid: full, test: uni20}}`.
+- "last two of a user": `split: {{LS: valid_and_test}}`; "last of a user tests": `{{LS: test_only}}`; "last of a user
+  validates": `{{LS: valid_only}}`.
+- "shares 8:1:1": `split: {{RS: [0.8, 0.1, 0.1]}}`; "one point in time, 8:1:1": `split: {{TS: [0.8, 0.1, 0.1]}}`.
+- "by time": `order: TO`; "at random": `order: RO`.
+- "each user": `group_by: user`; "all together": `group_by: null`.
 {parts}
 
 ## What is refused, and what stock RecBole does there
 
+The message of this package; in brackets, what stock RecBole does with the same keys.
+
 {refusals}
 
 ## Where stock RecBole fails by itself
+
+Stock RecBole's errors in the cells marked `=*`.
 
 {mended}
 {different}"""
@@ -221,9 +242,7 @@ def _try(cases: list[Case], folder: Path, limit: int) -> list[Tried]:
 
 def _tried(case: Case, ours: dict[str, Any], theirs: dict[str, Any]) -> Tried:
     if "refused" in ours:
-        return Tried(
-            *case.place, f"refused: {ours['refused']}", str(theirs.get("failure") or json.dumps(theirs["metrics"]))
-        )
+        return Tried(*case.place, f"refused: {ours['refused']}", _said(theirs))
     if "failure" in ours:
         return Tried(*case.place, f"fails: {ours['failure']}")
     return Tried(*case.place, compared(ours["metrics"], theirs))

@@ -19,17 +19,17 @@ compared with stock RecBole, {equal} give its metrics to the last digit.
 Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last item of
 each user tests, histories of at most {length} items.
 
-- *Vectors*: the tables that get the vectors of an item embedding store.
-- *Samples*: what the model is trained on by default. `user` rows and `prefix` samples are shortcuts that a model proves
-  exact; `augmented` is RecBole's own way.
-- *Seconds*: of processor time for one epoch of training on all users, on one core; other programs hardly change it.
-  `~`: estimated from the batches of the first {limit} s. No number: not measured, or the epoch goes through the data
-  several times and took longer than that.
-- *Equal*: compared with stock RecBole on RecBole's own samples, on the first {users} users: the same seed gives the
-  same metrics of validation and test, to the last digit. *Mended*: stock RecBole fails by itself where the table was
-  made, and was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself.
-  *Stock fails*: with the compat layer too. `–`: a model of this package, or one whose stages are several runs in stock
-  RecBole.
+- *Vectors*: the model's tables that begin with the vectors of a store. `–`: none.
+- *Samples*: what the model is trained on by default. `user` (one row per user) and `prefix` (without padding) are
+  shortcuts, taken only where the model proves them exact. `augmented` is RecBole's own way. `text`: the model reads text,
+  with a trainer of its own. `none`: nothing is trained.
+- *Seconds*: processor time of one epoch of training on all users, on one core; other programs hardly change it.
+  `~`: estimated from the batches of the first {limit} s. No number: not measured, or longer than {limit} s in a model
+  whose epoch goes through the data several times.
+- *Equal to stock*: the same seed gives the same metrics of validation and test, to the last digit; compared on RecBole's
+  own samples, on the first {users} users. `mended`: stock RecBole by itself ended with the error that is named, so that
+  it was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself. `stock fails`:
+  with the compat layer too. `–`: a model of this package, or one whose stages are several runs in stock RecBole.
 
 | model | kind | runs | vectors | samples | seconds | equal to stock |
 | --- | --- | --- | --- | --- | ---: | --- |
