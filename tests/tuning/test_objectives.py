@@ -211,8 +211,15 @@ def test_known_neighbours_are_spared_in_both_directions(tiny_encoders: dict[str,
     """Sequences run over neighbouring rows: 1 and 2 are known, 1 and 3 are not."""
     objective = build("pairs", tiny_encoders["bert"], spare_neighbours=True)
     spared = objective._spared(torch.tensor([1, 2, 3]))(torch.tensor([1, 2, 3, 9]))
-    assert spared.tolist() == [[False, True, False, False], [True, False, True, False], [False, True, False, False]]
-    assert build("pairs", tiny_encoders["bert"])._spared(torch.tensor([1])) is None
+    assert spared.tolist() == [[True, True, False, False], [True, True, True, False], [False, True, True, False]]
+
+
+def test_an_item_is_no_negative_of_itself(tiny_encoders: dict[str, Path]) -> None:
+    objective = build("pairs", tiny_encoders["bert"])
+    assert objective._spared(torch.tensor([1, 2]))(torch.tensor([1, 2, 3])).tolist() == [
+        [True, False, False],
+        [False, True, False],
+    ]
     loss = objective(**objective.collate(numbered(objective.examples(SEQUENCES)[:8])))["loss"]
     assert torch.isfinite(loss)
 
