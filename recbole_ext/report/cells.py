@@ -28,7 +28,7 @@ from recbole_ext.report.results import Result
 
 NOTHING = "–"
 _COSTS = {"parameters": "Parameters", "seconds_training": "Training, s"}
-MARKS = {"better": "▲", "worse": "▼", "tie": "≈"}
+MARKS = {"better": "▲", "worse": "▼", "tie": "○"}
 TITLES = {"dataset": "Dataset", "model": "Model", "variant": "Initialisation", "protocol": "Protocol"}
 TITLES |= {"suite": "Suite", "kind": "Kind", "name": "Vectors"}
 

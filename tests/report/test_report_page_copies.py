@@ -83,7 +83,7 @@ def test_latex_is_what_is_shown(opened: Opened) -> None:
     body = text.split("\\toprule\n")[1].split("\n\\bottomrule")[0].replace("\\midrule\n", "")
     body = re.sub(r"\\(?:textbf|underline)\{([^}]*)\}", r"\1", body)
     symbols = {r"$\pm$": "±", "$-$": "−", "--": "–", "$<$": "<", r"\%": "%", r"\_": "_", r"\#": "#"}
-    symbols |= {r"$\blacktriangle$": "▲", r"$\blacktriangledown$": "▼", r"$\approx$": "≈"}
+    symbols |= {r"$\blacktriangle$": "▲", r"$\blacktriangledown$": "▼", r"$\circ$": "○"}
     for symbol, plain in symbols.items():
         body = body.replace(symbol, plain)
     assert [line.removesuffix(r" \\").split(" & ") for line in body.splitlines()] == [heads, *rows]

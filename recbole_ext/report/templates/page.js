@@ -119,7 +119,7 @@ function latex({ title, columns, rows }) {
   const symbols = {
     "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "$<$", ">": "$>$",
     "±": "$\\pm$", "−": "$-$", "–": "--", "▲": "$\\blacktriangle$", "▼": "$\\blacktriangledown$",
-    "≈": "$\\approx$",
+    "○": "$\\circ$",
   };
   const escape = text => [...text].map(c => symbols[c] ?? ("&%$#_{}".includes(c) ? `\\${c}` : c)).join("");
   const mark = { 1: text => `\\textbf{${text}}`, 2: text => `\\underline{${text}}` };
