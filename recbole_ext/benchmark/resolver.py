@@ -339,6 +339,7 @@ class _Resolver:
             raise ConfigurationError(
                 f"{self.where}: finetune: give {model} a search without a space, by grids.{model}.search: {{}}."
             )
+        checks.check_exported_split(dataset, dataset.with_keys(row.effective), self.where)
         return row.trials[0][0]
 
     def _exporting(self, spec: RunSpec, dataset: Dataset) -> RunSpec:

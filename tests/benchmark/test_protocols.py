@@ -171,6 +171,40 @@ def test_recformers_matrix_is_that_of_a_run_under_the_same_protocol(
         resolved(**keys)
 
 
+def test_a_general_model_begins_from_vectors_of_its_own_split(resolved: Resolve) -> None:
+    """RecBole splits rows of one kind of model and samples of the other."""
+    found = resolved(
+        models={"SASRec": {"hidden_size": 16}, "BPR": {"embedding_size": 16}},
+        initialisations={"behaviour": {"cooccurrence": "ppmi", "dim": 16}},
+    )
+    stores = {spec.model: spec.config["item_embedding"] for spec in found.specs()}
+    assert stores["SASRec"] != stores["BPR"]
+    assert {str(store.path): store.dataset.splits_rows for store in found.stores} == {
+        stores["SASRec"]: False,
+        stores["BPR"]: True,
+    }
+
+
+def test_recformers_matrix_is_refused_where_it_has_seen_what_a_general_model_is_asked_for(
+    resolved: Resolve, own_data: Path, tiny_encoders: dict[str, Path]
+) -> None:
+    bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+    keys: dict[str, Any] = {
+        "data_path": str(own_data),
+        "models": {"BPR": {"embedding_size": 16}, "RECFORMER": {}},
+        "initialisations": {"bert": bert, "fine": {"finetune": "bert", "transform": [{"pca": 16}]}},
+        "grids": {"RECFORMER": {"initialisations": ["bert"]}, "BPR": {"initialisations": ["fine"]}},
+    }
+    resolved(**keys)  # nobody has fewer than five rows
+    with (own_data / "tiny" / "tiny.inter").open("a") as file:
+        file.write("short\ti3\t1\nshort\ti4\t2\n")
+    with pytest.raises(
+        ConfigurationError, match="finetune: of tiny RECFORMER trains on rows that this model validates"
+    ):
+        resolved(**keys)
+    resolved(**keys, protocols={"time": temporal(valid=0.5, test=0.75)})
+
+
 # -- models without item vectors -----------------------------------------------------------------------------------
 
 WITHOUT_VECTORS: dict[str, dict[str, Any]] = {"Pop": {}, "LastItem": {}, "RecentPop": {"recent_interactions": 2}}
