@@ -55,9 +55,8 @@ class Store(VectorSource):
         path = self._path(dataset)
         if path.exists():
             return []
-        return [
-            f"{path}: {self.made_by.format(dataset=dataset.name) if self.made_by else 'no such item embedding store'}"
-        ]
+        made_by = self.made_by.replace("{dataset}", dataset.name) if self.made_by else "no such item embedding store"
+        return [f"{path}: {made_by}"]
 
     def store_path(self, dataset: Dataset, artifacts: Path) -> Path:
         path = self._path(dataset)
