@@ -426,6 +426,10 @@ def test_a_split_is_not_written_over_something_else(here: Finished, tmp_path: Pa
     export_split(here.file, tmp_path / "split")
     export_split(here.file, tmp_path / "split")
     assert (tmp_path / "mine" / "thesis.txt").is_file()
+    (tmp_path / "split" / "notes.txt").write_text("mine as well", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"split: notes\.txt beside the split of before would be lost"):
+        export_split(here.file, tmp_path / "split")
+    assert (tmp_path / "split" / "notes.txt").is_file()
 
 
 def test_lists_made_of_the_exported_rows_get_what_their_ranks_say(here: Finished, tmp_path: Path) -> None:
