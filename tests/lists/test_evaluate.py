@@ -432,6 +432,15 @@ def test_a_split_is_not_written_over_something_else(here: Finished, tmp_path: Pa
     assert (tmp_path / "split" / "notes.txt").is_file()
 
 
+def test_rows_that_are_longer_than_the_header_are_refused(here: Finished, tmp_path: Path) -> None:
+    """pandas takes their first field for an index, and every other one for that of the column before."""
+    (tmp_path / "lists.csv").write_text("user,item,rank\nu1,i1,1,x\nu1,i2,2,x\n", encoding="utf-8")
+    with pytest.raises(
+        SourceDataError, match=r"lists\.csv: rows have more fields than the header's 3 \(user, item, ra"
+    ):
+        evaluate(tmp_path / "lists.csv", here.file, "other")
+
+
 def test_lists_made_of_the_exported_rows_get_what_their_ranks_say(here: Finished, tmp_path: Path) -> None:
     export_split(here.file, tmp_path / "split")
     test = pd.read_csv(tmp_path / "split" / "test.csv")
