@@ -148,6 +148,18 @@ def test_a_source_whose_times_do_not_compare_is_refused_under_temporal_alone(
         resolved(**keys, protocols={"time": temporal()})
 
 
+def test_a_source_whose_later_rows_decide_which_earlier_ones_are_there_is_refused_under_temporal_alone(
+    resolved: Resolve, shops: Path, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mall.yaml").write_text("rm_dup_inter: last\n")
+    keys: dict[str, Any] = {"datasets": ["shop"], "data_path": str(shops)}
+    keys["initialisations"] = tuned_on(["mall"], tiny_encoders["bert"])
+    resolved(**keys)
+    with pytest.raises(ConfigurationError, match="mall: rm_dup_inter: last takes rows out because of later ones"):
+        resolved(**keys, protocols={"time": temporal()})
+
+
 def test_recformers_matrix_is_that_of_a_run_under_the_same_protocol(
     resolved: Resolve, shops: Path, tiny_encoders: dict[str, Path]
 ) -> None:
