@@ -16,7 +16,7 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics
-from recbole_ext.models import model_class, trainer_class
+from recbole_ext.models import is_trained, model_class, takes_item_vectors, trainer_class
 from recbole_ext.records import RowKey
 from recbole_ext.store.transforms import width_after
 
@@ -316,6 +316,21 @@ def _why_nothing_validates(config: Settings) -> str:
     if int(config.get("eval_step", 1)) <= 0:
         return "eval_step is 0, so no epoch is validated"
     return f"eval_args.split {config['eval_args'].get('split')!r} holds nothing out for validation"
+
+
+def check_scale(model: str, is_random: bool, config: Settings, where: str) -> None:
+    """See that where ``item_embedding_scale`` is set, there are vectors to scale.
+
+    Raises:
+        ConfigurationError: the model has none, or, begun at random (``is_random``), none of its own.
+    """
+    if config.get("item_embedding_scale") is None:
+        return
+    if not takes_item_vectors(model) or (is_random and not is_trained(model)):
+        raise ConfigurationError(
+            f"{where}: item_embedding_scale: there are no item vectors of {model} to scale. Leave it out of the "
+            f"model's search (grids.{model}.search: {{}}) or of its initialisation (scale), and off the command line."
+        )
 
 
 def check_exported_split(own: Dataset, exporting: Dataset, where: str) -> None:

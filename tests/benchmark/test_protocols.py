@@ -239,6 +239,17 @@ def test_a_model_without_item_vectors_is_run_without_and_the_plan_says_so(
         resolved(models=models, initialisations={"bert": bert})
 
 
+@pytest.mark.parametrize("model", [*WITHOUT_VECTORS, "TransitionGraph"])
+def test_a_scale_for_a_model_that_has_no_vectors_to_scale_is_refused_before_anything_is_computed(
+    resolved: Resolve, model: str
+) -> None:
+    keys: dict[str, Any] = {"models": {model: WITHOUT_VECTORS.get(model, {}), "SASRec": {"hidden_size": 16}}}
+    keys["search"] = {"space": {"item_embedding_scale": [0.02, 0.1]}}
+    with pytest.raises(ConfigurationError, match=f"item_embedding_scale: there are no item vectors of {model} to scal"):
+        resolved(**keys)
+    resolved(**keys, grids={model: {"search": {}}})
+
+
 def test_models_say_whether_they_take_vectors_and_whether_they_are_trained() -> None:
     told = {
         name: (is_trained(name), takes_item_vectors(name))
