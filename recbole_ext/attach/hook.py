@@ -71,7 +71,7 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         StoreError: the store can't be read.
     """
     if not config["item_embedding"]:
-        if deviation := _optional(config, "item_embedding_scale"):
+        if (deviation := _optional(config, "item_embedding_scale")) is not None:
             _scale_random_vectors(model, dataset, deviation)
         return None
     if hasattr(model, "item_vector_coverage"):
@@ -161,7 +161,7 @@ def _transformed(dataset: Any, config: Any, new: torch.Tensor | None) -> tuple[t
             f"{own.shape[1]}: they are not of one source."
         )
     vectors, others = transform_alike(own, config["item_embedding_transform"], others, fitted_on)
-    if deviation := _optional(config, "item_embedding_scale"):
+    if (deviation := _optional(config, "item_embedding_scale")) is not None:
         scaled = scale(_known(vectors, fitted_on), deviation, "item_embedding_scale")
         vectors, others = scaled(vectors), scaled(others)
     return _fill_missing(vectors, _known(vectors, fitted_on), covered, policy, config["seed"]), others, coverage
@@ -243,7 +243,14 @@ def _check_width(vectors: torch.Tensor, table: ItemTable, mode: str) -> None:
 
 def _scale_random_vectors(model: Any, dataset: Any, deviation: Any) -> None:
     """Give the rows of the items, as the model drew them, the standard deviation ``deviation`` over all entries."""
-    for table in item_tables(model, dataset.iid_field):
+    try:
+        tables = item_tables(model, dataset.iid_field)
+    except AttachError as error:
+        raise AttachError(
+            f"item_embedding_scale: {type(model).__name__} keeps its items in no table whose vectors could be scaled; "
+            "leave the key out for it."
+        ) from error
+    for table in tables:
         rows = slice(table.first, table.first + dataset.item_num - 1)
         with torch.no_grad():
             weight = table.embedding.weight

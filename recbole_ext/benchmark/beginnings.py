@@ -67,7 +67,7 @@ class Beginnings:
     stores: dict[str, StoreToMake] = field(default_factory=dict)
     encoders: dict[str, EncoderToTune] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    _known: dict[tuple[str, str, str, bool], Beginning] = field(default_factory=dict)
+    _known: dict[tuple[str, str, bool, str, bool], Beginning] = field(default_factory=dict)
 
     def of(self, dataset: Dataset, source: VectorSource | None, as_text: bool) -> Beginning:
         """What a model begins from; ``as_text``: it reads text with the source's encoder, and needs no store.
@@ -76,7 +76,8 @@ class Beginnings:
         """
         if source is None:
             return Beginning()
-        key = (dataset.name, json.dumps(about_data(dataset.keys), sort_keys=True, default=str), repr(source), as_text)
+        about = json.dumps(about_data(dataset.keys), sort_keys=True, default=str)
+        key = (dataset.name, about, dataset.splits_rows, repr(source), as_text)
         if key not in self._known:
             missing = source.missing(dataset)
             self.missing += missing

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_ext.attach import ANY_WIDTH, MISSING, MODES
 from recbole_ext.benchmark.keys import PLACES, did_you_mean, keys_of
 from recbole_ext.benchmark.settings import Benchmark
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics
-from recbole_ext.models import model_class, trainer_class
+from recbole_ext.models import is_trained, model_class, takes_item_vectors, trainer_class
 from recbole_ext.records import RowKey
 from recbole_ext.store.transforms import width_after
 
@@ -314,3 +316,39 @@ def _why_nothing_validates(config: Settings) -> str:
     if int(config.get("eval_step", 1)) <= 0:
         return "eval_step is 0, so no epoch is validated"
     return f"eval_args.split {config['eval_args'].get('split')!r} holds nothing out for validation"
+
+
+def check_scale(model: str, is_random: bool, config: Settings, where: str) -> None:
+    """See that where ``item_embedding_scale`` is set, there are vectors to scale.
+
+    Raises:
+        ConfigurationError: the model has none, or, begun at random (``is_random``), none of its own.
+    """
+    if config.get("item_embedding_scale") is None:
+        return
+    if not takes_item_vectors(model) or (is_random and not is_trained(model)):
+        raise ConfigurationError(
+            f"{where}: item_embedding_scale: there are no item vectors of {model} to scale. Leave it out of the "
+            f"model's search (grids.{model}.search: {{}}) or of its initialisation (scale), and off the command line."
+        )
+
+
+def check_exported_split(own: Dataset, exporting: Dataset, where: str) -> None:
+    """See that a run which exports an item matrix trains on nothing that a model begun from it is asked for.
+
+    Args:
+        own: the dataset under the keys of the model that begins from the matrix.
+        exporting: the same under the keys of the run.
+
+    Raises:
+        ConfigurationError: it does, because RecBole splits the samples of the one and the rows of the other.
+    """
+    if not own.splits_rows:
+        return
+    trained, allowed = (Counter(map(tuple, dataset.training_histories())) for dataset in (exporting, own))
+    if not trained <= allowed:
+        raise ConfigurationError(
+            f"{where}: finetune: of {own.name} RECFORMER trains on rows that this model validates or tests, as RecBole "
+            "splits the samples of the one and the rows of the other. Keep users of fewer than four rows out "
+            '(user_inter_num_interval: "[4,inf)", where leave-one-out splits), or take the protocol temporal.'
+        )

@@ -209,6 +209,7 @@ class _Resolver:
         checks.refuse_equal_trials(points, configs, where)
         for config in configs:
             checks.check_protocol_name(protocol, config, where)
+            checks.check_scale(model, variant.is_random, config, where)
             checks.check_processes(self.benchmark, model, config, where)
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
@@ -339,6 +340,7 @@ class _Resolver:
             raise ConfigurationError(
                 f"{self.where}: finetune: give {model} a search without a space, by grids.{model}.search: {{}}."
             )
+        checks.check_exported_split(dataset, dataset.with_keys(row.effective), self.where)
         return row.trials[0][0]
 
     def _exporting(self, spec: RunSpec, dataset: Dataset) -> RunSpec:

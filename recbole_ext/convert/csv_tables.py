@@ -3,7 +3,8 @@
 Comma-separated with a header line and the usual quoting: a field that begins with a double quote or holds a
 comma or a line end is put into double quotes, and a double quote inside it is doubled. ``items.csv`` has
 ``item_id`` and any number of text columns, whose names become fields of the ``.item`` file. Times are seconds, or
-dates as in ISO 8601 (``2014-03-12`` or ``2014-03-12T10:00:00Z``), of which those without a zone are in UTC.
+dates as in ISO 8601 (``2014-03-12`` or ``2014-03-12T10:00:00Z``), of which those without a zone are in UTC. An
+empty rating is a missing one.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _read_interactions(path: Path) -> tuple[pd.DataFrame, dict[str, int], dict[s
     user_column, item_column = header.index("user_id"), header.index("item_id")
     numbers = {column: array("d") for column in ("timestamp", "rating") if column in header}
     columns = [(name, header.index(name), values) for name, values in numbers.items()]
-    readers: dict[str, Callable[[str, str], float]] = {"rating": _number}
+    readers: dict[str, Callable[[str, str], float]] = {"rating": _rating}
     users: list[str] = []
     items: list[str] = []
     tokens: dict[str, str] = {}
@@ -64,13 +65,13 @@ def _read_interactions(path: Path) -> tuple[pd.DataFrame, dict[str, int], dict[s
                 tokens[token] = token
         for name, column, values in columns:
             if name not in readers:  # the first time says how times are written
-                readers[name] = _seconds if _is_date(row[column]) else _number
+                readers[name] = _seconds if _is_date(row[column]) else _stamp
             values.append(readers[name](row[column], f"{path}, line {line}, '{name}'"))
         users.append(tokens[user])
         items.append(tokens[item])
     if not users:
         raise SourceDataError(f"{path} holds no interactions with a user and an item.")
-    table = pd.DataFrame({"user_id": users, "item_id": items}).assign(**numbers)
+    table = pd.DataFrame({"user_id": users, "item_id": items}).assign(**numbers).dropna(axis="columns", how="all")
     # In the order of time, so that who reads the file elsewhere is not left to the order of the source.
     others = [name for name in header if name not in ("user_id", "item_id", *numbers)]
     return table.sort_values("timestamp", kind="stable"), dict(dropped), dict.fromkeys(others, len(users))
@@ -137,13 +138,24 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, list[str
             ) from None
 
 
-def _number(text: str, where: str) -> float:
+def _rating(text: str, where: str) -> float:
+    """NaN where it is missing."""
+    if not text.strip():
+        return math.nan
+    return _number(text, where, "Leave it empty where there is none.")
+
+
+def _stamp(text: str, where: str) -> float:
+    way_out = "A timestamp is in seconds, as in 881250949, or a date, as in 1997-12-04, the same in every row."
+    return _number(text, where, way_out)
+
+
+def _number(text: str, where: str, way_out: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        way_out = "A timestamp is in seconds, as in 881250949, or a date, as in 1997-12-04, the same in every row."
         raise SourceDataError(f"{where}: {text!r} isn't a number. {way_out}")
     return number
 

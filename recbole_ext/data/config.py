@@ -137,7 +137,7 @@ def check_keys(keys: Mapping[str, Any]) -> None:
 
 
 def _check_temporal(keys: Mapping[str, Any]) -> None:
-    """See that nothing else splits or orders the rows."""
+    """See that nothing else splits or orders the rows, and that nothing after the cut decides what is before it."""
     if keys["benchmark_filename"] is not None:
         raise ConfigurationError(
             f"benchmark_filename: these files are split already, and {WHERE} splits by time. Leave one of the two out."
@@ -148,6 +148,11 @@ def _check_temporal(keys: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"{EXACT_TIME_ORDER}: {WHERE} cuts at an exact time, which single precision can't tell from others; leave "
             "the key out."
+        )
+    if keys["rm_dup_inter"] == "last":
+        raise ConfigurationError(
+            f"rm_dup_inter: last takes rows of training out because of later ones, which {WHERE} keeps from training. "
+            "Keep the first: rm_dup_inter: first."
         )
 
 

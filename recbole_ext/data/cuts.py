@@ -47,7 +47,8 @@ def earlier_than(time: float, dataset: Dataset, why: str) -> Dataset:
         why: what cuts it there, for errors.
 
     Raises:
-        ConfigurationError: it has no times that could be compared, or is cut by a ``val_interval`` already.
+        ConfigurationError: it has no times that could be compared, is cut by a ``val_interval`` already, or its later
+            interactions decide which earlier ones are there.
         SourceDataError: it can't be read.
     """
     field, keys = dataset.time_field, dataset.effective_keys
@@ -59,6 +60,11 @@ def earlier_than(time: float, dataset: Dataset, why: str) -> Dataset:
         raise ConfigurationError(
             f"{dataset.name} holds no times that compare with those of {why}, which cuts at time {in_words(time)}, so "
             "that it may hold what came later. Choose a source with time stamps."
+        )
+    if keys["rm_dup_inter"] == "last":
+        raise ConfigurationError(
+            f"{dataset.name}: rm_dup_inter: last takes rows out because of later ones, which {why} cuts off. Keep the "
+            "first: rm_dup_inter: first."
         )
     interval = {**(keys.get("val_interval") or {}), field: f"[-inf,{time!r})"}
     return dataset.with_keys({"val_interval": interval})

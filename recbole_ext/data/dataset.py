@@ -20,7 +20,7 @@ from recbole_ext.data.config import (
     recbole_defaults,
 )
 from recbole_ext.data.cuts import counted as counted_cut
-from recbole_ext.data.files import dataset_folder, interaction_suffixes, require_files, suffixes_read
+from recbole_ext.data.files import dataset_folder, interaction_suffixes, require_files, splits_rows, suffixes_read
 from recbole_ext.data.histories import training_histories
 from recbole_ext.data.sizes import Size, counted, ids_in
 from recbole_ext.data.temporal import Cut, Temporal
@@ -45,7 +45,7 @@ class Dataset:
         keys: RecBole's keys, of which those say how its files are read, filtered and split (``ITEM_ID_FIELD``,
             ``field_separator``, ``load_col``, ``benchmark_filename``, …), and this package's (``item_text``,
             ``expected``, ``source``, ``recbole_name``, ``exact_time_order``). All keys of a run may be there; its
-            ``model`` or ``MODEL_TYPE`` says whether a knowledge graph is read.
+            ``model`` or ``MODEL_TYPE`` says whether a knowledge graph is read, and whether rows or samples are split.
         configs: the folder of dataset YAMLs, for :meth:`sibling`.
     """
 
@@ -250,13 +250,21 @@ class Dataset:
 
     def histories_request(self) -> Settings:
         """What decides :meth:`training_histories`, as JSON values: the files, the keys that filter and split them."""
-        return {"files": self.fingerprint(), "keys": about_data(self.recbole_keys)}
+        request = {"files": self.fingerprint(), "keys": about_data(self.recbole_keys)}
+        return {**request, "split": "rows"} if self.splits_rows else request
+
+    @property
+    def splits_rows(self) -> bool:
+        """Whether a user's rows are split, and not the samples that a sequential model makes of them. Files that are
+        split already are the same for all models."""
+        return self.keys.get("benchmark_filename") is None and splits_rows(self.keys)
 
     def training_histories(self) -> list[np.ndarray]:
         """Every user's training items as tokens, oldest first, under RecBole's filters and these keys' split.
 
-        The split is leave-one-out where the keys have no ``eval_args``. Nothing of validation and test is among them;
-        under ``temporal`` nothing that is later than the first cut, of any user.
+        The split is leave-one-out where the keys have no ``eval_args``, and a sequential model's where they have no
+        model. Nothing of validation and test is among them; under ``temporal`` nothing that is later than the first
+        cut, of any user.
         """
         self.require()
         return training_histories(self.name, self.folder, self.effective_keys)

@@ -80,6 +80,12 @@ def model_kind(settings: Mapping[str, Any]) -> str | None:
     return next((path.parent.name.partition("_")[0].upper() for path in found), None)
 
 
+def splits_rows(settings: Mapping[str, Any]) -> bool:
+    """Whether RecBole splits the rows of the model of these settings, as for all kinds but sequential ones, of which it
+    splits the samples: one fewer a user. Without a model it does not."""
+    return model_kind(settings) not in (None, "SEQUENTIAL")
+
+
 def download_url(dataset: str, recbole_name: str | None = None) -> str | None:
     """Where RecBole downloads the dataset from, known to it by this name or by ``recbole_name``; ``None`` if not."""
     urls = read_yaml(recbole_folder() / "properties" / "dataset" / "url.yaml", "RecBole's list")

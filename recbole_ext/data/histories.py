@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_ext.data.files import history_column
+from recbole_ext.data.files import history_column, splits_rows
 from recbole_ext.data.stock import refusing, stock_dataset, stock_keys
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError
@@ -18,6 +18,9 @@ LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order":
 
 def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> list[np.ndarray]:
     """The items of each user's training split as tokens, oldest first; ``settings`` are RecBole's keys, complete.
+
+    The split is that of their model: RecBole holds out rows of some kinds of models and samples of others, so that of
+    two or three rows a sequential model trains on one that a general model is asked for.
 
     Raises:
         ConfigurationError: the split is drawn at random, so that every run of another seed has another one.
@@ -34,18 +37,33 @@ def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> 
     from recbole_ext.compat import make_recbole_work
 
     make_recbole_work()
+    from recbole.data.dataset import Dataset
+
     from recbole_ext.data.sequences import SequenceViewDataset
     from recbole_ext.data.temporal_dataset import temporal
 
-    kind = SequenceViewDataset if Temporal.of(settings.get("eval_args")) is None else temporal(SequenceViewDataset)
+    of_rows = splits_rows(settings)
+    kind = Dataset if of_rows else SequenceViewDataset
+    if Temporal.of(settings.get("eval_args")) is not None:
+        kind = temporal(kind)
     keys = stock_keys(name, folder, {"eval_args": LEAVE_ONE_OUT, **settings})
     with refusing(name):
         train = kind(keys).build()[0]
+    sequences = _of_rows(train) if of_rows else _of_samples(train)
+    return [train.id2token(train.iid_field, sequence) for sequence in sequences]
+
+
+def _of_samples(train: Any) -> list[np.ndarray]:
     items = train.history[train.iid_field].numpy()
-    return [
-        train.id2token(train.iid_field, items[begin : begin + length])
-        for begin, length in zip(*train.training_histories(), strict=True)
-    ]
+    return [items[begin : begin + length] for begin, length in zip(*train.training_histories(), strict=True)]
+
+
+def _of_rows(train: Any) -> list[np.ndarray]:
+    """Of rows in the order of time."""
+    users, items = (train.inter_feat[field].numpy() for field in (train.uid_field, train.iid_field))
+    order = np.argsort(users, kind="stable")
+    begins = np.flatnonzero(np.diff(users[order])) + 1
+    return np.split(items[order], begins)
 
 
 def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> list[np.ndarray]:

@@ -21,7 +21,8 @@ from recbole_ext.training.objective import outputs_of, scored_items
 log = logging.getLogger(__name__)
 
 OF_ANY_TEXT = ("encoder", "static")
-"""Sources that give an item the same vector whatever other items there are; the others are fitted on a dataset."""
+"""Sources that give an item the same vector whatever other items there are; the others are fitted on a dataset. So is
+``static`` where it weighs words by their frequency there (``weighting: sif``)."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,11 @@ def _check_source(run: FinishedRun, store: ItemEmbeddingStore, said: str) -> Non
     if None in requests:
         log.warning("%s: nothing says that its vectors come from the source of %s; that is yours to see to", said, path)
         return
-    kinds = {request["kind"] for request in requests if request}
-    if kinds - set(OF_ANY_TEXT):
+    fitted = {in_words for request in requests if request and (in_words := _fitted(request))}
+    if fitted:
         raise StoreError(
-            f"--new-items: {said}: vectors of {' and '.join(sorted(kinds))} are fitted on the items of one dataset, so "
-            f"two stores of them lie in different spaces. Take {path} itself, if it has more items than the run."
+            f"--new-items: {said}: vectors of {' and '.join(sorted(fitted))} are fitted on the items of one dataset, "
+            f"so two stores of them lie in different spaces. Take {path} itself, if it has more items than the run."
         )
     if requests[0] != requests[1]:
         differing = [key for key in {**(requests[0] or {}), **(requests[1] or {})} if _differs(requests, key)]
@@ -113,6 +114,13 @@ def _check_source(run: FinishedRun, store: ItemEmbeddingStore, said: str) -> Non
             f"--new-items: {said} was not made as {path} was: it differs in {', '.join(differing)}. Encode the new "
             "items with the run's own settings."
         )
+
+
+def _fitted(request: dict[str, Any]) -> str | None:
+    """The source of this request in words, if it is fitted on the items of one dataset."""
+    if request.get("weighting") == "sif":
+        return f"{request['kind']} with weighting: sif"
+    return None if request["kind"] in OF_ANY_TEXT else request["kind"]
 
 
 def _space(meta: dict[str, Any]) -> dict[str, Any] | None:

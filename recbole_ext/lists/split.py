@@ -20,13 +20,19 @@ from recbole_ext.benchmark import (
     load_benchmark,
     resolve,
 )
+from recbole_ext.data.temporal import TRAIN
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.lists.finished import some
 from recbole_ext.writing import replacing_file, replacing_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROWS_AT_ONCE = 2**19
+PARTS = ("train", "valid", "test", "history", "items")
+FORMATS = ("csv", "parquet")
+DESCRIPTION = "split.json"
+"""The file that says what the split in its folder is."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,8 @@ def export_split(
     listed.
 
     Raises:
-        ConfigurationError: an unknown format, or pyarrow is missing for parquet; else as :func:`split_of`.
+        ConfigurationError: an unknown format, pyarrow is missing for parquet, or ``out`` holds something else than a
+            split of before, which is replaced; else as :func:`split_of`.
         SourceDataError: the dataset is not there.
         WriteError: ``out`` can't be written.
     """
@@ -182,11 +189,10 @@ def export_split(
 
     from recbole_ext.lists.table import check_writable, writing_table
 
-    if format not in ("csv", "parquet"):
+    if format not in FORMATS:
         raise ConfigurationError(f"--format: {format!r} is unknown; choose csv or parquet.")
     out = Path(out)
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "split.json").is_file())):
-        raise ConfigurationError(f"--out {out}: there is something else than a split; choose another folder.")
+    _refuse_to_replace_others(out)
     check_writable(out / f"train.{format}")
     if isinstance(benchmark, str | Path) and Path(benchmark).suffix not in (".yaml", ".yml"):
         benchmark = _default_benchmark(str(benchmark))
@@ -204,9 +210,24 @@ def export_split(
         with writing_table(folder / f"items.{format}") as append:
             append(pandas.DataFrame({"item": items[1:]}))
         written["items"] = len(items) - 1
-        with replacing_file(folder / "split.json") as temporary:
+        with replacing_file(folder / DESCRIPTION) as temporary:
             temporary.write_text(json.dumps(_said(split, written), indent=1) + "\n", encoding="utf-8")
     return ExportedSplit(out, written)
+
+
+def _refuse_to_replace_others(out: Path) -> None:
+    """See that the folder that a split takes the place of is not there, is empty, or holds a split and no more."""
+    if not out.exists():
+        return
+    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if not out.is_dir() or (there and DESCRIPTION not in there):
+        raise ConfigurationError(f"--out {out}: there is something else than a split; choose another folder.")
+    own = {DESCRIPTION, *(f"{part}.{format}" for part in PARTS for format in FORMATS)}
+    if others := [name for name in there if name not in own]:
+        raise ConfigurationError(
+            f"--out {out}: {some(others)} beside the split of before would be lost, since the whole folder is "
+            "replaced. Move it away, or choose another folder."
+        )
 
 
 def _default_benchmark(dataset: str) -> dict[str, Any]:
@@ -248,8 +269,7 @@ def _parts_of_histories(split: Split, parts: dict[str, Any]) -> Iterator[tuple[s
         begin = part.inter_feat[start].numpy()
         targets = begin + length
         if name == "train":
-            # A user's first item is no sample's target, but training reads it.
-            targets = np.concatenate([targets, begin[length == 1]])
+            targets = _training_rows(part)
         else:
             for first, target in zip(part.user_start[targets], targets, strict=True):
                 read[first:target] = True
@@ -266,6 +286,20 @@ def _parts_of_histories(split: Split, parts: dict[str, Any]) -> Iterator[tuple[s
             continue
         columns = {"user": users[taken], "item": items[taken], "position": taken - train.user_start[taken]}
         yield name, columns | ({"timestamp": times[taken]} if times is not None else {})
+
+
+def _training_rows(train: Any) -> np.ndarray:
+    """Where in its history they are: also those that are no sample's target, since training reads them.
+
+    Data that are cut in time, or split already, say it of every row, whether its user has a sample in training or not.
+    """
+    timeline = getattr(train, "timeline", None)
+    if timeline is not None:
+        return np.flatnonzero(timeline.period[timeline.by_user] == TRAIN)
+    begin, length = (train.inter_feat[field].numpy() for field in (train.HISTORY_START, train.item_list_length_field))
+    # A list that MAX_ITEM_LIST_LENGTH cuts to one item is as short as that of a user's first sample.
+    is_first = (length == 1) & (begin == train.user_start[begin])
+    return np.concatenate([begin + length, begin[is_first]])
 
 
 def _parts_of_rows(parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:

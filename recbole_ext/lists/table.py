@@ -76,7 +76,14 @@ def _read_csv(path: Path) -> Iterator[pd.DataFrame]:
     header = pandas.read_csv(path, header=None, nrows=1, **of_text).iloc[0]
     if (twice := header[header.duplicated() & (header != "")]).size:
         raise SourceDataError(f"{path}: two columns are called {twice.iloc[0]}; leave one.")
-    return iter(pandas.read_csv(path, chunksize=ROWS_AT_ONCE, **of_text))
+    for piece in pandas.read_csv(path, chunksize=ROWS_AT_ONCE, **of_text):
+        # Of rows that are longer than the header pandas takes the first fields for an index.
+        if not isinstance(piece.index, pandas.RangeIndex):
+            raise SourceDataError(
+                f"{path}: rows have more fields than the header's {len(header)} ({', '.join(header)}). Name every "
+                "column, or take separators at the ends of lines out."
+            )
+        yield piece
 
 
 def _read_parquet(path: Path) -> Iterator[pd.DataFrame]:

@@ -79,7 +79,7 @@ def _read(path: Path) -> pd.DataFrame:
             table = pandas.read_parquet(path)
             # pandas keeps a named index beside the columns, and ids often are one.
             return table.reset_index() if table.index.name is not None else table
-        return pandas.read_csv(
+        table = pandas.read_csv(
             path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
     except ImportError as error:
@@ -88,6 +88,14 @@ def _read(path: Path) -> pd.DataFrame:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StoreError(f"{path} can't be read as a table: {reason}.") from error
+    # Of rows that are longer than the header pandas takes the first fields for an index.
+    if not isinstance(table.index, pandas.RangeIndex):
+        columns = [str(column) for column in table.columns]
+        raise StoreError(
+            f"{path}: rows have more fields than the header's {len(columns)} ({', '.join(columns)}). Name every "
+            "column, or take separators at the ends of lines out."
+        )
+    return table
 
 
 def _tokens(column: pd.Series, path: Path) -> list[str]:

@@ -81,20 +81,18 @@ def as_sentences(parts: Sequence[str]) -> str:
 
 
 def fields_of(template: Sequence[str]) -> list[str]:
-    """The fields that a template names, in order, each once."""
-    named = [name for part in template for _, name, _, _ in string.Formatter().parse(part) if name]
+    """The fields that a template names, in order, each once.
+
+    Raises:
+        ConfigurationError: a part isn't a template.
+    """
+    named = [name for part in template for _, name, _, _ in _pieces(part) if name]
     return list(dict.fromkeys(named))
 
 
 def _parse_part(part: str, fields: pd.DataFrame) -> list[tuple[str, str | None]]:
     """Pairs of literal text and the field that follows it (``None`` at the end of the part)."""
-    where = f"Template part {part!r}"
-    if not isinstance(part, str):
-        raise ConfigurationError(f'{where} isn\'t text. In YAML it needs quotes, as in "{{title}}".')
-    try:
-        pieces = list(string.Formatter().parse(part))
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {error}. A field is written {{title}}, a brace {{{{.") from None
+    where, pieces = _where(part), _pieces(part)
     if any(spec or conversion for _, _, spec, conversion in pieces):
         raise ConfigurationError(f"{where}: only plain fields such as {{title}} are understood.")
     names = [name for _, name, _, _ in pieces if name is not None]
@@ -104,6 +102,20 @@ def _parse_part(part: str, fields: pd.DataFrame) -> list[tuple[str, str | None]]
         if name not in fields.columns:
             raise ConfigurationError(f"{where}: no field '{name}'. There are: {_listed(fields)}.")
     return [(before, name) for before, name, _, _ in pieces]
+
+
+def _pieces(part: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    """Literal text, the field that follows it, its format and its conversion."""
+    if not isinstance(part, str):
+        raise ConfigurationError(f'{_where(part)} isn\'t text. In YAML it needs quotes, as in "{{title}}".')
+    try:
+        return list(string.Formatter().parse(part))
+    except ValueError as error:
+        raise ConfigurationError(f"{_where(part)}: {error}. A field is written {{title}}, a brace {{{{.") from None
+
+
+def _where(part: object) -> str:
+    return f"Template part {part!r}"
 
 
 def _listed(fields: pd.DataFrame) -> str:

@@ -83,7 +83,7 @@ class Encoder(EncodingSettings, VectorSource):
     def missing(self, dataset: Dataset) -> list[str]:
         lines = []
         if config_here(self.encoder) is None:
-            way = self.made_by.format(dataset=dataset.name) if self.made_by else "needs the network, or a local path"
+            way = (self.made_by or "needs the network, or a local path").replace("{dataset}", dataset.name)
             lines.append(f"encoder {self.encoder}: {way}")
         domains = self.tune.domains_of_all_steps(dataset) if self.tune else ()
         files = dict.fromkeys(source.item_file for source in domains)

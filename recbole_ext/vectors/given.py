@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,8 @@ from recbole_ext.errors import StoreError
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.store.files import files_of, is_table, width_of
 from recbole_ext.vectors.source import Cost, Made, Settings, Vectors, VectorSource
+
+log = logging.getLogger(__name__)
 
 
 class Store(VectorSource):
@@ -52,9 +55,8 @@ class Store(VectorSource):
         path = self._path(dataset)
         if path.exists():
             return []
-        return [
-            f"{path}: {self.made_by.format(dataset=dataset.name) if self.made_by else 'no such item embedding store'}"
-        ]
+        made_by = self.made_by.replace("{dataset}", dataset.name) if self.made_by else "no such item embedding store"
+        return [f"{path}: {made_by}"]
 
     def store_path(self, dataset: Dataset, artifacts: Path) -> Path:
         path = self._path(dataset)
@@ -75,6 +77,16 @@ class Store(VectorSource):
             raise StoreError(lines[0])
         store = ItemEmbeddingStore.load(path)
         return Made(path, len(store), store.dim, up_to_date=True)
+
+    def make_once(self, dataset: Dataset, artifacts: Path, compute: Compute | None = None) -> Path:
+        """As for every source; vectors that are used where they are nobody makes, so that no claim on them is laid
+        there: the place may be read-only."""
+        path = self._path(dataset)
+        if is_table(path):
+            return super().make_once(dataset, artifacts, compute)
+        for line in self.make(dataset, path, artifacts, compute).lines():
+            log.info("%s", line)
+        return path
 
     def cost(self, dataset: Dataset, artifacts: Path) -> Cost | None:
         """Whoever made them knows."""

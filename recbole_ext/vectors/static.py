@@ -82,7 +82,10 @@ class Static(VectorSource):
 
     def width(self, dataset: Dataset) -> int | None:
         path = Path(self.static).expanduser()
-        return len(next(_lines(path))[2].split()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        _, _, numbers = next(_lines(path))
+        return len(numbers.split())
 
     def missing(self, dataset: Dataset) -> list[str]:
         path = Path(self.static).expanduser()
@@ -104,7 +107,8 @@ def read_word_vectors(path: Path, wanted: Collection[str]) -> dict[str, np.ndarr
     """The vectors, float64 ``[dim]``, of the words that are ``wanted``; of two lines for a word the first counts.
 
     Raises:
-        SourceDataError: not UTF-8, or a line that holds no vector, or one of another width; names the line.
+        SourceDataError: not UTF-8, no word with numbers after a space, or a line that holds no vector, or one of
+            another width; names the line.
     """
     import numpy as np
 
@@ -125,18 +129,22 @@ def read_word_vectors(path: Path, wanted: Collection[str]) -> dict[str, np.ndarr
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, word and the rest of each line."""
+    """Line number, word and the rest of each line that has a rest."""
+    found = False
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 word, _, numbers = line.rstrip("\r\n").partition(" ")
                 is_count = number == 1 and word.isdecimal() and numbers.strip().isdecimal()
                 if not is_count and numbers:
+                    found = True
                     yield number, word, numbers
     except UnicodeDecodeError as error:
         raise SourceDataError(
             f"{path}: not UTF-8 text ({error.reason}); word vectors are read from text files."
         ) from None
+    if not found:
+        raise SourceDataError(f"{path}: no line holds a word and its vector, as WORD NUMBERS separated by spaces.")
 
 
 def _first_direction(vectors: Any) -> Any:

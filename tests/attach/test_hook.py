@@ -257,6 +257,18 @@ def test_transforms_are_applied_before_the_model_gets_the_vectors(build: Build) 
     assert rows.std(correction=0).item() == pytest.approx(0.02, rel=1e-4)
 
 
+@pytest.mark.parametrize("with_store", [True, False])
+def test_a_scale_of_zero_is_refused(build: Build, with_store: bool) -> None:
+    store = make_store(shuffled_tokens()) if with_store else None
+    with pytest.raises(ConfigurationError, match="item_embedding_scale needs a number above 0"):
+        attach(build("SASRec"), store, item_embedding_scale=0)
+
+
+def test_a_model_without_item_vectors_has_none_to_scale(build: Build) -> None:
+    with pytest.raises(AttachError, match="item_embedding_scale: LastItem keeps its items in no table"):
+        attach(build("LastItem"), None, item_embedding_scale=0.1)
+
+
 def test_without_the_key_nothing_is_touched_and_no_random_number_drawn(build: Build) -> None:
     built = build("SASRec")
     before, state = built.model.item_embedding.weight.detach().clone(), torch.get_rng_state()

@@ -148,6 +148,18 @@ def test_a_source_whose_times_do_not_compare_is_refused_under_temporal_alone(
         resolved(**keys, protocols={"time": temporal()})
 
 
+def test_a_source_whose_later_rows_decide_which_earlier_ones_are_there_is_refused_under_temporal_alone(
+    resolved: Resolve, shops: Path, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mall.yaml").write_text("rm_dup_inter: last\n")
+    keys: dict[str, Any] = {"datasets": ["shop"], "data_path": str(shops)}
+    keys["initialisations"] = tuned_on(["mall"], tiny_encoders["bert"])
+    resolved(**keys)
+    with pytest.raises(ConfigurationError, match="mall: rm_dup_inter: last takes rows out because of later ones"):
+        resolved(**keys, protocols={"time": temporal()})
+
+
 def test_recformers_matrix_is_that_of_a_run_under_the_same_protocol(
     resolved: Resolve, shops: Path, tiny_encoders: dict[str, Path]
 ) -> None:
@@ -171,6 +183,40 @@ def test_recformers_matrix_is_that_of_a_run_under_the_same_protocol(
         resolved(**keys)
 
 
+def test_a_general_model_begins_from_vectors_of_its_own_split(resolved: Resolve) -> None:
+    """RecBole splits rows of one kind of model and samples of the other."""
+    found = resolved(
+        models={"SASRec": {"hidden_size": 16}, "BPR": {"embedding_size": 16}},
+        initialisations={"behaviour": {"cooccurrence": "ppmi", "dim": 16}},
+    )
+    stores = {spec.model: spec.config["item_embedding"] for spec in found.specs()}
+    assert stores["SASRec"] != stores["BPR"]
+    assert {str(store.path): store.dataset.splits_rows for store in found.stores} == {
+        stores["SASRec"]: False,
+        stores["BPR"]: True,
+    }
+
+
+def test_recformers_matrix_is_refused_where_it_has_seen_what_a_general_model_is_asked_for(
+    resolved: Resolve, own_data: Path, tiny_encoders: dict[str, Path]
+) -> None:
+    bert = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
+    keys: dict[str, Any] = {
+        "data_path": str(own_data),
+        "models": {"BPR": {"embedding_size": 16}, "RECFORMER": {}},
+        "initialisations": {"bert": bert, "fine": {"finetune": "bert", "transform": [{"pca": 16}]}},
+        "grids": {"RECFORMER": {"initialisations": ["bert"]}, "BPR": {"initialisations": ["fine"]}},
+    }
+    resolved(**keys)  # nobody has fewer than five rows
+    with (own_data / "tiny" / "tiny.inter").open("a") as file:
+        file.write("short\ti3\t1\nshort\ti4\t2\n")
+    with pytest.raises(
+        ConfigurationError, match="finetune: of tiny RECFORMER trains on rows that this model validates"
+    ):
+        resolved(**keys)
+    resolved(**keys, protocols={"time": temporal(valid=0.5, test=0.75)})
+
+
 # -- models without item vectors -----------------------------------------------------------------------------------
 
 WITHOUT_VECTORS: dict[str, dict[str, Any]] = {"Pop": {}, "LastItem": {}, "RecentPop": {"recent_interactions": 2}}
@@ -191,6 +237,17 @@ def test_a_model_without_item_vectors_is_run_without_and_the_plan_says_so(
     assert f"{model} has no item vectors, and is not run with bert." in "\n".join(plan_lines(found, nothing_is_done))
     with pytest.raises(ConfigurationError, match=f"models.{model}: it has no item vectors: give it an initialisation"):
         resolved(models=models, initialisations={"bert": bert})
+
+
+@pytest.mark.parametrize("model", [*WITHOUT_VECTORS, "TransitionGraph"])
+def test_a_scale_for_a_model_that_has_no_vectors_to_scale_is_refused_before_anything_is_computed(
+    resolved: Resolve, model: str
+) -> None:
+    keys: dict[str, Any] = {"models": {model: WITHOUT_VECTORS.get(model, {}), "SASRec": {"hidden_size": 16}}}
+    keys["search"] = {"space": {"item_embedding_scale": [0.02, 0.1]}}
+    with pytest.raises(ConfigurationError, match=f"item_embedding_scale: there are no item vectors of {model} to scal"):
+        resolved(**keys)
+    resolved(**keys, grids={model: {"search": {}}})
 
 
 def test_models_say_whether_they_take_vectors_and_whether_they_are_trained() -> None:

@@ -62,6 +62,22 @@ def test_rows_without_user_or_item_are_dropped_and_counted(tmp_path: Path) -> No
     assert data.dropped == {"interactions without a user": 2, "interactions without an item": 1}
 
 
+def test_an_empty_rating_is_a_missing_one(tmp_path: Path) -> None:
+    rows = "user_id,item_id,timestamp,rating\nu1,i1,3,5\nu1,i2,4,\nu1,i3,5, \n"
+    ratings = csv_tables.read(tables(tmp_path, rows), "Tiny").interactions["rating"]
+    assert ratings.fillna(-1).to_list() == [5, -1, -1]
+    none = csv_tables.read(tables(tmp_path, "user_id,item_id,timestamp,rating\nu1,i1,3,\n"), "Tiny")
+    assert list(none.interactions) == ["user_id", "item_id", "timestamp"]
+
+
+def test_a_rating_that_is_no_number_is_refused_without_a_word_about_times(tmp_path: Path) -> None:
+    with pytest.raises(
+        SourceDataError, match=r"line 2, 'rating': 'good' isn't a number\. Leave it empty where"
+    ) as error:
+        csv_tables.read(tables(tmp_path, "user_id,item_id,timestamp,rating\nu1,i1,3,good\n"), "Tiny")
+    assert "timestamp" not in str(error.value)
+
+
 def test_many_simultaneous_interactions_stay_in_the_order_of_the_file(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(200)]
     rows = "user_id,item_id,timestamp\n" + "".join(f"u1,{item},{n % 2}\n" for n, item in enumerate(items))

@@ -298,6 +298,44 @@ def test_a_split_drawn_at_random_has_no_training_histories(made: Made, split: di
         dataset.training_histories()
 
 
+SPLITS: dict[str, dict[str, Any]] = {
+    "leave-one-out": LEAVE_ONE_OUT,
+    "ratio": {**LEAVE_ONE_OUT, "split": {"RS": [0.5, 0.25, 0.25]}},
+    "ratio of all rows": {**LEAVE_ONE_OUT, "split": {"RS": [0.5, 0.25, 0.25]}, "group_by": "none"},
+    "temporal": {**LEAVE_ONE_OUT, "split": {"temporal": {"valid": 0.5, "test": 0.75}}},
+}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_training_histories_of_a_general_model_are_the_rows_that_it_trains_on(made: Made, split: str) -> None:
+    """Of users with one to nine rows, spread over the same time."""
+    from recbole_ext.models import recbole_config
+    from recbole_ext.training.loaders import load
+
+    rows = [HEADER, *(f"u{n}\ti{(n * row) % 7}\t{60 * row // n}" for n in range(1, 10) for row in range(n))]
+    dataset = made({"inter": rows})
+    keys: dict[str, Any] = {"eval_args": SPLITS[split], "data_path": str(dataset.data_path), "rank_seen_items": True}
+    config = recbole_config("BPR", "own", {**keys, "load_col": {"inter": ["user_id", "item_id", "timestamp"]}})
+    train = load(config).train._dataset
+    trained = train.inter_feat
+    users, items = trained["user_id"].numpy(), train.id2token("item_id", trained["item_id"].numpy())
+    expected = [items[users == user].tolist() for user in np.unique(users)]
+    assert sorted(map(list, Dataset.of_config(config).training_histories())) == sorted(expected)
+
+
+def test_only_a_model_whose_rows_are_split_has_histories_of_its_own(made: Made, inter: list[str]) -> None:
+    """What was made for sequential models keeps its identity."""
+    dataset = made({"inter": inter})
+    plain = dataset.histories_request()
+    assert set(plain) == {"files", "keys"}
+    assert dataset.with_keys({"model": "SASRec"}).histories_request() == plain
+    assert dataset.with_keys({"MODEL_TYPE": "SEQUENTIAL"}).histories_request() == plain
+    for model in ("BPR", "FM", "CKE", "XGBoost", "Pop"):
+        assert dataset.with_keys({"model": model}).histories_request() == {**plain, "split": "rows"}
+    split = dataset.with_keys({"benchmark_filename": ["train", "valid", "test"]})
+    assert not split.with_keys({"model": "BPR"}).splits_rows
+
+
 @pytest.mark.parametrize("with_lists", [True, False])
 def test_training_histories_of_split_files_are_those_of_the_first(made: Made, with_lists: bool) -> None:
     if with_lists:

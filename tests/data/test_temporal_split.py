@@ -268,6 +268,9 @@ def test_what_splits_or_orders_otherwise_is_an_error(made: Made) -> None:
     two = {"eval_args": {**keys["eval_args"], "split": {"temporal": {}, "LS": "valid_and_test"}}}
     with pytest.raises(ConfigurationError, match="temporal, LS are several splits"):
         made(files, **two).check()
+    with pytest.raises(ConfigurationError, match="rm_dup_inter: last takes rows of training out because of later"):
+        made(files, **keys, rm_dup_inter="last", model="SASRec").check()
+    made(files, **temporal(valid=0.6, test=0.8), rm_dup_inter="first", model="SASRec").check()
     with pytest.raises(ConfigurationError, match="benchmark_filename: these files are split already"):
         made({f"{n}.inter": files["inter"] for n in "abc"}, **keys, benchmark_filename=["a", "b", "c"]).check()
 

@@ -376,6 +376,38 @@ def test_the_exported_split_is_every_interaction_once(
     assert said["dataset"] == "tiny" and said["topk"] == 10 and "without those that the user had" in said["ranked"]
 
 
+def exported(tmp_path: Path, histories: dict[str, list[int]], benchmark: Any, **overrides: Any) -> dict[str, Any]:
+    """The parts of a split of users with items at these times, ``iTIME`` each: user, time and position of each row."""
+    (tmp_path / "data" / "made").mkdir(parents=True)
+    rows = [f"{user}\ti{time}\t{time}" for user, times in histories.items() for time in times]
+    lines = ["user_id:token\titem_id:token\ttimestamp:float", *rows]
+    (tmp_path / "data" / "made" / "made.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = export_split(benchmark, tmp_path / "split", overrides={"data_path": str(tmp_path / "data"), **overrides})
+    parts = {part: pd.read_csv(tmp_path / "split" / f"{part}.csv") for part in found.rows if part != "items"}
+    return {
+        part: sorted(frame[["user", "timestamp", "position"]].to_records(index=False).tolist())
+        for part, frame in parts.items()
+    }
+
+
+def test_the_exported_training_part_under_one_cut_in_time_is_every_row_before_it(tmp_path: Path) -> None:
+    histories = {"often": [1, 2, 3, 11, 12, 21, 22], "once": [4], "later": [5, 13, 23], "new": [14, 24]}
+    temporal = {"eval_args": {"split": {"temporal": {"valid": 10, "test": 20}}}}
+    benchmark = {"name": "cut", "datasets": ["made"], "models": ["SASRec"], "initialisations": ["random"]}
+    parts = exported(tmp_path, histories, {**benchmark, "protocols": {"temporal": temporal}})
+    before = [(user, time, place) for user, times in histories.items() for place, time in enumerate(times) if time < 10]
+    assert parts["train"] == sorted(before)
+    assert parts["valid"] == [("later", 13, 1), ("often", 12, 4)]
+    assert parts["test"] == [("later", 23, 2), ("new", 24, 1), ("often", 22, 6)]
+    assert parts["history"] == [("new", 14, 0), ("often", 11, 3), ("often", 21, 5)]
+
+
+def test_lists_of_one_item_export_every_row_once(tmp_path: Path) -> None:
+    histories = {"one": [1, 2, 3, 4, 5], "two": [2, 3, 4, 5, 6]}
+    parts = exported(tmp_path, histories, "made", MAX_ITEM_LIST_LENGTH=1)
+    assert parts["train"] == [(user, times[place], place) for user, times in histories.items() for place in range(3)]
+
+
 def test_exported_times_are_exact(tmp_path: Path) -> None:
     (tmp_path / "data" / "exact").mkdir(parents=True)
     rows = [f"u{user}\ti{user + step}\t{1_600_000_000 + step}" for user in range(4) for step in range(6)]
@@ -394,6 +426,19 @@ def test_a_split_is_not_written_over_something_else(here: Finished, tmp_path: Pa
     export_split(here.file, tmp_path / "split")
     export_split(here.file, tmp_path / "split")
     assert (tmp_path / "mine" / "thesis.txt").is_file()
+    (tmp_path / "split" / "notes.txt").write_text("mine as well", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"split: notes\.txt beside the split of before would be lost"):
+        export_split(here.file, tmp_path / "split")
+    assert (tmp_path / "split" / "notes.txt").is_file()
+
+
+def test_rows_that_are_longer_than_the_header_are_refused(here: Finished, tmp_path: Path) -> None:
+    """pandas takes their first field for an index, and every other one for that of the column before."""
+    (tmp_path / "lists.csv").write_text("user,item,rank\nu1,i1,1,x\nu1,i2,2,x\n", encoding="utf-8")
+    with pytest.raises(
+        SourceDataError, match=r"lists\.csv: rows have more fields than the header's 3 \(user, item, ra"
+    ):
+        evaluate(tmp_path / "lists.csv", here.file, "other")
 
 
 def test_lists_made_of_the_exported_rows_get_what_their_ranks_say(here: Finished, tmp_path: Path) -> None:

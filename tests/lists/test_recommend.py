@@ -188,6 +188,11 @@ def test_vectors_fitted_on_another_dataset_are_refused(finished: Finished, monke
     new = ItemEmbeddingStore(torch.randn(3, 16), NEW_ITEMS, {"request": {**request, "texts": "b"}})
     with pytest.raises(StoreError, match="lexical are fitted on the items of one dataset"):
         recommend(finished.run("SASRec", "full"), new_items=new)
+    weighted = {"kind": "static", "words": "a", "weighting": "sif", "texts": "a"}
+    monkeypatch.setattr("recbole_ext.lists.new_items.read_meta", lambda path: {"request": weighted})
+    sif = ItemEmbeddingStore(new.embeddings, NEW_ITEMS, {"request": {**weighted, "texts": "b"}})
+    with pytest.raises(StoreError, match="static with weighting: sif are fitted on the items of one dataset"):
+        recommend(finished.run("SASRec", "full"), new_items=sif)
     encoded = {"kind": "encoder", "encoder": "minilm", "pooling": "mean", "texts": "a"}
     monkeypatch.setattr("recbole_ext.lists.new_items.read_meta", lambda path: {"request": encoded})
     other = ItemEmbeddingStore(new.embeddings, NEW_ITEMS, {"request": {**encoded, "texts": "b", "pooling": "cls"}})

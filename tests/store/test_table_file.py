@@ -62,6 +62,9 @@ def test_tabs_separate_the_columns_of_tsv_and_a_byte_order_mark_is_skipped(tmp_p
         ("item,v\nx,1 b\n", {"ids": "item", "vectors": "v"}, "row 1: '1 b' is no vector"),
         ("item,a\nx,inf\n", {"ids": "item"}, "NaN or infinite values in the vectors of item 'x'"),
         ("", {"ids": "item"}, "can't be read as a table"),
+        ("item,a\nx,1,2\ny,3,4\n", {"ids": "item"}, r"x\.csv: rows have more fields than the header's 2 \(item, a\)"),
+        ("item,a\nx,1,\n", {"ids": "item"}, "rows have more fields than the header's 2"),
+        ("item,a\nx,1,2,3\n", {"ids": "item"}, "rows have more fields than the header's 2"),
     ],
 )
 def test_a_table_that_is_none_of_vectors_is_refused(

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_ext.errors import ConfigurationError, SourceDataError
-from recbole_ext.text import clean, default_template, read_item_fields, render_texts
+from recbole_ext.text import clean, default_template, fields_of, read_item_fields, render_texts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -274,7 +274,7 @@ def test_one_part_may_be_given_without_a_list() -> None:
         (["{title}", "{colour}"], r"'\{colour\}': no field 'colour'. There are: title, brand\."),
         (["{}"], r"no field ''"),
         (["Product"], r"'Product' names no field"),
-        (["{title"], r"'\{title'"),
+        (["{title"], r"'\{title'.*A field is written \{title\}"),
         (["{title!r}"], "only plain fields"),
         (["{title:>10}"], "only plain fields"),
         ([{"title": None}], "isn't text. In YAML it needs quotes"),
@@ -284,6 +284,11 @@ def test_one_part_may_be_given_without_a_list() -> None:
 def test_wrong_template_is_an_error_that_names_the_part(template: list[str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         render_texts(item_fields(title=["Pen"], brand=["BIC"]), template)
+
+
+def test_fields_of_a_part_that_is_no_template_are_that_error_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"'\{title'.*A field is written \{title\}"):
+        fields_of(["{brand}", "{title"])
 
 
 def test_fields_and_tokens_are_separated_as_the_keys_say(tmp_path: Path) -> None:

@@ -56,6 +56,26 @@ def test_what_stands_in_validation_and_test_changes_no_vector(
 
 
 @every
+@pytest.mark.parametrize("split", [{"LS": "valid_and_test"}, {"RS": [0.5, 0.25, 0.25]}], ids=["leave-one-out", "ratio"])
+def test_users_of_two_and_three_rows_give_a_general_model_nothing_that_it_is_asked_for(
+    settings: dict[str, Any], split: dict[str, Any], tmp_path: Path
+) -> None:
+    """Of rows the last is held out, of three rows the one before as well; of a sequential model's one or two samples
+    the first always trains."""
+    rows = ["user_id:token\titem_id:token\ttimestamp:float"]
+    histories = {f"long{n}": [f"i{(n + step) % 10}" for step in range(8)] for n in range(10)}
+    histories |= {f"two{n}": [f"i{n}", "tested"] for n in range(5)}
+    histories |= {f"three{n}": [f"i{n}", "validated", "tested"] for n in range(5)}
+    rows += [f"{user}\t{item}\t{time}" for user, items in histories.items() for time, item in enumerate(items)]
+    write(tmp_path / "data", "short", rows, ["i0\tx"])
+    eval_args = {"split": split, "order": "TO", "group_by": "user", "mode": "full"}
+    dataset = Dataset.named("short", tmp_path / "data", configs=tmp_path, keys={"eval_args": eval_args})
+    markers = {"validated", "tested"}
+    assert not markers & {*made(settings, dataset.with_keys({"model": "BPR"}), tmp_path).items}
+    assert markers <= {*made(settings, dataset.with_keys({"model": "SASRec"}), tmp_path).items}
+
+
+@every
 def test_items_that_the_same_users_take_are_near_each_other(
     settings: dict[str, Any], shop: Dataset, tmp_path: Path
 ) -> None:

@@ -33,6 +33,24 @@ def test_each_form_is_used_where_it_is(shop: Dataset, store: ItemEmbeddingStore,
     assert Store(store=str(tmp_path / "folder")).width(shop) == 2 == Store(store=str(tmp_path / "x.npy")).width(shop)
 
 
+def test_what_is_used_where_it_is_may_lie_where_nothing_can_be_written(
+    shop: Dataset, store: ItemEmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions would not stop a test that is run as root, so that every claim is refused here."""
+
+    def refuse(lock: Path, wait: bool) -> None:
+        raise PermissionError(lock)
+
+    store.save(tmp_path / "folder")
+    monkeypatch.setattr("recbole_ext.vectors.source.claim", refuse)
+    assert Store(store=str(tmp_path / "folder")).make_once(shop, tmp_path / "artifacts") == tmp_path / "folder"
+
+
+def test_a_command_that_makes_vectors_may_hold_other_braces(shop: Dataset, tmp_path: Path) -> None:
+    source = Store(store=str(tmp_path / "nowhere"), made_by="awk '{print $1}' {dataset}.txt")
+    assert source.missing(shop) == [f"{tmp_path / 'nowhere'}: awk '{{print $1}}' shop.txt"]
+
+
 def test_a_table_becomes_a_store_of_its_own(shop: Dataset, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("item,a,b\ni0,0,1\ni1,2,3\n")
     source = Store(store=str(tmp_path / "x.csv"), ids="item")

@@ -119,7 +119,9 @@ def test_the_first_line_of_word2vecs_format_is_skipped(tmp_path: Path) -> None:
         (b"red 1 nan 2\n", "line 1: 3 finite numbers"),
         (b"red \xff\xfe 1\n", "not UTF-8"),
         (b"green 1 2 3\n", "no word of words's item texts"),
-        (b"", "no word of words's item texts"),
+        (b"", "no line holds a word and its vector, as WORD NUMBERS separated by spaces"),
+        (b"2 3\n", "no line holds a word and its vector"),
+        (b"red,1,2,3\ncar,1,2,3\n", r"words\.txt: no line holds a word and its vector, as WORD NUMBERS separated by"),
     ],
 )
 def test_a_file_that_holds_no_word_vectors_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
@@ -127,3 +129,13 @@ def test_a_file_that_holds_no_word_vectors_is_refused(content: bytes, message: s
     path.write_bytes(content)
     with pytest.raises(SourceDataError, match=message):
         made({"static": str(path)}, titles(tmp_path / "data", "red car"), tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "red,1,2,3\n"])
+def test_a_file_without_a_vector_is_refused_where_its_width_is_asked(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text(content)
+    source = parse_source({"static": str(path)}, "test")
+    assert source is not None
+    with pytest.raises(SourceDataError, match="WORD NUMBERS separated by spaces"):
+        source.width(titles(tmp_path / "data", "red car"))
