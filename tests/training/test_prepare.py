@@ -133,6 +133,14 @@ def test_a_model_that_can_not_be_counted_has_no_flops_and_still_trains(prepared:
     assert count_flops(prepared("SASRec")) > 0  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
+def test_flops_count_the_layers_of_attention_whatever_computes_it(prepared: Prepared, model: str) -> None:
+    fused, stock = prepared(model), prepared(model, training_samples="augmented")
+    assert count_flops(fused) == count_flops(stock)
+    block = fused.model.trm_encoder.layer[0].multi_head_attention
+    assert "forward" in vars(block), "counted with RecBole's own, and fused again"
+
+
 @pytest.mark.parametrize("model", ["SINE", "FPMC"])
 def test_asking_a_model_leaves_the_random_numbers_of_the_training_alone(prepared: Prepared, model: str) -> None:
     negatives = {"distribution": "uniform", "sample_num": 1} if model == "FPMC" else None
