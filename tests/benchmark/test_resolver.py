@@ -316,6 +316,8 @@ def test_words_that_only_a_run_would_refuse_are_refused_before_it(resolved: Reso
         ("hidden_act", "geluu", r"hidden_act should be one of gelu, .* Did you mean 'gelu'\?"),
         ("learner", "adamm", r"learner should be one of adam, .* Did you mean 'adam"),
         ("n_heads", 3, "hidden_size 16 is no multiple of n_heads 3"),
+        ("window_stride", 0, "window_stride: 0 is not from 1 to MAX_ITEM_LIST_LENGTH, 50"),
+        ("window_stride", 51, "window_stride: 51 is not from 1 to MAX_ITEM_LIST_LENGTH, 50"),
     ],
 )
 def test_a_value_that_no_run_could_have_is_refused_before_the_first_one(
@@ -323,6 +325,10 @@ def test_a_value_that_no_run_could_have_is_refused_before_the_first_one(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         resolved(config={"epochs": 2, key: value})
+
+
+def test_a_window_may_begin_where_the_one_before_ends(resolved: Resolve) -> None:
+    assert first(resolved(config={"epochs": 2, "window_stride": 50})).config["window_stride"] == 50
 
 
 def test_the_words_of_recboles_comments_are_those_that_its_own_defaults_use() -> None:
