@@ -37,13 +37,18 @@ class RECFORMERTrainer(Trainer):
 
     encodes_items = True
     epochs_done = 0
+    epoch_limit: int
+    """Epochs that there are at most: those that an ended stage took, and all of the stages from this one on."""
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         config = self.config
         result = (0.0, None)
         first_of_stage = 0
+        to_come = sum(int(config[f"stage_{stage}_epochs"]) for stage in ("one", "two"))
         for stage in ("one", "two"):
             epochs = int(config[f"stage_{stage}_epochs"])
+            self.epoch_limit = first_of_stage + to_come
+            to_come -= epochs
             if stage == "two" and not epochs:
                 break
             self.encodes_items = stage == "one"
