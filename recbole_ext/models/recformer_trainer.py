@@ -28,6 +28,8 @@ TOKENS_PER_PART = 8192  # of one forward pass on a CPU; a batch's parts add up t
 class RECFORMERTrainer(Trainer):
     """Stage one encodes all items before every epoch; stage two keeps the best epoch's item matrix and trains on.
 
+    Without epochs in stage one, that matrix is what the PLM makes of the items as it comes.
+
     Each stage ends after its ``_epochs``, or after its ``_patience`` epochs without a better validation score, and the
     best epoch of both is the result. An epoch predicts one random item of each user's training sequence, as in the
     public code. With ``export_item_embedding`` the PLM of stage one's best epoch encodes all items into a store: the
@@ -52,6 +54,8 @@ class RECFORMERTrainer(Trainer):
             if stage == "two" and not epochs:
                 break
             self.encodes_items = stage == "one"
+            if self.encodes_items and not epochs:
+                self.model.encode_items()  # which its epochs do, and stage two trains against
             self.start_epoch, self.epochs = first_of_stage, first_of_stage + epochs
             self.stopping_step, self.cur_step = int(config[f"stage_{stage}_patience"]), 0
             result = super().fit(train_data, valid_data, *args, **kwargs)

@@ -135,6 +135,14 @@ def test_a_training_ends_at_the_limit_where_its_last_stage_does(recformer: Any, 
     assert set(told) == {one + two} == {trainer.epoch_limit} and not trainer.stopped_early
 
 
+def test_without_stage_one_stage_two_trains_against_what_the_plm_makes_of_the_items(recformer: Any) -> None:
+    built = recformer(stage_one_epochs=0, stage_two_epochs=1)
+    model = built.model
+    items = model.encoder.encode_items(model.tokens)
+    fit(built)
+    torch.testing.assert_close(model.item_embedding.weight, items)
+
+
 def test_an_epoch_predicts_one_item_of_every_user(recformer: Any) -> None:
     built = recformer()
     trainer = build_trainer(built.config, built.model, built.checkpoint)
