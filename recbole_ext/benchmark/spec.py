@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.hashing import sha256_of
 from recbole_ext.records import RowKey, record_path
 
 Settings = dict[str, Any]
@@ -123,8 +124,12 @@ class RunSpec:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the best epoch is while the run is under way."""
-        return self.artifacts / "checkpoints" / self.benchmark / f"{self.name}.pth"
+        """Where the best epoch is while the run is under way.
+
+        The same run may be under way for another folder of results, and is claimed there alone.
+        """
+        results = sha256_of(str(self.folder.resolve()))[:8]
+        return self.artifacts / "checkpoints" / f"{self.benchmark}-{results}" / f"{self.name}.pth"
 
     @property
     def claim_path(self) -> Path:

@@ -78,6 +78,14 @@ def test_what_decides_a_result_is_part_of_its_identity(resolved: Resolve, own_da
     assert identity(resolved(data_path=str(own_data))) != before
 
 
+def test_the_same_run_for_another_folder_of_results_has_a_checkpoint_of_its_own(
+    resolved: Resolve, tmp_path: Path
+) -> None:
+    here, there = (first(resolved(results=str(tmp_path / name))) for name in ("here", "there"))
+    assert here.identity == there.identity and here.artifacts == there.artifacts
+    assert here.checkpoint_path != there.checkpoint_path
+
+
 def test_an_item_file_is_part_of_it_where_recbole_reads_it_and_only_there(resolved: Resolve, own_data: Path) -> None:
     reads = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "title"]}}
     config = {"epochs": 2, "topk": [5, 10]}
