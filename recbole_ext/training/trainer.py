@@ -156,7 +156,8 @@ class BenchmarkTrainer:
             samples, share = share_of_samples(samples, self.team)
             samples = moved(samples, self.device)
             self.optimizer.zero_grad()
-            with torch.autocast(self.device.type, enabled=self.enable_amp):
+            # Cached: a matrix that is made of vectors is made, and drawn, once a step and not at every use.
+            with parametrize.cached(), torch.autocast(self.device.type, enabled=self.enable_amp):
                 loss = self.model.calculate_loss(samples)
             parts = tuple(part * share for part in (loss if isinstance(loss, tuple) else (loss,)))
             losses.add(*parts)

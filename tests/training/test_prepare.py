@@ -141,6 +141,23 @@ def test_flops_count_the_layers_of_attention_whatever_computes_it(prepared: Prep
     assert "forward" in vars(block), "counted with RecBole's own, and fused again"
 
 
+@pytest.mark.parametrize("samples", ["user", "augmented"])
+def test_dual_draws_which_items_take_the_map_once_a_step_whatever_it_trains_on(
+    prepared: Prepared, store_of: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: str
+) -> None:
+    from recbole_ext.attach.parametrizations import Dual
+
+    store = store_of([f"i{item}" for item in range(60)], tmp_path / "store")
+    keys = {"item_embedding": str(store), "item_embedding_mode": "dual"}
+    run = prepared("SASRec", training_samples=samples, epochs=1, eval_step=0, **keys)
+    drawn: list[bool] = []
+    forward = Dual.forward
+    monkeypatch.setattr(Dual, "forward", lambda *args: drawn.append(args[0].training) or forward(*args))
+    steps = len(run.samples.loader)
+    run.fit()
+    assert sum(drawn) == steps
+
+
 @pytest.mark.parametrize("model", ["SINE", "FPMC"])
 def test_asking_a_model_leaves_the_random_numbers_of_the_training_alone(prepared: Prepared, model: str) -> None:
     negatives = {"distribution": "uniform", "sample_num": 1} if model == "FPMC" else None
