@@ -78,6 +78,47 @@ def test_what_decides_a_result_is_part_of_its_identity(resolved: Resolve, own_da
     assert identity(resolved(data_path=str(own_data))) != before
 
 
+@pytest.mark.parametrize(
+    ("model", "key", "settings"),
+    [
+        ("S3Rec", "pre_model_path", {"train_stage": "finetune", "item_attribute": "title", "loss_type": "BPR"}),
+        ("NeuMF", "mf_pretrain_path", {"use_pretrain": True}),
+    ],
+)
+def test_the_content_of_a_file_that_a_model_begins_from_is_part_of_it_and_its_place_is_not(
+    resolved: Resolve, tmp_path: Path, model: str, key: str, settings: dict[str, Any]
+) -> None:
+    def begun_from(path: Path, content: str) -> str:
+        path.write_text(content)
+        return identity(resolved(models={model: {**settings, key: str(path)}}))
+
+    before = begun_from(tmp_path / "a.pth", "weights")
+    assert begun_from(tmp_path / "b.pth", "weights") == before
+    assert begun_from(tmp_path / "a.pth", "other weights") != before
+
+
+def test_so_are_the_vectors_that_diversity_is_measured_in(
+    resolved: Resolve, store_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    def measured_in(folder: str, seed: int) -> str:
+        store_of([f"i{item}" for item in range(60)], tmp_path / folder / "tiny", seed)
+        vectors = str(tmp_path / folder / "{dataset}")
+        return identity(resolved(config={"metrics": ["NDCG", "IntraListDistance"], "diversity_vectors": vectors}))
+
+    before = measured_in("a", 0)
+    assert measured_in("b", 0) == before
+    assert measured_in("a", 1) != before
+
+
+def test_a_file_that_is_not_there_yet_is_refused_and_listed_in_a_plan(resolved: Resolve) -> None:
+    models = {"NeuMF": {"use_pretrain": True, "mf_pretrain_path": "nowhere/mf.pth"}}
+    with pytest.raises(ConfigurationError, match=r"NeuMF, random: mf_pretrain_path: nowhere/mf\.pth: .* make it first"):
+        resolved(models=models)
+    assert any("mf_pretrain_path" in line for line in resolved(fetch=False, models=models).missing)
+    written = {"NeuMF": {"mlp_train": False, "mf_pretrain_path": "nowhere/mf.pth"}}
+    assert first(resolved(models=written)).contents == {}, "NeuMF writes it here"
+
+
 def test_the_same_run_for_another_folder_of_results_has_a_checkpoint_of_its_own(
     resolved: Resolve, tmp_path: Path
 ) -> None:
