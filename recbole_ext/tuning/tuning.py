@@ -16,7 +16,7 @@ from recbole_ext.errors import ConfigurationError, TuningError
 from recbole_ext.estimate import Estimate, Transformer
 from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.settings import CheckedSettings
-from recbole_ext.tuning.objectives import objective_class, settings_of
+from recbole_ext.tuning.objectives import OBJECTIVES, objective_class, settings_of
 from recbole_ext.tuning.settings import TuneSettings
 
 DEFAULT_OBJECTIVE = "recformer"
@@ -175,7 +175,9 @@ class TunedEncoder:
         if tuning.checkpoint is not None and not Path(tuning.checkpoint).expanduser().is_file():
             raise TuningError(f"tune.checkpoint: {tuning.checkpoint}: no such file.")
         encoder = self.encoder
+        definition = OBJECTIVES[tuning.objective].definition
         return {
+            **({"definition": definition} if definition > 1 else {}),  # the first was not counted
             "objective": tuning.objective,
             "encoder": encoder.request() if isinstance(encoder, TunedEncoder) else resolve_encoder(encoder).identity,
             "checkpoint": sha256_of_file(Path(tuning.checkpoint).expanduser()) if tuning.checkpoint else None,

@@ -22,6 +22,7 @@ from recbole_ext.tuning.objectives.contrast import in_batch_contrast, log_freque
 from recbole_ext.tuning.objectives.hard_negatives import nearest_strangers
 from recbole_ext.tuning.objectives.masking import mask_words
 from recbole_ext.tuning.settings import NEAREST
+from recbole_ext.tuning.tuning import TunedEncoder, Tuning
 
 
 def drawn_from(seed: int) -> torch.Generator:
@@ -211,10 +212,34 @@ def test_known_neighbours_are_spared_in_both_directions(tiny_encoders: dict[str,
     """Sequences run over neighbouring rows: 1 and 2 are known, 1 and 3 are not."""
     objective = build("pairs", tiny_encoders["bert"], spare_neighbours=True)
     spared = objective._spared(torch.tensor([1, 2, 3]))(torch.tensor([1, 2, 3, 9]))
-    assert spared.tolist() == [[False, True, False, False], [True, False, True, False], [False, True, False, False]]
-    assert build("pairs", tiny_encoders["bert"])._spared(torch.tensor([1])) is None
+    assert spared.tolist() == [[True, True, False, False], [True, True, True, False], [False, True, True, False]]
     loss = objective(**objective.collate(numbered(objective.examples(SEQUENCES)[:8])))["loss"]
     assert torch.isfinite(loss)
+
+
+def test_an_item_is_no_negative_of_itself_where_another_pair_holds_it(tiny_encoders: dict[str, Path]) -> None:
+    objective = build("pairs", tiny_encoders["bert"]).eval()
+    batch = objective.collate(numbered([np.array([1, 2]), np.array([3, 1])]))
+    with torch.no_grad():
+        loss = objective(**batch)["loss"]
+        vectors = [objective.vectors_of(batch[side]) for side in ("first", "second")]
+    first, second = (torch.nn.functional.normalize(side, dim=-1) for side in vectors)
+    forward = first @ second.T / objective.settings.temperature
+    backward = forward.T.clone()
+    forward[0, 1] = backward[1, 0] = float("-inf")  # item 1 beside itself
+    own = torch.arange(2)
+    cross_entropy = torch.nn.functional.cross_entropy
+    torch.testing.assert_close(loss, (cross_entropy(forward, own) + cross_entropy(backward, own)) / 2)
+
+
+def test_an_objective_that_learns_something_else_now_asks_for_another_encoder(tiny_encoders: dict[str, Path]) -> None:
+    """And no other's tunings are made again."""
+    encoder = str(tiny_encoders["bert"])
+    asked = {
+        name: TunedEncoder(Tuning.parse({"objective": name, "sources": ["tiny"]}, "tune"), encoder, ()).request()
+        for name in OBJECTIVES
+    }
+    assert {name: request["definition"] for name, request in asked.items() if "definition" in request} == {"pairs": 2}
 
 
 @pytest.mark.parametrize("name", ["pairs", "contrast", "recformer"])

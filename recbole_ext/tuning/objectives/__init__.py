@@ -30,13 +30,15 @@ class Entry:
 
     path: str
     settings: type[TuneSettings] = TuneSettings
+    definition: int = 1
+    """Counts up when the same settings come to tune another encoder: what was tuned before is then not taken for it."""
 
 
 OBJECTIVES: dict[str, Entry] = {
     "recformer": Entry("recbole_ext.tuning.objectives.recformer.Recformer", RecformerSettings),
     "contrast": Entry("recbole_ext.tuning.objectives.recformer.Contrast", ContrastSettings),
     "mlm": Entry("recbole_ext.tuning.objectives.recformer.MaskedLanguageModel", MaskedLanguageModelSettings),
-    "pairs": Entry("recbole_ext.tuning.objectives.pairs.Pairs", PairsSettings),
+    "pairs": Entry("recbole_ext.tuning.objectives.pairs.Pairs", PairsSettings, definition=2),
     "next-title": Entry("recbole_ext.tuning.objectives.next_title.NextTitle", NextTitleSettings),
     "item-contrast": Entry("recbole_ext.tuning.objectives.item_contrast.ItemContrast", ItemContrastSettings),
     "attribute-contrast": Entry(

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 class Pairs(TextObjective):
     """In-batch contrast, in both directions, between the texts of items near each other in a sequence.
 
+    An item is no negative of itself, where another pair of the batch holds it: its cosine with itself, 1, would
+    outweigh all other items. (In the first definition of this objective it was one.)
+
     With hard negatives, each pair's first item also has to prefer the second one to items whose texts are like its
     own but that nobody had beside it (Xiong et al., "Approximate nearest neighbor negative contrastive learning",
     ICLR 2021; here they are looked for once, with the encoder as it is before the first step). They serve as
@@ -126,14 +129,15 @@ class Pairs(TextObjective):
         both = np.concatenate([pairs, pairs[:, ::-1]])
         return np.unique(both[:, 0] * len(self.token_ids) + both[:, 1])
 
-    def _spared(self, queries: Tensor) -> Callable[[Tensor], Tensor] | None:
-        """Which items are known neighbours of which query; ``None`` where they may be negatives."""
+    def _spared(self, queries: Tensor) -> Callable[[Tensor], Tensor]:
+        """Which items are which query itself or, where they are to be spared, its known neighbours."""
         known = self.known
-        if known is None or not len(known):
-            return None
 
         def spared(items: Tensor) -> Tensor:
+            itself = queries.unsqueeze(-1) == items
+            if known is None or not len(known):
+                return itself
             pairs = queries.unsqueeze(-1) * len(self.token_ids) + items
-            return known[torch.searchsorted(known, pairs).clamp_max(len(known) - 1)] == pairs
+            return itself | (known[torch.searchsorted(known, pairs).clamp_max(len(known) - 1)] == pairs)
 
         return spared
