@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from recbole_ext.errors import ConfigurationError
 from recbole_ext.writing import replacing_file, write_json
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from recbole_ext.machine import git_revision, versions
 
+    if options.repeats < 1:
+        raise ConfigurationError(f"bench: --repeats: at least 1; got {options.repeats}, of which there is no median.")
     for finding in options.measure(options):
         if finding.result is not None:
             made_by = {"command": options.line, "versions": versions(), "git_revision": git_revision()}

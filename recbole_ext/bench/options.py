@@ -64,5 +64,9 @@ def options_table(result: dict[str, Any]) -> list[str]:
 
 
 def _compile(contestant: Contestant) -> None:
-    model = contestant.trainer.model
-    model.calculate_loss = torch.compile(model.calculate_loss, dynamic=True)
+    """Compile the loss that the contestant's epochs call: of rows there is one of their own."""
+    trainer = contestant.trainer
+    if trainer.loss_of_rows is not None:
+        trainer.loss_of_rows = torch.compile(trainer.loss_of_rows, dynamic=True)
+    else:
+        trainer.model.calculate_loss = torch.compile(trainer.model.calculate_loss, dynamic=True)

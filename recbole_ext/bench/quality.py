@@ -62,8 +62,10 @@ def run_quality(
     Each side is a benchmark like any other, in ``folder``/quality-SIDE: no run is made twice.
 
     Raises:
-        ConfigurationError: a run failed; the message names it.
+        ConfigurationError: nothing says how a model is trained here, or there are too few seeds for an interval; or a
+            run failed, which the message names.
     """
+    _check(models, seeds)
     records = {side: _trained(side, datasets, models, seeds[side], parallel, folder, command) for side in SIDES}
     comparisons = [
         _compare({side: of_side[dataset.name, model] for side, of_side in records.items()}, dataset.name, model)
@@ -75,6 +77,19 @@ def run_quality(
         "seeds": seeds,
         "comparisons": [comparison.as_dict() for comparison in comparisons],
     }
+
+
+def _check(models: list[str], seeds: dict[str, int]) -> None:
+    if unknown := [model for model in models if model not in SETTINGS]:
+        raise ConfigurationError(
+            f"bench quality: nothing says with which settings {', '.join(unknown)} is trained here; compared are "
+            f"{', '.join(SETTINGS)}."
+        )
+    if min(seeds.values()) < 1 or sum(seeds.values()) < 3:
+        raise ConfigurationError(
+            f"bench quality: {seeds['recbole-ext']} --seeds and {seeds['stock']} --stock-seeds have no interval: give "
+            "each side a seed, and one of them two."
+        )
 
 
 def _trained(

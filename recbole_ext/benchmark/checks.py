@@ -215,7 +215,7 @@ def held_out(config: Settings) -> tuple[bool, bool]:
 
 
 def check_choices(config: Settings, where: str) -> None:
-    """See that values fit that a run would find out about: words, transforms, the width of attention heads.
+    """See that values fit that a run would find out about: words, transforms, the width of heads, the windows' stride.
 
     Args:
         config: with the model's defaults.
@@ -244,6 +244,12 @@ def check_choices(config: Settings, where: str) -> None:
     if isinstance(width, int) and isinstance(heads, int) and heads and width % heads:
         raise ConfigurationError(
             f"{where}: hidden_size {width} is no multiple of n_heads {heads}, among which it is divided. Change one."
+        )
+    longest, stride = config.get("MAX_ITEM_LIST_LENGTH"), config.get("window_stride")
+    if longest is not None and stride is not None and not 1 <= stride <= longest:
+        raise ConfigurationError(
+            f"{where}: window_stride: {stride} is not from 1 to MAX_ITEM_LIST_LENGTH, {longest}: items between two "
+            "windows would have no history. Lower it, or leave it out for windows that begin at every item."
         )
     _width_after(config, WIDEST, where)
 

@@ -10,6 +10,7 @@ from typing import Any
 from recbole_ext.attach import MODES
 from recbole_ext.benchmark import checks
 from recbole_ext.benchmark.beginnings import Beginning, Beginnings, EncoderToTune, StoreToMake
+from recbole_ext.benchmark.contents import contents
 from recbole_ext.benchmark.layers import merged, refuse_contradictions
 from recbole_ext.benchmark.protocol import PROTOCOL
 from recbole_ext.benchmark.search import Search
@@ -215,6 +216,7 @@ class _Resolver:
         effective = self._effective(model, dataset, configs[0], where)
         for config in configs:
             checks.check_choices({**effective, **config}, where)
+        named = [self._contents(model, dataset.name, {**effective, **config}, where) for config in configs]
         seen = dataset.with_keys(effective)
         self._check_dataset(seen, text=variant.source is not None and variant.source.needs_text())
         seeds = self.benchmark.part(model, "seeds")
@@ -226,10 +228,10 @@ class _Resolver:
         mode = self._mode(model, variant, configs[0])
         trials = tuple(
             tuple(
-                self._spec(model, seen, protocol, variant, mode, seed, point, config, begun)
+                self._spec(model, seen, protocol, variant, mode, seed, point, config, begun, of_files)
                 for seed, begun in zip(seeds, beginnings, strict=True)
             )
-            for point, config in zip(points, configs, strict=True)
+            for point, config, of_files in zip(points, configs, named, strict=True)
         )
         baseline = baseline_of(variant, self.variants)
         in_grid = baseline in self.variants_of(model)
@@ -242,6 +244,16 @@ class _Resolver:
             trials,
             effective,
         )
+
+    def _contents(self, model: str, dataset: str, config: Settings, where: str) -> Mapping[str, str]:
+        """Of the files that keys name; a plan lists those that are not here, and its runs have no lasting identity."""
+        try:
+            return contents(model, dataset, config, where)
+        except ConfigurationError as error:
+            if self.fetch:
+                raise
+            self.beginnings.missing.append(str(error))
+            return {}
 
     def _beginnings(
         self, model: str, dataset: Dataset, source: VectorSource | None, n_seeds: int, where: str
@@ -370,6 +382,7 @@ class _Resolver:
         point: Settings,
         config: Settings,
         beginning: Beginning,
+        of_files: Mapping[str, str],
     ) -> RunSpec:
         benchmark = self.benchmark
         config = {**config, "seed": seed, "data_path": str(dataset.data_path)}
@@ -400,6 +413,7 @@ class _Resolver:
             command=self.command,
             keep_checkpoint=benchmark.keep_checkpoints,
             model_code=code_of(model),
+            contents=of_files,
         )
         return self._exporting(spec, dataset)
 

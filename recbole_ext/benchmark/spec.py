@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.hashing import sha256_of
 from recbole_ext.records import RowKey, record_path
 
 Settings = dict[str, Any]
@@ -43,6 +44,8 @@ class RunSpec:
         vectors: the request hash of what the model begins from (a store, or an encoder); ``None`` for random vectors.
         store_content: SHA-256 of the store's files, if they were there when the run was resolved; it refuses others.
         folder: the benchmark's folder.
+        contents: SHA-256 of what keys of ``config`` name that hold a path; see
+            :mod:`recbole_ext.benchmark.contents`.
         model_code: SHA-256 of the file that holds a user's model; ``None`` for models that come with a version.
         keep_checkpoint: whether the weights of the best epoch stay beside the record.
         identity: SHA-256 over all that decides the result.
@@ -66,13 +69,16 @@ class RunSpec:
     command: str
     keep_checkpoint: bool = False
     model_code: str | None = None
+    contents: Mapping[str, str] = field(default_factory=dict)
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
         content = {
             "model": self.model,
             "seed": self.seed,
-            "config": {key: value for key, value in self.config.items() if key not in WITHOUT_EFFECT},
+            "config": {
+                key: self.contents.get(key, value) for key, value in self.config.items() if key not in WITHOUT_EFFECT
+            },
             "dataset": self.dataset_fingerprint,
             "vectors": self.vectors,
         }
@@ -123,8 +129,12 @@ class RunSpec:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the best epoch is while the run is under way."""
-        return self.artifacts / "checkpoints" / self.benchmark / f"{self.name}.pth"
+        """Where the best epoch is while the run is under way.
+
+        The same run may be under way for another folder of results, and is claimed there alone.
+        """
+        results = sha256_of(str(self.folder.resolve()))[:8]
+        return self.artifacts / "checkpoints" / f"{self.benchmark}-{results}" / f"{self.name}.pth"
 
     @property
     def claim_path(self) -> Path:

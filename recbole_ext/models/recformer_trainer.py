@@ -28,6 +28,8 @@ TOKENS_PER_PART = 8192  # of one forward pass on a CPU; a batch's parts add up t
 class RECFORMERTrainer(Trainer):
     """Stage one encodes all items before every epoch; stage two keeps the best epoch's item matrix and trains on.
 
+    Without epochs in stage one, that matrix is what the PLM makes of the items as it comes.
+
     Each stage ends after its ``_epochs``, or after its ``_patience`` epochs without a better validation score, and the
     best epoch of both is the result. An epoch predicts one random item of each user's training sequence, as in the
     public code. With ``export_item_embedding`` the PLM of stage one's best epoch encodes all items into a store: the
@@ -37,16 +39,23 @@ class RECFORMERTrainer(Trainer):
 
     encodes_items = True
     epochs_done = 0
+    epoch_limit: int
+    """Epochs that there are at most: those that an ended stage took, and all of the stages from this one on."""
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         config = self.config
         result = (0.0, None)
         first_of_stage = 0
+        to_come = sum(int(config[f"stage_{stage}_epochs"]) for stage in ("one", "two"))
         for stage in ("one", "two"):
             epochs = int(config[f"stage_{stage}_epochs"])
+            self.epoch_limit = first_of_stage + to_come
+            to_come -= epochs
             if stage == "two" and not epochs:
                 break
             self.encodes_items = stage == "one"
+            if self.encodes_items and not epochs:
+                self.model.encode_items()  # which its epochs do, and stage two trains against
             self.start_epoch, self.epochs = first_of_stage, first_of_stage + epochs
             self.stopping_step, self.cur_step = int(config[f"stage_{stage}_patience"]), 0
             result = super().fit(train_data, valid_data, *args, **kwargs)

@@ -182,9 +182,11 @@ class Made(Evaluated):
     def ended_at_limit(self) -> bool:
         """Whether it was still training when the epoch limit ended it.
 
-        A model without training, such as Pop, is given one epoch by RecBole whatever the limit, and one parameter.
+        A model without training, such as Pop, is given one epoch by RecBole whatever the limit, and one parameter; an
+        encoder that ranks as it is has a limit of none.
         """
-        return not self.stopped_early and len(self.curve) >= self.epoch_limit and self.parameters.trainable > 1
+        reached = len(self.curve) >= self.epoch_limit > 0
+        return reached and not self.stopped_early and self.parameters.trainable > 1
 
     @property
     def seconds_to_best(self) -> float:

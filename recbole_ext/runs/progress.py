@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from recbole_ext.benchmark.plan import duration
 from recbole_ext.errors import WriteError
 from recbole_ext.writing import write_json
 
-OnEpoch = Callable[[list[dict[str, float]]], None]
-"""Is called after each epoch with the curve so far; see :class:`recbole_ext.records.record.Epoch`."""
+OnEpoch = Callable[[list[dict[str, float]], int], None]
+"""Is called after each epoch with the curve so far (see :class:`recbole_ext.records.record.Epoch`) and the number of
+epochs that there are at most."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Progress:
     seconds_per_epoch: float | None = None
 
     @classmethod
-    def of(cls, curve: Sequence[Mapping[str, float]], config: Mapping[str, Any], began: float) -> Progress:
-        """After the epochs of ``curve``."""
+    def of(cls, curve: Sequence[Mapping[str, float]], epochs: int, began: float) -> Progress:
+        """After the epochs of ``curve``, of at most ``epochs``."""
         last = curve[-1]
         validated = [entry["valid"] for entry in curve if "valid" in entry]
         return cls(
             began=began,
             epoch=len(curve),
-            epochs=int(config["epochs"]),
+            epochs=epochs,
             loss=round(last["train_loss"], 4),
             valid=round(validated[-1], 4) if validated else None,
             best=round(max(validated), 4) if validated else None,
@@ -75,9 +75,9 @@ def write_progress(path: Path, progress: Progress) -> None:
         return
 
 
-def tell_progress(path: Path, config: Mapping[str, Any], began: float, curve: list[dict[str, float]]) -> None:
-    """Write how far a run is after the epochs of ``curve``."""
-    write_progress(path, Progress.of(curve, config, began))
+def tell_progress(path: Path, began: float, curve: list[dict[str, float]], epochs: int) -> None:
+    """Write how far a run is after the epochs of ``curve``, of at most ``epochs``."""
+    write_progress(path, Progress.of(curve, epochs, began))
 
 
 def read_progress(path: Path) -> Progress | None:

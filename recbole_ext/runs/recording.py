@@ -76,7 +76,7 @@ def _run(spec: RunSpec, threads: int) -> None:
     quiet_recbole()
     began = time.time()
     write_progress(spec.progress_path, Progress(began=began))
-    tell = partial(tell_progress, spec.progress_path, spec.config, began)
+    tell = partial(tell_progress, spec.progress_path, began)
     try:
         if spec.processes > 1:
             run_together(spec, threads, tell)

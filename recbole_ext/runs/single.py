@@ -42,7 +42,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None =
     with ``training_samples: augmented`` gives exactly its metrics.
 
     Args:
-        on_epoch: is called after each epoch with the curve so far; see :class:`recbole_ext.records.record.Epoch`.
+        on_epoch: is called after each epoch; see :data:`recbole_ext.runs.progress.OnEpoch`.
         team: the processes that share the run, of which this one leads; the others :func:`take_part`.
 
     Raises:
@@ -88,8 +88,8 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None =
             tied=run.trainer.tied_targets,
             valid_metric=str(config["valid_metric"]).lower(),
             best_epoch=run.trainer.best_epoch,
-            stopped_early=len(curve) < int(config["epochs"]),
-            epoch_limit=int(config["epochs"]),
+            stopped_early=run.trainer.stopped_early,
+            epoch_limit=run.trainer.epoch_limit,
             curve=curve,
             coverage=Coverage(**run.coverage.as_dict()) if run.coverage else None,
             popularity=popularity,

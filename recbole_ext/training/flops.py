@@ -8,6 +8,7 @@ from recbole.data.transform import construct_transform
 from recbole.utils import get_flops
 
 from recbole_ext.training.prepare import PreparedRun
+from recbole_ext.training.transformer import recboles_attention
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,8 @@ def count_flops(run: PreparedRun) -> float | None:
     """
     config, model = run.config, run.model
     try:
-        return float(get_flops(model, run.loaders.dataset, config["device"], log, construct_transform(config)))
+        with recboles_attention(model):
+            return float(get_flops(model, run.loaders.dataset, config["device"], log, construct_transform(config)))
     except Exception as error:  # whatever a model does not bear, its training does not depend on it
         log.info("FLOPs of %s: not counted (%s: %s)", type(model).__name__, type(error).__name__, error)
         return None

@@ -45,7 +45,7 @@ class PreparedRun:
     def fit(self, on_epoch: OnEpoch | None = None) -> dict[str, float]:
         """Train; returns the validation metrics of the best epoch, none where nothing is validated.
 
-        ``on_epoch`` is called with the trainer's curve whenever it has grown.
+        ``on_epoch`` is called with the trainer's curve and its limit of epochs whenever the curve has grown.
         """
         self.trainer.on_epoch = on_epoch
         self.trainer.team.begin(self.model)

@@ -35,7 +35,7 @@ from recbole_ext.training.sampled_ranking import Candidates
 from recbole_ext.training.shares import share_of_rows, share_of_samples
 from recbole_ext.training.team import ALONE, Team
 
-OnEpoch: TypeAlias = Callable[[list[dict[str, float]]], None]
+OnEpoch: TypeAlias = Callable[[list[dict[str, float]], int], None]
 
 
 class NoTensorboard:
@@ -60,7 +60,8 @@ class BenchmarkTrainer:
     Attributes:
         curve: one entry per epoch: ``epoch``, ``train_loss``, ``valid`` (the validation metric), and the seconds
             of training and evaluation.
-        on_epoch: is called with ``curve`` whenever it has grown.
+        epoch_limit: epochs that there are at most, of all stages together; RECFORMER's trainer sets its own.
+        on_epoch: is called with ``curve`` and ``epoch_limit`` whenever the curve has grown.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class BenchmarkTrainer:
         self.eval_collector = LeaveOneOutCollector(config, team)
         self.evaluator = RankKeepingEvaluator(config)
         self.curve: list[dict[str, float]] = []
+        self.epoch_limit = int(config["epochs"])
         self.on_epoch: OnEpoch | None = None
         if config["training_samples"] != "augmented" and not scores_all_items_at_once(config.model_class):
             self.test_batch_size = max(config["eval_batch_size"], MAXIMUM_PAIRS)
@@ -109,7 +111,7 @@ class BenchmarkTrainer:
 
     def _tell(self) -> None:
         if self.on_epoch is not None:
-            self.on_epoch(self.curve)
+            self.on_epoch(self.curve, self.epoch_limit)
 
     def _train_rows(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
         """One epoch over batches that come in parts; the sum of the batches' mean losses, as RecBole reports it."""
@@ -154,7 +156,8 @@ class BenchmarkTrainer:
             samples, share = share_of_samples(samples, self.team)
             samples = moved(samples, self.device)
             self.optimizer.zero_grad()
-            with torch.autocast(self.device.type, enabled=self.enable_amp):
+            # Cached: a matrix that is made of vectors is made, and drawn, once a step and not at every use.
+            with parametrize.cached(), torch.autocast(self.device.type, enabled=self.enable_amp):
                 loss = self.model.calculate_loss(samples)
             parts = tuple(part * share for part in (loss if isinstance(loss, tuple) else (loss,)))
             losses.add(*parts)
@@ -224,6 +227,11 @@ class BenchmarkTrainer:
     def tied_targets(self) -> int | None:
         """Of how many targets of the last evaluation the score is another item's too; ``None`` = not counted."""
         return self.eval_collector.tied_targets
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the training ended before ``epoch_limit``."""
+        return len(self.curve) < self.epoch_limit
 
     @property
     def best_epoch(self: Any) -> int:

@@ -7,7 +7,8 @@ queries and feed-forward at the predicted positions alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +23,21 @@ def fuse_kernels(model: torch.nn.Module) -> None:
             module.intermediate_act_fn = gelu
         elif type(module) is MultiHeadAttention:
             module.forward = _self_attention(module)
+
+
+@contextmanager
+def recboles_attention(model: torch.nn.Module) -> Iterator[None]:
+    """Let attention be computed by RecBole's own ``forward`` for the block, which calls the layers one by one.
+
+    A fused ``forward`` stays bound to its own block in a copy of the model, so that hooks on the copy see nothing.
+    """
+    blocks = [module for module in model.modules() if type(module) is MultiHeadAttention]
+    fused = {block: vars(block).pop("forward") for block in blocks if "forward" in vars(block)}
+    try:
+        yield
+    finally:
+        for block, forward in fused.items():
+            block.forward = forward
 
 
 def _self_attention(layer: Any) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:

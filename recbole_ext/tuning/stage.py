@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from recbole_ext.tuning.objectives import objective_class
 from recbole_ext.tuning.settings import RECALL, TuneSettings
 from recbole_ext.tuning.tuning import DEFAULT_OBJECTIVE, TunedEncoder, Tuning
 from recbole_ext.tuning.unfinished import is_writer, last_checkpoint, unfinished
-from recbole_ext.writing import replacing_folder, write_json, write_png
+from recbole_ext.writing import explaining_failed_writes, replacing_folder, write_json, write_png
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +77,9 @@ def tune(
 
     ``out`` then holds what ``from_pretrained`` and the ``encode`` stage read, and ``tuning.json``: settings, sources,
     the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves its
-    last checkpoint in ``OUT.partial`` and the next one goes on from there. Of processes that ``torchrun`` started, the
-    first alone writes; see :class:`recbole_ext.tuning.trainer.ObjectiveTrainer` for what they train together.
+    last checkpoint in ``OUT.partial`` and the next one goes on from there. While another command makes ``out``, this
+    one waits. Of processes that ``torchrun`` started, the first alone writes; see
+    :class:`recbole_ext.tuning.trainer.ObjectiveTrainer` for what they train together.
 
     Args:
         sources: the source domains; their last two items per user are never seen.
@@ -97,7 +99,8 @@ def tune(
         "sources": names,
         "checkpoint": str(checkpoint) if checkpoint else None,
     }
-    return _make(TunedEncoder(Tuning.parse(given, "tune"), encoder, tuple(sources)), encoder, Path(out).expanduser())
+    wanted = TunedEncoder(Tuning.parse(given, "tune"), encoder, tuple(sources))
+    return _make_alone(wanted, encoder, Path(out).expanduser())
 
 
 def make_once(wanted: TunedEncoder, artifacts: Path) -> TuneReport:
@@ -106,11 +109,20 @@ def make_once(wanted: TunedEncoder, artifacts: Path) -> TuneReport:
     if isinstance(encoder, TunedEncoder):
         encoder = str(make_once(encoder, artifacts).folder)
     out = wanted.folder(artifacts)
-    with claim(out.with_name(f".{out.name}.lock"), wait=True):
-        report = _make(wanted, encoder, out)
+    report = _make_alone(wanted, encoder, out)
     for line in report.lines():
         log.info("%s", line)
     return report
+
+
+def _make_alone(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
+    """:func:`_make`, after any other command that makes ``out``. Of several processes the writer claims it for all."""
+    if not is_writer():
+        return _make(wanted, encoder, out)
+    with ExitStack() as held:
+        with explaining_failed_writes(out):
+            held.enter_context(claim(out.with_name(f".{out.name}.lock"), wait=True))
+        return _make(wanted, encoder, out)
 
 
 def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:

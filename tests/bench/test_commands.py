@@ -11,6 +11,7 @@ import pytest
 from recbole_ext.bench import commands
 from recbole_ext.bench.commands import OUT, Finding
 from recbole_ext.cli import build_parser
+from recbole_ext.errors import ConfigurationError
 
 
 def test_what_a_kind_found_is_written_with_what_made_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,6 +40,13 @@ def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         commands._run(options)
     assert (tmp_path / "first.json").is_file()
+
+
+def test_without_repeats_nothing_is_measured(tmp_path: Path) -> None:
+    options = build_parser().parse_args(["bench", "options", "--repeats=0", f"--out={tmp_path}"])
+    options.measure = None
+    with pytest.raises(ConfigurationError, match="--repeats: at least 1; got 0"):
+        commands._run(options)
 
 
 def test_a_user_writes_to_runs_and_not_to_the_published_results() -> None:

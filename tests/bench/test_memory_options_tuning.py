@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recbole_ext.bench import memory, tuning, utilisation
+from recbole_ext.bench import memory, options, tuning, utilisation
 from recbole_ext.bench.catalogue import catalogue_table, run_catalogue
+from recbole_ext.bench.contestants import enter
 from recbole_ext.bench.measuring import apart
 from recbole_ext.bench.memory import memory_table, run_memory, training_step
 from recbole_ext.bench.models import models_table, run_models
@@ -15,6 +17,7 @@ from recbole_ext.bench.options import options_table, run_options
 from recbole_ext.bench.tuning import run_tuning_contest, tuning_table
 from recbole_ext.bench.utilisation import run_utilisation, utilisation_table
 from recbole_ext.data.dataset import Dataset
+from recbole_ext.runs.trial import lone_run
 
 
 def test_preparation_and_step_are_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +50,22 @@ def test_options_are_timed_in_turns_against_the_path_as_it_is(tiny: Dataset, sma
     assert "torch.compile" in {**result["medians"], **result["failures"]}
     assert result["medians"]["building batches"] < result["medians"]["as it is"]
     assert any("100%" in line for line in options_table(result))
+
+
+@pytest.mark.parametrize("samples", ["user", "augmented"])
+def test_what_is_compiled_is_the_loss_that_an_epoch_calls(
+    tiny: Dataset, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: str
+) -> None:
+    called: list[Any] = []
+
+    def compiled(function: Any, dynamic: bool) -> Any:
+        return lambda *args: called.append(function) or function(*args)
+
+    monkeypatch.setattr("torch.compile", compiled)
+    side = enter("recbole-ext", lone_run("SASRec", tiny, {**small, "training_samples": samples}, tmp_path))
+    options._compile(side)
+    side.train_epoch()
+    assert called
 
 
 def test_models_are_timed_in_turns_and_stand_beside_the_first(tiny: Dataset) -> None:

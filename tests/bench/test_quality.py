@@ -66,10 +66,31 @@ def test_both_sides_are_trained_and_recorded_once(
         reach.run_reach(tiny, "BERT4Rec", 1, tmp_path / "quality.json")
 
 
+@pytest.mark.parametrize(
+    ("models", "own", "stock", "message"),
+    [
+        (["SASRec", "GRU4Rec"], 5, 5, "settings GRU4Rec is trained here; compared are SASRec, BERT4Rec"),
+        (["SASRec"], 1, 1, "1 --seeds and 1 --stock-seeds have no interval"),
+        (["SASRec"], 5, 0, "give each side a seed"),
+    ],
+)
+def test_what_can_not_be_compared_is_refused_before_anything_is_trained(
+    tiny: Dataset, tmp_path: Path, models: list[str], own: int, stock: int, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        run_quality([tiny], models, {"recbole-ext": own, "stock": stock}, 1, tmp_path, "test")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_seed_beside_two_has_an_interval() -> None:
+    row = Comparison("d", "m", {"recbole-ext": [0.3, 0.5], "stock": [0.2]}, {}, 1).as_dict()
+    assert np.isfinite(row["interval"]).all()
+
+
 def test_a_failed_run_is_named(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "SETTINGS", {"SASRec": {**FAST["SASRec"], "learning_rate": 1e30}})
     with pytest.raises(ConfigurationError, match=r"quality-stock/runs.*failed"):
-        run_quality([tiny], ["SASRec"], {"recbole-ext": 1, "stock": 1}, 1, tmp_path, "test")
+        run_quality([tiny], ["SASRec"], {"recbole-ext": 2, "stock": 1}, 1, tmp_path, "test")
 
 
 @pytest.mark.parametrize("line", ["bench --dataset d --repeats 2 {kind}", "bench {kind} --dataset d --repeats 2"])

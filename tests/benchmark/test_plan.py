@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,16 @@ from typing import Any
 import pytest
 
 from recbole_ext.benchmark import Resolved, RunSpec, load_benchmark, parse_overrides, resolve
-from recbole_ext.benchmark.plan import Step, duration, estimate_run, plan, plan_lines, what_will_be_done
+from recbole_ext.benchmark.plan import (
+    AUGMENTED,
+    PREFIX,
+    Step,
+    duration,
+    estimate_run,
+    plan,
+    plan_lines,
+    what_will_be_done,
+)
 from recbole_ext.data.dataset import Size
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import Transformer
@@ -213,14 +223,45 @@ def test_other_samples_and_losses_cost_what_they_read() -> None:
     rows = operations()
     assert operations(training_samples="prefix") > rows
     assert operations(training_samples="augmented") > 3 * rows
-    assert operations(mask_ratio=0.2) > 1.5 * rows
+    assert operations(**MASKED) > 1.5 * rows
     assert operations(training_loss="bce", training_negatives=1) < rows / 2
+    sampled = {"training_loss": "sampled_softmax", "training_negatives": 300}
+    assert operations(**sampled) == rows, "all scores are computed, and some of them taken"
+    assert operations(**sampled, training_negatives_shared=True) < rows / 2
     assert operations(ML_100K, window_stride=1) > 5 * operations(ML_100K, window_stride=25)
 
 
+def test_a_model_is_counted_with_the_samples_that_it_is_trained_on() -> None:
+    def operations(model: str, **changed: Any) -> float:
+        return estimate_run({**CONFIG, "model": model, **changed}, SCIENTIFIC).operations
+
+    rows = operations("SASRec", training_samples="auto")
+    assert operations("NARM", training_samples="auto") == operations("SASRec", training_samples="prefix") > rows
+    padded = operations("SASRec", training_samples="augmented")
+    assert operations("STAMP") == padded > 3 * rows
+    assert operations("S3Rec", mask_ratio=0.2) == padded, "its masks are those of its pre-training"
+    assert operations("LightSANs", training_samples="user") == rows
+
+
+def test_the_models_of_each_kind_of_samples_are_those_that_were_found() -> None:
+    found = json.loads((CHECKOUT / "results" / "models.json").read_text(encoding="utf-8"))
+    for samples, named in (("augmented", AUGMENTED), ("prefix", PREFIX)):
+        assert {row["model"] for row in found if row["kind"] == "sequential" and row["samples"] == samples} == {*named}
+
+
+def test_a_pre_training_is_counted_without_evaluations() -> None:
+    def estimate(stage: str, epochs: int) -> Any:
+        return estimate_run({**CONFIG, "train_stage": stage, "pretrain_epochs": epochs}, SCIENTIFIC)
+
+    plain, once, twice = estimate("finetune", 10), estimate("pretrain", 10), estimate("actor_pretrain", 10)
+    assert plain.operations < once.operations < 2 * plain.operations and once.fixed > plain.fixed
+    assert twice == estimate("pretrain", 20)
+
+
+MASKED = {"mask_ratio": 0.2, "transform": "mask_itemseq"}
 MEASURED: list[tuple[str, dict[str, Any], Size, float]] = [
     ("SASRec, ml-100k", {"epochs": 12, "window_stride": 25}, ML_100K, 64),
-    ("BERT4Rec, ml-100k", {"epochs": 12, "window_stride": 25, "mask_ratio": 0.2}, ML_100K, 156),
+    ("BERT4Rec, ml-100k", {"epochs": 12, "window_stride": 25, **MASKED}, ML_100K, 156),
 ]
 """Processor seconds of whole runs, one thread, as `embedded.yaml` has them."""
 

@@ -78,6 +78,55 @@ def test_what_decides_a_result_is_part_of_its_identity(resolved: Resolve, own_da
     assert identity(resolved(data_path=str(own_data))) != before
 
 
+@pytest.mark.parametrize(
+    ("model", "key", "settings"),
+    [
+        ("S3Rec", "pre_model_path", {"train_stage": "finetune", "item_attribute": "title", "loss_type": "BPR"}),
+        ("NeuMF", "mf_pretrain_path", {"use_pretrain": True}),
+    ],
+)
+def test_the_content_of_a_file_that_a_model_begins_from_is_part_of_it_and_its_place_is_not(
+    resolved: Resolve, tmp_path: Path, model: str, key: str, settings: dict[str, Any]
+) -> None:
+    def begun_from(path: Path, content: str) -> str:
+        path.write_text(content)
+        return identity(resolved(models={model: {**settings, key: str(path)}}))
+
+    before = begun_from(tmp_path / "a.pth", "weights")
+    assert begun_from(tmp_path / "b.pth", "weights") == before
+    assert begun_from(tmp_path / "a.pth", "other weights") != before
+
+
+def test_so_are_the_vectors_that_diversity_is_measured_in(
+    resolved: Resolve, store_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    def measured_in(folder: str, seed: int) -> str:
+        store_of([f"i{item}" for item in range(60)], tmp_path / folder / "tiny", seed)
+        vectors = str(tmp_path / folder / "{dataset}")
+        return identity(resolved(config={"metrics": ["NDCG", "IntraListDistance"], "diversity_vectors": vectors}))
+
+    before = measured_in("a", 0)
+    assert measured_in("b", 0) == before
+    assert measured_in("a", 1) != before
+
+
+def test_a_file_that_is_not_there_yet_is_refused_and_listed_in_a_plan(resolved: Resolve) -> None:
+    models = {"NeuMF": {"use_pretrain": True, "mf_pretrain_path": "nowhere/mf.pth"}}
+    with pytest.raises(ConfigurationError, match=r"NeuMF, random: mf_pretrain_path: nowhere/mf\.pth: .* make it first"):
+        resolved(models=models)
+    assert any("mf_pretrain_path" in line for line in resolved(fetch=False, models=models).missing)
+    written = {"NeuMF": {"mlp_train": False, "mf_pretrain_path": "nowhere/mf.pth"}}
+    assert first(resolved(models=written)).contents == {}, "NeuMF writes it here"
+
+
+def test_the_same_run_for_another_folder_of_results_has_a_checkpoint_of_its_own(
+    resolved: Resolve, tmp_path: Path
+) -> None:
+    here, there = (first(resolved(results=str(tmp_path / name))) for name in ("here", "there"))
+    assert here.identity == there.identity and here.artifacts == there.artifacts
+    assert here.checkpoint_path != there.checkpoint_path
+
+
 def test_an_item_file_is_part_of_it_where_recbole_reads_it_and_only_there(resolved: Resolve, own_data: Path) -> None:
     reads = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "title"]}}
     config = {"epochs": 2, "topk": [5, 10]}
@@ -316,6 +365,8 @@ def test_words_that_only_a_run_would_refuse_are_refused_before_it(resolved: Reso
         ("hidden_act", "geluu", r"hidden_act should be one of gelu, .* Did you mean 'gelu'\?"),
         ("learner", "adamm", r"learner should be one of adam, .* Did you mean 'adam"),
         ("n_heads", 3, "hidden_size 16 is no multiple of n_heads 3"),
+        ("window_stride", 0, "window_stride: 0 is not from 1 to MAX_ITEM_LIST_LENGTH, 50"),
+        ("window_stride", 51, "window_stride: 51 is not from 1 to MAX_ITEM_LIST_LENGTH, 50"),
     ],
 )
 def test_a_value_that_no_run_could_have_is_refused_before_the_first_one(
@@ -323,6 +374,10 @@ def test_a_value_that_no_run_could_have_is_refused_before_the_first_one(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         resolved(config={"epochs": 2, key: value})
+
+
+def test_a_window_may_begin_where_the_one_before_ends(resolved: Resolve) -> None:
+    assert first(resolved(config={"epochs": 2, "window_stride": 50})).config["window_stride"] == 50
 
 
 def test_the_words_of_recboles_comments_are_those_that_its_own_defaults_use() -> None:

@@ -26,10 +26,11 @@ def recformer(build: Build, tiny_encoders: dict[str, Path]) -> Callable[..., Sim
     return make
 
 
-def fit(built: SimpleNamespace) -> Any:
+def fit(built: SimpleNamespace, on_epoch: Any = None) -> Any:
     samples = choose_samples(built.config, built.model, built.loaders)
     assert samples.name == "text"
     trainer = build_trainer(built.config, built.model, built.checkpoint)
+    trainer.on_epoch = on_epoch
     trainer.fit(samples.loader, built.loaders.valid, verbose=False)
     return trainer
 
@@ -121,7 +122,25 @@ def test_stage_one_ends_when_patience_does(recformer: Any, monkeypatch: pytest.M
     monkeypatch.setattr(RECFORMERTrainer, "_valid_epoch", lambda *_, **__: (float(next(scores)), {}))
     built = recformer(stage_one_epochs=9, stage_one_patience=2, stage_two_epochs=9, stage_two_patience=1)
     # RecBole stops after more than `patience` epochs without a better one: 1 + 3 epochs, then 2 of stage two.
-    assert len(fit(built).curve) == 6
+    trainer = fit(built)
+    assert len(trainer.curve) == 6
+    assert (trainer.epoch_limit, trainer.stopped_early) == (4 + 9, True)
+
+
+@pytest.mark.parametrize(("one", "two"), [(1, 2), (1, 0)])
+def test_a_training_ends_at_the_limit_where_its_last_stage_does(recformer: Any, one: int, two: int) -> None:
+    built = recformer(stage_one_epochs=one, stage_two_epochs=two, epochs=300)
+    told: list[int] = []
+    trainer = fit(built, on_epoch=lambda curve, limit: told.append(limit))
+    assert set(told) == {one + two} == {trainer.epoch_limit} and not trainer.stopped_early
+
+
+def test_without_stage_one_stage_two_trains_against_what_the_plm_makes_of_the_items(recformer: Any) -> None:
+    built = recformer(stage_one_epochs=0, stage_two_epochs=1)
+    model = built.model
+    items = model.encoder.encode_items(model.tokens)
+    fit(built)
+    torch.testing.assert_close(model.item_embedding.weight, items)
 
 
 def test_an_epoch_predicts_one_item_of_every_user(recformer: Any) -> None:

@@ -126,6 +126,7 @@ def test_what_a_run_tells_of_its_own_training() -> None:
         (False, 4, 9, True),
         (False, 100, 9, False),  # RecBole gives one epoch to models without training
         (False, 4, 1, False),
+        (False, 0, 9, False),  # an encoder that ranks as it is
     ],
 )
 def test_a_run_ended_at_the_limit_if_it_was_still_training(

@@ -127,11 +127,11 @@ def tables(folder: Path) -> str:
 
 def kill_a_run(process: subprocess.Popen[str], folder: Path, is_run: Callable[[psutil.Process], bool]) -> None:
     """SIGKILL to one of the grid's runs once it is training: its checkpoint is there."""
-    checkpoints = folder / "artifacts" / "checkpoints" / "trial"
+    checkpoints = folder / "artifacts" / "checkpoints"
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if list(checkpoints.glob("*.pth")):
+            if list(checkpoints.rglob("*.pth")):
                 for child in psutil.Process(process.pid).children(recursive=True):
                     if is_run(child):
                         child.kill()
@@ -511,9 +511,9 @@ def test_ctrl_c_ends_ray_tasks_and_leaves_neither_record_nor_process(
 ) -> None:
     long = {**CONFIG, "epochs": 100_000, "stopping_step": 100_000}
     process = start(grid_of(tmp_path, executor="ray", ray_address="local", config=long))
-    checkpoints = tmp_path / "artifacts" / "checkpoints" / "trial"
+    checkpoints = tmp_path / "artifacts" / "checkpoints"
     deadline = time.monotonic() + 600
-    while len(list(checkpoints.glob("*.pth"))) < 1 and time.monotonic() < deadline and process.poll() is None:
+    while len(list(checkpoints.rglob("*.pth"))) < 1 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
     assert process.poll() is None, finish(process)
     below = psutil.Process(process.pid).children(recursive=True)

@@ -21,25 +21,25 @@ CURVE: list[dict[str, Any]] = [
 
 def test_it_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbole_ext.runs.progress.time.time", lambda: 1020.0)
-    words = Progress.of(CURVE, {"epochs": 300}, began=1000.0).in_words()
+    words = Progress.of(CURVE, 300, began=1000.0).in_words()
     assert words == "epoch 2 of at most 300, loss 5.6123, validation 0.0611 (best 0.0624), at most 50 min left"
     assert Progress(began=0).in_words() == Progress(began=0).in_short() == "reading data"
 
 
 def test_of_several_runs_it_is_told_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbole_ext.runs.progress.time.time", lambda: 1020.0)
-    assert Progress.of(CURVE, {"epochs": 300}, began=1000.0).in_short() == "2/300, 0.0611, ≤ 50 min"
+    assert Progress.of(CURVE, 300, began=1000.0).in_short() == "2/300, 0.0611, ≤ 50 min"
 
 
 def test_what_validates_nothing_tells_its_loss() -> None:
     curve = [{key: value for key, value in entry.items() if "valid" not in key} for entry in CURVE]
-    assert "loss 5.6123, at most" in Progress.of(curve, {"epochs": 2}, began=0).in_words()
+    assert "loss 5.6123, at most" in Progress.of(curve, 2, began=0).in_words()
 
 
 def test_what_was_written_is_read_and_nothing_else_is(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
     assert read_progress(path) is None
-    progress = Progress.of(CURVE, {"epochs": 3}, began=1.0)
+    progress = Progress.of(CURVE, 3, began=1.0)
     write_progress(path, progress)
     assert read_progress(path) == progress
     for damaged in ("", "{", '{"epochs": 3, "other": 1}'):
@@ -60,8 +60,8 @@ def test_a_run_tells_every_epoch_and_never_a_test_metric(
     run_once = single.run_once
 
     def watched(spec: Any, on_epoch: Any) -> Any:
-        def and_look(curve: Any) -> None:
-            on_epoch(curve)
+        def and_look(curve: Any, epochs: int) -> None:
+            on_epoch(curve, epochs)
             told.append(spec.progress_path.read_text())
 
         told.append(spec.progress_path.read_text())

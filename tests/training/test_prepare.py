@@ -133,6 +133,31 @@ def test_a_model_that_can_not_be_counted_has_no_flops_and_still_trains(prepared:
     assert count_flops(prepared("SASRec")) > 0  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
+def test_flops_count_the_layers_of_attention_whatever_computes_it(prepared: Prepared, model: str) -> None:
+    fused, stock = prepared(model), prepared(model, training_samples="augmented")
+    assert count_flops(fused) == count_flops(stock)
+    block = fused.model.trm_encoder.layer[0].multi_head_attention
+    assert "forward" in vars(block), "counted with RecBole's own, and fused again"
+
+
+@pytest.mark.parametrize("samples", ["user", "augmented"])
+def test_dual_draws_which_items_take_the_map_once_a_step_whatever_it_trains_on(
+    prepared: Prepared, store_of: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: str
+) -> None:
+    from recbole_ext.attach.parametrizations import Dual
+
+    store = store_of([f"i{item}" for item in range(60)], tmp_path / "store")
+    keys = {"item_embedding": str(store), "item_embedding_mode": "dual"}
+    run = prepared("SASRec", training_samples=samples, epochs=1, eval_step=0, **keys)
+    drawn: list[bool] = []
+    forward = Dual.forward
+    monkeypatch.setattr(Dual, "forward", lambda *args: drawn.append(args[0].training) or forward(*args))
+    steps = len(run.samples.loader)
+    run.fit()
+    assert sum(drawn) == steps
+
+
 @pytest.mark.parametrize("model", ["SINE", "FPMC"])
 def test_asking_a_model_leaves_the_random_numbers_of_the_training_alone(prepared: Prepared, model: str) -> None:
     negatives = {"distribution": "uniform", "sample_num": 1} if model == "FPMC" else None

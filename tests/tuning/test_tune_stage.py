@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from recbole_ext.claims import claim
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, EncoderError, SourceDataError, TuningError, WriteError
 from recbole_ext.store import ItemEmbeddingStore
@@ -131,6 +132,25 @@ def test_the_held_out_loss_falls(atomic_folder: Path, bert: str, tmp_path: Path)
     report = run(atomic_folder, bert, tmp_path / "tuned", "mlm", held_out=0.2, learning_rate=3e-3, epochs=6)
     losses = report.record["held_out_loss"]
     assert len(losses) == 6 and losses[-1] < losses[0]
+
+
+def test_the_writer_alone_holds_the_claim_of_the_folder_while_it_tunes(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free: list[bool] = []
+
+    def looks(wanted: object, encoder: str, out: Path) -> TuneReport:
+        with claim(out.with_name(".tuned.lock"), wait=False) as ours:
+            free.append(ours)
+        return TuneReport(out, {}, up_to_date=True)
+
+    monkeypatch.setattr("recbole_ext.tuning.stage._make", looks)
+    run(atomic_folder, bert, tmp_path / "tuned")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    run(atomic_folder, bert, tmp_path / "tuned")
+    assert free == [False, True]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_tuning_goes_on_and_ends_where_an_undisturbed_one_does(
