@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.records import RowKey
+from recbole_ext.records import RowKey, RunRecord
 from recbole_ext.report.metrics import metric_title, sign
 from recbole_ext.report.ranks import decided_by_ranks, load_ranks, metric_of_ranks
 from recbole_ext.report.results import Result, split_of
@@ -245,10 +246,16 @@ def _draws(result: Result) -> list[list[int]]:
 
     Runs that begin from the same tuned encoder share what its tuning seed has brought about.
     """
-    stores = [record.fingerprints.vectors for record in result.runs]
-    if len(set(stores)) < 2:
-        return [[number] for number in range(len(stores))]
-    return [[number for number, own in enumerate(stores) if own == store] for store in dict.fromkeys(stores)]
+    begun = [_begun_from(record) for record in result.runs]
+    if len(set(begun)) < 2:
+        return [[number] for number in range(len(begun))]
+    return [[number for number, own in enumerate(begun) if own == other] for other in dict.fromkeys(begun)]
+
+
+def _begun_from(record: RunRecord) -> tuple[str | None, Any]:
+    """What tells the vectors of a run; of a model that reads text itself, its encoder: a tuned one's path holds the
+    hash of its request."""
+    return record.fingerprints.vectors, record.evaluated.config.get("encoder")
 
 
 def _by_draw(values: Values, result: Result) -> Values:

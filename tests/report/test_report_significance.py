@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import stats
-from synthetic_runs import Benchmark, drawn_ranks
+from synthetic_runs import Benchmark, drawn_ranks, made
 
 from recbole_ext.records import RowKey
 from recbole_ext.records.ranks import alone
@@ -237,6 +237,16 @@ def test_runs_of_one_tuning_are_one_draw(benchmark: Benchmark) -> None:
     of_tunings = np.stack([values["minilm"][[number, number + 3]].mean(axis=0) for number in range(3)])
     expected = difference_of_means(of_tunings, values["none"])
     assert (found.difference, found.low, found.high) == pytest.approx((expected.mean, *expected.interval))
+
+
+def test_runs_of_a_model_that_reads_text_are_one_draw_where_they_begin_from_one_tuned_encoder(
+    benchmark: Benchmark,
+) -> None:
+    for seed, tuning in enumerate("abab"):
+        benchmark.add(seed=seed)
+        config = made()["config"] | {"encoder": f"artifacts/encoders/recformer-{tuning}"}
+        benchmark.add(variant="minilm", mode="text", seed=seed, store_fingerprint=None, config=config)
+    assert compare(benchmark).untested[MINILM] == "no test: needs 3 tuning seeds, has 2"
 
 
 def test_three_tunings_are_needed_however_many_runs_there_are(benchmark: Benchmark) -> None:
