@@ -19,7 +19,8 @@ class Gain(Part):
 
     mean: float
     low: float | None = None
-    """``None`` where there are fewer than three seeds, and of random vectors themselves."""
+    """``None`` where there are fewer than three seeds, of random vectors themselves, and of a mean over datasets that
+    share several tunings of one encoder."""
     high: float | None = None
 
     @property

@@ -110,8 +110,8 @@ def mean_of_independent(differences: Sequence[Difference]) -> Difference:
 def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path) -> Difference | str:
     """The mean gain of rows over their baselines, each in parts of its baseline's mean; all of the same test users.
 
-    A seed of the mean is that seed of every row, so what users have in common over the rows is in the interval. A
-    sentence says why where there is no test.
+    A seed of the mean is that seed of every row, so what users have in common over the rows is in the interval; runs
+    of one tuning are one draw, as in :func:`compare_with_baselines`. A sentence says why where there is no test.
     """
     ours, others = [], []
     for result, baseline in pairs:
@@ -124,8 +124,8 @@ def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path)
         unit = float(values[1].mean())
         if not unit:
             return f"no test: {baseline.row.variant} is at zero"
-        ours.append(values[0] / unit)
-        others.append(values[1] / unit)
+        ours.append(_by_draw(values[0], result) / unit)
+        others.append(_by_draw(values[1], baseline) / unit)
     if len({side.shape for side in ours}) > 1 or len({side.shape for side in others}) > 1:
         return "no test: its models were run with other seeds or users"
     return difference_of_means(np.mean(ours, axis=0), np.mean(others, axis=0))

@@ -56,7 +56,6 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
     scores = [_score(result, pairs[result.key], grid.metric, folder, unseen) for result in ours]
     of_trained = dict.fromkeys(key.dataset for key, baseline in pairs.items() if baseline is not None)
     parts = [_OfDataset(dataset, ours, pairs, grid.metric, folder) for dataset in of_trained]
-    known = [part.gain for part in parts if isinstance(part.gain, Difference)]
     trained = [score for score in scores if score.gain is not None]
     records = [record for result in results.values() for record in result.runs]
     return Card(
@@ -67,7 +66,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
         suite=SuiteVersion(name=suite.name, version=suite.version, sha256=suite.sha256),
         metric=grid.metric,
         score=rounded(_mean(score.score for score in trained)),
-        gain=_gain(mean_of_independent(known)) if len(known) == len(parts) else _gain_alone(scores),
+        gain=mean_over_datasets([part.gain for part in parts], scores, of.tuning_seeds() if of else 1),
         scores=scores,
         datasets=[part.on_dataset(resolved, of, scores) for part in parts],
         tuning=tunings_of(of, [part.dataset_of(resolved) for part in parts], resolved.benchmark.artifacts),
@@ -78,6 +77,16 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
         versions=versions(),
         devices=sorted({record.done.device for record in records}),
     )
+
+
+def mean_over_datasets(gains: Sequence[Difference | str], scores: Sequence[Score], tuning_seeds: int) -> Gain:
+    """The mean of the datasets' gains; its interval where each has one and they are independent of each other.
+
+    Several tunings of one encoder are draws that the datasets share, so that their variances don't add up.
+    """
+    known = [gain for gain in gains if isinstance(gain, Difference)]
+    independent = tuning_seeds == 1 or len(gains) == 1
+    return _gain(mean_of_independent(known)) if independent and len(known) == len(gains) else _gain_alone(scores)
 
 
 class _OfDataset:
@@ -207,7 +216,7 @@ def _gain(difference: Difference) -> Gain:
 
 
 def _gain_alone(scores: Sequence[Score]) -> Gain:
-    """Of rows without a test: fewer than three seeds, or random vectors themselves."""
+    """Of rows without a test: fewer than three seeds, random vectors themselves, datasets that share tunings."""
     return Gain(mean=rounded(_mean(score.gain.mean for score in scores if score.gain is not None)))
 
 

@@ -373,3 +373,14 @@ def test_a_mean_gain_without_a_test_says_why(benchmark: Benchmark) -> None:
     benchmark.add(model="Few", quality=0.3)
     benchmark.add(model="Few", quality=0.4, variant="minilm")
     assert "needs 3 seeds" in str(gain_of(benchmark, "SASRec", "Few"))
+
+
+def test_runs_of_one_tuning_are_one_draw_of_the_mean_gain_too(benchmark: Benchmark) -> None:
+    tunings = dict(enumerate("abcabc"))
+    for seed in tunings:
+        benchmark.add(seed=seed)
+    add_tunings(benchmark, tunings)
+    gain, found = gain_of(benchmark, "SASRec"), compare(benchmark).made[MINILM, "ndcg@10"]
+    assert isinstance(gain, Difference)
+    low, high = (end / found.difference for end in (found.low, found.high))
+    assert [end / gain.mean for end in gain.interval] == pytest.approx([low, high])
