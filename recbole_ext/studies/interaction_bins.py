@@ -16,7 +16,7 @@ from recbole_ext.records import RowKey, RunRecord
 from recbole_ext.records.popularity import read_interactions
 from recbole_ext.records.ranks import alone
 from recbole_ext.report.popularity import means_of_groups
-from recbole_ext.report.ranks import load_ranks, metric_of_ranks
+from recbole_ext.report.ranks import decided_by_ranks, load_ranks, metric_of_ranks
 from recbole_ext.report.results import finished_results
 
 _KEYS = ["results", *RowKey._fields, "baseline", "is_random", "split"]
@@ -37,7 +37,7 @@ def by_interactions(
     there are no such users, no baseline, or the ranking is a sample.
 
     Raises:
-        ConfigurationError: nothing is left.
+        ConfigurationError: nothing is left, or the ranks that a run kept do not decide a metric.
     """
     runs: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -51,6 +51,7 @@ def by_interactions(
         for result in results:
             row = {"results": grid.benchmark, "baseline": result.row.baseline or "", "is_random": result.row.is_random}
             for record in result.runs:
+                _refuse_undecided(metrics, record, folder)
                 try:
                     found = _bins_of(folder, record, metrics, edges)
                 except ConfigurationError as error:
@@ -74,6 +75,17 @@ def by_interactions(
     for metric in metrics:
         table[f"{metric}_change_%"] = 100 * (table[metric] / _of_baseline(table, metric) - 1)
     return table, notes
+
+
+def _refuse_undecided(metrics: Sequence[str], record: RunRecord, folder: Path) -> None:
+    """Ranks beyond the largest K are not known: a metric that needs them would come out too low."""
+    undecided = [metric for metric in metrics if not decided_by_ranks(metric, record)]
+    if undecided and record.evaluated.popularity:
+        raise ConfigurationError(
+            f"metrics: {undecided[0]} does not follow from the ranks that {folder / 'runs'} keeps, which end at "
+            f"{record.evaluated.largest_k}. Choose recall, hit, precision, ndcg or mrr at that or less, or leave the "
+            "folder out of `results`."
+        )
 
 
 def _bins_of(folder: Path, record: RunRecord, metrics: Sequence[str], edges: Sequence[int]) -> list[dict[str, Any]]:

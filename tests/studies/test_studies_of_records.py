@@ -229,6 +229,13 @@ def test_runs_with_several_test_items_per_user_are_left_out_and_named(bench: Ben
         by_interactions([bench.write()], ["ndcg@10"], [0, 5, 20])
 
 
+@pytest.mark.parametrize("metric", ["ndcg@20", "auc"])
+def test_a_metric_that_the_kept_ranks_do_not_decide_is_refused(bench: Benchmark, metric: str) -> None:
+    add(bench)
+    with pytest.raises(ConfigurationError, match=f"metrics: {metric} does not follow from the ranks .*end at 10"):
+        by_interactions([bench.write()], ["recall@10", metric], [0, 5, 20])
+
+
 @pytest.mark.parametrize("edges", [[5, 5], [-1, 3], [], [5, 0]])
 def test_edges_that_do_not_ascend_are_refused(edges: list[int]) -> None:
     with pytest.raises(ConfigurationError, match="edges"):
