@@ -179,12 +179,17 @@ class Made(Evaluated):
         return {point.epoch: point.valid for point in self.curve if point.valid is not None}
 
     @property
-    def ended_at_limit(self) -> bool:
-        """Whether it was still training when the epoch limit ended it.
+    def learns(self) -> bool:
+        """Whether anything was trained: a model without training, such as Pop, has one parameter, for RecBole's sake.
 
-        A model without training, such as Pop, is given one epoch by RecBole whatever the limit, and one parameter.
+        RecBole gives it one epoch whatever the limit.
         """
-        return not self.stopped_early and len(self.curve) >= self.epoch_limit and self.parameters.trainable > 1
+        return self.parameters.trainable > 1
+
+    @property
+    def ended_at_limit(self) -> bool:
+        """Whether it was still training when the epoch limit ended it."""
+        return not self.stopped_early and len(self.curve) >= self.epoch_limit and self.learns
 
     @property
     def seconds_to_best(self) -> float:

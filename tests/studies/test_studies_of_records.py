@@ -192,6 +192,18 @@ def test_each_row_is_compared_with_its_own_baseline(bench: Benchmark) -> None:
     assert table[table["variant"] == "tuned"]["recall@10_change_%"].tolist() == [100] * 4
 
 
+def test_two_folders_of_one_benchmark_s_name_are_no_more_seeds_and_one_named_twice_counts_once(
+    bench: Benchmark, tmp_path: Path
+) -> None:
+    add(bench)
+    other = Benchmark(tmp_path / "results" / "bench")
+    add(other, ranks=[2] * 8)
+    folders = [bench.write(), other.write(), tmp_path / "runs" / ".." / "runs" / "bench"]
+    table, notes = by_interactions(folders, ["mrr@10"], [0])
+    assert notes == [] and set(table["n_seeds"]) == {1} and len(table) == 4
+    assert table.groupby("results")["mrr@10"].first().to_dict() == {str(folders[2]): 1.0, str(folders[1]): 0.5}
+
+
 def test_a_sampled_ranking_has_no_random_order_to_compare_with(bench: Benchmark) -> None:
     add(bench, config={"topk": [10], "eval_args": {"mode": {"valid": "uni100", "test": "uni100"}}})
     table, _ = by_interactions([bench.write()], ["recall@10"], [0, 5, 20])
@@ -221,6 +233,25 @@ def test_the_study_of_cold_start_says_how_unseen_items_rank(bench: Benchmark, tm
     assert "+100.0 %, of SASRec, kept at 1–5 interactions" in text
     assert "| SASRec, kept | ● | 1 | 1.0000 | 1.0000 (+100.0 %) | 0.5000 (-50.0 %) |" in text
     assert (folder / "cold-start.png").is_file()
+
+
+def test_what_trains_nothing_is_from_the_store_with_vectors_and_of_no_vectors_without(bench: Benchmark) -> None:
+    untrained = {"total": 1, "trainable": 1, "item_embedding": 0}
+    add(bench)
+    add(bench, model="LastItem", parameters=untrained)
+    add(bench, model="TransitionGraph", parameters=untrained)
+    add(bench, model="TransitionGraph", variant="minilm", parameters=untrained)
+    table, _ = by_interactions([bench.write()], ["recall@10"], [0, 5, 20])
+    of_row = table[table["bin"] == "0"].set_index(["model", "variant"])[["from_store", "learns", "is_random"]]
+    assert of_row.T.to_dict("list") == {
+        ("SASRec", "none"): [False, True, True],
+        ("LastItem", "none"): [False, False, False],
+        ("TransitionGraph", "none"): [False, False, False],
+        ("TransitionGraph", "minilm"): [True, False, False],
+    }
+    findings = cold_start.run(read_settings(cold_start.Settings, "cold-start", None, {"results": [bench.folder]}), "")
+    assert "with random vectors they reach 1.0000 (SASRec, none) at best" in findings.text
+    assert "without vectors or training they reach 1.0000 (LastItem, none) at best" in findings.text
 
 
 def test_runs_with_several_test_items_per_user_are_left_out_and_named(bench: Benchmark) -> None:
