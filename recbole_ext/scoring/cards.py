@@ -43,7 +43,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
     """The card of the initialisation ``name``, whose runs have all ended.
 
     Raises:
-        ConfigurationError: a run is missing or has failed; says which.
+        ConfigurationError: a run is missing or has failed, or random vectors score zero; says which and where.
     """
     folder = resolved.benchmark.folder
     grid = grid_of(resolved)
@@ -54,6 +54,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
     pairs = {result.key: _baseline(result, results) for result in ours}
     unseen = by_popularity([*results.values()], [grid.metric], folder).rows
     scores = [_score(result, pairs[result.key], grid.metric, folder, unseen) for result in ours]
+    _refuse_zero(scores, grid.metric)
     of_trained = dict.fromkeys(key.dataset for key, baseline in pairs.items() if baseline is not None)
     parts = [_OfDataset(dataset, ours, pairs, grid.metric, folder) for dataset in of_trained]
     trained = [score for score in scores if score.gain is not None]
@@ -207,6 +208,16 @@ def _refuse_missing(results: Iterable[Result]) -> None:
             "no card, for not all of the suite's runs have ended well:\n"
             + "\n".join(f"  - {line}" for line in lacking)
             + "\nPut that right and repeat the command: what is finished is kept."
+        )
+
+
+def _refuse_zero(scores: Iterable[Score], metric: str) -> None:
+    """See that each dataset with a trained recommender has a gain: there is none in per cent over nothing."""
+    compared = {score.dataset for score in scores if score.random is not None}
+    for dataset in sorted(compared - {score.dataset for score in scores if score.gain is not None}):
+        raise ConfigurationError(
+            f"no card: on {dataset} random vectors score 0 in {metric}, so that there is no gain in per cent. Give the "
+            "suite a dataset with more test users, or a `valid_metric` with a larger K."
         )
 
 

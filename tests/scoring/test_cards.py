@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from recbole_ext.errors import ConfigurationError
 from recbole_ext.records.card import Gain, Score
 from recbole_ext.report.significance import Difference
-from recbole_ext.scoring.cards import mean_over_datasets
+from recbole_ext.scoring.cards import _refuse_zero, mean_over_datasets
 
 GAINS = [Difference(0.1, 0.03, 10.0), Difference(0.3, 0.04, 20.0)]
 SCORES = [
@@ -28,3 +29,10 @@ def test_datasets_that_share_several_tunings_have_a_mean_without_an_interval() -
 def test_one_dataset_shares_its_tunings_with_nobody() -> None:
     alone = mean_over_datasets(GAINS[:1], SCORES[:1], tuning_seeds=3)
     assert alone.low is not None and alone == mean_over_datasets(GAINS[:1], SCORES[:1], tuning_seeds=1)
+
+
+def test_a_dataset_on_which_random_vectors_find_nothing_is_named() -> None:
+    found = [score.model_copy(update={"random": 0.04}) for score in SCORES]
+    _refuse_zero([*found, found[0].model_copy(update={"model": "GRU4Rec", "random": 0.0, "gain": None})], "ndcg@10")
+    with pytest.raises(ConfigurationError, match="no card: on Books random vectors score 0 in ndcg@10"):
+        _refuse_zero([found[0], found[1].model_copy(update={"random": 0.0, "gain": None})], "ndcg@10")
