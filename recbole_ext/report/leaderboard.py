@@ -85,7 +85,7 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     baselines = baselines_of(by_key)
     lines = [_line(result, baselines.get(result.key), metrics, tested, comparisons) for result in results]
     lines += [_published(number, metrics, tested) for number in grid.published]
-    ordered = list(_ordered(lines, shown[0], _direction(results, shown[0])))
+    ordered = list(_ordered(lines, shown[0], direction_of(results, shown[0])))
     columns = ["rank", *KEYS, "mode", "vectors", "baseline", "n_seeds", "trials", "chosen"]
     columns += ["validation", "validation_median"]
     columns += [column for metric in metrics for column in (metric, std_of(metric), median_of(metric))]
@@ -120,6 +120,13 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
 def metrics_of(results: Sequence[Result]) -> list[str]:
     """The metrics that finished runs report, in order."""
     return in_order(metric for result in results for record in result.runs for metric in record.evaluated.test)
+
+
+def direction_of(results: Iterable[Result], metric: str) -> int:
+    """1 where larger is better, else −1; of a metric of the user's own only runs that went by it know."""
+    records = (record.evaluated for result in results for record in result.runs)
+    found = (record.direction for record in records if record.valid_metric == metric)
+    return next(found, sign(metric))
 
 
 def baselines_of(results: Mapping[RowKey, Result]) -> dict[RowKey, Result]:
@@ -241,13 +248,6 @@ def _published(number: Published, metrics: Sequence[str], tested: Sequence[str])
     values = {metric: value for metric, value in number.metrics.items() if metric in columns}
     remarks = [f"also {metric} {number.metrics[metric]:g}" for metric in left_out]
     return line | values | {"remarks": "; ".join(["published", *remarks])}
-
-
-def _direction(results: Sequence[Result], metric: str) -> int:
-    """1 where larger is better, else −1; of a metric of the user's own only runs that went by it know."""
-    records = (record.evaluated for result in results for record in result.runs)
-    found = (record.direction for record in records if record.valid_metric == metric)
-    return next(found, sign(metric))
 
 
 def _ordered(lines: Sequence[dict[str, Any]], metric: str, direction: int) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from synthetic_runs import Benchmark
 
 from recbole_ext.records import Published, RowKey
 from recbole_ext.report import write_report
+from recbole_ext.report.cells import leaderboard_sheet
 from recbole_ext.report.leaderboard import Leaderboard, baselines_of, costs_table, leaderboard, lines_of, places
 from recbole_ext.report.results import read_results
 from recbole_ext.report.significance import Comparison, Comparisons, compare_with_baselines
@@ -198,6 +199,9 @@ def test_of_a_metric_of_the_user_s_own_the_runs_know_which_way_is_better(benchma
         changes: dict[str, Any] = {"valid_metric": "surprise@10", "config": {"valid_metric_bigger": False}}
         benchmark.add(variant=variant, test={"surprise@10": value}, **changes)
     assert [line["variant"] for line in lines(benchmark)] == ["minilm", "none"]
+    sheet = leaderboard_sheet(board_of(benchmark), ["surprise@10"], [])
+    (column,) = (column for column in sheet.columns if column.name == "surprise@10")
+    assert [cell.place for cell in sheet.cells(column)] == [1, 2]
 
 
 def test_places_are_given_within_a_dataset_and_protocol_and_shared_on_equal_display() -> None:

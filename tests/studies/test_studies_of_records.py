@@ -145,6 +145,29 @@ def test_the_study_of_efficiency_runs_from_its_preset_to_its_files(
     assert "What accuracy costs" in page and "costs 2 times that" in page
 
 
+def test_where_smaller_is_better_the_front_and_the_best_are_of_the_smallest(bench: Benchmark) -> None:
+    add(bench, test={"rmse": 0.9})
+    add(bench, variant="minilm", test={"rmse": 0.7}, seconds={"per_evaluation": 0.16})
+    add(bench, variant="worse", test={"rmse": 0.95}, seconds={"per_evaluation": 0.16})
+    table = plane_of(bench, metric="rmse")
+    assert set(table[table["front"]]["variant"]) == {"none", "minilm"}
+    findings = efficiency.run(efficiency.Settings(results=bench.folder, metric="rmse"), "test")
+    assert "best is SASRec, minilm (0.7000 at 20.000)." in findings.sentence
+
+
+def test_what_costs_nothing_is_drawn_and_told_without_a_ratio(bench: Benchmark) -> None:
+    add(bench, flops=0.0)
+    add(bench, variant="minilm", ranks=[2] * 8, flops=5.0)
+    add(bench, variant="tuned", ranks=[3] * 8, flops=5e3)
+    bench.write()
+    findings = efficiency.run(efficiency.Settings(results=bench.folder, cost="flops"), "test")
+    assert findings.sentence.endswith(
+        "best is SASRec, none (1.0000 at 0); the dearest is SASRec, tuned (0.5000 at 5,000)."
+    )
+    axis = findings.figures["efficiency"].axes[0]
+    assert axis.get_xscale() == "symlog" and axis.get_xlim()[0] <= 0
+
+
 def test_without_finished_records_the_error_names_the_folder_and_what_makes_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nothing/grid.json: no such file.*recbole-ext run"):
         efficiency.run(efficiency.Settings(results=tmp_path / "nothing"), "test")
