@@ -137,7 +137,8 @@ class Evaluated(Part):
     @property
     def ranks_all_items(self) -> bool:
         """Whether the test item was ranked among all items, and not in a sample of them."""
-        return "full" in str((self.config.get("eval_args") or {}).get("mode"))
+        mode = (self.config.get("eval_args") or {}).get("mode")
+        return (mode.get("test") if isinstance(mode, dict) else mode) == "full"
 
     @property
     def counts_ties_in_expectation(self) -> bool:
