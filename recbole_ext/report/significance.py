@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -252,10 +251,10 @@ def _draws(result: Result) -> list[list[int]]:
     return [[number for number, own in enumerate(begun) if own == other] for other in dict.fromkeys(begun)]
 
 
-def _begun_from(record: RunRecord) -> tuple[str | None, Any]:
+def _begun_from(record: RunRecord) -> tuple[str | None, str]:
     """What tells the vectors of a run; of a model that reads text itself, its encoder: a tuned one's path holds the
     hash of its request."""
-    return record.fingerprints.vectors, record.evaluated.config.get("encoder")
+    return record.fingerprints.vectors, str(record.evaluated.config.get("encoder"))
 
 
 def _by_draw(values: Values, result: Result) -> Values:
