@@ -121,9 +121,7 @@ def _told(cell: pd.DataFrame, settings: Settings) -> str:
         told.append(f"{unseen['n_users'].iloc[0]:,} of {n_users:,} test users have an item never seen in training")
         kinds = {
             "scored from the store alone": unseen[unseen["from_store"]],
-            "with vectors that training moved": unseen[
-                ~unseen["from_store"] & unseen["learns"] & ~unseen["is_random"]
-            ],
+            "with vectors that training moved": unseen[~unseen["from_store"] & unseen["learns"] & ~unseen["is_random"]],
             "with random vectors": unseen[unseen["is_random"]],
             "without vectors or training": unseen[~unseen["from_store"] & ~unseen["learns"]],
         }
