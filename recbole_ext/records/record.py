@@ -108,6 +108,8 @@ class Evaluated(Part):
     """Empty where there is no test split."""
     tied: int | None = None
     """Test items with the very score of another one; ``None`` where they were not counted."""
+    tested: int | None = None
+    """Test items; ``None`` in earlier records, and of lists, which say their users."""
     valid_metric: str
     """What early stopping and the search go by, as RecBole's results spell it: ``ndcg@10``."""
     popularity: Popularity | None = None
@@ -117,6 +119,14 @@ class Evaluated(Part):
     versions: dict[str, str]
     config: Settings
     """RecBole's full configuration."""
+
+    @property
+    def test_items(self) -> int:
+        """How many items were tested; an earlier record is of leave-one-out, which tests every user, or of a cut in
+        time, which says it."""
+        if self.tested is not None:
+            return self.tested
+        return self.temporal.test_users if self.temporal else self.statistics.users
 
     @property
     def largest_k(self) -> int:
@@ -161,6 +171,8 @@ class Made(Evaluated):
     """Whether early stopping ended the training. A row whose runs ended at the epoch limit says so."""
     epoch_limit: int
     curve: list[Epoch]
+    validated: int | None = None
+    """Users that a validation ranks for; ``None`` in earlier records."""
     coverage: Coverage | None = None
     checkpoint: Checkpoint | None = None
     """``None`` where the run kept none."""
@@ -173,6 +185,13 @@ class Made(Evaluated):
     peak_device_memory_mb: float | None = None
     """Of the accelerator, in MiB; ``None`` on a CPU."""
     device: str
+
+    @property
+    def validation_users(self) -> int | None:
+        """Users of a validation, in earlier records all; ``None`` in those of a cut in time, where few have one."""
+        if self.validated is None and self.temporal is None:
+            return self.statistics.users
+        return self.validated
 
     @property
     def validations(self) -> dict[int, float]:
@@ -218,6 +237,10 @@ class Lists(Evaluated):
     """Users whose list is shorter than that: what is missing counts as a miss."""
     seen: int
     """Listed items that their user had seen, where the protocol leaves these out: they keep the places they take."""
+
+    @property
+    def test_items(self) -> int:
+        return self.users
 
     @property
     def remarks(self) -> list[str]:

@@ -102,7 +102,7 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
     (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (the first is 1), ``epochs_to_baseline`` (until the best
     validation score that the row's baseline reached with the same seed, over the ``seeds_to_baseline`` seeds that got
     there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
-    evaluation divided by the dataset's users), ``peak_memory_mb`` (the device's own where there is one).
+    validation divided by the users that it ranks for), ``peak_memory_mb`` (the device's own where there is one).
     """
     baselines = baselines_of({result.key: result for result in results})
     rows = []
@@ -286,7 +286,7 @@ def _columns_of_comparison(metric: str) -> list[str]:
 
 def _costs(record: RunRecord) -> dict[str, float | None]:
     made = record.done
-    per_evaluation = made.seconds.per_evaluation
+    seconds, users = made.seconds.per_evaluation, made.validation_users
     return {
         "parameters": made.parameters.total,
         "trainable": made.parameters.trainable,
@@ -296,7 +296,7 @@ def _costs(record: RunRecord) -> dict[str, float | None]:
         "best_epoch": made.best_epoch + 1,
         "seconds_to_best": made.seconds_to_best,
         "seconds_training": made.seconds.training,
-        "ms_per_user": None if per_evaluation is None else 1000.0 * per_evaluation / made.statistics.users,
+        "ms_per_user": 1000.0 * seconds / users if seconds is not None and users else None,
         "peak_memory_mb": made.peak_memory_mb if made.peak_device_memory_mb is None else made.peak_device_memory_mb,
     }
 

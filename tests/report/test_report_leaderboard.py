@@ -303,6 +303,16 @@ def test_memory_is_the_accelerator_s_own_where_there_is_one(benchmark: Benchmark
     assert line["peak_memory_mb"] == 700
 
 
+def test_milliseconds_are_per_user_that_validation_ranks_for(benchmark: Benchmark) -> None:
+    benchmark.add(validated=30)
+    cut: dict[str, Any] = {"valid_from": 1.0, "test_from": 2.0, "training_interactions": 9, "test_users": 20}
+    cut |= {"new_items": 0, "new_items_are": "ranked", "new_targets": 0}
+    benchmark.add(variant="earlier", temporal=cut)
+    counted, earlier = costs_of(benchmark)
+    assert counted["ms_per_user"] == pytest.approx(20)  # 0.6 s for 30 of the 300 users
+    assert math.isnan(earlier["ms_per_user"])
+
+
 def test_costs_that_a_record_does_not_hold_are_blank(benchmark: Benchmark) -> None:
     benchmark.add(seconds={"per_epoch": 1.0, "training": 20.0}, flops=None, validation={}, curve=[])
     (line,) = costs_of(benchmark)
