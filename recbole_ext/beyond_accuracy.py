@@ -37,20 +37,15 @@ class Novelty(_OfItems):
     """How surprising the listed items are: the mean of log₂(users / users who had the item in training).
 
     The mean self-information of Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender systems",
-    PNAS 2010. Counted as RecBole counts popularity, over the samples that training is on. An item that training never
-    saw is taken for one that a single user had.
+    PNAS 2010. An item that training never saw is taken for one that a single user had.
     """
 
-    metric_need = ["rec.items", "data.count_items", "data.num_users"]
+    metric_need = ["rec.items", "data.users_of_item", "data.num_users"]
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         items = dataobject.get("rec.items").numpy()  # [users, K]
-        counts, users = dataobject.get("data.count_items"), dataobject.get("data.num_users") - 1  # without padding
-        of_item = np.ones(int(items.max(initial=0)) + 1)
-        for item, count in counts.items():
-            if item < len(of_item):
-                of_item[item] = max(count, 1)
-        novelty = np.log2(users / of_item)[items]
+        of_item, users = dataobject.get("data.users_of_item"), dataobject.get("data.num_users") - 1  # without padding
+        novelty = np.log2(users / np.maximum(of_item, 1))[items]
         return self.named("novelty", (novelty.cumsum(axis=1) / np.arange(1, items.shape[1] + 1)).mean(axis=0))
 
 
@@ -75,6 +70,14 @@ class IntraListDistance(_OfItems):
         mean = total / max(len(items), 1)
         mean[0] = 0.0
         return self.named("intralistdistance", mean)
+
+
+def users_of_items(dataset: Any) -> np.ndarray:
+    """How many different users had each item in the training split ``dataset``, int ``[items]`` by internal id.
+
+    RecBole's counts are of the samples' targets, among which a sequential model's users lack their first item.
+    """
+    return np.asarray((dataset.inter_matrix(form="csr") > 0).sum(axis=0)).ravel()
 
 
 def vectors_of_items(dataset: Any, config: Any) -> np.ndarray:

@@ -106,7 +106,7 @@ class Benchmark:
         test_interactions: NDArray[Any] | None = None,
         failed: str | None = None,
         asked: bool = True,
-        store_fingerprint: str = "5" * 64,
+        store_fingerprint: str | None = "5" * 64,
         **changes: Any,
     ) -> RunRecord:
         """Write a finished run and its ranks, or with ``failed`` a failed one; ``changes`` go into what it made."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -30,9 +29,8 @@ def struct(items: list[list[int]], **data: Any) -> dict[str, Any]:
 
 
 def test_novelty_is_the_mean_surprise_of_the_listed_items() -> None:
-    counts = Counter({1: 8, 2: 4, 3: 1})
     found = Novelty(CONFIG).calculate_metric(
-        struct([[1, 2, 3, 4], [1, 1, 2, 2]], **{"data.count_items": counts, "data.num_users": 9})
+        struct([[1, 2, 3, 4], [1, 1, 2, 2]], **{"data.users_of_item": np.array([0, 8, 4, 1, 0]), "data.num_users": 9})
     )
     surprise = {1: 0.0, 2: 1.0, 3: 3.0, 4: 3.0}  # an item that nobody had counts as one that one user had
     expected = {

@@ -241,12 +241,12 @@ def _metrics(metrics: Sequence[str], whole: bool) -> list[str]:
     """
     from recbole.evaluator import register
 
-    from recbole_ext.training.evaluation import VECTORS
+    from recbole_ext.training.evaluation import USERS_OF_ITEM, VECTORS
 
     kept = []
     for metric in metrics:
         needs = set(register.metric_information[metric.lower()])
-        if needs - {*OF_LISTS, VECTORS}:
+        if needs - {*OF_LISTS, VECTORS, USERS_OF_ITEM}:
             log.warning("%s is left out: it needs the scores of all items, and lists have the best alone", metric)
         elif "rec.items" in needs and not whole:
             log.warning("%s is left out: users without a list, or lists shorter than the cutoff", metric)

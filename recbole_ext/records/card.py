@@ -19,7 +19,8 @@ class Gain(Part):
 
     mean: float
     low: float | None = None
-    """``None`` where there are fewer than three seeds, and of random vectors themselves."""
+    """``None`` where there are fewer than three seeds, of random vectors themselves, and of a mean over datasets that
+    share several tunings of one encoder."""
     high: float | None = None
 
     @property
@@ -158,7 +159,7 @@ class Card(Document):
 
     @property
     def file_name(self) -> str:
-        return f"{self.suite.name}-{self.name}.json"
+        return file_name_of(self.suite.name, self.name)
 
     @property
     def trained(self) -> list[Score]:
@@ -205,6 +206,11 @@ class Card(Document):
         if path.name != card.file_name:
             raise ConfigurationError(f"{path}: holds the card {card.file_name}; rename it to that.")
         return card
+
+
+def file_name_of(suite: str, name: str) -> str:
+    """The file of the card called ``name``."""
+    return f"{suite}-{name}.json"
 
 
 def read_cards(folder: Path) -> list[Card]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +59,7 @@ def read_interactions(folder: Path, record: RunRecord) -> Interactions | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             interactions = Interactions(*(file[name] for name in Interactions._fields))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise ConfigurationError(f"{named.file} can't be read ({error}).") from error
     if interactions.sha256() != named.sha256:
         raise ConfigurationError(f"{named.file} is not the file that {record.run} was made with.")

@@ -108,6 +108,8 @@ class Evaluated(Part):
     """Empty where there is no test split."""
     tied: int | None = None
     """Test items with the very score of another one; ``None`` where they were not counted."""
+    tested: int | None = None
+    """Test items; ``None`` in earlier records, and of lists, which say their users."""
     valid_metric: str
     """What early stopping and the search go by, as RecBole's results spell it: ``ndcg@10``."""
     popularity: Popularity | None = None
@@ -117,6 +119,14 @@ class Evaluated(Part):
     versions: dict[str, str]
     config: Settings
     """RecBole's full configuration."""
+
+    @property
+    def test_items(self) -> int:
+        """How many items were tested; an earlier record is of leave-one-out, which tests every user, or of a cut in
+        time, which says it."""
+        if self.tested is not None:
+            return self.tested
+        return self.temporal.test_users if self.temporal else self.statistics.users
 
     @property
     def largest_k(self) -> int:
@@ -137,7 +147,8 @@ class Evaluated(Part):
     @property
     def ranks_all_items(self) -> bool:
         """Whether the test item was ranked among all items, and not in a sample of them."""
-        return "full" in str((self.config.get("eval_args") or {}).get("mode"))
+        mode = (self.config.get("eval_args") or {}).get("mode")
+        return (mode.get("test") if isinstance(mode, dict) else mode) == "full"
 
     @property
     def counts_ties_in_expectation(self) -> bool:
@@ -160,6 +171,8 @@ class Made(Evaluated):
     """Whether early stopping ended the training. A row whose runs ended at the epoch limit says so."""
     epoch_limit: int
     curve: list[Epoch]
+    validated: int | None = None
+    """Users that a validation ranks for; ``None`` in earlier records."""
     coverage: Coverage | None = None
     checkpoint: Checkpoint | None = None
     """``None`` where the run kept none."""
@@ -174,19 +187,29 @@ class Made(Evaluated):
     device: str
 
     @property
+    def validation_users(self) -> int | None:
+        """Users of a validation, in earlier records all; ``None`` in those of a cut in time, where few have one."""
+        if self.validated is None and self.temporal is None:
+            return self.statistics.users
+        return self.validated
+
+    @property
     def validations(self) -> dict[int, float]:
         """By epoch what early stopping went by, where it was evaluated."""
         return {point.epoch: point.valid for point in self.curve if point.valid is not None}
 
     @property
-    def ended_at_limit(self) -> bool:
-        """Whether it was still training when the epoch limit ended it.
+    def learns(self) -> bool:
+        """Whether anything was trained: a model without training, such as Pop, has one parameter, for RecBole's sake.
 
-        A model without training, such as Pop, is given one epoch by RecBole whatever the limit, and one parameter; an
-        encoder that ranks as it is has a limit of none.
+        RecBole gives it one epoch whatever the limit.
         """
-        reached = len(self.curve) >= self.epoch_limit > 0
-        return reached and not self.stopped_early and self.parameters.trainable > 1
+        return self.parameters.trainable > 1
+
+    @property
+    def ended_at_limit(self) -> bool:
+        """Whether it was still training when the epoch limit ended it; an encoder that ranks as it is has a limit of 0."""
+        return not self.stopped_early and len(self.curve) >= self.epoch_limit > 0 and self.learns
 
     @property
     def seconds_to_best(self) -> float:
@@ -214,6 +237,10 @@ class Lists(Evaluated):
     """Users whose list is shorter than that: what is missing counts as a miss."""
     seen: int
     """Listed items that their user had seen, where the protocol leaves these out: they keep the places they take."""
+
+    @property
+    def test_items(self) -> int:
+        return self.users
 
     @property
     def remarks(self) -> list[str]:

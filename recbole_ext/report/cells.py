@@ -14,6 +14,7 @@ from recbole_ext.records import RowKey, RunRecord
 from recbole_ext.report.leaderboard import (
     KEYS,
     Leaderboard,
+    direction_of,
     ends_of,
     improvement_of,
     key_of,
@@ -23,7 +24,7 @@ from recbole_ext.report.leaderboard import (
     places,
     std_of,
 )
-from recbole_ext.report.metrics import metric_title, sign
+from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.results import Result
 
 NOTHING = "–"
@@ -131,7 +132,8 @@ def leaderboard_sheet(board: Leaderboard, metrics: Sequence[str], compared: Sequ
             Column(mark_of(metric), "Mark", numeric=False),
         ]
     columns += [Column(name, title) for name, title in _COSTS.items()] if costs else []
-    place = {metric: places(table, metric, sign(metric)) for metric in metrics}
+    results = board.results.values()
+    place = {metric: places(table, metric, direction_of(results, metric)) for metric in metrics}
     rows = []
     for position, line in enumerate(lines_of(table)):
         result = board.results.get(key_of(line)) if not line["source"] else None

@@ -85,7 +85,7 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     baselines = baselines_of(by_key)
     lines = [_line(result, baselines.get(result.key), metrics, tested, comparisons) for result in results]
     lines += [_published(number, metrics, tested) for number in grid.published]
-    ordered = list(_ordered(lines, shown[0], _direction(results, shown[0])))
+    ordered = list(_ordered(lines, shown[0], direction_of(results, shown[0])))
     columns = ["rank", *KEYS, "mode", "vectors", "baseline", "n_seeds", "trials", "chosen"]
     columns += ["validation", "validation_median"]
     columns += [column for metric in metrics for column in (metric, std_of(metric), median_of(metric))]
@@ -102,7 +102,7 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
     (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (the first is 1), ``epochs_to_baseline`` (until the best
     validation score that the row's baseline reached with the same seed, over the ``seeds_to_baseline`` seeds that got
     there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
-    evaluation divided by the dataset's users), ``peak_memory_mb`` (the device's own where there is one).
+    validation divided by the users that it ranks for), ``peak_memory_mb`` (the device's own where there is one).
     """
     baselines = baselines_of({result.key: result for result in results})
     rows = []
@@ -120,6 +120,13 @@ def costs_table(results: Sequence[Result]) -> pd.DataFrame:
 def metrics_of(results: Sequence[Result]) -> list[str]:
     """The metrics that finished runs report, in order."""
     return in_order(metric for result in results for record in result.runs for metric in record.evaluated.test)
+
+
+def direction_of(results: Iterable[Result], metric: str) -> int:
+    """1 where larger is better, else −1; of a metric of the user's own only runs that went by it know."""
+    records = (record.evaluated for result in results for record in result.runs)
+    found = (record.direction for record in records if record.valid_metric == metric)
+    return next(found, sign(metric))
 
 
 def baselines_of(results: Mapping[RowKey, Result]) -> dict[RowKey, Result]:
@@ -243,13 +250,6 @@ def _published(number: Published, metrics: Sequence[str], tested: Sequence[str])
     return line | values | {"remarks": "; ".join(["published", *remarks])}
 
 
-def _direction(results: Sequence[Result], metric: str) -> int:
-    """1 where larger is better, else −1; of a metric of the user's own only runs that went by it know."""
-    records = (record.evaluated for result in results for record in result.runs)
-    found = (record.direction for record in records if record.valid_metric == metric)
-    return next(found, sign(metric))
-
-
 def _ordered(lines: Sequence[dict[str, Any]], metric: str, direction: int) -> Iterator[dict[str, Any]]:
     """Lines by dataset and protocol, the best first, each with its rank; published ones at their place, without one.
 
@@ -286,7 +286,7 @@ def _columns_of_comparison(metric: str) -> list[str]:
 
 def _costs(record: RunRecord) -> dict[str, float | None]:
     made = record.done
-    per_evaluation = made.seconds.per_evaluation
+    seconds, users = made.seconds.per_evaluation, made.validation_users
     return {
         "parameters": made.parameters.total,
         "trainable": made.parameters.trainable,
@@ -296,7 +296,7 @@ def _costs(record: RunRecord) -> dict[str, float | None]:
         "best_epoch": made.best_epoch + 1,
         "seconds_to_best": made.seconds_to_best,
         "seconds_training": made.seconds.training,
-        "ms_per_user": None if per_evaluation is None else 1000.0 * per_evaluation / made.statistics.users,
+        "ms_per_user": 1000.0 * seconds / users if seconds is not None and users else None,
         "peak_memory_mb": made.peak_memory_mb if made.peak_device_memory_mb is None else made.peak_device_memory_mb,
     }
 

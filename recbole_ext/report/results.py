@@ -12,7 +12,7 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import OUTSIDE, Grid, Row, RowKey, RunRecord, read_records
 
 OFTEN = 0.01
-"""From this share of the test users on a report says that scores tie."""
+"""From this share of the test items on a report says that scores tie."""
 WAY_OUT = "Run the benchmark again; finished runs are kept."
 
 
@@ -59,8 +59,8 @@ class Result:
     @property
     def ties_in_words(self) -> str:
         """How often test items tie with other items, where that is often; empty where it is not."""
-        counted = [r.evaluated for r in self.runs if r.evaluated.tied is not None and r.evaluated.statistics.users]
-        share = sum((made.tied or 0) / made.statistics.users for made in counted) / max(len(counted), 1)
+        counted = [r.evaluated for r in self.runs if r.evaluated.tied is not None and r.evaluated.test_items]
+        share = sum((made.tied or 0) / made.test_items for made in counted) / max(len(counted), 1)
         if share < OFTEN:
             return ""
         how = "in expectation" if all(made.counts_ties_in_expectation for made in counted) else "in the order of topk"

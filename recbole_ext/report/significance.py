@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.records import RowKey
+from recbole_ext.records import RowKey, RunRecord
 from recbole_ext.report.metrics import metric_title, sign
 from recbole_ext.report.ranks import decided_by_ranks, load_ranks, metric_of_ranks
 from recbole_ext.report.results import Result, split_of
@@ -109,8 +109,8 @@ def mean_of_independent(differences: Sequence[Difference]) -> Difference:
 def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path) -> Difference | str:
     """The mean gain of rows over their baselines, each in parts of its baseline's mean; all of the same test users.
 
-    A seed of the mean is that seed of every row, so what users have in common over the rows is in the interval. A
-    sentence says why where there is no test.
+    A seed of the mean is that seed of every row, so what users have in common over the rows is in the interval; runs
+    of one tuning are one draw, as in :func:`compare_with_baselines`. A sentence says why where there is no test.
     """
     ours, others = [], []
     for result, baseline in pairs:
@@ -123,8 +123,8 @@ def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path)
         unit = float(values[1].mean())
         if not unit:
             return f"no test: {baseline.row.variant} is at zero"
-        ours.append(values[0] / unit)
-        others.append(values[1] / unit)
+        ours.append(_by_draw(values[0], result) / unit)
+        others.append(_by_draw(values[1], baseline) / unit)
     if len({side.shape for side in ours}) > 1 or len({side.shape for side in others}) > 1:
         return "no test: its models were run with other seeds or users"
     return difference_of_means(np.mean(ours, axis=0), np.mean(others, axis=0))
@@ -245,10 +245,16 @@ def _draws(result: Result) -> list[list[int]]:
 
     Runs that begin from the same tuned encoder share what its tuning seed has brought about.
     """
-    stores = [record.fingerprints.vectors for record in result.runs]
-    if len(set(stores)) < 2:
-        return [[number] for number in range(len(stores))]
-    return [[number for number, own in enumerate(stores) if own == store] for store in dict.fromkeys(stores)]
+    begun = [_begun_from(record) for record in result.runs]
+    if len(set(begun)) < 2:
+        return [[number] for number in range(len(begun))]
+    return [[number for number, own in enumerate(begun) if own == other] for other in dict.fromkeys(begun)]
+
+
+def _begun_from(record: RunRecord) -> tuple[str | None, str]:
+    """What tells the vectors of a run; of a model that reads text itself, its encoder: a tuned one's path holds the
+    hash of its request."""
+    return record.fingerprints.vectors, str(record.evaluated.config.get("encoder"))
 
 
 def _by_draw(values: Values, result: Result) -> Values:

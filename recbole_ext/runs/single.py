@@ -86,6 +86,8 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None =
             validation=_rounded(validation),
             test=_rounded(test),
             tied=run.trainer.tied_targets,
+            tested=len(run.loaders.test._dataset.inter_feat),
+            validated=_users_of(run.loaders.valid),
             valid_metric=str(config["valid_metric"]).lower(),
             best_epoch=run.trainer.best_epoch,
             stopped_early=run.trainer.stopped_early,
@@ -211,6 +213,12 @@ def statistics_of(dataset: Any, spec: RunSpec) -> Statistics:
                 "Convert it again, or correct `expected` (and any filter) in the dataset config."
             )
     return statistics
+
+
+def _users_of(loader: Any) -> int:
+    """How many different users a split has."""
+    dataset = loader._dataset
+    return len(dataset.inter_feat[dataset.uid_field].unique())
 
 
 def _temporal(dataset: Any) -> TemporalSplit | None:

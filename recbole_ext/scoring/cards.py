@@ -43,7 +43,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
     """The card of the initialisation ``name``, whose runs have all ended.
 
     Raises:
-        ConfigurationError: a run is missing or has failed; says which.
+        ConfigurationError: a run is missing or has failed, or random vectors score zero; says which and where.
     """
     folder = resolved.benchmark.folder
     grid = grid_of(resolved)
@@ -54,9 +54,9 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
     pairs = {result.key: _baseline(result, results) for result in ours}
     unseen = by_popularity([*results.values()], [grid.metric], folder).rows
     scores = [_score(result, pairs[result.key], grid.metric, folder, unseen) for result in ours]
+    _refuse_zero(scores, grid.metric)
     of_trained = dict.fromkeys(key.dataset for key, baseline in pairs.items() if baseline is not None)
     parts = [_OfDataset(dataset, ours, pairs, grid.metric, folder) for dataset in of_trained]
-    known = [part.gain for part in parts if isinstance(part.gain, Difference)]
     trained = [score for score in scores if score.gain is not None]
     records = [record for result in results.values() for record in result.runs]
     return Card(
@@ -67,7 +67,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
         suite=SuiteVersion(name=suite.name, version=suite.version, sha256=suite.sha256),
         metric=grid.metric,
         score=rounded(_mean(score.score for score in trained)),
-        gain=_gain(mean_of_independent(known)) if len(known) == len(parts) else _gain_alone(scores),
+        gain=mean_over_datasets([part.gain for part in parts], scores, of.tuning_seeds() if of else 1),
         scores=scores,
         datasets=[part.on_dataset(resolved, of, scores) for part in parts],
         tuning=tunings_of(of, [part.dataset_of(resolved) for part in parts], resolved.benchmark.artifacts),
@@ -78,6 +78,16 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
         versions=versions(),
         devices=sorted({record.done.device for record in records}),
     )
+
+
+def mean_over_datasets(gains: Sequence[Difference | str], scores: Sequence[Score], tuning_seeds: int) -> Gain:
+    """The mean of the datasets' gains; its interval where each has one and they are independent of each other.
+
+    Several tunings of one encoder are draws that the datasets share, so that their variances don't add up.
+    """
+    known = [gain for gain in gains if isinstance(gain, Difference)]
+    independent = tuning_seeds == 1 or len(gains) == 1
+    return _gain(mean_of_independent(known)) if independent and len(known) == len(gains) else _gain_alone(scores)
 
 
 class _OfDataset:
@@ -201,13 +211,23 @@ def _refuse_missing(results: Iterable[Result]) -> None:
         )
 
 
+def _refuse_zero(scores: Iterable[Score], metric: str) -> None:
+    """See that each dataset with a trained recommender has a gain: there is none in per cent over nothing."""
+    compared = {score.dataset for score in scores if score.random is not None}
+    for dataset in sorted(compared - {score.dataset for score in scores if score.gain is not None}):
+        raise ConfigurationError(
+            f"no card: on {dataset} random vectors score 0 in {metric}, so that there is no gain in per cent. Give the "
+            "suite a dataset with more test users, or a `valid_metric` with a larger K."
+        )
+
+
 def _gain(difference: Difference) -> Gain:
     low, high = difference.interval
     return Gain(mean=rounded(100 * difference.mean), low=rounded(100 * low), high=rounded(100 * high))
 
 
 def _gain_alone(scores: Sequence[Score]) -> Gain:
-    """Of rows without a test: fewer than three seeds, or random vectors themselves."""
+    """Of rows without a test: fewer than three seeds, random vectors themselves, datasets that share tunings."""
     return Gain(mean=rounded(_mean(score.gain.mean for score in scores if score.gain is not None)))
 
 

@@ -20,7 +20,7 @@ def name_of(source: Mapping[str, Any] | None) -> str:
     if not source:
         return RANDOM
     name = re.sub(r"[^\w.+-]+", "-", _said(source)).strip("-.+")
-    return name if len(name) <= LONGEST else f"{name[:LONGEST].rstrip('-.+')}-{sha256_of(_plain(source))[:6]}"
+    return name if len(name) <= LONGEST else f"{name[:LONGEST].rstrip('-.+')}-{sha256_of(as_texts(source))[:6]}"
 
 
 def _said(source: Mapping[str, Any]) -> str:
@@ -41,7 +41,8 @@ def _value(value: Any) -> str:
     return Path(text).name if "/" in text else text
 
 
-def _plain(value: Any) -> Any:
+def as_texts(value: Any) -> Any:
+    """The same with every setting as text: so the command line, a YAML and a card agree on it."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else str(value)
+        return {str(key): as_texts(part) for key, part in value.items()}
+    return [as_texts(part) for part in value] if isinstance(value, list | tuple) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ from recbole_ext.benchmark.plan import what_will_be_done
 from recbole_ext.benchmark.suite import RANDOM, Suite
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.records.card import Card, read_cards
+from recbole_ext.records.card import Card, file_name_of, read_cards
 from recbole_ext.report.cards import card_lines, card_table
 from recbole_ext.report.encoders import place_in_words, write_encoders
 from recbole_ext.runs.grid import run_benchmark
 from recbole_ext.runs.recording import is_done
 from recbole_ext.scoring.cards import card_of
-from recbole_ext.scoring.names import name_of
+from recbole_ext.scoring.names import as_texts, name_of
 from recbole_ext.scoring.stores import make_apart
 
 if TYPE_CHECKING:
@@ -75,7 +76,34 @@ def resolve_score(
         raise ConfigurationError(f"name: random vectors are called {RANDOM!r}; got {name!r}.")
     called = RANDOM if source is None else name or name_of(source)
     benchmark, overrides = benchmark_of(suite.benchmark(called, source, **keys), {}, f"suite {suite.name}")
-    return resolve(benchmark, overrides, command, f"suite {suite.name}", fetch), called
+    _refuse_taken(benchmark.folder.parent / file_name_of(suite.name, called), source or {})
+    resolved = resolve(benchmark, overrides, command, f"suite {suite.name}", fetch)
+    _refuse_incomparable(resolved, suite, called)
+    return resolved, called
+
+
+def _refuse_taken(path: Path, source: Mapping[str, Any]) -> None:
+    """See that ``path`` is not the card of another source; one that can't be read is made again."""
+    try:
+        other = Card.read(path).source if path.exists() else source
+    except ConfigurationError:
+        return
+    if as_texts(other) != as_texts(source):
+        raise ConfigurationError(
+            f"{path}: is the card of another source, {json.dumps(other)}. Give this one a name of its own with --name, "
+            "or take that card away."
+        )
+
+
+def _refuse_incomparable(resolved: Resolved, suite: Suite, called: str) -> None:
+    """See that a recommender is trained from the vectors and from random ones, before hours go by without a card."""
+    ours = [row for row in resolved.rows if row.key.variant == called]
+    if not any(row.variant.is_random or row.baseline for row in ours):
+        raise ConfigurationError(
+            f"{suite.where}: models: none is run both from {called!r} and from {RANDOM!r}, so that there is no gain to "
+            f"tell. Add one that begins from item vectors, such as SASRec, and leave `{RANDOM}` among its "
+            "`initialisations`."
+        )
 
 
 def score_source(

@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 _TEXT = (
     "Test users by the training interactions of their test item; mean over users, then over seeds, in brackets the "
     "change over the row's own baseline. Marked ● are the runs that score an item from its store "
-    "vector or its text alone (modes `frozen`, `adapter`, `bounded` and `dual`, NearestNeighbour, RECFORMER, UniSRec, "
-    "WhitenRec, ZESRec; BERT4Rec adds a trained bias of each item): what training learns there is shared by all items, "
-    "so the column of items never seen in training shows how vectors rank that no training has touched. Elsewhere it "
-    "has moved their vectors too, as negatives. Random order: all items ranked at random."
+    "vector or its text alone (modes `frozen`, `adapter`, `bounded` and `dual`, RECFORMER, UniSRec, WhitenRec, ZESRec, "
+    "and what trains nothing: NearestNeighbour, TransitionGraph with vectors; BERT4Rec adds a trained bias of each "
+    "item): what training learns there is shared by all items, so the column of items never seen in training shows how "
+    "vectors rank that no training has touched. Elsewhere it has moved their vectors too, as negatives. Random order: "
+    "all items ranked at random."
 )
 
 
@@ -120,8 +121,9 @@ def _told(cell: pd.DataFrame, settings: Settings) -> str:
         told.append(f"{unseen['n_users'].iloc[0]:,} of {n_users:,} test users have an item never seen in training")
         kinds = {
             "scored from the store alone": unseen[unseen["from_store"]],
-            "with vectors that training moved": unseen[~unseen["from_store"] & ~unseen["is_random"]],
+            "with vectors that training moved": unseen[~unseen["from_store"] & unseen["learns"] & ~unseen["is_random"]],
             "with random vectors": unseen[unseen["is_random"]],
+            "without vectors or training": unseen[~unseen["from_store"] & ~unseen["learns"]],
         }
         told += [f"{kind} they reach {_best(rows, metric)} at best" for kind, rows in kinds.items() if len(rows)]
         if not math.isnan(unseen[f"{metric}_random"].iloc[0]):

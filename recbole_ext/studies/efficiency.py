@@ -14,7 +14,7 @@ from pydantic import Field
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid
-from recbole_ext.report.leaderboard import KEYS, costs_table, leaderboard, std_of
+from recbole_ext.report.leaderboard import KEYS, costs_table, direction_of, leaderboard, std_of
 from recbole_ext.report.looks import Look, Looks
 from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.results import Result, finished_results
@@ -63,7 +63,7 @@ def run(settings: Settings, command: str) -> Findings:
     devices = {record.done.device for result in results for record in result.runs}
     return Findings(
         title="What accuracy costs",
-        sentence=_sentence(table, settings),
+        sentence=_sentence(table, settings, direction_of(results, settings.metric)),
         numbers={"rows": json.loads(table.to_json(orient="records"))},
         text=_markdown(table, settings, sorted(devices)),
         figures={"efficiency": _figure(table, settings)},
@@ -87,9 +87,10 @@ def plane(grid: Grid, results: Sequence[Result], settings: Settings) -> pd.DataF
     if table[settings.cost].isna().all():
         raise ConfigurationError(f"cost: no run in {settings.results} records {settings.cost}; choose another.")
     table["front"] = False
+    direction = direction_of(results, settings.metric)
     for _, cell in table.groupby(["dataset", "protocol"]):
         rounded = [float(f"{cost:.{settings.significant_digits - 1}e}") for cost in cell[settings.cost]]
-        table.loc[cell.index, "front"] = pareto_front(rounded, cell[settings.metric])
+        table.loc[cell.index, "front"] = pareto_front(rounded, direction * cell[settings.metric])
     return table
 
 
@@ -112,12 +113,15 @@ def _cells(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(f"{dataset}, {protocol}" if several else str(dataset), cell) for (dataset, protocol), cell in groups]
 
 
-def _sentence(table: pd.DataFrame, settings: Settings) -> str:
+def _sentence(table: pd.DataFrame, settings: Settings, direction: int) -> str:
     parts = []
     for name, cell in _cells(table.dropna(subset=[settings.cost, settings.metric])):
-        best, dearest = cell.loc[cell[settings.metric].idxmax()], cell.loc[cell[settings.cost].idxmax()]
+        best = cell.loc[(direction * cell[settings.metric]).idxmax()]
+        dearest = cell.loc[cell[settings.cost].idxmax()]
         part = f"{name}: best is {_point(best, settings)}"
-        if (times := dearest[settings.cost] / best[settings.cost]) >= WORTH_TELLING:
+        if best[settings.cost] == 0 < dearest[settings.cost]:
+            part += f"; the dearest is {_point(dearest, settings)}"
+        elif dearest[settings.cost] > 0 and (times := dearest[settings.cost] / best[settings.cost]) >= WORTH_TELLING:
             part += f"; the dearest, {_point(dearest, settings)}, costs {times:.3g} times that"
         parts.append(part)
     return f"Test {metric_title(settings.metric)} against {COSTS[settings.cost][0]}. {'. '.join(parts)}."
@@ -180,9 +184,7 @@ def _figure(table: pd.DataFrame, settings: Settings) -> Any:
             style = _marker(shade) | {"markeredgecolor": "black"} if row["front"] else _marker(shade)
             axis.plot(x, y, shapes[row["model"]].marker, markersize=8, zorder=3, **style)
         axis.set(title=name, xlabel=COSTS[settings.cost][0])
-        if cell[settings.cost].max() > 10 * cell[settings.cost].min():
-            axis.set_xscale("log")
-            axis.xaxis.set_major_formatter("{x:g}")
+        _scale(axis, cell[settings.cost])
     for axis in axes[:, 0]:
         axis.set_ylabel(f"test {metric_title(settings.metric)}")
     empty: dict[str, Any] = {"xdata": [], "ydata": [], "linestyle": "none"}
@@ -191,6 +193,18 @@ def _figure(table: pd.DataFrame, settings: Settings) -> Any:
     front_line = Line2D([], [], color="grey", markeredgecolor="black", marker="o", label="Pareto front")
     figure.legend(handles=[*models, *variants, front_line], loc="outside lower center", ncols=6, fontsize="small")
     return figure
+
+
+def _scale(axis: Any, costs: pd.Series) -> None:
+    """By powers of ten where costs are so far apart; zero, which has no logarithm, stands left of the lowest one."""
+    lowest = costs[costs > 0].min()
+    if not costs.max() > 10 * lowest:
+        return
+    if (costs == 0).any():
+        axis.set_xscale("symlog", linthresh=lowest)
+    else:
+        axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
 
 
 def _marker(look: Look) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RowKey
 from recbole_ext.report.cells import NOTHING, p_cell, signed
-from recbole_ext.report.leaderboard import AT_LIMIT
+from recbole_ext.report.leaderboard import AT_LIMIT, direction_of
 from recbole_ext.report.looks import Looks
 from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.results import Result, finished_results
@@ -78,7 +78,7 @@ def run(settings: Settings, command: str) -> Findings:
         figures[f"{name}-costs"] = _figure_of_costs(table, settings)
     return Findings(
         title=settings.title,
-        sentence=_sentence(table, settings),
+        sentence=_sentence(table, settings, direction_of(results, settings.metric)),
         numbers={"rows": json.loads(table.to_json(orient="records"))},
         text=_markdown(table, settings),
         figures=figures,
@@ -189,15 +189,16 @@ def _scores(result: Result, metric: str) -> list[float]:
     return [test[metric] for test in tests]
 
 
-def _sentence(table: pd.DataFrame, settings: Settings) -> str:
+def _sentence(table: pd.DataFrame, settings: Settings, direction: int) -> str:
     parts = []
     for name, cell in table.groupby("cell", sort=False):
-        best = cell.loc[cell["mean"].idxmax()]
+        best = cell.loc[(direction * cell["mean"]).idxmax()]
         reference = cell[cell["value"] == settings.reference]
-        against = "" if best["value"] == settings.reference else f", {best['change_%']:+.1f} % to {settings.reference}"
+        is_change = best["value"] != settings.reference and not math.isnan(best["change_%"])
+        against = f", {best['change_%']:+.1f} % to {settings.reference}" if is_change else ""
         known = f" ({reference['mean'].iloc[0]:.4f})" if len(reference) and against else ""
         reach = cell["std"].fillna(0).clip(lower=best["std"] if best["n_seeds"] > 1 else 0)
-        close = cell.loc[(best["mean"] - cell["mean"] <= reach) & (cell.index != best.name), "value"]
+        close = cell.loc[(direction * (best["mean"] - cell["mean"]) <= reach) & (cell.index != best.name), "value"]
         level = f"; no further from it than a standard deviation over seeds: {', '.join(close)}" if len(close) else ""
         parts.append(f"{name}: best is {best['value']} with {best['mean']:.4f}{against}{known}{level}")
     return f"{settings.question} Test {metric_title(settings.metric)}: {'. '.join(parts)}."

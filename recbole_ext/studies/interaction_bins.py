@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from recbole_ext.records import RowKey, RunRecord
 from recbole_ext.records.popularity import read_interactions
 from recbole_ext.records.ranks import alone
 from recbole_ext.report.popularity import means_of_groups
-from recbole_ext.report.ranks import load_ranks, metric_of_ranks
-from recbole_ext.report.results import finished_results
+from recbole_ext.report.ranks import decided_by_ranks, load_ranks, metric_of_ranks
+from recbole_ext.report.results import Result, finished_results
 
 _KEYS = ["results", *RowKey._fields, "baseline", "is_random", "split"]
-_FROM_TEXT_ALONE = ("NearestNeighbour", "RECFORMER", "UniSRec", "WhitenRec", "ZESRec")
+_FROM_TEXT_ALONE = ("RECFORMER", "UniSRec", "WhitenRec", "ZESRec")
 _FROM_VECTORS_ALONE = ("frozen", "adapter", "bounded", "dual")
 """Modes that leave the vector of an item that training never sees as it is, or map it as they map all."""
 
@@ -30,34 +31,33 @@ def by_interactions(
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per row of the benchmarks in ``folders`` and bin, and notes on what is left out.
 
-    Columns: ``results`` (the benchmark's name), the row's four, its ``baseline``, ``is_random`` (it begins from the
-    model's own vectors), ``split`` (of the popularity file), ``bin``, ``n_users``, ``n_seeds``, ``from_store`` (an
-    unseen item is scored from its store vector or text alone), per metric its mean over seeds, ``METRIC_std``,
-    ``METRIC_change_%`` over the row's baseline and ``METRIC_random``, what a random order of all items gives; NaN where
-    there are no such users, no baseline, or the ranking is a sample.
+    Columns: ``results`` (the benchmark's name; its folder where another one has the same), the row's four, its
+    ``baseline``, ``is_random`` (it trains the model's own random vectors), ``split`` (of the popularity file), ``bin``,
+    ``n_users``, ``n_seeds``, ``from_store`` (an unseen item is scored from its store vector or text alone), ``learns``
+    (anything is trained), per metric its mean over seeds, ``METRIC_std``, ``METRIC_change_%`` over the row's baseline
+    and ``METRIC_random``, what a random order of all items gives; NaN where there are no such users, no baseline, or
+    the ranking is a sample.
 
     Raises:
-        ConfigurationError: nothing is left.
+        ConfigurationError: nothing is left, or the ranks that a run kept do not decide a metric.
     """
     runs: list[dict[str, Any]] = []
     notes: list[str] = []
-    for folder in folders:
-        try:
-            grid, results = finished_results(folder)
-        except ConfigurationError as error:
-            notes.append(str(error))
-            continue
+    for name, folder, results in _benchmarks(folders, notes):
         without = []
         for result in results:
-            row = {"results": grid.benchmark, "baseline": result.row.baseline or "", "is_random": result.row.is_random}
+            learns = any(record.done.learns for record in result.runs)
+            row = {"results": name, "baseline": result.row.baseline or "", "learns": learns}
+            row["is_random"] = result.row.is_random and learns
             for record in result.runs:
+                _refuse_undecided(metrics, record, folder)
                 try:
-                    found = _bins_of(folder, record, metrics, edges)
+                    bins = _bins_of(folder, record, metrics, edges)
                 except ConfigurationError as error:
                     notes.append(f"{folder}: {error} Left out.")
                     continue
-                runs += [row | in_bin for in_bin in found]
-                without += [] if found else [record.run]
+                runs += [row | in_bin for in_bin in bins]
+                without += [] if bins else [record.run]
         if without:
             notes.append(
                 f"{folder}: {len(without)} runs, such as {without[0]}, have several test items per user, so no item to "
@@ -66,7 +66,7 @@ def by_interactions(
     if not runs:
         raise ConfigurationError(" ".join(notes))
     rows = pd.DataFrame(runs).groupby([*_KEYS, "bin"], sort=False)
-    table = rows[["n_users", "from_store"]].first().assign(n_seeds=rows.size())
+    table = rows[["n_users", "from_store", "learns"]].first().assign(n_seeds=rows.size())
     for metric in metrics:
         table[metric], table[f"{metric}_std"] = rows[metric].mean(), rows[metric].std()
         table[f"{metric}_random"] = rows[f"{metric}_random"].first()
@@ -74,6 +74,34 @@ def by_interactions(
     for metric in metrics:
         table[f"{metric}_change_%"] = 100 * (table[metric] / _of_baseline(table, metric) - 1)
     return table, notes
+
+
+def _benchmarks(folders: Sequence[Path], notes: list[str]) -> list[tuple[str, Path, list[Result]]]:
+    """What to call each benchmark, its folder and its results; a folder that has none gets a note.
+
+    Two of one name are called by their folders, or else the runs of both would pass for seeds of one row.
+    """
+    found = []
+    for folder in {folder.resolve(): folder for folder in folders}.values():
+        try:
+            grid, results = finished_results(folder)
+        except ConfigurationError as error:
+            notes.append(str(error))
+            continue
+        found.append((grid.benchmark, folder, results))
+    times = Counter(name for name, _, _ in found)
+    return [(name if times[name] == 1 else str(folder), folder, results) for name, folder, results in found]
+
+
+def _refuse_undecided(metrics: Sequence[str], record: RunRecord, folder: Path) -> None:
+    """Ranks beyond the largest K are not known: a metric that needs them would come out too low."""
+    undecided = [metric for metric in metrics if not decided_by_ranks(metric, record)]
+    if undecided and record.evaluated.popularity:
+        raise ConfigurationError(
+            f"metrics: {undecided[0]} does not follow from the ranks that {folder / 'runs'} keeps, which end at "
+            f"{record.evaluated.largest_k}. Choose recall, hit, precision, ndcg or mrr at that or less, or leave the "
+            "folder out of `results`."
+        )
 
 
 def _bins_of(folder: Path, record: RunRecord, metrics: Sequence[str], edges: Sequence[int]) -> list[dict[str, Any]]:
@@ -85,7 +113,8 @@ def _bins_of(folder: Path, record: RunRecord, metrics: Sequence[str], edges: Seq
     of_user = bin_of(interactions.test_interactions, edges)
     means = means_of_groups(ranks, of_user, len(bins), metrics)
     run: dict[str, Any] = {**record.row._asdict(), "split": interactions.sha256()}
-    run["from_store"] = record.mode in _FROM_VECTORS_ALONE or record.model in _FROM_TEXT_ALONE
+    untouched = record.fingerprints.vectors is not None and not record.done.learns
+    run["from_store"] = untouched or record.mode in _FROM_VECTORS_ALONE or record.model in _FROM_TEXT_ALONE
     every_rank = alone(np.arange(1, len(interactions.item_interactions) + 1))
     for metric in metrics:
         random = float(metric_of_ranks(metric, every_rank).mean())

@@ -71,6 +71,9 @@ COLLECTED = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label",
 VECTORS = "data.item_vectors"
 """What a metric asks for that needs the items' vectors, float32 ``[items, dim]`` by internal id; padding is zero."""
 
+USERS_OF_ITEM = "data.users_of_item"
+"""How many different users had each item in training, int ``[items]`` by internal id."""
+
 
 class LeaveOneOutCollector(Collector):
     """Collects the same ``rec.topk`` as RecBole's collector where each user has one positive item.
@@ -117,8 +120,12 @@ class LeaveOneOutCollector(Collector):
         return (self._n_batches - 1) % self.team.size == self.team.number
 
     def data_collect(self, train_data: Any) -> None:
-        """RecBole's, and the vectors of ``diversity_vectors`` where a metric asks for them."""
+        """RecBole's, and where a metric asks for them the vectors of ``diversity_vectors`` and the users of items."""
         super().data_collect(train_data)
+        if self.register.need(USERS_OF_ITEM):
+            from recbole_ext.beyond_accuracy import users_of_items
+
+            self.data_struct.set(USERS_OF_ITEM, users_of_items(train_data._dataset))
         if self.register.need(VECTORS):
             from recbole_ext.beyond_accuracy import vectors_of_items
 

@@ -49,6 +49,19 @@ def test_every_source_has_as_many_trials_and_seeds_as_random_vectors(name: str, 
     assert trained == {{"quick": (2, 3), "standard": (6, 3), "full": (16, 3)}[name]}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"grids": {"SASRec": {"initialisations": ["vectors"]}}}, {"models": {"Pop": {}}, "grids": {}, "search": {}}],
+)
+def test_a_suite_that_compares_no_recommender_with_random_vectors_is_refused_before_it_runs(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    places = {"data_path": tmp_path, "results": tmp_path, "artifacts": tmp_path}
+    suite = load_suite(write(tmp_path, **changes))
+    with pytest.raises(ConfigurationError, match="models: none is run both from 'tfidf' and from 'random'"):
+        resolve_score(suite, {"lexical": "tfidf"}, None, "", fetch=False, **places)
+
+
 def test_standard_is_sasrec_on_two_datasets_with_three_scales_and_two_dropouts() -> None:
     standard = load_suite("standard").content
     assert standard["datasets"] == ["Scientific", "Office"] and "SASRec" in standard["models"]

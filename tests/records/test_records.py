@@ -54,6 +54,16 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, metric: float, setti
     assert read.model_copy(update={"made": None}) == written.model_copy(update={"made": None})
 
 
+@pytest.mark.parametrize(
+    ("mode", "full"),
+    [({"valid": "uni100", "test": "full"}, True), ({"valid": "full", "test": "uni100"}, False), ("full", True)],
+)
+def test_whether_all_items_were_ranked_is_what_the_mode_of_the_test_says(
+    benchmark: Benchmark, mode: Any, full: bool
+) -> None:
+    assert benchmark.add(config={"eval_args": {"mode": mode}}).done.ranks_all_items == full
+
+
 @pytest.mark.parametrize(("number", "text"), [(math.inf, "Infinity"), (-math.inf, "-Infinity"), (math.nan, "NaN")])
 def test_an_infinite_setting_is_kept_as_a_text_not_lost(benchmark: Benchmark, number: float, text: str) -> None:
     record = benchmark.add(config={"bounds": [number, {"deep": number}], "none": None})

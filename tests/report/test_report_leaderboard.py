@@ -10,6 +10,7 @@ from synthetic_runs import Benchmark
 
 from recbole_ext.records import Published, RowKey
 from recbole_ext.report import write_report
+from recbole_ext.report.cells import leaderboard_sheet
 from recbole_ext.report.leaderboard import Leaderboard, baselines_of, costs_table, leaderboard, lines_of, places
 from recbole_ext.report.results import read_results
 from recbole_ext.report.significance import Comparison, Comparisons, compare_with_baselines
@@ -198,6 +199,9 @@ def test_of_a_metric_of_the_user_s_own_the_runs_know_which_way_is_better(benchma
         changes: dict[str, Any] = {"valid_metric": "surprise@10", "config": {"valid_metric_bigger": False}}
         benchmark.add(variant=variant, test={"surprise@10": value}, **changes)
     assert [line["variant"] for line in lines(benchmark)] == ["minilm", "none"]
+    sheet = leaderboard_sheet(board_of(benchmark), ["surprise@10"], [])
+    (column,) = (column for column in sheet.columns if column.name == "surprise@10")
+    assert [cell.place for cell in sheet.cells(column)] == [1, 2]
 
 
 def test_places_are_given_within_a_dataset_and_protocol_and_shared_on_equal_display() -> None:
@@ -297,6 +301,16 @@ def test_memory_is_the_accelerator_s_own_where_there_is_one(benchmark: Benchmark
     benchmark.add(peak_memory_mb=4000.0, peak_device_memory_mb=700.0)
     (line,) = costs_of(benchmark)
     assert line["peak_memory_mb"] == 700
+
+
+def test_milliseconds_are_per_user_that_validation_ranks_for(benchmark: Benchmark) -> None:
+    benchmark.add(validated=30)
+    cut: dict[str, Any] = {"valid_from": 1.0, "test_from": 2.0, "training_interactions": 9, "test_users": 20}
+    cut |= {"new_items": 0, "new_items_are": "ranked", "new_targets": 0}
+    benchmark.add(variant="earlier", temporal=cut)
+    counted, earlier = costs_of(benchmark)
+    assert counted["ms_per_user"] == pytest.approx(20)  # 0.6 s for 30 of the 300 users
+    assert math.isnan(earlier["ms_per_user"])
 
 
 def test_costs_that_a_record_does_not_hold_are_blank(benchmark: Benchmark) -> None:

@@ -132,6 +132,8 @@ def test_both_documents_show_it_and_the_gain_over_the_baseline(benchmark: Benchm
     [
         (lambda path: path.unlink(), "can't be read"),
         (lambda path: path.write_bytes(b"no zip"), "can't be read"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-30]), "can't be read"),
+        (lambda path: path.write_bytes(path.read_bytes()[:80] + bytes(40) + path.read_bytes()[120:]), "can't be read"),
         (lambda path: path.write_bytes(path.with_name("other.npz").read_bytes()), "is not the file"),
     ],
 )

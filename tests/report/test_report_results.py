@@ -44,6 +44,29 @@ def test_of_the_search_only_the_chosen_trial_s_runs_are_the_row_s(benchmark: Ben
     assert (len(result.search), result.median_of_search) == (3, 0.2)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tested": 20},
+        {
+            "temporal": {
+                "valid_from": 1.0,
+                "test_from": 2.0,
+                "training_interactions": 9,
+                "test_users": 20,
+                "new_items": 0,
+                "new_items_are": "ranked",
+                "new_targets": 0,
+            }
+        },
+    ],
+    ids=["counted", "earlier record of a cut in time"],
+)
+def test_the_share_of_ties_is_of_the_items_tested_not_of_all_users(benchmark: Benchmark, changes: Any) -> None:
+    benchmark.add(tied=2, **changes)
+    assert result_of(benchmark).ties_in_words.startswith("10 % of the test items tie with others")
+
+
 def test_records_that_the_grid_does_not_ask_for_count_for_nothing(benchmark: Benchmark) -> None:
     benchmark.add()
     benchmark.add(seed=43, quality=0.9, asked=False, date="2027-01-01")

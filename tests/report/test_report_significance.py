@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import stats
-from synthetic_runs import Benchmark, drawn_ranks
+from synthetic_runs import Benchmark, drawn_ranks, made
 
 from recbole_ext.records import RowKey
 from recbole_ext.records.ranks import alone
@@ -239,6 +239,16 @@ def test_runs_of_one_tuning_are_one_draw(benchmark: Benchmark) -> None:
     assert (found.difference, found.low, found.high) == pytest.approx((expected.mean, *expected.interval))
 
 
+def test_runs_of_a_model_that_reads_text_are_one_draw_where_they_begin_from_one_tuned_encoder(
+    benchmark: Benchmark,
+) -> None:
+    for seed, tuning in enumerate("abab"):
+        benchmark.add(seed=seed)
+        config = made()["config"] | {"encoder": f"artifacts/encoders/recformer-{tuning}"}
+        benchmark.add(variant="minilm", mode="text", seed=seed, store_fingerprint=None, config=config)
+    assert compare(benchmark).untested[MINILM] == "no test: needs 3 tuning seeds, has 2"
+
+
 def test_three_tunings_are_needed_however_many_runs_there_are(benchmark: Benchmark) -> None:
     for seed in range(4):
         benchmark.add(seed=seed)
@@ -363,3 +373,14 @@ def test_a_mean_gain_without_a_test_says_why(benchmark: Benchmark) -> None:
     benchmark.add(model="Few", quality=0.3)
     benchmark.add(model="Few", quality=0.4, variant="minilm")
     assert "needs 3 seeds" in str(gain_of(benchmark, "SASRec", "Few"))
+
+
+def test_runs_of_one_tuning_are_one_draw_of_the_mean_gain_too(benchmark: Benchmark) -> None:
+    tunings = dict(enumerate("abcabc"))
+    for seed in tunings:
+        benchmark.add(seed=seed)
+    add_tunings(benchmark, tunings)
+    gain, found = gain_of(benchmark, "SASRec"), compare(benchmark).made[MINILM, "ndcg@10"]
+    assert isinstance(gain, Difference)
+    low, high = (end / found.difference for end in (found.low, found.high))
+    assert [end / gain.mean for end in gain.interval] == pytest.approx([low, high])

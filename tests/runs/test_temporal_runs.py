@@ -41,6 +41,7 @@ def test_records_keep_the_cut_and_models_share_users_and_popularity(
         assert cut is not None and (cut.valid_from, cut.test_from) == (60, 80)
         assert (cut.training_interactions, cut.test_users, cut.new_items, cut.new_targets) == (42, 9, 2, 1)
         assert cut.new_items_are == "ranked"
+        assert (record.done.tested, record.done.validated) == (9, 7)
         assert len(np.load(folder / "runs" / f"{record.run}.ranks.npy")) == 9
     (popularity,) = {record.done.popularity for record in records.values() if record.done.popularity is not None}
     counted = read_interactions(folder, records["SASRec"])

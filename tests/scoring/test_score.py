@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic_cards import card
 
 import recbole_ext
 from recbole_ext import api
@@ -163,6 +164,14 @@ def test_a_plan_runs_nothing(suite_file: Path, atomic_folder: Path, tmp_path: Pa
 
 
 # --- mistakes ---
+
+
+def test_the_card_of_another_source_is_not_overwritten(suite_file: Path, atomic_folder: Path, tmp_path: Path) -> None:
+    card("mine", suite="mini", source={"lexical": "tfidf", "dim": 8}).write(tmp_path / "out")
+    places: dict[str, Any] = {"data_path": atomic_folder, "artifacts": tmp_path / "artifacts", "out": tmp_path / "out"}
+    with pytest.raises(ConfigurationError, match=r"mini-mine\.json: is the card of another source, .*--name"):
+        api.score_plan({"lexical": "tfidf", "dim": 16}, suite_file, name="mine", **places)
+    assert api.score_plan({"lexical": "tfidf", "dim": "8"}, suite_file, name="mine", **places)
 
 
 def encoder_without(folder: Path, tiny_encoders: dict[str, Path], *left_out: str) -> Path:

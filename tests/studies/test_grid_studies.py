@@ -46,7 +46,7 @@ def test_means_and_changes_are_those_of_the_seeds_against_the_reference(benchmar
     assert table["value"].tolist() == ["b", "a"]  # the benchmark's order
     assert table["mean"].tolist() == pytest.approx([0.25, 0.2])
     assert table["change_%"].tolist() == pytest.approx([25, 0])
-    assert table["n_seeds"].tolist() == [1, 2] and table["best_epoch"].tolist() == [1, 2]
+    assert table["n_seeds"].tolist() == [1, 2] and table["best_epoch"].tolist() == [2, 3]
     assert table["p_holm"].isna().all()  # below three seeds there is no test
 
 
@@ -86,10 +86,28 @@ def test_the_sentence_names_what_the_spread_over_seeds_cannot_tell_from_the_best
     for variant, both in scores.items():
         for seed, score in enumerate(both):
             benchmark.add(variant=variant, seed=seed, test={"ndcg@10": score})
-    sentence = _sentence(table_of(benchmark), settings())
+    sentence = _sentence(table_of(benchmark), settings(), 1)
     assert sentence.endswith(
         "best is b with 0.4200, +7.7 % to a (0.3900); no further from it than a standard deviation over seeds: near."
     )
+
+
+def test_where_smaller_is_better_the_sentence_names_the_smallest(benchmark: Benchmark) -> None:
+    scores = {"a": (0.80, 0.82), "b": (0.70, 0.72), "near": (0.69, 0.75), "far": (0.90, 0.92)}
+    for variant, both in scores.items():
+        for seed, score in enumerate(both):
+            benchmark.add(variant=variant, seed=seed, test={"rmse": score})
+    sentence = _sentence(table_of(benchmark, metric="rmse"), settings(metric="rmse"), -1)
+    assert sentence.endswith(
+        "best is b with 0.7100, -12.3 % to a (0.8100); no further from it than a standard deviation over seeds: near."
+    )
+
+
+def test_a_cell_without_the_reference_has_no_change_to_it(benchmark: Benchmark) -> None:
+    benchmark.add(variant="a", model="A", test={"ndcg@10": 0.2})
+    benchmark.add(variant="b", model="B", test={"ndcg@10": 0.3})
+    sentence = _sentence(table_of(benchmark), settings(), 1)
+    assert "A: best is a with 0.2000. B: best is b with 0.3000." in sentence
 
 
 def test_a_reference_or_metric_that_no_run_has_is_named(benchmark: Benchmark) -> None:

@@ -145,6 +145,29 @@ def test_the_study_of_efficiency_runs_from_its_preset_to_its_files(
     assert "What accuracy costs" in page and "costs 2 times that" in page
 
 
+def test_where_smaller_is_better_the_front_and_the_best_are_of_the_smallest(bench: Benchmark) -> None:
+    add(bench, test={"rmse": 0.9})
+    add(bench, variant="minilm", test={"rmse": 0.7}, seconds={"per_evaluation": 0.16})
+    add(bench, variant="worse", test={"rmse": 0.95}, seconds={"per_evaluation": 0.16})
+    table = plane_of(bench, metric="rmse")
+    assert set(table[table["front"]]["variant"]) == {"none", "minilm"}
+    findings = efficiency.run(efficiency.Settings(results=bench.folder, metric="rmse"), "test")
+    assert "best is SASRec, minilm (0.7000 at 20.000)." in findings.sentence
+
+
+def test_what_costs_nothing_is_drawn_and_told_without_a_ratio(bench: Benchmark) -> None:
+    add(bench, flops=0.0)
+    add(bench, variant="minilm", ranks=[2] * 8, flops=5.0)
+    add(bench, variant="tuned", ranks=[3] * 8, flops=5e3)
+    bench.write()
+    findings = efficiency.run(efficiency.Settings(results=bench.folder, cost="flops"), "test")
+    assert findings.sentence.endswith(
+        "best is SASRec, none (1.0000 at 0); the dearest is SASRec, tuned (0.5000 at 5,000)."
+    )
+    axis = findings.figures["efficiency"].axes[0]
+    assert axis.get_xscale() == "symlog" and axis.get_xlim()[0] <= 0
+
+
 def test_without_finished_records_the_error_names_the_folder_and_what_makes_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nothing/grid.json: no such file.*recbole-ext run"):
         efficiency.run(efficiency.Settings(results=tmp_path / "nothing"), "test")
@@ -192,6 +215,18 @@ def test_each_row_is_compared_with_its_own_baseline(bench: Benchmark) -> None:
     assert table[table["variant"] == "tuned"]["recall@10_change_%"].tolist() == [100] * 4
 
 
+def test_two_folders_of_one_benchmark_s_name_are_no_more_seeds_and_one_named_twice_counts_once(
+    bench: Benchmark, tmp_path: Path
+) -> None:
+    add(bench)
+    other = Benchmark(tmp_path / "results" / "bench")
+    add(other, ranks=[2] * 8)
+    folders = [bench.write(), other.write(), tmp_path / "runs" / ".." / "runs" / "bench"]
+    table, notes = by_interactions(folders, ["mrr@10"], [0])
+    assert notes == [] and set(table["n_seeds"]) == {1} and len(table) == 4
+    assert table.groupby("results")["mrr@10"].first().to_dict() == {str(folders[2]): 1.0, str(folders[1]): 0.5}
+
+
 def test_a_sampled_ranking_has_no_random_order_to_compare_with(bench: Benchmark) -> None:
     add(bench, config={"topk": [10], "eval_args": {"mode": {"valid": "uni100", "test": "uni100"}}})
     table, _ = by_interactions([bench.write()], ["recall@10"], [0, 5, 20])
@@ -223,10 +258,36 @@ def test_the_study_of_cold_start_says_how_unseen_items_rank(bench: Benchmark, tm
     assert (folder / "cold-start.png").is_file()
 
 
+def test_what_trains_nothing_is_from_the_store_with_vectors_and_of_no_vectors_without(bench: Benchmark) -> None:
+    untrained = {"total": 1, "trainable": 1, "item_embedding": 0}
+    add(bench)
+    add(bench, model="LastItem", parameters=untrained)
+    add(bench, model="TransitionGraph", parameters=untrained)
+    add(bench, model="TransitionGraph", variant="minilm", parameters=untrained)
+    table, _ = by_interactions([bench.write()], ["recall@10"], [0, 5, 20])
+    of_row = table[table["bin"] == "0"].set_index(["model", "variant"])[["from_store", "learns", "is_random"]]
+    assert of_row.T.to_dict("list") == {
+        ("SASRec", "none"): [False, True, True],
+        ("LastItem", "none"): [False, False, False],
+        ("TransitionGraph", "none"): [False, False, False],
+        ("TransitionGraph", "minilm"): [True, False, False],
+    }
+    findings = cold_start.run(read_settings(cold_start.Settings, "cold-start", None, {"results": [bench.folder]}), "")
+    assert "with random vectors they reach 1.0000 (SASRec, none) at best" in findings.text
+    assert "without vectors or training they reach 1.0000 (LastItem, none) at best" in findings.text
+
+
 def test_runs_with_several_test_items_per_user_are_left_out_and_named(bench: Benchmark) -> None:
     add(bench, popularity=None, test={"hit@10": 1.0})
     with pytest.raises(ConfigurationError, match="1 runs, such as .*several test items per user"):
         by_interactions([bench.write()], ["ndcg@10"], [0, 5, 20])
+
+
+@pytest.mark.parametrize("metric", ["ndcg@20", "auc"])
+def test_a_metric_that_the_kept_ranks_do_not_decide_is_refused(bench: Benchmark, metric: str) -> None:
+    add(bench)
+    with pytest.raises(ConfigurationError, match=f"metrics: {metric} does not follow from the ranks .*end at 10"):
+        by_interactions([bench.write()], ["recall@10", metric], [0, 5, 20])
 
 
 @pytest.mark.parametrize("edges", [[5, 5], [-1, 3], [], [5, 0]])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -95,6 +96,22 @@ def test_metrics_beyond_accuracy_are_what_their_definitions_say(prepared: Prepar
     tail = set(ordered[: max(int(len(ordered) * 0.1), 1)])
     assert test["tailpercentage@5"] == pytest.approx(sum(times[item] for item in tail) / total, abs=1e-7)
     assert run.trainer.test_ranks(run.loaders.test) is None
+
+
+@pytest.mark.parametrize(("model", "samples"), [("SASRec", "auto"), ("SASRec", "augmented"), ("BPR", "augmented")])
+def test_the_users_of_an_item_are_all_who_had_it_in_training_whatever_the_model(
+    prepared: Prepared, atomic_folder: Path, model: str, samples: str
+) -> None:
+    from recbole_ext.beyond_accuracy import users_of_items
+
+    negatives = {"distribution": "uniform", "sample_num": 1} if model == "BPR" else None
+    run = prepared(model, training_samples=samples, train_neg_sample_args=negatives)
+    table = pd.read_csv(atomic_folder / "tiny" / "tiny.inter", sep="\t", dtype={"item_id:token": str})
+    trained = table.sort_values("timestamp:float", kind="stable").groupby("user_id:token").head(-2)
+    expected = trained.groupby("item_id:token")["user_id:token"].nunique()
+    dataset = run.loaders.train._dataset
+    found = dict(zip(dataset.field2id_token["item_id"], users_of_items(dataset), strict=True))
+    assert {item: count for item, count in found.items() if count} == expected.to_dict()
 
 
 @pytest.mark.parametrize("metric", [*BEYOND_ACCURACY, "Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC"])
