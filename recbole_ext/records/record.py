@@ -208,7 +208,7 @@ class Made(Evaluated):
 
     @property
     def ended_at_limit(self) -> bool:
-        """Whether it was still training when the epoch limit ended it; an encoder that ranks as it is has a limit of 0."""
+        """Whether it was still training when the epoch limit ended it; what ranks as it is has a limit of 0."""
         return not self.stopped_early and len(self.curve) >= self.epoch_limit > 0 and self.learns
 
     @property

@@ -39,8 +39,8 @@ def pca(vectors: Vectors, width: Any) -> Transform:
     _check_width("pca", vectors, width)
     if width > (most := _most_axes(vectors)):
         raise ConfigurationError(
-            f"item_embedding_transform: pca to {width} needs more than {width} items; the {len(vectors)} here vary along "
-            f"{most} axes. Write {{pca: {most}}} and a narrower model, or {{width: {width}}}, which adds zeros."
+            f"item_embedding_transform: pca to {width} needs more than {width} items; the {len(vectors)} here vary "
+            f"along {most} axes. Write {{pca: {most}}} and a narrower model, or {{width: {width}}}, which adds zeros."
         )
     axes, centred = _principal_axes(vectors, width)[0], center(vectors)
     return lambda others: centred(others) @ axes

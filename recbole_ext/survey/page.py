@@ -21,15 +21,15 @@ each user tests, histories of at most {length} items.
 
 - *Vectors*: the model's tables that begin with the vectors of a store. `–`: none.
 - *Samples*: what the model is trained on by default. `user` (one row per user) and `prefix` (without padding) are
-  shortcuts, taken only where the model proves them exact. `augmented` is RecBole's own way. `text`: the model reads text,
-  with a trainer of its own. `none`: nothing is trained.
+  shortcuts, taken only where the model proves them exact. `augmented` is RecBole's own way. `text`: the model reads
+  text, with a trainer of its own. `none`: nothing is trained.
 - *Seconds*: processor time of one epoch of training on all users, on one core; other programs hardly change it.
   `~`: estimated from the batches of the first {limit} s. No number: not measured, or longer than {limit} s in a model
   whose epoch goes through the data several times.
-- *Equal to stock*: the same seed gives the same metrics of validation and test, to the last digit; compared on RecBole's
-  own samples, on the first {users} users. `mended`: stock RecBole by itself ended with the error that is named, so that
-  it was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself. `stock fails`:
-  with the compat layer too. `–`: a model of this package, or one whose stages are several runs in stock RecBole.
+- *Equal to stock*: the same seed gives the same metrics of validation and test, to the last digit; compared on
+  RecBole's own samples, on the first {users} users. `mended`: stock RecBole by itself ended with the error that is named,
+  so that it was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself.
+  `stock fails`: with the compat layer too. `–`: a model of this package, or one whose stages are several runs in stock RecBole.
 
 | model | kind | runs | vectors | samples | seconds | equal to stock |
 | --- | --- | --- | --- | --- | ---: | --- |

@@ -189,7 +189,7 @@ def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
             except Exception as error:
                 log.log(
                     logging.INFO if dtype == precision else logging.DEBUG,
-                    "%s: trained and evaluated in RecBole's own way; whether a faster way gives the same could not be tried (%s: %s)",
+                    "%s: trained and evaluated in RecBole's own way; no faster one could be compared (%s: %s)",
                     type(model).__name__,
                     type(error).__name__,
                     error,
