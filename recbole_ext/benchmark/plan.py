@@ -194,7 +194,7 @@ def estimate_run(config: Mapping[str, Any], size: Size, trained: bool = True) ->
         epochs = min(epochs, EPOCHS_BEFORE_STOPPING)
     if not trained:
         epochs, training = 1, 0.0
-    trainings = epochs + PRETRAININGS.get(config.get("train_stage"), 0) * int(config.get("pretrain_epochs") or 0)
+    trainings = epochs + PRETRAININGS.get(str(config.get("train_stage")), 0) * int(config.get("pretrain_epochs") or 0)
     steps = targets / int(config["train_batch_size"]) + 1
     batches = trainings * steps + epochs * (size.users / int(config["eval_batch_size"]) + 1)
     return Estimate(

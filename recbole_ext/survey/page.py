@@ -27,9 +27,10 @@ each user tests, histories of at most {length} items.
   `~`: estimated from the batches of the first {limit} s. No number: not measured, or longer than {limit} s in a model
   whose epoch goes through the data several times.
 - *Equal to stock*: the same seed gives the same metrics of validation and test, to the last digit; compared on
-  RecBole's own samples, on the first {users} users. `mended`: stock RecBole by itself ended with the error that is named,
-  so that it was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by itself.
-  `stock fails`: with the compat layer too. `–`: a model of this package, or one whose stages are several runs in stock RecBole.
+  RecBole's own samples, on the first {users} users. `mended`: stock RecBole by itself ended with the error that is
+  named, so that it was run with this package's compat layer; below NumPy 2 and pandas 3 most of it still runs by
+  itself. `stock fails`: with the compat layer too. `–`: a model of this package, or one whose stages are several runs
+  in stock RecBole.
 
 | model | kind | runs | vectors | samples | seconds | equal to stock |
 | --- | --- | --- | --- | --- | ---: | --- |
