@@ -29,7 +29,7 @@ from recbole_ext.report.results import Result
 
 NOTHING = "–"
 _COSTS = {"parameters": "Parameters", "seconds_training": "Training, s"}
-MARKS = {"better": "▲", "worse": "▼", "tie": "○"}
+MARKS = {"better": "▲ better", "worse": "▼ worse", "tie": "○ not shown"}
 TITLES = {"dataset": "Dataset", "model": "Model", "variant": "Initialisation", "protocol": "Protocol"}
 TITLES |= {"suite": "Suite", "kind": "Kind", "name": "Vectors"}
 
@@ -231,7 +231,7 @@ def p_cell(p: float | None) -> Cell:
 def mark_cell(mark: str) -> Cell:
     if not mark:
         return Cell(NOTHING)
-    return Cell(f"{MARKS[mark]} {mark}", mark, tone=mark if mark in ("better", "worse") else "")
+    return Cell(MARKS[mark], mark, tone=mark if mark in ("better", "worse") else "")
 
 
 def _key_cells(line: Mapping[str, Any], result: Result | None) -> list[Cell]:
