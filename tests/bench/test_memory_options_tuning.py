@@ -59,7 +59,11 @@ def test_what_is_compiled_is_the_loss_that_an_epoch_calls(
     called: list[Any] = []
 
     def compiled(function: Any, dynamic: bool) -> Any:
-        return lambda *args: called.append(function) or function(*args)
+        def call(*args: Any) -> Any:
+            called.append(function)
+            return function(*args)
+
+        return call
 
     monkeypatch.setattr("torch.compile", compiled)
     side = enter("recbole-ext", lone_run("SASRec", tiny, {**small, "training_samples": samples}, tmp_path))

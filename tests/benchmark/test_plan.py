@@ -225,7 +225,7 @@ def test_other_samples_and_losses_cost_what_they_read() -> None:
     assert operations(training_samples="augmented") > 3 * rows
     assert operations(**MASKED) > 1.5 * rows
     assert operations(training_loss="bce", training_negatives=1) < rows / 2
-    sampled = {"training_loss": "sampled_softmax", "training_negatives": 300}
+    sampled: dict[str, Any] = {"training_loss": "sampled_softmax", "training_negatives": 300}
     assert operations(**sampled) == rows, "all scores are computed, and some of them taken"
     assert operations(**sampled, training_negatives_shared=True) < rows / 2
     assert operations(ML_100K, window_stride=1) > 5 * operations(ML_100K, window_stride=25)
@@ -258,7 +258,7 @@ def test_a_pre_training_is_counted_without_evaluations() -> None:
     assert twice == estimate("pretrain", 20)
 
 
-MASKED = {"mask_ratio": 0.2, "transform": "mask_itemseq"}
+MASKED: dict[str, Any] = {"mask_ratio": 0.2, "transform": "mask_itemseq"}
 MEASURED: list[tuple[str, dict[str, Any], Size, float]] = [
     ("SASRec, ml-100k", {"epochs": 12, "window_stride": 25}, ML_100K, 64),
     ("BERT4Rec, ml-100k", {"epochs": 12, "window_stride": 25, **MASKED}, ML_100K, 156),
