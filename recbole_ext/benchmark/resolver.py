@@ -235,6 +235,12 @@ class _Resolver:
         )
         baseline = baseline_of(variant, self.variants)
         in_grid = baseline in self.variants_of(model)
+        has_random = any(self.variants[name].is_random for name in self.variants_of(model))
+        if baseline is None and variant.config and not variant.is_random and has_random:
+            self.notices.append(
+                f"{variant.name} has no baseline: no entry has random vectors under its config. Add one that has, or "
+                "name a baseline."
+            )
         return ResolvedRow(
             RowKey(dataset.name, model, variant.name, protocol),
             variant,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recbole_ext.benchmark.keys import HOOK_KEYS
+from recbole_ext.benchmark.keys import HOOK_KEYS, did_you_mean
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.vectors import VectorSource, made_of, parse_source
 
@@ -90,11 +90,21 @@ def _parse(name: str, entries: Mapping[str, Settings], where: str) -> Variant:
             raise ConfigurationError(
                 f"{where}.config: {key!r} is set beside it, as `{key.removeprefix('item_embedding_')}`."
             )
-    source = parse_source(entry, where)
+    try:
+        source = parse_source(entry, where)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}{_meant(entry)}") from error
     if source is None and set(attach) - {"item_embedding_scale"}:
         key = sorted(set(attach) - {"item_embedding_scale"})[0].removeprefix("item_embedding_")
         raise ConfigurationError(f"{where}: {key!r} is about item vectors, and this entry has no source of any.")
     return Variant(name, source, attach, config, baseline)
+
+
+def _meant(entry: Settings) -> str:
+    """Which of an entry's own keys may have been meant by one that its source does not know."""
+    if "search" in entry:
+        return " All initialisations have the same search: it stands at the top of the file, or in grids for a model."
+    return next(filter(None, (did_you_mean(str(key), (*ATTACHING, "config", "baseline")) for key in entry)), "")
 
 
 def _made_of_sources(entry: Settings, entries: Mapping[str, Settings], where: str, seen: tuple[str, ...]) -> Settings:

@@ -455,3 +455,12 @@ def test_a_change_of_a_users_model_is_another_run(
     assert first(resolved(models={"changing_model.Mine": {}})).identity == before
     file.write_text(file.read_text() + "# another\n")
     assert first(resolved(models={"changing_model.Mine": {}})).identity != before
+
+
+def test_an_entry_whose_config_leaves_it_without_a_baseline_is_told(resolved: Resolve) -> None:
+    words = {"lexical": "tfidf", "dim": 16, "config": {"attn_dropout_prob": 0.2}}
+    said = "words has no baseline: no entry has random vectors under its config. Add one that has, or name a baseline."
+    assert said in resolved(initialisations={"random": {}, "words": words}).notices
+    like = {"config": {"attn_dropout_prob": 0.2}}
+    assert said not in resolved(initialisations={"random": {}, "like": like, "words": words}).notices
+    assert said not in resolved(initialisations={"random": {}, "words": {**words, "baseline": "random"}}).notices

@@ -166,7 +166,7 @@ def test_without_a_fair_comparison_both_documents_say_so(benchmark: Benchmark) -
     benchmark.add(variant="minilm", quality=0.9)
     write_report(benchmark.write())
     assert "No fair comparison of a row with its baseline has been made yet" in source_of(benchmark)
-    assert "No fair comparison of a row with its baseline yet" in markdown_of(benchmark)
+    assert "No row has a fair comparison with a baseline of its own yet" in markdown_of(benchmark)
 
 
 def test_the_one_command_that_reproduces_it_stands_on_the_page(benchmark: Benchmark) -> None:
