@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -83,7 +84,8 @@ class Encoder(EncodingSettings, VectorSource):
     def missing(self, dataset: Dataset) -> list[str]:
         lines = []
         if config_here(self.encoder) is None:
-            way = (self.made_by or "needs the network, or a local path").replace("{dataset}", dataset.name)
+            meant = "; did you mean minilm?" if difflib.get_close_matches(self.encoder, ["minilm"]) else ""
+            way = (self.made_by or f"needs the network, or a local path{meant}").replace("{dataset}", dataset.name)
             lines.append(f"encoder {self.encoder}: {way}")
         domains = self.tune.domains_of_all_steps(dataset) if self.tune else ()
         files = dict.fromkeys(source.item_file for source in domains)

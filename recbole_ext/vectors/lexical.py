@@ -69,7 +69,7 @@ class Lexical(VectorSource):
         if self.dim > min(weights.shape):
             raise ConfigurationError(
                 f"lexical: dim: {self.dim} is out of range; {dataset.name} has {weights.shape[0]} items with text and "
-                f"{weights.shape[1]} words. Ask for at most {min(weights.shape)}, and for models of that width."
+                f"{weights.shape[1]} words. Ask for {min(weights.shape)} at most; {{width: N}} fills them up."
             )
         svd = TruncatedSVD(self.dim, n_iter=PASSES, random_state=self.seed)
         vectors = svd.fit_transform(weights)

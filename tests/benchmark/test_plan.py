@@ -123,6 +123,7 @@ def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Pa
         datasets=["nowhere", "ml-1m"],
         initialisations={
             "hub": {"encoder": "nobody/has-this-model"},
+            "misspelt": {"encoder": "minlm"},
             "tuned": {"encoder": "artifacts/tuned/x", "made_by": made_by},
             "given": {"store": "stores/{dataset}/given"},
         },
@@ -132,6 +133,7 @@ def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Pa
     for line in (
         "nowhere/nowhere.inter: no such file. Make it with `recbole-ext convert",
         "encoder nobody/has-this-model: needs the network, or a local path",
+        "encoder minlm: needs the network, or a local path; did you mean minilm?",
         "encoder artifacts/tuned/x: recbole-ext tune nowhere --out artifacts/tuned/x",
         "ml-1m/ml-1m.inter: no such file; `run` downloads it from https://",
         "stores/ml-1m/given: no such ",
