@@ -226,8 +226,9 @@ def test_the_tuning_page_s_script_cuts_the_decoder_of_the_package(tmp_path: Path
     from transformers import AutoModel
 
     page = (DOCS / "tuning.md").read_text(encoding="utf-8")
-    script = re.findall(r"^`cut_smollm2\.py`:\n\n```python\n(.*?)```", page, re.DOTALL | re.MULTILINE)[0]
-    command = [sys.executable, "-c", script, package.submodule_search_locations[0], "4", str(tmp_path / "cut")]
+    script = re.findall(r"^`first_layers\.py`:\n\n```python\n(.*?)```", page, re.DOTALL | re.MULTILINE)[0]
+    gguf = [package.submodule_search_locations[0], "SmolLM2-135M-Instruct.Q4_1.gguf"]
+    command = [sys.executable, "-c", script, *gguf, "4", str(tmp_path / "cut")]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(DOCS.parent)})
     assert done.returncode == 0, done.stderr
     config = AutoModel.from_pretrained(tmp_path / "cut").config

@@ -6,6 +6,7 @@ What is written by hand is ``README.md.j2`` (Jinja2). It asks for numbers, and s
     {{ score("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}    0.0999 ± 0.0010
     {{ verdict("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}  better
     {{ gain_over("language", "Scientific", "SASRec", "minilm", "tf-idf", "ndcg@10") }}  as a gain, over another row
+    {{ card_gain("standard", "minilm") }}, {{ card_gain("standard", "minilm", "Office") }}  +9.9 % [+4.0, +15.8]
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from statistics import fmean
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RowKey
+from recbole_ext.records.card import Card, file_name_of
 from recbole_ext.report.cells import p_cell, signed
+from recbole_ext.report.index import ENCODERS
 from recbole_ext.report.leaderboard import KEYS, ends_of, improvement_of, mark_of, p_of, std_of
 from recbole_ext.report.results import finished_results
 from recbole_ext.report.significance import compare_with_baselines
@@ -45,14 +48,14 @@ def write_readme(results: Path) -> Path | None:
 
 
 def render(source: str, results: Path) -> str:
-    """The text with its numbers, from the ``leaderboard.csv`` of the benchmarks below ``results``."""
+    """The text with its numbers, from the ``leaderboard.csv`` of the benchmarks and the score cards below ``results``."""
     from jinja2 import Environment, StrictUndefined, TemplateError
 
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     tables = Tables(results)
-    for ask in (tables.score, tables.gain, tables.verdict, tables.gain_over):
+    for ask in (tables.score, tables.gain, tables.verdict, tables.gain_over, tables.card_gain):
         environment.globals[ask.__name__] = ask
     try:
         return environment.from_string(source).render()
@@ -110,6 +113,18 @@ class Tables:
         change, low, high = (100 * value / base for value in (tested.difference, tested.low, tested.high))
         return _told(change, low, high, tested.p, len(ours.runs))
 
+    def card_gain(self, suite: str, name: str, dataset: str = "") -> str:
+        """What the card says that vectors gain over random ones: on one dataset, or the mean over the suite's."""
+        path = self._results / ENCODERS / file_name_of(suite, name)
+        if not path.is_file():
+            raise ConfigurationError(f"{self._results / SOURCE}: no score card {path}.")
+        card = Card.read(path)
+        gains = {"": card.gain, **{of.dataset: of.gain for of in card.datasets}}
+        if dataset not in gains:
+            raise ConfigurationError(f"{self._results / SOURCE}: the card {path} has no dataset {dataset!r}.")
+        gain = gains[dataset]
+        return _change(gain.mean, gain.low, gain.high)
+
     def _line(
         self, benchmark: str, dataset: str, model: str, variant: str, protocol: str, column: str
     ) -> dict[str, str]:
@@ -138,9 +153,14 @@ def _number(line: dict[str, str], column: str) -> float:
 
 def _told(change: float, low: float, high: float, p: float, seeds: int) -> str:
     """In per cent, with the ends of the interval where there is a test."""
-    said = [f"{signed(change, 1)} %"]
-    if not math.isnan(low):
+    if math.isnan(low):
+        said = [_change(change, None, None)]
+    else:
         shown = p_cell(p).text
-        said[0] += f" [{signed(low, 1)}, {signed(high, 1)}]"
-        said.append(f"p {shown if shown.startswith('<') else '= ' + shown}")
+        said = [_change(change, low, high), f"p {shown if shown.startswith('<') else '= ' + shown}"]
     return ", ".join([*said, f"{seeds} seed{'s' if seeds > 1 else ''}"])
+
+
+def _change(change: float, low: float | None, high: float | None) -> str:
+    interval = "" if low is None or high is None else f" [{signed(low, 1)}, {signed(high, 1)}]"
+    return f"{signed(change, 1)} %{interval}"

@@ -18,7 +18,16 @@ def test_both_ways_encode_the_same_texts_and_the_second_call_none(
     tiny: Dataset, tiny_encoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[list[str]] = []
-    model = SimpleNamespace(device=torch.device("cpu"), encode=lambda texts, **_: given.append(list(texts)))
+
+    def tokenizer(texts: list[str], truncation: bool, max_length: int) -> dict[str, list[list[str]]]:
+        return {"input_ids": [["[CLS]", *text.split()][: max_length if truncation else None] for text in texts]}
+
+    model = SimpleNamespace(
+        device=torch.device("cpu"),
+        encode=lambda texts, **_: given.append(list(texts)),
+        tokenizer=tokenizer,
+        max_seq_length=3,
+    )
     monkeypatch.setattr(encoding, "load_encoder", lambda source, settings: model)
     made: list[Any] = []
     make = encoding.Encoder.make
@@ -30,4 +39,5 @@ def test_both_ways_encode_the_same_texts_and_the_second_call_none(
     assert {name: len(values) for name, values in result["seconds"].items()} == dict.fromkeys(result["seconds"], 3)
     medians = result["medians"]
     assert result["throughput_ratio"] == medians["sentence-transformers"] / medians["recbole-ext"]
+    assert result["tokens"] == 60 * 3, "of four tokens a text, three are read"
     assert len(encoding_table(result)) == 5

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from synthetic_cards import card, random_card
 from synthetic_runs import Benchmark
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.records.card import Gain
 from recbole_ext.report import write_reports
 from recbole_ext.report.readme import render, write_readme
 
@@ -44,6 +46,20 @@ def test_scores_gains_and_verdicts_are_those_of_the_table(results: Path) -> None
 def test_a_row_without_a_test_shows_nothing(results: Path) -> None:
     assert render(asked("verdict", "ndcg@10", variant="untested"), results) == "not shown"
     assert render(asked("gain", "ndcg@10", variant="untested"), results).endswith("%, 1 seed")
+
+
+def test_gains_of_score_cards_are_those_on_the_card(tmp_path: Path) -> None:
+    scored = card("minilm", 8.0, 2.5, datasets=("Toys", "Books"))
+    toys = scored.datasets[0].model_copy(update={"gain": Gain(mean=-3.04, low=-7.0, high=1.0)})
+    scored.model_copy(update={"datasets": [toys, scored.datasets[1]]}).write(tmp_path / "encoders")
+    random_card().write(tmp_path / "encoders")
+    assert render('{{ card_gain("shops", "minilm") }}', tmp_path) == "+8.0 % [+6.0, +10.0]"
+    assert render('{{ card_gain("shops", "minilm", "Toys") }}', tmp_path) == "−3.0 % [−7.0, +1.0]"
+    assert render('{{ card_gain("shops", "random") }}', tmp_path) == "0.0 %"
+    with pytest.raises(ConfigurationError, match="shops-minilm.json has no dataset 'Tools'"):
+        render('{{ card_gain("shops", "minilm", "Tools") }}', tmp_path)
+    with pytest.raises(ConfigurationError, match=r"no score card .*shops-e5\.json"):
+        render('{{ card_gain("shops", "e5") }}', tmp_path)
 
 
 @pytest.mark.parametrize(
