@@ -39,7 +39,7 @@ class CheckedSettings(BaseModel):
             return cls.model_validate(dict(given), context={"where": where})
         except ValidationError as error:
             known = list(cls.model_fields)
-            said = in_words(error, lambda _: known, lambda _: f" Known: {', '.join(known)}.")
+            said = in_words(error, lambda _: known, lambda _: f"Known: {', '.join(known)}.")
             raise ConfigurationError(f"{where}: {said}") from error
 
     @field_validator("*", mode="before")

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with settings, in words: the key, what is wanted there, and what was given."""
+"""What is wrong with a user's words: what pydantic finds (the key, what is wanted there, what was given), and slips."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ _BOUNDS = {
 Location = list[str]
 
 
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+    """``Did you mean 'epochs'?``, with the closest of the known words; ``otherwise`` where none is close.
+
+    Args:
+        cutoff: how close it must be, from 0 to 1.
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"Did you mean {close[0]!r}?" if close else otherwise
+
+
 def in_words(
     error: ValidationError, known: Callable[[Location], Iterable[str]], rest: Callable[[Location], str] = lambda _: ""
 ) -> str:
@@ -46,8 +56,8 @@ def in_words(
         tried = {str((problem.get("ctx") or {}).get("class_name"))}
         location = [str(part) for part in problem["loc"] if "[" not in str(part) and part not in tried]
         if problem["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(location[-1], list(known(location)), n=1)
-            said = f"unknown key. Did you mean {close[0]!r}?" if close else f"unknown key.{rest(location)}"
+            hint = did_you_mean(location[-1], known(location), rest(location))
+            said = f"unknown key. {hint}".rstrip()
         else:
             said = _said(problem)
         clauses.setdefault(".".join(location), []).append(said)

@@ -265,7 +265,7 @@ MISTAKES = [
     (["run", "embedded.yaml", "--epochs=many", "--plan"], "epochs should be int; got 'many'"),
     (["run", "embedded.yaml", "--seed=3"], "'seed' is not set here but by `seeds` of the benchmark"),
     (["run", "embedded.yaml", "--epochs", "3"], "--epochs: overrides are written --key=value"),
-    (["run", "embedded.yaml", "--models=[SASRek]"], "Did you mean SASRec?"),
+    (["run", "embedded.yaml", "--models=[SASRek]"], "Did you mean 'SASRec'?"),
     (["recommend", "runs/nothing", "--out", "l.csv"], "runs/nothing: no such run. Give a record's path"),
     (["recommend", "x.json", "--out", "l.xlsx"], "--out l.xlsx: a table ends with .csv"),
     (["evaluate", "l.csv", "--benchmark", "nothing.yaml", "--name", "x"], "nothing.yaml: no such benchmark file"),

@@ -21,8 +21,8 @@ def run_encoding_contest(dataset: Dataset, encoder: str, repeats: int) -> dict[s
 
     The stage's time is that of a whole call (reading, rendering, loading the encoder, encoding, writing the store),
     the other's that of ``model.encode`` alone on the rendered texts with a loaded model and the same batch size. A
-    second call of the stage, which finds its store up to date, is timed too. ``tokens`` counts what the encoder reads of
-    all texts, special tokens included and padding not, for both ways.
+    second call of the stage, which finds its store up to date, is timed too. ``tokens`` counts what the encoder reads
+    of all texts, special tokens included and padding not, for both ways.
 
     Raises:
         SourceDataError, EncoderError: see :class:`recbole_ext.vectors.encoder.Encoder`.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_ext.attach import ANY_WIDTH, MISSING, MODES
-from recbole_ext.benchmark.keys import PLACES, did_you_mean, keys_of
+from recbole_ext.benchmark.keys import PLACES, keys_of
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
@@ -19,6 +19,7 @@ from recbole_ext.metrics import has_cutoff, register_metrics
 from recbole_ext.models import is_trained, model_class, takes_item_vectors, trainer_class
 from recbole_ext.records import RowKey
 from recbole_ext.store.transforms import width_after
+from recbole_ext.wording import did_you_mean
 
 Settings = dict[str, Any]
 
@@ -239,7 +240,7 @@ def check_choices(config: Settings, where: str) -> None:
         if value is not None and value not in words:
             named = ", ".join(str(word).lower() for word in words)
             hint = did_you_mean(str(value), [str(word) for word in words])
-            raise ConfigurationError(f"{where}: {key}: {value!r} is unknown; choose one of {named}.{hint}")
+            raise ConfigurationError(f"{where}: {key}: {value!r} is unknown; choose one of {named}. {hint}".rstrip())
     width, heads = config.get("hidden_size"), config.get("n_heads")
     if isinstance(width, int) and isinstance(heads, int) and heads and width % heads:
         raise ConfigurationError(

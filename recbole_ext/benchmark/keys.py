@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from recbole_ext.compat import recbole_folder
 from recbole_ext.data.config import refuse_saved_data
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_defaults
+from recbole_ext.wording import did_you_mean
 
 Settings = dict[str, Any]
 
@@ -139,7 +139,9 @@ class Keys:
             ConfigurationError: it is not; names ``where``, the key, and the closest one that there is.
         """
         if key not in self.types:
-            raise ConfigurationError(f"{where}: {self.model} has no key {key!r}.{did_you_mean(key, self.types)}")
+            raise ConfigurationError(
+                f"{where}: {self.model} has no key {key!r}. {did_you_mean(key, self.types)}".rstrip()
+            )
         refuse_saved_data({key: value}, where)
         if key == "eval_args" and not isinstance(value, dict):
             raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
@@ -149,7 +151,9 @@ class Keys:
         words = self.words.get(key, ())
         if words and isinstance(value, str) and not {value, value.lower()} & set(words):
             hint = did_you_mean(value, words)
-            raise ConfigurationError(f"{where}: {key} should be one of {', '.join(words)}; got {value!r}.{hint}")
+            raise ConfigurationError(
+                f"{where}: {key} should be one of {', '.join(words)}; got {value!r}. {hint}".rstrip()
+            )
         if isinstance(value, int | float) and not isinstance(value, bool):
             _check_number(where, key, value)
 
@@ -173,12 +177,6 @@ def keys_of(model: str) -> Keys:
     # RecBole reads these without a default.
     types |= {"eval_neg_sample_args": (), "eval_type": ()}
     return Keys(model, types, words)
-
-
-def did_you_mean(key: str, known: Iterable[str]) -> str:
-    """A sentence with the closest known key; empty where none is close."""
-    close = difflib.get_close_matches(key, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _check_number(where: str, key: str, value: float) -> None:

@@ -55,3 +55,18 @@ def refuse_contradictions(named_protocol: Settings, layers: Mapping[str, Setting
                     f"{where} sets {key} to {named_protocol[key]!r}, and the layer `{layer}` to {value!r}. Set it in "
                     "one of the two places."
                 )
+
+
+def refuse_what_is_searched(layers: Mapping[str, Settings], point: Settings, where: str) -> None:
+    """See that a model and an initialisation set no key that the search tries values of: theirs would go unused.
+
+    Raises:
+        ConfigurationError: one does; names the layer and the key.
+    """
+    for layer in ("model", "variant"):
+        for key in point:
+            if key in layers.get(layer, {}):
+                raise ConfigurationError(
+                    f"{where}: the search tries values of {key}, and the layer `{layer}` sets it to "
+                    f"{layers[layer][key]!r}, which no run would have. Set it in one of the two places."
+                )

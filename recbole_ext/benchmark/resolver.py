@@ -11,7 +11,7 @@ from recbole_ext.attach import MODES
 from recbole_ext.benchmark import checks
 from recbole_ext.benchmark.beginnings import Beginning, Beginnings, EncoderToTune, StoreToMake
 from recbole_ext.benchmark.contents import contents
-from recbole_ext.benchmark.layers import merged, refuse_contradictions
+from recbole_ext.benchmark.layers import merged, refuse_contradictions, refuse_what_is_searched
 from recbole_ext.benchmark.protocol import PROTOCOL
 from recbole_ext.benchmark.search import Search
 from recbole_ext.benchmark.settings import Benchmark
@@ -206,6 +206,7 @@ class _Resolver:
         layers = self._layers(model, dataset, protocol, variant)
         refuse_contradictions(self.benchmark.protocols[protocol], layers, f"{self.where}: protocols.{protocol}")
         search, points = self.benchmark.search_of(model), self._points(model, variant)
+        refuse_what_is_searched(layers, points[0], where)
         configs = [self._config(model, layers, point) for point in points]
         checks.refuse_equal_trials(points, configs, where)
         for config in configs:

@@ -160,5 +160,5 @@ def _known_beside(location: list[str]) -> list[str]:
 
 
 def _listed(location: list[str]) -> str:
-    known = f" Known: {', '.join(_known_beside(location))}"
+    known = f"Known: {', '.join(_known_beside(location))}"
     return f"{known}, include. RecBole's keys stand below config." if len(location) == 1 else f"{known}."

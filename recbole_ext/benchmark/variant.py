@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recbole_ext.benchmark.keys import HOOK_KEYS, did_you_mean
+from recbole_ext.benchmark.keys import HOOK_KEYS
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.vectors import VectorSource, made_of, parse_source
+from recbole_ext.wording import did_you_mean
 
 Settings = dict[str, Any]
 
@@ -93,7 +94,7 @@ def _parse(name: str, entries: Mapping[str, Settings], where: str) -> Variant:
     try:
         source = parse_source(entry, where)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{error}{_meant(entry)}") from error
+        raise ConfigurationError(f"{error} {_meant(entry)}".rstrip()) from error
     if source is None and set(attach) - {"item_embedding_scale"}:
         key = sorted(set(attach) - {"item_embedding_scale"})[0].removeprefix("item_embedding_")
         raise ConfigurationError(f"{where}: {key!r} is about item vectors, and this entry has no source of any.")
@@ -103,7 +104,7 @@ def _parse(name: str, entries: Mapping[str, Settings], where: str) -> Variant:
 def _meant(entry: Settings) -> str:
     """Which of an entry's own keys may have been meant by one that its source does not know."""
     if "search" in entry:
-        return " All initialisations have the same search: it stands at the top of the file, or in grids for a model."
+        return "All initialisations have the same search: it stands at the top of the file, or in grids for a model."
     return next(filter(None, (did_you_mean(str(key), (*ATTACHING, "config", "baseline")) for key in entry)), "")
 
 

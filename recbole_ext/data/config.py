@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Any
 from recbole_ext.compat import recbole_folder
 from recbole_ext.data.temporal import WHERE, Temporal
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.wording import did_you_mean
 from recbole_ext.yaml_files import read_yaml
 
 Settings = dict[str, Any]
@@ -82,8 +82,7 @@ def read_config(path: Path) -> Settings:
     known = {*recbole_keys_of_datasets(), *OWN_KEYS, EXACT_TIME_ORDER}
     for key in settings:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else "A model's keys stand with the model, in the benchmark."
+            hint = did_you_mean(str(key), known, "A model's keys stand with the model, in the benchmark.")
             raise ConfigurationError(f"{path}: {key!r} is no key of a dataset, in RecBole or here. {hint}")
     expected = settings.get("expected") or {}
     if (

@@ -9,6 +9,7 @@ from typing import Any
 
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import SourceDataError
+from recbole_ext.wording import did_you_mean
 from recbole_ext.writing import replacing_folder
 from recbole_ext.yaml_files import read_yaml
 
@@ -116,7 +117,8 @@ def require_files(
     if absent.name != f"{name}.inter":
         way_out = "Put it there, or take it out of the dataset's keys (benchmark_filename)."
     if url is None or folder.exists():
-        raise SourceDataError(f"{absent}: no such file. {way_out}")
+        beside = [path.name for path in data_path.iterdir()] if data_path.is_dir() and not folder.exists() else []
+        raise SourceDataError(f"{absent}: no such file. {did_you_mean(name, beside, way_out)}")
     if not download:
         raise SourceDataError(f"{absent}: no such file; `run` downloads it from {url}.")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pandas._libs.parsers import STR_NA_VALUES
 from recbole_ext.compat import read_atomic_table
 from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.text import open_text, parse_header
+from recbole_ext.wording import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,10 +64,8 @@ class Table:
             SourceDataError: there is not.
         """
         if column not in self.types:
-            close = difflib.get_close_matches(column, self.types, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            there = f"there are {', '.join(self.types)}. {hint}{way_out}".rstrip()
-            raise SourceDataError(f"{self.path}, line 1: no column {column!r}, {role}; {there}")
+            said = [f"{self.path}, line 1: no column {column!r}, {role}; there are {', '.join(self.types)}."]
+            raise SourceDataError(" ".join(filter(None, [*said, did_you_mean(column, self.types), way_out])))
         if types and self.types[column] not in types:
             raise SourceDataError(
                 f"{self.path}, line 1: the column {column!r}, {role}, is declared {self.types[column]}. "

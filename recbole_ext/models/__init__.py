@@ -11,7 +11,6 @@ dictionary of keys. ``MySASRecTrainer`` or ``MySASRecDataset`` beside it are use
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import re
@@ -26,6 +25,7 @@ from typing import Any
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import register_metrics
+from recbole_ext.wording import did_you_mean
 from recbole_ext.yaml_files import read_yaml
 
 VECTOR_FEATURE = "item_embedding"
@@ -134,9 +134,8 @@ def _users_class(path: str) -> Any:
         ) from error
     found = getattr(module, class_name, None)
     if found is None:
-        close = difflib.get_close_matches(class_name, dir(module), n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise ConfigurationError(f"models: {path}: {module_name} has no class {class_name}.{hint}")
+        hint = did_you_mean(class_name, dir(module))
+        raise ConfigurationError(f"models: {path}: {module_name} has no class {class_name}. {hint}".rstrip())
     from recbole.utils import ModelType
 
     if not isinstance(found, type) or not isinstance(getattr(found, "type", None), ModelType):
@@ -291,8 +290,7 @@ def model_names() -> tuple[str, ...]:
 def no_such_model(name: str) -> ConfigurationError:
     """The error for a name that is no model's."""
     names = model_names()
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"Did you mean {close[0]}?" if close else f"They have {', '.join(names)}."
+    hint = did_you_mean(name, names, f"They have {', '.join(names)}.", cutoff=0.4)
     return ConfigurationError(
         f"models: RecBole and this package have no model {name!r}. {hint} (A class of your own is named by its path, "
         "such as my_package.models.MySASRec.)"

@@ -62,6 +62,17 @@ class Group:
         return [of.dataset for of in self.cards[0].datasets]
 
     @property
+    def better(self) -> int:
+        """How many cards' mean gain over random vectors is above zero with its whole interval."""
+        return sum(card.gain.mark == "better" for card in self.cards)
+
+    @property
+    def gain_of_the_first(self) -> str:
+        """In per cent, with its interval."""
+        cell = gain_cell(self.cards[0].gain)
+        return f"{cell.text} {cell.spread}".rstrip()
+
+    @property
     def front(self) -> list[Card]:
         """Cards that no other one beats in both gain and milliseconds per item."""
         return front(self.cards)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from urllib.parse import quote
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid
+from recbole_ext.records.card import read_cards
 from recbole_ext.report.boards import Board, RunList
-from recbole_ext.report.cells import Cell, Column, Row, Sheet, mark_cell, number_cell, percent_cell, text_cell
+from recbole_ext.report.cells import MARKS, Cell, Column, Row, Sheet, mark_cell, number_cell, percent_cell, text_cell
+from recbole_ext.report.encoders import Group, group_cards
 from recbole_ext.report.leaderboard import improvement_of, mark_of, std_of
 from recbole_ext.report.metrics import headline, metric_title
 from recbole_ext.report.page import render_html
@@ -35,6 +38,7 @@ _COLUMNS = [
     Column("score", "Score", spread=True),
     Column("change", "vs baseline"),
     Column("mark", "Mark", numeric=False),
+    Column("fair", "Fair comparisons", numeric=False),
     Column("rows", "Rows"),
     Column("date", "Date", numeric=False),
 ]
@@ -59,8 +63,12 @@ class Index:
     studies: list[Study]
     performance: list[Measured]
     notes: list[str]
-    encoders: int = 0
-    """Score cards; their page is beside this one."""
+    cards: list[Group]
+    """Score cards by suite; their page is beside this one."""
+
+    @property
+    def number_of_cards(self) -> int:
+        return sum(len(group.cards) for group in self.cards)
 
     def list_of(self, row: Row) -> RunList | None:
         """Rows of this page lead to pages, not to run records."""
@@ -101,16 +109,25 @@ def read_index(results: Path) -> Index:
         for file in sorted((results / PERFORMANCE).rglob("*.md"))
     ]
     board = Board("benchmarks", "Best row of each benchmark, dataset and protocol", Sheet(_COLUMNS, rows))
-    cards = list((results / ENCODERS).glob("[!.]*.json")) if (results / ENCODERS / "index.html").is_file() else []
     studies = load_studies(results / STUDIES)
-    return Index(results.resolve().name, board, number, studies, performance, notes, len(cards))
+    try:
+        cards = _cards(results / ENCODERS)
+    except ConfigurationError as error:
+        notes.append(str(error))
+        cards = []
+    return Index(results.resolve().name, board, number, studies, performance, notes, cards)
+
+
+def _cards(folder: Path) -> list[Group]:
+    """None where no page is made of them, to which this one could lead."""
+    return group_cards(folder, read_cards(folder)) if (folder / "index.html").is_file() else []
 
 
 def _best_rows(folder: Path) -> Iterator[Row]:
     grid = Grid.read(folder)
     try:
         with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-            lines = [line for line in csv.DictReader(file) if not line["source"]]
+            lines = [line for line in csv.DictReader(file) if not line["source"] and line["fair"]]
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
         raise ConfigurationError(f"{folder / 'leaderboard.csv'} can't be read ({error}).") from error
     metrics = [name.removesuffix("_std") for name in (lines[0] if lines else {}) if name.endswith("_std")]
@@ -134,9 +151,17 @@ def _row(folder: Path, metric: str, lines: list[dict[str, str]]) -> Row:
     cells += [
         percent_cell(_number(best, improvement_of(metric)), mark=mark),
         mark_cell(mark),
+        text_cell(_outcomes(lines, metric)),
         number_cell(len(lines), 0),
     ]
     return Row([*cells, text_cell(max(line["date"] for line in lines)[:10])])
+
+
+def _outcomes(lines: Sequence[Mapping[str, str]], metric: str) -> str:
+    """How the fair comparisons of rows with their baselines come out: ``3 better, 2 not shown``."""
+    marks = Counter(line.get(mark_of(metric)) for line in lines if line["fair"] == "True")
+    found = [f"{marks[mark]} {shown.partition(' ')[2]}" for mark, shown in MARKS.items() if marks[mark]]
+    return ", ".join(found) or "none"
 
 
 def _number(line: Mapping[str, Any], name: str) -> float:

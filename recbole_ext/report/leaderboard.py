@@ -55,15 +55,8 @@ class Leaderboard:
         return baselines_of(self.results)
 
     def fair(self) -> pd.DataFrame:
-        """The lines that were tested against their baseline after an equal search, neither ended by the epoch limit."""
-        baselines = self.baselines
-        fair = [
-            line[mark_of(self.compared[0])] != ""
-            and len(self.results[key_of(line)].search) == len(baselines[key_of(line)].search)
-            and not (self.results[key_of(line)].at_limit or baselines[key_of(line)].at_limit)
-            for line in lines_of(self.table)
-        ]
-        return self.table[fair]
+        """The lines whose comparison with their baseline is fair; see the column ``fair`` of :func:`leaderboard`."""
+        return self.table[self.table["fair"]]
 
 
 def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons) -> Leaderboard:
@@ -76,7 +69,8 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     over the row's baseline, in per cent of the baseline's mean: ``METRIC_improvement_%`` and the ends of its 95 %
     interval, ``METRIC_low_%`` and ``METRIC_high_%``; ``METRIC_p_holm`` and ``METRIC_mark`` (better, worse, tie).
     ``parameters`` and ``seconds_training``, means over seeds. ``remarks``: what is missing of the row, why it was not
-    tested, that the epoch limit ended it. ``source``: who published the numbers of the line; empty for runs of this
+    tested, that the epoch limit ended it. ``fair``: whether it was tested against its baseline after an equal search,
+    and the epoch limit ended neither. ``source``: who published the numbers of the line; empty for runs of this
     benchmark. ``date`` of the last run. Numbers that there are not are NaN, texts empty.
     """
     by_key = {result.key: result for result in results}
@@ -90,7 +84,7 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     columns += ["validation", "validation_median"]
     columns += [column for metric in metrics for column in (metric, std_of(metric), median_of(metric))]
     columns += [column for metric in tested for column in _columns_of_comparison(metric)]
-    columns += ["parameters", "seconds_training", "remarks", "source", "date"]
+    columns += ["parameters", "seconds_training", "fair", "remarks", "source", "date"]
     table = pd.DataFrame(ordered, columns=columns)
     return Leaderboard(grid, by_key, table, metrics, shown, tested)
 
@@ -210,6 +204,12 @@ def _line(
         line |= {metric: mean[metric], std_of(metric): std[metric], median_of(metric): median[metric]}
     for metric in tested:
         line |= _compared_with(baseline, metric, line[metric], comparisons, result.key)
+    line["fair"] = (
+        baseline is not None
+        and bool(line[mark_of(tested[0])])
+        and len(result.search) == len(baseline.search)
+        and not (result.at_limit or baseline.at_limit)
+    )
     remarks = [*result.of_lists, result.state, comparisons.untested.get(result.key, "")]
     if result.baseline is not None and baseline is None:
         remarks.append(f"no row with its baseline {result.baseline_in_words}")
@@ -244,7 +244,9 @@ def _published(number: Published, metrics: Sequence[str], tested: Sequence[str])
     left_out = [metric for metric in number.metrics if metric not in columns]
     line: dict[str, Any] = dict.fromkeys(("mode", "vectors", "baseline", "chosen", "date"), "")
     line |= {"dataset": number.dataset, "model": number.model, "variant": number.variant or ""}
-    line |= {"protocol": number.protocol, "source": number.source} | dict.fromkeys(map(mark_of, tested), "")
+    line |= {"protocol": number.protocol, "source": number.source, "fair": False} | dict.fromkeys(
+        map(mark_of, tested), ""
+    )
     values = {metric: value for metric, value in number.metrics.items() if metric in columns}
     remarks = [f"also {metric} {number.metrics[metric]:g}" for metric in left_out]
     return line | values | {"remarks": "; ".join(["published", *remarks])}

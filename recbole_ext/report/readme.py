@@ -48,7 +48,7 @@ def write_readme(results: Path) -> Path | None:
 
 
 def render(source: str, results: Path) -> str:
-    """The text with its numbers, from the ``leaderboard.csv`` of the benchmarks and the score cards below ``results``."""
+    """The text with its numbers, from the ``leaderboard.csv`` of the benchmarks and the cards below ``results``."""
     from jinja2 import Environment, StrictUndefined, TemplateError
 
     environment = Environment(

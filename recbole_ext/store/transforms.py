@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.wording import did_you_mean
 
 Vectors: TypeAlias = torch.Tensor
 Transform: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
@@ -141,9 +142,12 @@ def _fitted(vectors: Vectors, step: Any) -> Transform:
         name, argument = next(iter(step.items()))
         if name in WITH_ARGUMENT:
             return WITH_ARGUMENT[name](vectors, argument)
+    given = str(next(iter(step), "") if isinstance(step, dict) else step)
+    others = [name for name in (*PLAIN, *WITH_ARGUMENT) if name != given]
     raise ConfigurationError(
         f"item_embedding_transform: {step!r} is not a transform; use "
-        f"{', '.join(PLAIN)}, {', '.join(f'{{{name}: NUMBER}}' for name in WITH_ARGUMENT)}."
+        f"{', '.join(PLAIN)}, {', '.join(f'{{{name}: NUMBER}}' for name in WITH_ARGUMENT)}. "
+        f"{did_you_mean(given, others)}".rstrip()
     )
 
 

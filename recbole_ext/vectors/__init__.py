@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from recbole_ext.vectors.item2vec import Item2vec
 from recbole_ext.vectors.lexical import Lexical
 from recbole_ext.vectors.source import Made, VectorSource
 from recbole_ext.vectors.static import Static
+from recbole_ext.wording import did_you_mean
 
 SOURCES: dict[str, type[VectorSource]] = {
     "encoder": Encoder,
@@ -48,8 +48,7 @@ def parse_source(settings: Mapping[str, Any], where: str) -> VectorSource | None
         raise ConfigurationError(f"{where}: {' and '.join(leading)} are two sources of item vectors; give one.")
     if not leading:
         key = next(iter(settings))
-        close = difflib.get_close_matches(str(key), SOURCES, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"A source begins with one of {', '.join(SOURCES)}."
+        hint = did_you_mean(str(key), SOURCES, f"A source begins with one of {', '.join(SOURCES)}.")
         raise ConfigurationError(f"{where}: {key!r} says something about no source of item vectors. {hint}")
     return SOURCES[leading[0]].checked(settings, where)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -21,6 +20,7 @@ from recbole_ext.settings import mapping, where_of
 from recbole_ext.tuning.stage import make_once
 from recbole_ext.tuning.tuning import Tuning
 from recbole_ext.vectors.source import Effort, Settings, Vectors, VectorSource
+from recbole_ext.wording import did_you_mean
 
 
 def _tuning(value: Any, info: ValidationInfo) -> Any:
@@ -84,8 +84,9 @@ class Encoder(EncodingSettings, VectorSource):
     def missing(self, dataset: Dataset) -> list[str]:
         lines = []
         if config_here(self.encoder) is None:
-            meant = "; did you mean minilm?" if difflib.get_close_matches(self.encoder, ["minilm"]) else ""
-            way = (self.made_by or f"needs the network, or a local path{meant}").replace("{dataset}", dataset.name)
+            hint = did_you_mean(self.encoder, ["minilm"])
+            way = self.made_by or f"needs the network, or a local path. {hint}".rstrip(" .")
+            way = way.replace("{dataset}", dataset.name)
             lines.append(f"encoder {self.encoder}: {way}")
         domains = self.tune.domains_of_all_steps(dataset) if self.tune else ()
         files = dict.fromkeys(source.item_file for source in domains)

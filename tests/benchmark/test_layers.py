@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from recbole_ext.benchmark.layers import LAYERS, merged, refuse_contradictions
+from recbole_ext.benchmark.layers import LAYERS, merged, refuse_contradictions, refuse_what_is_searched
 from recbole_ext.errors import ConfigurationError
 
 
@@ -36,3 +36,12 @@ def test_a_layer_may_say_the_same_or_something_else_and_the_command_line_anythin
     protocol = {"eval_args": {"mode": "uni100"}}
     refuse_contradictions(protocol, {"model": {"eval_args": {"mode": "uni100", "order": "TO"}, "epochs": 3}}, "p")
     refuse_contradictions(protocol, {"command line": {"eval_args": {"mode": "full"}}}, "p")
+
+
+def test_a_key_of_the_search_is_set_by_neither_the_model_nor_an_initialisation() -> None:
+    point = {"item_embedding_scale": 0.1}
+    for layer in ("model", "variant"):
+        with pytest.raises(ConfigurationError, match=f"tries values of item_embedding_scale, and the layer `{layer}`"):
+            refuse_what_is_searched({layer: {"item_embedding_scale": 0.2}}, point, "b.yaml")
+    for layer in ("benchmark", "command line"):  # a default for what is not searched, and what overrules the search
+        refuse_what_is_searched({layer: {"item_embedding_scale": 0.2}}, point, "b.yaml")

@@ -133,7 +133,7 @@ def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Pa
     for line in (
         "nowhere/nowhere.inter: no such file. Make it with `recbole-ext convert",
         "encoder nobody/has-this-model: needs the network, or a local path",
-        "encoder minlm: needs the network, or a local path; did you mean minilm?",
+        "encoder minlm: needs the network, or a local path. Did you mean 'minilm'?",
         "encoder artifacts/tuned/x: recbole-ext tune nowhere --out artifacts/tuned/x",
         "ml-1m/ml-1m.inter: no such file; `run` downloads it from https://",
         "stores/ml-1m/given: no such ",

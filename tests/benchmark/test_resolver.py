@@ -328,7 +328,7 @@ def test_items_without_text_are_told_where_a_source_reads_the_text(resolved: Res
         ({"mode": "frozn"}, r"item_embedding_mode: 'frozn' is unknown; choose one of full, .* Did you mean 'frozen'\?"),
         ({"missing": "zero"}, "item_embedding_missing: 'zero' is unknown; choose one of error, mean, random"),
         ({"transform": ["pca"]}, "item_embedding_transform: 'pca' is not a transform; use center"),
-        ({"transform": [{"pac": 8}]}, "item_embedding_transform: {'pac': 8} is not a transform"),
+        ({"transform": [{"pac": 8}]}, "item_embedding_transform: {'pac': 8} is not a transform.* Did you mean 'pca'"),
         ({"transform": [{"pca": "wide"}]}, "pca needs a width"),
         ({"transform": [{"scale": 0}]}, "scale needs a number above 0"),
     ],

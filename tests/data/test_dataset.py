@@ -109,6 +109,9 @@ def test_files_that_are_split_already_stand_for_the_interactions(made: Made, int
 def test_a_dataset_that_is_not_there_is_an_error_that_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(SourceDataError, match=r"own\.inter: no such file.*recbole-ext convert .* --name own"):
         Dataset.named("own", tmp_path).require()
+    (tmp_path / "Beauty").mkdir()
+    with pytest.raises(SourceDataError, match=r"Baeuty\.inter: no such file\. Did you mean 'Beauty'\?"):
+        Dataset.named("Baeuty", tmp_path).require()
 
 
 # -- fingerprint ---------------------------------------------------------------------------------------------------

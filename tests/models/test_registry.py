@@ -55,7 +55,7 @@ def test_names_are_those_of_recboles_classes_also_of_models_without_a_yaml_of_th
 @pytest.mark.parametrize(("wrong", "meant"), [("UnisRec", "UniSRec"), ("SASrec", "SASRec"), ("AlphaFuze", "AlphaFuse")])
 def test_a_wrong_name_is_told_the_closest(wrong: str, meant: str) -> None:
     for ask in (model_class, model_defaults):
-        with pytest.raises(ConfigurationError, match=f"{wrong!r}.*Did you mean {meant}"):
+        with pytest.raises(ConfigurationError, match=f"{wrong!r}.*Did you mean '{meant}'"):
             ask(wrong)
 
 
@@ -170,7 +170,7 @@ def test_a_model_of_ones_own_gets_the_samples_of_the_model_that_it_is_made_from(
     ("path", "message"),
     [
         ("no_such_package.MySASRec", "no_such_package can't be imported"),
-        ("{own}.MySasRec", "has no class MySasRec. Did you mean MySASRec?"),
+        ("{own}.MySasRec", "has no class MySasRec. Did you mean 'MySASRec'?"),
         ("{own}.NoModel", "is no RecBole model"),
     ],
 )

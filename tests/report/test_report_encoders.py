@@ -159,6 +159,7 @@ def test_the_page_above_all_benchmarks_leads_to_it(folder: Path) -> None:
     write_index(folder.parent)
     page = (folder.parent / "index.html").read_text(encoding="utf-8")
     assert "7 score cards of item vectors" in page and 'href="encoders/index.html"' in page
+    assert "4 better than random vectors. First by mean rank: big-one, +9.0 % [+7.0, +11.0] over random" in page
 
 
 def test_a_place_is_among_cards_of_the_same_suite_and_data() -> None:

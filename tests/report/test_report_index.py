@@ -32,7 +32,7 @@ def test_every_benchmark_has_its_best_row_per_dataset_with_score_mark_date_and_l
         ["amazon", "Arts", "full", "NDCG@10", "SASRec, minilm"],
         ["embedded", "ml-100k", "full", "NDCG@10", "SASRec, minilm"],
     ]
-    assert {tuple(row[7:]) for row in rows} == {("▲ better", "2", "2026-11-24")}
+    assert {tuple(row[7:]) for row in rows} == {("▲ better", "1 better", "2", "2026-11-24")}
     table = (results / "amazon" / "leaderboard.md").read_text(encoding="utf-8")
     assert all(row[5] in table and row[6] in table for row in rows)
     page = (results / "index.html").read_text(encoding="utf-8")

@@ -53,7 +53,7 @@ def test_the_columns_are_those_of_the_contract_in_its_order(benchmark: Benchmark
             for end in ("", "_std", "_median")
         ),
         *(f"{metric}_{column}" for metric in ("ndcg@10", "ndcg@5", "recall@10") for column in compared),
-        *("parameters", "seconds_training", "remarks", "source", "date"),
+        *("parameters", "seconds_training", "fair", "remarks", "source", "date"),
     ]
 
 

@@ -230,7 +230,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"initialisations": {"random": {}, "pretrain": {**PLM, "tune": {"sources": ["tiny"], "objective": "pair"}}}},
-        "there is no 'pair'; did you mean pairs",
+        "there is no 'pair'. Did you mean 'pairs'",
     ),
     (
         {"initialisations": {"random": {}, "pretrain": {**PLM, "tune": {"sources": ["tiny"], "epoch": 3}}}},

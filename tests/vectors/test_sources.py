@@ -170,7 +170,10 @@ def test_an_empty_mapping_is_random_vectors() -> None:
         ({"fused": {"lexical": "tfidf"}}, "fused: a list of sources is needed"),
         ({"fused": [{"lexical": "tfidf"}, {"of": {"lexical": "tfidf"}, "transfrm": []}]}, "transfrm: unknown key"),
         ({"encoder": "a", "tune": {"objective": "pairs"}}, "tune: sources: name the datasets"),
-        ({"encoder": "a", "tune": {"objective": "pears", "sources": ["b"]}}, "tune: objective: .* did you mean pairs"),
+        (
+            {"encoder": "a", "tune": {"objective": "pears", "sources": ["b"]}},
+            "tune: objective: .* Did you mean 'pairs'",
+        ),
         (
             {"encoder": "a", "tune": {"objective": "pairs", "sources": ["b"], "mlm_weight": 1}},
             "mlm_weight: unknown key",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from recbole_ext.tuning.settings import (
     RecformerSettings,
     TuneSettings,
 )
+from recbole_ext.wording import did_you_mean
 
 if TYPE_CHECKING:
     from recbole_ext.tuning.objectives.base import Objective
@@ -52,9 +52,8 @@ def settings_of(objective: str, where: str) -> type[TuneSettings]:
         ConfigurationError: there is none; suggests the closest.
     """
     if objective not in OBJECTIVES:
-        close = difflib.get_close_matches(str(objective), OBJECTIVES, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(OBJECTIVES)}."
-        raise ConfigurationError(f"{where}: objective: there is no {objective!r}; {hint}")
+        hint = did_you_mean(str(objective), OBJECTIVES, f"There are {', '.join(OBJECTIVES)}.")
+        raise ConfigurationError(f"{where}: objective: there is no {objective!r}. {hint}")
     return OBJECTIVES[objective].settings
 
 
