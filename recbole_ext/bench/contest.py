@@ -97,10 +97,16 @@ def table(results: list[dict[str, Any]]) -> list[str]:
                 continue
             label = f"{words} {contest['reach']}" if measure == "seconds_to_reach" else words
             lines.append(
-                f"| {contest['dataset']} | {contest['model']} | {label} | {stock[measure]:,.4g} | {own[measure]:,.4g} "
-                f"| {result['ratios'][measure]:.1f} |"
+                f"| {contest['dataset']} | {contest['model']} | {label} | {_four_digits(stock[measure])} "
+                f"| {_four_digits(own[measure])} | {result['ratios'][measure]:.1f} |"
             )
     return lines
+
+
+def _four_digits(value: float) -> str:
+    """Of four significant digits, and never with an exponent: ``24,710``, ``0.1345``."""
+    rounded = float(f"{value:.4g}")
+    return f"{rounded:,.0f}" if rounded >= 1000 else f"{rounded:g}"
 
 
 def _summary(contestant: Contestant, seconds: dict[str, list[float]]) -> dict[str, Any]:

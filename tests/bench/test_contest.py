@@ -69,3 +69,16 @@ def test_a_missing_dataset_is_named_before_anything_is_measured(tiny: Dataset) -
 def test_peak_memory_is_that_of_a_process_of_its_own(spec: RunSpec) -> None:
     for side in ("stock", "recbole-ext"):
         assert 100 < apart(contest_module._peak_memory, side, spec)["peak_memory_mb"] < 3000
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(24708.3, "24,710"), (1_234_567, "1,235,000"), (837.66, "837.7"), (0.13452, "0.1345"), (2.0, "2")]
+)
+def test_the_table_shows_four_digits_and_no_exponent(value: float, shown: str) -> None:
+    side = {"seconds_per_epoch": value}
+    result = {
+        "contest": {"dataset": "tiny", "model": "SASRec"},
+        "sides": {"stock": side, "recbole-ext": side},
+        "ratios": {"seconds_per_epoch": 1.0},
+    }
+    assert table([result])[-1] == f"| tiny | SASRec | seconds per epoch | {shown} | {shown} | 1.0 |"
