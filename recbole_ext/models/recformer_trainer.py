@@ -17,6 +17,7 @@ from tqdm import tqdm
 from recbole_ext import __version__
 from recbole_ext.capacity import SHARE_OF_ACTIVATIONS, activation_bytes, at_once
 from recbole_ext.losses_of_epoch import LossesOfEpoch
+from recbole_ext.mixed_precision import mixed_precision
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.writing import replacing_folder
 
@@ -80,7 +81,7 @@ class RECFORMERTrainer(Trainer):
             n_sequences = sum(len(part) for part in parts)
             self.optimizer.zero_grad()
             for part in parts:
-                with torch.autocast(self.device.type, enabled=self.enable_amp):
+                with mixed_precision(self.device, self.enable_amp, self.enable_scaler):
                     loss = self.model.calculate_loss(part) * (len(part) / n_sequences)
                 losses.add(loss)
                 scaler.scale(loss).backward()

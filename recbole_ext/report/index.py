@@ -6,7 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,13 +33,11 @@ _COLUMNS = [
     Column("benchmark", "Benchmark", numeric=False),
     Column("dataset", "Dataset", numeric=False),
     Column("protocol", "Protocol", numeric=False),
-    Column("metric", "Ranked by", numeric=False),
     Column("best", "Best row", numeric=False),
     Column("score", "Score", spread=True),
     Column("change", "vs baseline"),
     Column("mark", "Mark", numeric=False),
     Column("fair", "Fair comparisons", numeric=False),
-    Column("rows", "Rows"),
     Column("date", "Date", numeric=False),
 ]
 
@@ -146,13 +144,12 @@ def _row(folder: Path, metric: str, lines: list[dict[str, str]]) -> Row:
     if not math.isnan(deviation):
         shown = Cell(shown.text, shown.value, f"± {deviation:.4f}", deviation=deviation)
     name = Cell(folder.name, folder.name, link=quote(f"{folder.name}/index.html"))
-    cells = [name, text_cell(best["dataset"]), text_cell(best["protocol"]), text_cell(metric_title(metric))]
-    cells += [text_cell(f"{best['model']}, {best['variant']}"), shown]
+    cells = [name, text_cell(best["dataset"]), text_cell(best["protocol"])]
+    cells += [replace(text_cell(f"{best['model']}, {best['variant']}"), below=f"by {metric_title(metric)}"), shown]
     cells += [
         percent_cell(_number(best, improvement_of(metric)), mark=mark),
         mark_cell(mark),
         text_cell(_outcomes(lines, metric)),
-        number_cell(len(lines), 0),
     ]
     return Row([*cells, text_cell(max(line["date"] for line in lines)[:10])])
 

@@ -12,9 +12,10 @@ from recbole_ext.benchmark.plan import duration
 from recbole_ext.errors import WriteError
 from recbole_ext.writing import write_json
 
-OnEpoch = Callable[[list[dict[str, float]], int], None]
-"""Is called after each epoch with the curve so far (see :class:`recbole_ext.records.record.Epoch`) and the number of
-epochs that there are at most."""
+OnEpoch = Callable[[list[dict[str, float]], int, int], None]
+"""Is called after each epoch with the curve so far (see :class:`recbole_ext.records.record.Epoch`), the number of
+epochs that there are at most, and 1 where a higher validation score is better, else -1."""
+NO_EPOCH_YET = "no epoch yet"
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,27 @@ class Progress:
     seconds_per_epoch: float | None = None
 
     @classmethod
-    def of(cls, curve: Sequence[Mapping[str, float]], epochs: int, began: float) -> Progress:
-        """After the epochs of ``curve``, of at most ``epochs``."""
-        last = curve[-1]
+    def of(cls, curve: Sequence[Mapping[str, float]], epochs: int, began: float, direction: int = 1) -> Progress:
+        """After the epochs of ``curve``, of at most ``epochs``; ``direction`` is -1 where lower scores are better."""
+        loss = curve[-1].get("train_loss")  # boosted trees have none
         validated = [entry["valid"] for entry in curve if "valid" in entry]
         return cls(
             began=began,
             epoch=len(curve),
             epochs=epochs,
-            loss=round(last["train_loss"], 4),
+            loss=None if loss is None else round(loss, 4),
             valid=round(validated[-1], 4) if validated else None,
-            best=round(max(validated), 4) if validated else None,
+            best=round(direction * max(direction * valid for valid in validated), 4) if validated else None,
             seconds_per_epoch=(time.time() - began) / len(curve),
         )
 
     def in_words(self) -> str:
         """``epoch 7 of at most 300, loss 5.61, validation 0.0611 (best 0.0624), at most 4 min left``."""
         if not self.epoch:
-            return "reading data"
-        words = [f"epoch {self.epoch} of at most {self.epochs}", f"loss {self.loss:g}"]
+            return NO_EPOCH_YET
+        words = [f"epoch {self.epoch} of at most {self.epochs}"]
+        if self.loss is not None:
+            words.append(f"loss {self.loss:g}")
         if self.valid is not None:
             words.append(f"validation {self.valid:.4f} (best {self.best:.4f})")
         if self.seconds_per_epoch is not None:
@@ -58,7 +61,7 @@ class Progress:
     def in_short(self) -> str:
         """``7/300, 0.0611, ≤ 4 min``: for several runs on one line of a terminal."""
         if not self.epoch:
-            return "reading data"
+            return NO_EPOCH_YET
         words = [f"{self.epoch}/{self.epochs}"]
         if self.valid is not None:
             words.append(f"{self.valid:.4f}")
@@ -75,9 +78,9 @@ def write_progress(path: Path, progress: Progress) -> None:
         return
 
 
-def tell_progress(path: Path, began: float, curve: list[dict[str, float]], epochs: int) -> None:
-    """Write how far a run is after the epochs of ``curve``, of at most ``epochs``."""
-    write_progress(path, Progress.of(curve, epochs, began))
+def tell_progress(path: Path, began: float, curve: list[dict[str, float]], epochs: int, direction: int) -> None:
+    """Write how far a run is; as :data:`OnEpoch`, with the first two arguments given."""
+    write_progress(path, Progress.of(curve, epochs, began, direction))
 
 
 def read_progress(path: Path) -> Progress | None:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from recbole_ext.attach import item_tables
 from recbole_ext.losses_of_epoch import LossesOfEpoch
+from recbole_ext.mixed_precision import mixed_precision
 from recbole_ext.models import trainer_class
 from recbole_ext.moving import moved
 from recbole_ext.records.ranks import packed
@@ -111,7 +112,10 @@ class BenchmarkTrainer:
 
     def _tell(self) -> None:
         if self.on_epoch is not None:
-            self.on_epoch(self.curve, self.epoch_limit)
+            self.on_epoch(self.curve, self.epoch_limit, self.direction)
+
+    def _mixed_precision(self: Any) -> torch.autocast:
+        return mixed_precision(self.device, self.enable_amp, self.enable_scaler)
 
     def _train_rows(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
         """One epoch over batches that come in parts; the sum of the batches' mean losses, as RecBole reports it."""
@@ -126,7 +130,7 @@ class BenchmarkTrainer:
                 part = moved(part, self.device)
                 with ExitStack() as stack:
                     stack.enter_context(parametrize.cached())
-                    stack.enter_context(torch.autocast(self.device.type, enabled=self.enable_amp))
+                    stack.enter_context(self._mixed_precision())
                     loss = self.loss_of_rows(self.model, part) * (counted / n_targets)
                 losses.add(loss)
                 scaler.scale(loss).backward()
@@ -157,7 +161,7 @@ class BenchmarkTrainer:
             samples = moved(samples, self.device)
             self.optimizer.zero_grad()
             # Cached: a matrix that is made of vectors is made, and drawn, once a step and not at every use.
-            with parametrize.cached(), torch.autocast(self.device.type, enabled=self.enable_amp):
+            with parametrize.cached(), self._mixed_precision():
                 loss = self.model.calculate_loss(samples)
             parts = tuple(part * share for part in (loss if isinstance(loss, tuple) else (loss,)))
             losses.add(*parts)
@@ -234,11 +238,15 @@ class BenchmarkTrainer:
         return len(self.curve) < self.epoch_limit
 
     @property
-    def best_epoch(self: Any) -> int:
+    def direction(self: Any) -> int:
+        """1 where a higher validation score is better, else -1."""
+        return 1 if self.config["valid_metric_bigger"] else -1
+
+    @property
+    def best_epoch(self) -> int:
         """The epoch that RecBole saved: the last of the best, the last of all without validation; -1 before any."""
-        sign = 1 if self.config["valid_metric_bigger"] else -1
-        best = max((sign * entry["valid"] for entry in self.curve if "valid" in entry), default=None)
-        saved = [entry for entry in self.curve if best is None or sign * entry.get("valid", math.nan) == best]
+        best = max((self.direction * entry["valid"] for entry in self.curve if "valid" in entry), default=None)
+        saved = [e for e in self.curve if best is None or self.direction * e.get("valid", math.nan) == best]
         return int(saved[-1]["epoch"]) if saved else -1
 
 

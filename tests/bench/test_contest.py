@@ -72,7 +72,8 @@ def test_peak_memory_is_that_of_a_process_of_its_own(spec: RunSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(24708.3, "24,710"), (1_234_567, "1,235,000"), (837.66, "837.7"), (0.13452, "0.1345"), (2.0, "2")]
+    ("value", "shown"),
+    [(24708.3, "24,710"), (1_234_567, "1,235,000"), (837.66, "837.7"), (0.13452, "0.1345"), (2.0, "2")],
 )
 def test_the_table_shows_four_digits_and_no_exponent(value: float, shown: str) -> None:
     side = {"seconds_per_epoch": value}

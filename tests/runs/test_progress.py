@@ -23,7 +23,7 @@ def test_it_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbole_ext.runs.progress.time.time", lambda: 1020.0)
     words = Progress.of(CURVE, 300, began=1000.0).in_words()
     assert words == "epoch 2 of at most 300, loss 5.6123, validation 0.0611 (best 0.0624), at most 50 min left"
-    assert Progress(began=0).in_words() == Progress(began=0).in_short() == "reading data"
+    assert Progress(began=0).in_words() == Progress(began=0).in_short() == "no epoch yet"
 
 
 def test_of_several_runs_it_is_told_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,6 +34,15 @@ def test_of_several_runs_it_is_told_in_short(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_validates_nothing_tells_its_loss() -> None:
     curve = [{key: value for key, value in entry.items() if "valid" not in key} for entry in CURVE]
     assert "loss 5.6123, at most" in Progress.of(curve, 2, began=0).in_words()
+
+
+def test_the_best_is_the_lowest_where_lower_is_better() -> None:
+    assert Progress.of(CURVE, 300, began=0, direction=-1).best == 0.0611
+
+
+def test_a_boosted_tree_tells_no_loss() -> None:
+    words = Progress.of([{"epoch": 0, "train_seconds": 1.0, "valid": 0.1}], 3, began=0).in_words()
+    assert words.startswith("epoch 1 of at most 3, validation 0.1000")
 
 
 def test_what_was_written_is_read_and_nothing_else_is(tmp_path: Path) -> None:
@@ -60,8 +69,8 @@ def test_a_run_tells_every_epoch_and_never_a_test_metric(
     run_once = single.run_once
 
     def watched(spec: Any, on_epoch: Any) -> Any:
-        def and_look(curve: Any, epochs: int) -> None:
-            on_epoch(curve, epochs)
+        def and_look(curve: Any, epochs: int, direction: int) -> None:
+            on_epoch(curve, epochs, direction)
             told.append(spec.progress_path.read_text())
 
         told.append(spec.progress_path.read_text())
