@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from recbole_ext.errors import RecboleExtError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
@@ -37,3 +41,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+@contextmanager
+def out_of_memory_as(kind: type[RecboleExtError], said: str) -> Iterator[None]:
+    """Raise an error of this kind, which says what to lower, where the block fails for want of memory."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise kind(f"out of memory {said}") from error

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext.allocator import is_out_of_memory
+from recbole_ext.allocator import is_out_of_memory, out_of_memory_as
+from recbole_ext.errors import TuningError
 
 MEASURED = """
 import resource, torch
@@ -56,3 +57,12 @@ def test_a_failed_allocation_is_out_of_memory_whoever_made_it() -> None:
 )
 def test_an_error_that_only_mentions_memory_is_not(error: Exception) -> None:
     assert not is_out_of_memory(error)
+
+
+def test_whoever_runs_out_of_memory_is_told_what_to_lower_and_other_errors_stay() -> None:
+    with pytest.raises(TuningError, match="out of memory while tuning: lower batch_size") as caught:
+        with out_of_memory_as(TuningError, "while tuning: lower batch_size"):
+            torch.empty(2**60)
+    assert is_out_of_memory(caught.value.__cause__)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="memory must be a number"), out_of_memory_as(TuningError, "while tuning"):
+        raise ValueError("memory must be a number")

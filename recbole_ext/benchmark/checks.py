@@ -134,6 +134,19 @@ def check_processes(benchmark: Benchmark, model: str, config: Settings, where: s
         )
 
 
+def check_gpus(benchmark: Benchmark, config: Settings, where: str) -> None:
+    """See that runs that are to use a GPU get one from Ray.
+
+    Raises:
+        ConfigurationError: ``use_gpu: true``, and Ray gives runs no GPU.
+    """
+    if benchmark.executor == "ray" and config.get("use_gpu") is True and not benchmark.gpus_per_run:
+        raise ConfigurationError(
+            f"{where}: use_gpu: true, but gpus_per_run is 0, so that Ray gives runs no GPU. Set gpus_per_run to 1, or "
+            "to 0.5 for two runs a GPU."
+        )
+
+
 def check_budgets(trials: Mapping[RowKey, int], where: str) -> None:
     """See that the search has the same number of trials for every variant of a model: what is searched more wins more.
 

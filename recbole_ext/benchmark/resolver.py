@@ -213,6 +213,7 @@ class _Resolver:
             checks.check_protocol_name(protocol, config, where)
             checks.check_scale(model, variant.is_random, config, where)
             checks.check_processes(self.benchmark, model, config, where)
+            checks.check_gpus(self.benchmark, config, where)
             checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         for config in configs:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.allocator import out_of_memory_as
 from recbole_ext.encoders.source import ResolvedEncoder
 from recbole_ext.encoding.batches import check_devices, encoding
 from recbole_ext.encoding.encoder import describe_modules, encoding_options, load_encoder
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
+
+TOO_LARGE = "while encoding: lower batch_size (--batch-size) or max_tokens, or set precision: bfloat16."
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,10 @@ def _encode_missing(
                     encode = opened.enter_context(encoding(model, compute.devices, compute.batch_size, **options))
                 pieces: list[Tensor] = []
                 began = time.perf_counter()
-                for piece in encode(texts[bounds]):
-                    pieces.append(piece)
-                    progress.update(len(piece))
+                with out_of_memory_as(EncoderError, TOO_LARGE):
+                    for piece in encode(texts[bounds]):
+                        pieces.append(piece)
+                        progress.update(len(piece))
                 finished = Shard(torch.cat(pieces), time.perf_counter() - began)
                 _refuse_nonfinite(finished.vectors, texts[bounds])
                 shards.write(shard, finished)

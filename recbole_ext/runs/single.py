@@ -47,7 +47,8 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None =
 
     Raises:
         SourceDataError: the dataset is not there, or has changed since the run was resolved.
-        ConfigurationError: RecBole refuses the configuration, or the dataset's counts are not the expected ones.
+        ConfigurationError: RecBole refuses the configuration, the dataset's counts are not the expected ones, or the
+            GPU is gone.
         AttachError, StoreError: the store does not fit; see :func:`recbole_ext.attach.attach_item_embedding`.
     """
     make_recbole_work()
@@ -56,6 +57,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None =
     team = team or ALONE
     forget_peak_device_memory()
     config = build_config(spec)
+    refuse_lost_gpu(config)
     refuse_changed_files(spec, config)
     run = prepare(config, spec.checkpoint_path, team)
     statistics = statistics_of(run.loaders.dataset, spec)
@@ -134,6 +136,7 @@ def take_part(spec: RunSpec, team: Team) -> None:
     from recbole_ext.training import count_flops, prepare
 
     config = build_config(spec)
+    refuse_lost_gpu(config)
     config["show_progress"] = config["log_wandb"] = False
     run = prepare(config, spec.checkpoint_path, team)
     count_flops(run)  # which may draw random numbers
@@ -172,6 +175,20 @@ def build_config(spec: RunSpec) -> Any:
         settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
     settings["checkpoint_dir"] = str(spec.checkpoint_path.parent)
     return recbole_config(spec.model, spec.dataset, settings)
+
+
+def refuse_lost_gpu(config: Any) -> None:
+    """See that a run that was given a GPU has it; RecBole would go on on the processor without a word.
+
+    Raises:
+        ConfigurationError: torch no longer finds it.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given and config["use_gpu"] and config["device"].type == "cpu":
+        raise ConfigurationError(
+            f"gpu_id: this run was given GPU {given}, and torch finds none now. See that the driver works "
+            "(nvidia-smi) and start the benchmark again: what is finished is kept."
+        )
 
 
 def refuse_changed_files(spec: RunSpec, config: Any, vectors: bool = True) -> None:

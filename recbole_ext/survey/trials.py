@@ -56,7 +56,7 @@ def time_epoch(model: str, folder: Path, limit: float) -> dict[str, Any]:
     began = time.process_time()
     try:
         replace(run, samples=replace(run.samples, loader=batches)).fit(
-            lambda curve, limit: spent.append(time.process_time() - began)
+            lambda *_: spent.append(time.process_time() - began)
         )
     except TimeIsOver:
         if batches.done > len(batches):  # the epoch goes through the data several times

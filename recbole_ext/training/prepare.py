@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole.utils import init_seed
 
+from recbole_ext.allocator import out_of_memory_as
 from recbole_ext.attach import Coverage, attach_item_embedding
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models.needs import check_needs
@@ -20,6 +21,11 @@ from recbole_ext.training.samples import TrainingSamples, choose_samples
 from recbole_ext.training.shares import require_shares_that_add_up
 from recbole_ext.training.team import ALONE, Team
 from recbole_ext.training.trainer import OnEpoch, build_trainer
+
+TOO_LARGE = (
+    "in a run: lower train_batch_size or eval_batch_size, let fewer runs share the device (parallel_runs), or choose a "
+    "smaller model or a training_loss over some of the items."
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,11 @@ class PreparedRun:
     def fit(self, on_epoch: OnEpoch | None = None) -> dict[str, float]:
         """Train; returns the validation metrics of the best epoch, none where nothing is validated.
 
-        ``on_epoch`` is called with the trainer's curve and its limit of epochs whenever the curve has grown.
+        ``on_epoch`` is called as the trainer's says, whenever its curve has grown.
         """
         self.trainer.on_epoch = on_epoch
         self.trainer.team.begin(self.model)
-        with fields_that_are_missing_are_named(self.config, self.loaders.dataset):
+        with _troubles_named(self.config, self.loaders.dataset):
             _, validation = self.trainer.fit(
                 self.samples.loader, self.loaders.valid, verbose=False, show_progress=self.config["show_progress"]
             )
@@ -57,14 +63,22 @@ class PreparedRun:
 
     def test(self) -> dict[str, float]:
         """The test metrics of the best epoch."""
-        return _numbers(
-            self.trainer.evaluate(self.loaders.test, load_best_model=True, show_progress=self.config["show_progress"])
-        )
+        show_progress = self.config["show_progress"]
+        with _troubles_named(self.config, self.loaders.dataset):
+            metrics = self.trainer.evaluate(self.loaders.test, load_best_model=True, show_progress=show_progress)
+        return _numbers(metrics)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Python's own numbers: RecBole rounds GAUC in NumPy, whose single precision no JSON has."""
     return {name: float(value) for name, value in metrics.items()}
+
+
+@contextmanager
+def _troubles_named(config: Any, dataset: Any) -> Iterator[None]:
+    """What a model may lack, memory and fields of the data, as a sentence that says the way out."""
+    with out_of_memory_as(ConfigurationError, TOO_LARGE), fields_that_are_missing_are_named(config, dataset):
+        yield
 
 
 @contextmanager
@@ -105,7 +119,7 @@ def prepare(config: Any, checkpoint: Path, team: Team = ALONE) -> PreparedRun:
             f"eval_args: split {config['eval_args']['split']} holds out no test set, so there is nothing to report."
         )
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    with fields_that_are_missing_are_named(config, loaders.dataset):
+    with _troubles_named(config, loaders.dataset):
         model = config.model_class(config, loaders.train._dataset).to(config["device"])
     coverage = attach_item_embedding(model, loaders.train._dataset, config)
     freeze_blocks(model, config)

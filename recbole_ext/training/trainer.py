@@ -36,7 +36,7 @@ from recbole_ext.training.sampled_ranking import Candidates
 from recbole_ext.training.shares import share_of_rows, share_of_samples
 from recbole_ext.training.team import ALONE, Team
 
-OnEpoch: TypeAlias = Callable[[list[dict[str, float]], int], None]
+OnEpoch: TypeAlias = Callable[[list[dict[str, float]], int, int], None]
 
 
 class NoTensorboard:
@@ -62,7 +62,7 @@ class BenchmarkTrainer:
         curve: one entry per epoch: ``epoch``, ``train_loss``, ``valid`` (the validation metric), and the seconds
             of training and evaluation.
         epoch_limit: epochs that there are at most, of all stages together; RECFORMER's trainer sets its own.
-        on_epoch: is called with ``curve`` and ``epoch_limit`` whenever the curve has grown.
+        on_epoch: is called with ``curve``, ``epoch_limit`` and ``direction`` whenever the curve has grown.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext import __version__
-from recbole_ext.allocator import keep_freed_memory
+from recbole_ext.allocator import keep_freed_memory, out_of_memory_as
 from recbole_ext.claims import claim
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoders.pruning import keep_layers
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECORD = "tuning.json"
+TOO_LARGE = (
+    "while tuning: lower batch_size (and raise accumulate to keep the step), max_tokens or max_items, or set "
+    "gradient_checkpointing or precision: bfloat16."
+)
 
 
 @dataclass(frozen=True)
@@ -266,7 +270,7 @@ def _train(
     from transformers.trainer_utils import set_seed
 
     from recbole_ext.tuning.retrieval import QUERIES, Retrieval, StopsAtTheBest
-    from recbole_ext.tuning.trainer import build_trainer, or_say_what_to_lower
+    from recbole_ext.tuning.trainer import build_trainer
 
     set_seed(settings.seed)
     keep_freed_memory()
@@ -285,8 +289,8 @@ def _train(
     forget_peak_device_memory()
     began = time.perf_counter()
     # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
-    with torch.autograd.set_detect_anomaly(False):
-        or_say_what_to_lower(lambda: trainer.train(resume_from_checkpoint=str(last) if last else None))
+    with torch.autograd.set_detect_anomaly(False), out_of_memory_as(TuningError, TOO_LARGE):
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     seconds = time.perf_counter() - began - (validation.retrieval.seconds if validation else 0.0)
     if validation:
         validation.restore_best(objective)

@@ -14,8 +14,6 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from recbole_ext.allocator import is_out_of_memory
-from recbole_ext.errors import TuningError
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives.base import Objective
 from recbole_ext.tuning.settings import TuneSettings
@@ -190,20 +188,3 @@ def build_trainer(
 def _examples(examples: list[np.ndarray], corpus: Corpus, settings: TuneSettings) -> Examples:
     domains = corpus.domains(np.array([rows[0] for rows in examples]))
     return Examples(examples, domains, settings.source_temperature)
-
-
-def or_say_what_to_lower(train: Callable[[], Any]) -> Any:
-    """Run ``train``; where memory runs out, say which settings bound it.
-
-    Raises:
-        TuningError: out of memory.
-    """
-    try:
-        return train()
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TuningError(
-            "out of memory while tuning: lower batch_size (and raise accumulate to keep the step), max_tokens or "
-            "max_items, or set gradient_checkpointing or precision: bfloat16."
-        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recbole_ext.claims import claim
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import SourceDataError
@@ -18,7 +19,8 @@ def make_and_count(source: VectorSource, dataset: Dataset, out: Path, artifacts:
     Raises:
         RecboleExtError: as there.
     """
-    made = source.make(dataset, out, artifacts, compute)
+    with claim(out.with_name(f".{out.name}.lock"), wait=True):  # of two equal calls the second finds the store made
+        made = source.make(dataset, out, artifacts, compute)
     return made.with_note(coverage_in_words(dataset, made.store))
 
 

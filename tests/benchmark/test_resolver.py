@@ -427,6 +427,14 @@ def test_ray_gives_each_process_a_gpu_or_is_told_that_there_is_none_to_give(reso
     resolved(**on_ray, config={"epochs": 2, "use_gpu": False})
 
 
+def test_a_gpu_that_ray_is_not_told_of_is_not_promised_to_runs(resolved: Resolve) -> None:
+    on_gpus: dict[str, Any] = {"config": {"epochs": 2, "use_gpu": True}}
+    with pytest.raises(ConfigurationError, match="use_gpu: true, but gpus_per_run is 0"):
+        resolved(**on_gpus, executor="ray")
+    resolved(**on_gpus, executor="ray", gpus_per_run=0.5)
+    resolved(**on_gpus)
+
+
 # --- names that promise something ---
 
 

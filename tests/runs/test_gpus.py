@@ -11,6 +11,7 @@ import torch
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.runs.gpus import Gpus, require_gpu_for_each_process, usable_gpus
+from recbole_ext.runs.single import refuse_lost_gpu
 
 
 @pytest.fixture
@@ -69,6 +70,16 @@ def test_a_machine_without_gpus_has_none_to_share(monkeypatch: pytest.MonkeyPatc
 def test_a_gpu_that_is_not_there_is_named(gpus: Gpus) -> None:
     with pytest.raises(ConfigurationError, match="no GPU 3; this machine has 0, 1, 2"), gpus.for_run({"gpu_id": "1,3"}):
         pass
+
+
+def test_a_run_whose_gpu_is_gone_does_not_go_on_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with pytest.raises(ConfigurationError, match="was given GPU 1, and torch finds none now"):
+        refuse_lost_gpu({"use_gpu": True, "device": torch.device("cpu")})
+    refuse_lost_gpu({"use_gpu": True, "device": torch.device("cuda")})
+    refuse_lost_gpu({"use_gpu": False, "device": torch.device("cpu")})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # given none: there was none
+    refuse_lost_gpu({"use_gpu": True, "device": torch.device("cpu")})
 
 
 def test_each_process_of_a_run_gets_a_gpu(gpus: Gpus) -> None:

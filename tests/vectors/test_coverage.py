@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 import torch
 
 from recbole_ext.api import encode
+from recbole_ext.claims import claim
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.store import ItemEmbeddingStore
 
@@ -53,3 +55,15 @@ def test_without_interactions_the_coverage_is_said_to_be_unknown(shop: Dataset, 
     alone = Dataset.named("shop", tmp_path, configs=tmp_path)
     last = encode(alone, tmp_path / "store", lexical="tfidf", dim=2).lines()[-1]
     assert "is not known" in last and str(folder) in last
+
+
+def test_of_two_calls_on_one_store_the_second_waits_for_the_first(shop: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    second = Thread(target=encode, args=(shop, out), kwargs={"lexical": "tfidf", "dim": 2})
+    with claim(tmp_path / ".store.lock", wait=False) as ours:
+        assert ours
+        second.start()
+        second.join(timeout=1)
+        assert second.is_alive() and not out.exists()
+    second.join()
+    assert len(ItemEmbeddingStore.load(out)) == 26
