@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from replaced_runs import Instead
+from started_grids import CONFIG, SEARCH, finish, records_of, start, tables
 
 from recbole_ext.benchmark import Resolved, RunSpec, load_benchmark, parse_overrides, resolve
 from recbole_ext.runs import grid
@@ -53,3 +55,24 @@ def recorded(
         return found, executor.ran
 
     return recorded
+
+
+@pytest.fixture(scope="module")
+def grid_of(described: Callable[..., Path], store_of: Callable[..., Path]) -> Callable[..., Path]:
+    """``grid_of(folder)``: a benchmark file of two initialisations, two points each, two seeds."""
+
+    def grid_of(folder: Path, **keys: Any) -> Path:
+        store = store_of([f"i{item}" for item in range(60)], folder / "store")
+        inits = {"random": {}, "vectors": {"store": str(store)}}
+        whole = {"initialisations": inits, "search": SEARCH, "seeds": [1, 2], "config": CONFIG}
+        return described(folder, **{**whole, **keys})
+
+    return grid_of
+
+
+@pytest.fixture(scope="module")
+def undisturbed(grid_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    code, said = finish(start(grid_of(folder), "--parallel_runs=2"))
+    assert code == 0, said
+    return SimpleNamespace(folder=folder, table=tables(folder), runs={record.run for record in records_of(folder)})

@@ -1,4 +1,4 @@
-"""Runs in processes of this machine and as Ray tasks: the same records, whatever happens to a process on the way."""
+"""Runs in processes of this machine: the same records, whatever happens to a process on the way."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import pandas
 import psutil
 import pytest
 import torch
+from started_grids import (
+    CHECKOUT,
+    CONFIG,
+    executor_for,
+    finish,
+    first_run,
+    hear_ctrl_c,
+    kill_a_run,
+    record_files,
+    records_of,
+    start,
+    tables,
+    wait_until,
+)
 
-from recbole_ext.benchmark import load_benchmark, resolve
 from recbole_ext.benchmark.spec import RunSpec
-from recbole_ext.errors import ConfigurationError, InstallationError
 from recbole_ext.records import RunRecord
 from recbole_ext.runs import executors
 from recbole_ext.runs.endings import how_it_ended
-from recbole_ext.runs.executors import Executor, LocalProcesses, RayTasks, executor_of
-from recbole_ext.runs.recording import RunDied, is_done
-
-SEARCH = {"space": {"hidden_dropout_prob": [0.1, 0.8]}}
-CONFIG: dict[str, Any] = {"train_batch_size": 64, "topk": [1, 5, 10], "use_gpu": False, "epochs": 6}
-CHECKOUT = Path(__file__).resolve().parents[2]
-
+from recbole_ext.runs.executors import LocalProcesses
+from recbole_ext.runs.recording import RunDied
 
 # What the tests put in the place of a run, in the run's process.
 
@@ -77,90 +82,6 @@ def tell_what_it_has(spec: RunSpec, threads: int, gpu: str, wait: bool) -> None:
     (spec.folder / "has").write_text(json.dumps(has))
 
 
-def hear_ctrl_c() -> None:
-    """A shell starts background jobs with Ctrl-C ignored, and so the tests where they are one."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def wait_until(it_is_so: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 600) -> None:
-    deadline = time.monotonic() + seconds
-    while not it_is_so() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.1)
-    assert it_is_so(), finish(process)
-
-
-def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
-    """``recbole-ext run`` in a process group of its own, one thread per run."""
-    paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        [sys.executable, "-m", "recbole_ext", "run", str(path), *arguments],
-        cwd=path.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=hear_ctrl_c,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit code, and what it said."""
-    out, errors = process.communicate(timeout=900)
-    return process.returncode, out + errors
-
-
-def record_files(folder: Path) -> list[Path]:
-    return sorted((folder / "results" / "trial" / "runs").glob("[!.]*.json"))
-
-
-def records_of(folder: Path) -> list[RunRecord]:
-    return [RunRecord.read(path) for path in record_files(folder)]
-
-
-def tables(folder: Path) -> str:
-    """What the leaderboard says of quality; what runs cost is never the same twice."""
-    table = pandas.read_csv(folder / "results" / "trial" / "leaderboard.csv")
-    names = ["rank", "dataset", "model", "variant", "protocol"]
-    return table[names + [str(column) for column in table if "@" in str(column)]].to_csv(index=False)
-
-
-def kill_a_run(process: subprocess.Popen[str], folder: Path, is_run: Callable[[psutil.Process], bool]) -> None:
-    """SIGKILL to one of the grid's runs once it is training: its checkpoint is there."""
-    checkpoints = folder / "artifacts" / "checkpoints"
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if list(checkpoints.rglob("*.pth")):
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    if is_run(child):
-                        child.kill()
-                        return
-        time.sleep(0.05)
-    raise AssertionError("no run was seen training: " + "".join(finish(process)[1]))
-
-
-@pytest.fixture(scope="module")
-def grid_of(described: Callable[..., Path], store_of: Callable[..., Path]) -> Callable[..., Path]:
-    """``grid_of(folder)``: a benchmark file of two initialisations, two points each, two seeds."""
-
-    def grid_of(folder: Path, **keys: Any) -> Path:
-        store = store_of([f"i{item}" for item in range(60)], folder / "store")
-        inits = {"random": {}, "vectors": {"store": str(store)}}
-        whole = {"initialisations": inits, "search": SEARCH, "seeds": [1, 2], "config": CONFIG}
-        return described(folder, **{**whole, **keys})
-
-    return grid_of
-
-
-@pytest.fixture(scope="module")
-def undisturbed(grid_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    code, said = finish(start(grid_of(folder), "--parallel_runs=2"))
-    assert code == 0, said
-    return SimpleNamespace(folder=folder, table=tables(folder), runs={record.run for record in records_of(folder)})
-
-
 # --- processes of this machine ---
 
 
@@ -175,15 +96,6 @@ def test_local_processes_are_the_default_and_import_no_ray(described: Callable[.
 def spec(described: Callable[..., Path], tmp_path: Path) -> RunSpec:
     """A run of two epochs."""
     return first_run(described(tmp_path))
-
-
-def first_run(path: Path) -> RunSpec:
-    return next(resolve(*load_benchmark(path), "", path.name).specs())
-
-
-def executor_for(path: Path, **overrides: Any) -> Executor:
-    benchmark, _ = load_benchmark(path, overrides)
-    return executor_of(benchmark)
 
 
 @pytest.fixture
@@ -465,100 +377,3 @@ def test_two_calls_on_the_same_results_share_the_runs(
     assert {record.run for record in records_of(tmp_path)} == undisturbed.runs
     assert not list((tmp_path / "results" / "trial" / "runs").glob(".*"))
     assert not list(tmp_path.rglob("*.pth"))
-
-
-# --- Ray ---
-
-
-@pytest.fixture
-def on_ray(grid_of: Callable[..., Path], tmp_path: Path) -> Iterator[Path]:
-    """A grid on a Ray of its own, two runs at a time."""
-    yield grid_of(tmp_path, executor="ray", ray_address="local")
-
-
-@pytest.mark.slow
-def test_ray_tasks_give_the_tables_of_local_processes(on_ray: Path, undisturbed: SimpleNamespace) -> None:
-    code, said = finish(start(on_ray))
-    assert code == 0, said
-    assert tables(on_ray.parent) == undisturbed.table
-
-
-@pytest.mark.slow
-def test_a_ray_worker_that_was_killed_fails_its_run_alone_and_the_next_call_repeats_it(
-    on_ray: Path, undisturbed: SimpleNamespace
-) -> None:
-    process = start(on_ray)
-    kill_a_run(process, on_ray.parent, lambda child: "_in_worker" in " ".join(child.cmdline()))
-    code, said = finish(process)
-    assert code == 1, said
-    records = records_of(on_ray.parent)
-    (failed,) = [record for record in records if record.status == "failed"]
-    assert failed.error is not None and "WorkerCrashedError" in failed.error
-    done = {record.run: record.date for record in records if record.status == "done"}
-    assert len(done) >= 3
-
-    # The next call may be a local one: the records are the same.
-    code, said = finish(start(on_ray, "--executor", "local"))
-    assert code == 0, said
-    assert tables(on_ray.parent) == undisturbed.table
-    again = {record.run: record.date for record in records_of(on_ray.parent)}
-    assert {run: again[run] for run in done} == done
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_ray_tasks_and_leaves_neither_record_nor_process(
-    grid_of: Callable[..., Path], tmp_path: Path
-) -> None:
-    long = {**CONFIG, "epochs": 100_000, "stopping_step": 100_000}
-    process = start(grid_of(tmp_path, executor="ray", ray_address="local", config=long))
-    checkpoints = tmp_path / "artifacts" / "checkpoints"
-    deadline = time.monotonic() + 600
-    while len(list(checkpoints.rglob("*.pth"))) < 1 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.2)
-    assert process.poll() is None, finish(process)
-    below = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGINT)
-    code, said = finish(process)
-    assert code == 130, said
-    assert "the next call goes on" in said and "Traceback" not in said
-    assert not list((tmp_path / "results" / "trial" / "runs").iterdir()) and not list(tmp_path.rglob("*.pth"))
-    _, alive = psutil.wait_procs(below, timeout=20)
-    assert alive == []
-
-
-@pytest.mark.slow
-def test_a_run_that_no_machine_has_room_for_is_refused_rather_than_waited_for(
-    described: Callable[..., Path], tmp_path: Path
-) -> None:
-    spec = first_run(described(tmp_path))
-    with RayTasks("local", cpus=1, gpus=64) as executor, pytest.raises(ConfigurationError, match="gpus_per_run: 64"):
-        executor.submit(spec, False)
-    assert not is_done(spec)
-
-
-def test_the_executor_and_its_resources_can_be_given_on_the_command_line(
-    described: Callable[..., Path], tmp_path: Path
-) -> None:
-    overrides = {"executor": "ray", "ray_address": "auto", "cpus_per_run": 4, "gpus_per_run": 0.5}
-    executor = executor_for(described(tmp_path), **overrides)
-    assert isinstance(executor, RayTasks)
-    assert vars(executor) == {"_address": "auto", "_cpus": 4, "_gpus": 0.5, "_submitted": []}
-
-
-def test_ray_that_is_not_installed_is_said_with_the_line_to_type(
-    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(executors, "find_spec", lambda name: None)
-    with pytest.raises(InstallationError, match="ray is not installed; type: pip install 'ray"):
-        executor_for(described(tmp_path), executor="ray")
-
-
-def test_a_pyarrow_that_cannot_be_imported_is_said_with_the_line_to_type(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("ray")
-    (tmp_path / "pyarrow.py").write_text("raise ImportError('pyarrow requires NumPy 2.0 or newer, found 1.26.0')")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "pyarrow", raising=False)
-    with pytest.raises(InstallationError, match="pyarrow requires NumPy 2.0 .* type: pip install --upgrade numpy"):
-        RayTasks("local", cpus=1, gpus=0)._task  # noqa: B018
