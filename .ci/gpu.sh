@@ -26,20 +26,21 @@ export PYTHONPATH=$PWD:$work/site PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=fals
 export RECBOLE_EXT_TEST_TOKENIZER=$kit/tokenizer
 export RECBOLE_EXT_TEST_DEVICE
 RECBOLE_EXT_TEST_DEVICE=$("$python" -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")') || exit 1
-name=$("$python" -c 'import torch; print(torch.cuda.get_device_name().replace(" ", "-") if torch.cuda.is_available() else "cpu")')
-out=results/performance/$name
+name=$("$python" -c 'from recbole_ext.bench.commands import folder_of_this_device; print(folder_of_this_device())') || exit 1
+all=results/performance  # bench writes to the device's folder in it
 data=$kit/data
 datasets="Scientific Beauty" text=Scientific models="SASRec BERT4Rec" repeats=2
 tests="" utilisation="--repeats 3" catalogue="--repeats 5" epochs=20 workers=6
 if [ -n "$quick" ]; then  # the first users of Scientific; a CPU that others use too may take its time
   LIMIT=5400 slower=10
-  out=$work/performance data=$work/data datasets=Trial text=Trial models=SASRec repeats=1 epochs=2 workers=0
+  all=$work/performance data=$work/data datasets=Trial text=Trial models=SASRec repeats=1 epochs=2 workers=0
   tests="user and rows or sampled or pairs" catalogue="--items 3000 --targets 64 --repeats 1"
   utilisation="--sequences 4 --batch-size 4 --max-tokens 64 --repeats 1"
   mkdir -p "$data/Trial"
   head -n 1200 "$kit/data/Scientific/Scientific.inter" > "$data/Trial/Trial.inter"
   cp "$kit/data/Scientific/Scientific.item" "$data/Trial/Trial.item"
 fi
+out=$all/$name
 mkdir -p "$out"
 failed=""
 
@@ -66,14 +67,14 @@ for name in $steps; do
     bench)
       for dataset in $datasets; do
         for model in $models; do
-          ext 100 bench --dataset "$dataset" --model "$model" --data-path "$data" --repeats $repeats --out="$out" \
+          ext 100 bench --dataset "$dataset" --model "$model" --data-path "$data" --repeats $repeats --out="$all" \
             && mv "$out/table.md" "$out/$dataset-$model.md"
         done
       done
       ;;
     utilisation) ext 100 bench utilisation --dataset "$text" --data-path "$data" --tokenizer "$kit/tokenizer" \
-      $utilisation --out="$out" ;;
-    catalogue) ext 90 bench catalogue $catalogue --out="$out" ;;
+      $utilisation --out="$all" ;;
+    catalogue) ext 90 bench catalogue $catalogue --out="$all" ;;
     run)  # a benchmark's own runs, from random vectors and from the store that came along
       store=$(find "$kit/stores" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | head -n 1)
       cat > "$work/gpu.yaml" <<YAML

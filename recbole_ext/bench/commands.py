@@ -1,12 +1,13 @@
 """``recbole-ext bench`` and its kinds on the command line.
 
 Each kind measures and hands over what it found; here that is written, as JSON with what made it and as a Markdown table
-below ``--out``, and the table is printed.
+in the device's folder below ``--out``, and the table is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,7 +43,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         "bench",
         help=f"seconds and memory against stock RecBole; kinds: {', '.join(KINDS)}",
         description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
-        f"OUT/DATASET-MODEL.json and OUT/table.md. (What the project publishes: --out=results/{OUT.name}.)",
+        f"OUT/DEVICE/DATASET-MODEL.json and OUT/DEVICE/table.md. (What the project publishes: --out=results/{OUT.name}.)",
     )
     _add_shared(bench)
     bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
@@ -52,7 +53,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
     kinds = bench.add_subparsers(metavar="|".join(KINDS))
     for name, kind in KINDS.items():
         parser = kinds.add_parser(
-            name, help=kind.measures, description=f"Measure {kind.measures}, and write OUT/{kind.writes}."
+            name, help=kind.measures, description=f"Measure {kind.measures}, and write OUT/DEVICE/{kind.writes}."
         )
         _add_shared(parser)
         if name == "tune":
@@ -88,16 +89,27 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.repeats < 1:
         raise ConfigurationError(f"bench: --repeats: at least 1; got {options.repeats}, of which there is no median.")
+    folder = options.out / folder_of_this_device()
     for finding in options.measure(options):
         if finding.result is not None:
             made_by = {"command": options.line, "versions": versions(), "git_revision": git_revision()}
-            write_json(options.out / f"{finding.name}.json", {**made_by, **finding.result})
+            write_json(folder / f"{finding.name}.json", {**made_by, **finding.result})
         if finding.table is not None:
-            with replacing_file(options.out / f"{finding.name}.md") as temporary:
+            with replacing_file(folder / f"{finding.name}.md") as temporary:
                 lines = [f"Made by `{options.line}`.", "", *finding.table, ""]
                 temporary.write_text("\n".join(lines), encoding="utf-8")
             print("\n".join(finding.table))
     return 0
+
+
+def folder_of_this_device() -> str:
+    """Measurements of two devices don't stand in one table: ``cpu-amd-epyc-2-threads``."""
+    import torch
+
+    from recbole_ext.machine import device_in_words
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return re.sub(r"[^a-z0-9]+", "-", device_in_words(device).lower()).strip("-")
 
 
 def _contest(options: argparse.Namespace) -> Iterator[Finding]:

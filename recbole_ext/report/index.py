@@ -103,7 +103,9 @@ def read_index(results: Path) -> Index:
         rows += found
         number += 1
     performance = [
-        Measured(file.stem, quote(file.relative_to(results).as_posix()), as_html(file.read_text(encoding="utf-8"), ""))
+        Measured(
+            _name(file), quote(file.relative_to(results).as_posix()), as_html(file.read_text(encoding="utf-8"), "")
+        )
         for file in sorted((results / PERFORMANCE).rglob("*.md"))
     ]
     board = Board("benchmarks", "Best row of each benchmark, dataset and protocol", Sheet(_COLUMNS, rows))
@@ -114,6 +116,11 @@ def read_index(results: Path) -> Index:
         notes.append(str(error))
         cards = []
     return Index(results.resolve().name, board, number, studies, performance, notes, cards)
+
+
+def _name(measured: Path) -> str:
+    """What was measured and, of a device's folder, on what."""
+    return measured.stem if measured.parent.name == PERFORMANCE else f"{measured.stem}, {measured.parent.name}"
 
 
 def _cards(folder: Path) -> list[Group]:

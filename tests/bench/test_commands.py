@@ -21,12 +21,14 @@ def test_what_a_kind_found_is_written_with_what_made_it(tmp_path: Path, capsys: 
         [Finding("memory", {"peak": 3}, ["| peak |"]), Finding("table", None, ["| all |"])]
     )
     assert commands._run(options) == 0
-    written = json.loads((tmp_path / "memory.json").read_text())
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == commands.folder_of_this_device()
+    written = json.loads((folder / "memory.json").read_text())
     assert (
         written["command"] == options.line and written["peak"] == 3 and {"versions", "git_revision"} <= written.keys()
     )
-    assert (tmp_path / "memory.md").read_text() == "Made by `recbole-ext bench memory`.\n\n| peak |\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["memory.json", "memory.md", "table.md"]
+    assert (folder / "memory.md").read_text() == "Made by `recbole-ext bench memory`.\n\n| peak |\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["memory.json", "memory.md", "table.md"]
     assert capsys.readouterr().out == "| peak |\n| all |\n"
 
 
@@ -39,7 +41,13 @@ def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
     options.line, options.measure = "", broken
     with pytest.raises(KeyboardInterrupt):
         commands._run(options)
-    assert (tmp_path / "first.json").is_file()
+    assert list(tmp_path.glob("*/first.json"))
+
+
+def test_the_folder_of_a_device_is_a_plain_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "cpu (Intel(R) Xeon(R) Processor @ 2.50GHz, 2 threads)"
+    monkeypatch.setattr("recbole_ext.machine.device_in_words", lambda device: said)
+    assert commands.folder_of_this_device() == "cpu-intel-r-xeon-r-processor-2-50ghz-2-threads"
 
 
 def test_without_repeats_nothing_is_measured(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_studies_and_performance_are_on_it_and_every_link_leads_to_a_file(result
     assert write_index(results) == results / "index.html"
     page = (results / "index.html").read_text(encoding="utf-8")
     assert "Six of twelve layers are enough." in page and "recbole-ext study layers layers.yaml" in page
-    assert "<td>2.1</td>" in page and "<b>one</b>" not in page
+    assert ">speed, gpu</a>" in page and "<td>2.1</td>" in page and "<b>one</b>" not in page
     links = [unquote(link) for link in re.findall(r'href="([^"#:]+)"', page)]
     assert {"studies/layers/study.json", "performance/gpu/speed.md", "embedded/index.html"} <= set(links)
     assert all((results / link).exists() for link in links)
