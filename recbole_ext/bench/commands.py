@@ -43,7 +43,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         "bench",
         help=f"seconds and memory against stock RecBole; kinds: {', '.join(KINDS)}",
         description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
-        f"OUT/DEVICE/DATASET-MODEL.json and OUT/DEVICE/table.md. (What the project publishes: --out=results/{OUT.name}.)",
+        f"DATASET-MODEL.json and table.md to OUT/DEVICE. (What the project publishes: --out=results/{OUT.name}.)",
     )
     _add_shared(bench)
     bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
