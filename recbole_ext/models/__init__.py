@@ -42,27 +42,29 @@ class OwnModel:
     """Whether its items are made of the vectors of ``item_embedding``, so that it has no random initialisation."""
     reads_text: bool = False
     """Whether it reads item text itself: an initialisation gives it an encoder instead of item vectors."""
+    paper: str = ""
+    """On arXiv; none of what stands in for a model of RecBole."""
 
 
 OWN_MODELS: dict[str, OwnModel] = {
-    "AlphaFuse": OwnModel("recbole_ext.models.alphafuse", needs_item_vectors=True),
-    "ESASRec": OwnModel("recbole_ext.models.esasrec"),
+    "AlphaFuse": OwnModel("recbole_ext.models.alphafuse", needs_item_vectors=True, paper="2504.19218"),
+    "ESASRec": OwnModel("recbole_ext.models.esasrec", paper="2508.06450"),
     "FDSA": OwnModel("recbole_ext.models.item_features"),
-    "GSASRec": OwnModel("recbole_ext.models.gsasrec"),
-    "HSTU": OwnModel("recbole_ext.models.hstu"),
+    "GSASRec": OwnModel("recbole_ext.models.gsasrec", paper="2308.07192"),
+    "HSTU": OwnModel("recbole_ext.models.hstu", paper="2402.17152"),
     "KSR": OwnModel("recbole_ext.models.ksr"),
     "LastItem": OwnModel("recbole_ext.models.last_item"),
     "NearestNeighbour": OwnModel("recbole_ext.models.nearest_neighbour", needs_item_vectors=True),
-    "RECFORMER": OwnModel("recbole_ext.models.recformer", reads_text=True),
+    "RECFORMER": OwnModel("recbole_ext.models.recformer", reads_text=True, paper="2305.13731"),
     "RaCT": OwnModel("recbole_ext.models.ract"),
-    "RecentPop": OwnModel("recbole_ext.models.recent_pop"),
+    "RecentPop": OwnModel("recbole_ext.models.recent_pop", paper="2005.13829"),
     "S3Rec": OwnModel("recbole_ext.models.s3rec"),
     "SASRecF": OwnModel("recbole_ext.models.item_features"),
-    "TransitionGraph": OwnModel("recbole_ext.models.transition_graph"),
-    "UniSRec": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
-    "UniSRecID": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True),
-    "WhitenRec": OwnModel("recbole_ext.models.whitenrec", needs_item_vectors=True),
-    "ZESRec": OwnModel("recbole_ext.models.zesrec", needs_item_vectors=True),
+    "TransitionGraph": OwnModel("recbole_ext.models.transition_graph", paper="2605.07125"),
+    "UniSRec": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True, paper="2206.05941"),
+    "UniSRecID": OwnModel("recbole_ext.models.unisrec", needs_item_vectors=True, paper="2206.05941"),
+    "WhitenRec": OwnModel("recbole_ext.models.whitenrec", needs_item_vectors=True, paper="2402.10602"),
+    "ZESRec": OwnModel("recbole_ext.models.zesrec", needs_item_vectors=True, paper="2105.08318"),
 }
 
 PIP_NAMES = {

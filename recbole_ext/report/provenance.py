@@ -9,6 +9,7 @@ from typing import Any
 from recbole_ext.records import Earlier, Grid, RunRecord
 from recbole_ext.report.cells import Sheet, plain_sheet, signed
 from recbole_ext.report.leaderboard import Leaderboard, key_of, lines_of
+from recbole_ext.report.links import links_of
 from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.protocols import protocols_in_words
 from recbole_ext.report.results import Result
@@ -22,6 +23,7 @@ class Provenance:
         shown: how many finished runs stand behind the tables; ``finished``: those of the search among them.
         failed: failed runs that the grid asks for.
         history: records in the folder that it does not ask for.
+        links: where more is said about models and encoders; see :func:`recbole_ext.report.links.links_of`.
         protocols: each protocol in words; see :func:`recbole_ext.report.protocols.protocols_in_words`.
     """
 
@@ -38,6 +40,7 @@ class Provenance:
     shown: int
     history: list[Earlier]
     notes: list[str]
+    links: dict[str, str]
     protocols: list[str]
 
 
@@ -61,6 +64,7 @@ def trace(board: Leaderboard, history: Sequence[Earlier], notes: Sequence[str]) 
         shown=len(shown),
         history=list(history),
         notes=list(notes),
+        links=links_of(results),
         protocols=protocols_in_words(shown),
     )
 
