@@ -80,8 +80,8 @@ Each trial is one epoch on the first {users} users of ml-100k, run twice with th
 
 A benchmark has other defaults than stock RecBole. Three of them change what a model learns or is ranked against. To get
 stock RecBole's numbers set these as the trials do: `training_samples: augmented`, `exact_time_order: false`, and
-`rank_seen_items: null`. The others say how data are split, what is measured, and by what the best epoch is chosen; in a trial
-both sides have the same values:
+`rank_seen_items: null`. The others say how data are split, what is measured, and by what the best epoch is chosen; in a
+trial both sides have the same values:
 
 | key | a benchmark | stock RecBole |
 | --- | --- | --- |
@@ -289,7 +289,9 @@ def as_page(found: list[Tried]) -> str:
     mended = sorted({tried.outcome.removeprefix("yes, mended: ") for tried in ran if "yes, mended" in tried.outcome})
     wrong = [f"- {each.row}, {each.column}: {each.outcome}" for each in ran if not each.outcome.startswith("yes")]
     return PAGE.format(
-        defaults="\n".join(f"| `{key}` | `{_in_yaml(OF_BENCHMARKS[key])}` | {of_stock} |" for key, of_stock in OF_STOCK.items()),
+        defaults="\n".join(
+            f"| `{key}` | `{_in_yaml(OF_BENCHMARKS[key])}` | {of_stock} |" for key, of_stock in OF_STOCK.items()
+        ),
         all=len(all_cases()),
         cases=len(found),
         users=USERS_OF_SLICE,
@@ -313,7 +315,11 @@ def _table(part: str, found: list[Tried]) -> str:
 
 
 def _in_yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).removesuffix("\n...\n").strip("\n{}")
+    return (
+        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+        .removesuffix("\n...\n")
+        .strip("\n{}")
+    )
 
 
 def _cell(outcome: str) -> str:
