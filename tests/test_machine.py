@@ -14,7 +14,7 @@ import torch
 
 from recbole_ext import machine
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.machine import cores, device_in_words, peak_memory_mb, require_gpu, threads_per_run
+from recbole_ext.machine import cores, device_in_words, peak_memory_mb, require_gpu, threads_per_run, without_home
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
@@ -64,6 +64,32 @@ def test_runs_share_the_cores_and_keep_to_omp_num_threads(
     if limit:
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
     assert threads_per_run(parallel) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/home/ann/data", "~/data"),
+        (
+            "recbole-ext run mine.yaml '--data_path=/home/ann/my data'",
+            "recbole-ext run mine.yaml '--data_path=~/my data'",
+        ),
+        ('File "/home/ann/x.py", line 1', 'File "~/x.py", line 1'),
+        ("/home/anna/data", "/home/anna/data"),
+        ("/mnt/home/ann/data", "/mnt/home/ann/data"),
+        ("data/ann", "data/ann"),
+    ],
+)
+def test_what_may_be_shared_does_not_name_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, text: str, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert without_home(text) == expected
+
+
+def test_without_a_home_folder_a_text_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/")
+    assert without_home("/data/x") == "/data/x"
 
 
 def test_the_device_says_which_processor_and_how_many_threads() -> None:

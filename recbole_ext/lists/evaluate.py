@@ -18,6 +18,7 @@ from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.lists.finished import some
 from recbole_ext.lists.given import GivenLists, read_lists, rows_of
 from recbole_ext.lists.split import Split, require_full_ranking, split_of
+from recbole_ext.machine import without_home
 from recbole_ext.records import LISTS, Lists, RunRecord
 from recbole_ext.records.ranks import packed
 from recbole_ext.records.record import Fingerprints
@@ -293,7 +294,7 @@ def _record(split: Split, name: str, seed: int, lists: Lists, baseline: tuple[st
         seed=seed,
         trial={},
         status="done",
-        command=split.resolved.command,
+        command=without_home(split.resolved.command),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         git_revision=git_revision(),
         fingerprints=Fingerprints(run=identity, dataset=spec.dataset_fingerprint),

@@ -137,7 +137,7 @@ def reopen(run: Path | str, data_path: Path | str | None = None, store: Path | s
 
 def _settings(record: RunRecord, data_path: Path | str | None, store: Path | str | None) -> dict[str, Any]:
     recorded = record.done.config
-    settings = {key: value for key, value in recorded.items() if key not in DERIVED} | RANKED
+    settings = {key: _at_home(value) for key, value in recorded.items() if key not in DERIVED} | RANKED
     settings["show_progress"] = False
     settings["eval_args"] = {**settings["eval_args"], "mode": "full"}  # a list ranks all items, whatever was sampled
     for phase in ("valid", "test"):
@@ -146,12 +146,17 @@ def _settings(record: RunRecord, data_path: Path | str | None, store: Path | str
     if negatives.get("distribution") == "none":
         settings["train_neg_sample_args"] = None
     # RecBole has put the dataset's own folder into the key.
-    settings["data_path"] = str(data_path or Path(str(recorded["data_path"])).parent)
+    settings["data_path"] = str(data_path or Path(str(settings["data_path"])).parent)
     if store is not None:
         if not recorded.get("item_embedding"):
             raise ConfigurationError(f"--store: {record.run} began from no store.")
         settings["item_embedding"] = str(store)
     return settings
+
+
+def _at_home(value: Any) -> Any:
+    """A recorded path below the home folder as a path of this machine; other values as they are."""
+    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def _check_dataset(record: RunRecord, config: Any) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -14,7 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.machine import require_gpu
+from recbole_ext.machine import require_gpu, without_home
 from recbole_ext.records import Grid, Row, RowKey, RunRecord
 from recbole_ext.runs.executors import Executor, executor_of
 from recbole_ext.runs.gpus import require_gpu_for_each_process
@@ -89,15 +90,26 @@ def grid_of(resolved: Resolved) -> Grid:
     asked = {row.key for row in resolved.rows}
     return Grid(
         benchmark=benchmark.name,
-        command=resolved.command,
+        command=without_home(resolved.command),
         note=benchmark.note.strip(),
         metric=sorted(metrics)[0],
         search="; ".join(searches),
         rows=[_grid_row(row, asked) for row in resolved.rows],
         published=benchmark.published,
-        content=benchmark.model_dump(mode="json", exclude_unset=True)
-        | ({"--": resolved.overrides} if resolved.overrides else {}),
+        content=_shared(
+            benchmark.model_dump(mode="json", exclude_unset=True)
+            | ({"--": resolved.overrides} if resolved.overrides else {})
+        ),
     )
+
+
+def _shared(value: Any) -> Any:
+    """Plain values as a folder that is shared may hold them: nobody's home folder is in their texts."""
+    if isinstance(value, dict):
+        return {name: _shared(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shared(part) for part in value]
+    return without_home(value) if isinstance(value, str) else value
 
 
 def _grid_row(row: ResolvedRow, asked: set[RowKey]) -> Row:

@@ -10,6 +10,7 @@ from functools import partial
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.claims import claim
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.machine import without_home
 from recbole_ext.records import RunRecord
 from recbole_ext.records.record import Fingerprints
 from recbole_ext.runs.endings import in_words
@@ -97,8 +98,8 @@ def _record_failure(spec: RunSpec, error: str, trace: str) -> None:
         **names_of(spec),
         status="failed",
         fingerprints=Fingerprints(run=spec.identity, dataset=spec.dataset_fingerprint),
-        error=error,
-        traceback=trace,
+        error=without_home(error),
+        traceback=without_home(trace),
     ).write(spec.record_path)
 
 

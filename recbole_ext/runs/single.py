@@ -21,6 +21,7 @@ from recbole_ext.machine import (
     peak_device_memory_mb,
     peak_memory_mb,
     versions,
+    without_home,
 )
 from recbole_ext.models import recbole_config
 from recbole_ext.records import Made, RunRecord
@@ -33,6 +34,10 @@ from recbole_ext.writing import replacing_file
 
 if TYPE_CHECKING:
     from recbole_ext.training.team import Team
+
+
+WRITTEN = ("checkpoint_dir", "export_item_embedding", "export_encoder")
+"""Keys that say where a run writes."""
 
 
 def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None = None) -> RunRecord:
@@ -156,7 +161,7 @@ def names_of(spec: RunSpec) -> dict[str, Any]:
         "protocol": spec.protocol,
         "seed": spec.seed,
         "trial": spec.trial,
-        "command": spec.command,
+        "command": without_home(spec.command),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_revision": git_revision(),
     }
@@ -270,16 +275,25 @@ def _rounded(metrics: Any) -> dict[str, float]:
 def recorded_config(config: Any) -> dict[str, Any]:
     """RecBole's full configuration as a record holds it.
 
-    Records speak of the project alone: paths below the working folder are relative, installed ones by name.
+    Records speak of the project alone: paths below the working folder are relative, installed ones by name, the user's
+    home is ``~``. Of other places where a run wrote, and that nothing reads again, the last part is kept. (Those that
+    it read, such as ``data_path``, are kept whole: ``recommend`` looks for them there.)
     """
     here = str(Path.cwd()) + os.sep
     packages = str(Path(sys.prefix)) + os.sep
 
-    def shorten(value: Any) -> Any:
+    def shorten(key: str, value: Any) -> Any:
         if isinstance(value, str):
             if "dataset_example" in value:
                 return "recbole/dataset_example"
-            return value.removeprefix(here).removeprefix(packages)
+            short = value.removeprefix(here).removeprefix(packages)
+            if key in WRITTEN and Path(short).is_absolute():
+                return Path(short).name
+            return without_home(short)
+        if isinstance(value, list):
+            return [shorten(key, part) for part in value]
+        if isinstance(value, dict):
+            return {name: shorten(key, part) for name, part in value.items()}
         return value
 
-    return {key: shorten(value) for key, value in plain_config(config).items()}
+    return {key: shorten(key, value) for key, value in plain_config(config).items()}

@@ -16,6 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from recbole_ext.benchmark.protocol import PROTOCOL as OF_BENCHMARKS
 from recbole_ext.survey.comparison import compared
 from recbole_ext.survey.keys import LABELLED, NO_NEGATIVES, PROTOCOL, Settings
 from recbole_ext.survey.movies import SLICE, USERS_OF_SLICE, write_movies
@@ -59,6 +62,15 @@ from pathlib import Path
 from recbole_ext.survey.trials import try_settings
 run = lambda model, settings, folder: try_settings(model, settings, Path(folder))
 """
+OF_STOCK = {
+    "eval_args": "the same for sequential models; for others `split: {RS: [0.8, 0.1, 0.1]}` and `order: RO`",
+    "metrics": "`[Recall, MRR, NDCG, Hit, Precision]`",
+    "topk": "`[10]`",
+    "valid_metric": "`MRR@10`",
+    "metric_decimal_place": "`4`",
+    "eval_batch_size": "`4096`",
+}
+"""Keys of evaluation that a benchmark sets otherwise than stock RecBole, with stock's value."""
 PAGE = """\
 # The options, tried
 
@@ -66,8 +78,14 @@ Does an evaluation here give the same numbers as in stock RecBole? {cases} of {a
 Each trial is one epoch on the first {users} users of ml-100k, run twice with the same seed: here, and in stock RecBole
 1.2.1.
 
-Three keys of a benchmark have other defaults than stock RecBole has. To get its numbers set them as the trials do:
-`training_samples: augmented`, `exact_time_order: false`, and `rank_seen_items: null`.
+A benchmark has other defaults than stock RecBole. Three of them change what a model learns or is ranked against. To get
+stock RecBole's numbers set these as the trials do: `training_samples: augmented`, `exact_time_order: false`, and
+`rank_seen_items: null`. The others say how data are split, what is measured, and by what the best epoch is chosen; in a
+trial both sides have the same values:
+
+| key | a benchmark | stock RecBole |
+| --- | --- | --- |
+{defaults}
 
 Of {run} that run, {equal} give stock RecBole's metrics of validation and test, to the last digit. {refused} are refused
 before anything is trained, with a sentence that says why.
@@ -271,6 +289,9 @@ def as_page(found: list[Tried]) -> str:
     mended = sorted({tried.outcome.removeprefix("yes, mended: ") for tried in ran if "yes, mended" in tried.outcome})
     wrong = [f"- {each.row}, {each.column}: {each.outcome}" for each in ran if not each.outcome.startswith("yes")]
     return PAGE.format(
+        defaults="\n".join(
+            f"| `{key}` | `{_in_yaml(OF_BENCHMARKS[key])}` | {of_stock} |" for key, of_stock in OF_STOCK.items()
+        ),
         all=len(all_cases()),
         cases=len(found),
         users=USERS_OF_SLICE,
@@ -291,6 +312,14 @@ def _table(part: str, found: list[Tried]) -> str:
     lines = [["", *columns], ["---", *([":-:"] * len(columns))]]
     lines += [[row, *(here.get((row, column), "") for column in columns)] for row in rows]
     return f"\n## {part}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _in_yaml(value: Any) -> str:
+    return (
+        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+        .removesuffix("\n...\n")
+        .strip("\n{}")
+    )
 
 
 def _cell(outcome: str) -> str:

@@ -36,12 +36,91 @@ each user tests, histories of at most {length} items.
 | --- | --- | --- | --- | --- | ---: | --- |
 {rows}
 
+## Models of this package
+
+They stand beside RecBole's. What each leaves out of its paper says its file in `recbole_ext/models/`, at the beginning;
+the defaults of its keys are in `recbole_ext/models/properties/MODEL.yaml`. "SASRec's" keys are `n_layers`, `n_heads`,
+`hidden_size`, `inner_size`, `hidden_dropout_prob` and `attn_dropout_prob`.
+
+| model | from | keys of its own |
+| --- | --- | --- |
+{own}
+
+FDSA and SASRecF are RecBole's, and can also take the vectors of `item_embedding` as a feature (`selected_features:
+[item_embedding]`). RaCT and S3Rec are RecBole's too, with all their stages in one run (`pretrain_epochs`). KSR is
+RecBole's with one mistake mended, which keeps stock RecBole's from running.
+
 ## Keys
 
 What a model needs on ml-100k beyond its name, where that is anything:
 
 {keys}
 """
+
+
+OWN = (
+    (
+        "AlphaFuse",
+        "Hu et al., SIGIR 2025, arXiv 2504.19218: ID embeddings are learned only in axes where the text says little",
+        "`null_dim`, `cover`, `temperature`, and SASRec's",
+    ),
+    (
+        "ESASRec",
+        "Tikhonovich et al., RecSys 2025, arXiv 2508.06450: SASRec with other layers (LiGR) and a sampled softmax",
+        "`training_loss`, `training_negatives`, `temperature`, and SASRec's",
+    ),
+    (
+        "GSASRec",
+        "Petrov and Macdonald, RecSys 2023, arXiv 2308.07192: SASRec with many negatives and a loss made for them",
+        "`training_loss`, `training_negatives`, `gbce_t`, and SASRec's",
+    ),
+    (
+        "HSTU",
+        "Zhai et al., ICML 2024, arXiv 2402.17152, without times",
+        "`n_layers`, `n_heads`, `hidden_size`, `hidden_dropout_prob`, `temperature`, `training_loss`, "
+        "`training_negatives`",
+    ),
+    ("LastItem", "no paper: the user's own items again, the newest first", "none"),
+    (
+        "NearestNeighbour",
+        "no paper: the cosine of the item vectors with the user's last item; nothing is trained",
+        "none",
+    ),
+    (
+        "RecentPop",
+        "after Ji et al., SIGIR 2020, arXiv 2005.13829: popularity of late",
+        "`recent_days` or `recent_interactions`",
+    ),
+    (
+        "RECFORMER",
+        "Li et al., KDD 2023, arXiv 2305.13731: the language model reads the whole sequence",
+        "`encoder`, `checkpoint`, `item_attributes`, `attribute_tokens`, `max_tokens`, `max_items`, `pooling`, "
+        "`freeze_words`, `temperature`, `negatives`, `stage_one_epochs`, `stage_one_patience`, `stage_two_epochs`, "
+        "`stage_two_patience`, `export_item_embedding`, `export_encoder`",
+    ),
+    (
+        "TransitionGraph",
+        "Han et al., 2026, arXiv 2605.07125: a graph of which item follows which; nothing is trained",
+        "`ring_places`, `edge_weight`",
+    ),
+    (
+        "UniSRec",
+        "Hou et al., KDD 2022, arXiv 2206.05941, text alone, without its pre-training",
+        "`n_experts`, `adaptor_dropout_prob`, `temperature`, and SASRec's",
+    ),
+    ("UniSRecID", "the same paper, text and an ID embedding", "UniSRec's"),
+    (
+        "WhitenRec",
+        "Zhang et al., ICDE 2024, arXiv 2402.10602: whitened text vectors in place of ID embeddings",
+        "`projection_dropout_prob`, and SASRec's",
+    ),
+    (
+        "ZESRec",
+        "Ding et al., 2021, arXiv 2105.08318: a GRU over projected text vectors, trained on the target alone",
+        "GRU4Rec's: `embedding_size`, `hidden_size`, `num_layers`, `dropout_prob`",
+    ),
+)
+"""The models of this package that are not RecBole's: name, where from, keys."""
 
 
 def as_page(rows: Sequence[Surveyed]) -> str:
@@ -64,6 +143,7 @@ def as_page(rows: Sequence[Surveyed]) -> str:
         limit=SECONDS_OF_AN_EPOCH,
         length=PROTOCOL["MAX_ITEM_LIST_LENGTH"],
         rows="\n".join(map(line, rows)),
+        own="\n".join(f"| {' | '.join(cells)} |" for cells in OWN),
         keys="\n".join(f"- **{row.model}**: " + "; ".join(f"`{key}`" for key in row.keys) for row in rows if row.keys),
     )
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from recbole_ext.benchmark import Resolved, RunSpec
 from recbole_ext.claims import claim
 from recbole_ext.errors import StoreError
 from recbole_ext.records import RunRecord
+from recbole_ext.runs.grid import grid_of
 from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death, record_run
+from recbole_ext.runs.single import recorded_config
 
 
 @pytest.fixture
@@ -51,6 +54,43 @@ def found(spec: RunSpec) -> RunRecord:
     record = read_record(spec)
     assert record is not None
     return record
+
+
+def test_a_record_holds_no_home_folder_and_no_folder_of_the_project(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ann")
+    settings = {
+        "data_path": "/home/ann/data/tiny",
+        "item_embedding": f"{tmp_path}/artifacts/stores/tiny",
+        "checkpoint_dir": "/scratch/job-7/checkpoints",
+        "encoder": "/models/e5",
+        "files": ["/home/ann/a", {"of": "/home/ann/b"}],
+        "seq_separator": "/",
+        "epochs": 2,
+    }
+    assert recorded_config(SimpleNamespace(final_config_dict=settings)) == {
+        "data_path": "~/data/tiny",
+        "item_embedding": "artifacts/stores/tiny",
+        "checkpoint_dir": "checkpoints",
+        "encoder": "/models/e5",
+        "files": ["~/a", {"of": "~/b"}],
+        "seq_separator": "/",
+        "epochs": 2,
+    }
+
+
+def test_the_grid_that_is_shared_names_no_home_folder(
+    monkeypatch: pytest.MonkeyPatch, resolved: Callable[..., Resolved]
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    found = resolved()
+    command = "recbole-ext run /home/ann/mine.yaml"
+    benchmark = found.benchmark.model_copy(update={"artifacts": Path("/home/ann/artifacts"), "note": "of /home/ann"})
+    grid = grid_of(replace(found, command=command, benchmark=benchmark))
+    assert grid.command == "recbole-ext run ~/mine.yaml"
+    assert "/home/ann" not in str(grid.content)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from recbole_ext.models import model_names
+from recbole_ext.models import OWN_MODELS, PROPERTIES, model_names
 from recbole_ext.survey.comparison import compared
-from recbole_ext.survey.page import as_page
+from recbole_ext.survey.page import OWN, as_page
 from recbole_ext.survey.processes import in_processes
 from recbole_ext.survey.surveyed import Surveyed
 from recbole_ext.survey.trials import LimitedBatches, TimeIsOver
@@ -32,6 +34,15 @@ def test_each_model_on_the_published_page_runs_or_is_refused_and_none_differs_fr
     assert set(rows) == set(model_names())
     assert {name for name, row in rows.items() if not row.runs.startswith(("yes", "refused: "))} == set()
     assert {name for name, row in rows.items() if row.equals_stock.startswith("no")} == set()
+
+
+def test_the_models_of_this_package_stand_there_with_keys_that_they_have() -> None:
+    recboles = {"FDSA", "KSR", "RaCT", "S3Rec", "SASRecF"}
+    assert [name for name, _, _ in OWN] == sorted(set(OWN_MODELS) - recboles, key=str.lower)
+    for name, _, keys in OWN:
+        path = PROPERTIES / f"{name}.yaml"
+        known = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        assert set(re.findall(r"`(\w+)`", keys)) <= set(known), name
 
 
 def test_equal_means_the_same_metrics_to_the_last_digit() -> None:
