@@ -256,7 +256,8 @@ def own_data(atomic_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the Hub answers: a commit, or an exception to raise; unknown names aren't found. Its cache is empty."""
+    """What the Hub answers: a commit, all it says, or an exception to raise; unknown names aren't found. Its cache is
+    empty."""
     answers: dict[str, Any] = {"asked": []}
 
     def model_info(self: Any, name: str, **kwargs: Any) -> SimpleNamespace:
@@ -266,7 +267,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise answer
         if answer is None:
             raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
-        return SimpleNamespace(id=name, sha=answer)
+        return answer if isinstance(answer, SimpleNamespace) else SimpleNamespace(id=name, sha=answer)
 
     _hub_encoder.cache_clear()  # a name's commit is asked for once in a process
     _unreachable.clear()

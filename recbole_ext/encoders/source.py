@@ -32,9 +32,12 @@ _MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".txt", ".model", ".py
 # What `tune` says about a folder: when it was made, and how fast.
 _NOT_READ = {"tuning.json"}
 
-_WEIGHTS = {".safetensors", ".bin", ".gguf"}
 _CONFIGS = ("config.json", "modules.json", "adapter_config.json")
-_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+WEIGHTS = {".safetensors", ".bin", ".gguf"}
+"""How names of files with weights end."""
+HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+"""Names that Hugging Face may have, short ones too."""
 
 PAUSE = 60.0
 """Seconds in which Hugging Face is not asked again about a name that it could not be asked about: to find that out may
@@ -83,6 +86,13 @@ class ResolvedEncoder:
             return None
         return json.loads(path.read_text(encoding="utf-8")).get(KEY_VALUE_READING)
 
+    def untrusted(self) -> EncoderError:
+        """What to raise where it comes with Python code that nobody has said may be run."""
+        return EncoderError(
+            f"encoder {self.name!r} comes with Python code of its own. Read it in {self.location}; where you trust it, "
+            "set trust_remote_code."
+        )
+
 
 def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEncoder:
     """Find an encoder without loading it.
@@ -105,7 +115,7 @@ def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEn
         return _local_encoder(name_or_path, folder)
     if folder.is_file() and folder.suffix == ".gguf":
         return _gguf_encoder(name_or_path, folder)
-    if folder.exists() or not _HUB_NAME.fullmatch(name_or_path):
+    if folder.exists() or not HUB_NAME.fullmatch(name_or_path):
         raise EncoderError(
             f"encoder {name_or_path!r}: there is no such folder. Offer a folder written by save_pretrained, "
             f"a Hugging Face name such as intfloat/e5-base-v2, or {MINILM!r}."
@@ -140,7 +150,7 @@ def folder_here(name_or_path: str) -> Path | None:
         return path if _is_model(path) else None
     if path.is_file():
         return path.parent if path.suffix == ".gguf" else None
-    return next((snapshot for name in _hub_names(name_or_path) for snapshot in _snapshots_here(name)), None)
+    return next((snapshot for name in _hub_names(name_or_path) for snapshot in snapshots_here(name)), None)
 
 
 def config_here(name_or_path: str) -> Path | None:
@@ -235,12 +245,12 @@ def _is_model(folder: Path) -> bool:
 
 def _hub_names(name: str) -> list[str]:
     """What a Hugging Face name may mean: short names of sentence-transformers' own models are usual."""
-    if not _HUB_NAME.fullmatch(name):
+    if not HUB_NAME.fullmatch(name):
         return []
     return [name] if "/" in name else [name, f"sentence-transformers/{name}"]
 
 
-def _snapshots_here(name: str) -> list[Path]:
+def snapshots_here(name: str) -> list[Path]:
     """The snapshots of a repository in the local cache that have its weights, the newest first.
 
     huggingface_hub itself finds the one that ``main`` stands for, and writes down no ``main`` for what is loaded by its
@@ -249,7 +259,7 @@ def _snapshots_here(name: str) -> list[Path]:
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
-    whole = [s for s in folder.glob("*") if _is_model(s) and any(file.suffix in _WEIGHTS for file in s.rglob("*"))]
+    whole = [s for s in folder.glob("*") if _is_model(s) and any(file.suffix in WEIGHTS for file in s.rglob("*"))]
     return sorted(whole, key=lambda snapshot: snapshot.stat().st_mtime, reverse=True)
 
 
@@ -276,7 +286,7 @@ def _hub_encoder(name: str) -> ResolvedEncoder:
             f"ones need `hf auth login`). {_embedded(name)}"
         )
     for candidate in _hub_names(name):
-        for snapshot in _snapshots_here(candidate):
+        for snapshot in snapshots_here(candidate):
             logger.warning("Hugging Face can't be reached; encoder %s comes from the local cache", candidate)
             return ResolvedEncoder(name, candidate, revision=snapshot.name, offline=True)
     raise EncoderError(
