@@ -41,7 +41,8 @@ def _download(what: str, name: str, resolve: Callable[[str], ResolvedEncoder]) -
 
 
 def _tuning(value: Any, info: ValidationInfo) -> Any:
-    return value if isinstance(value, Tuning) else Tuning.parse(mapping(value), where_of(info))
+    tuning = value if isinstance(value, Tuning) else Tuning.parse(mapping(value), where_of(info))
+    return tuning.trusting_code() if info.data.get("trust_remote_code") else tuning
 
 
 class Encoder(EncodingSettings, VectorSource):
@@ -65,10 +66,12 @@ class Encoder(EncodingSettings, VectorSource):
         if lines := self._to_be_made(dataset):
             raise EncoderError(lines[0])
         if self.tune:
-            encoder: Any = self.tune.of(self.encoder, dataset).request()
+            of_encoder: Settings = {"encoder": self.tune.of(self.encoder, dataset).request()}
+            if self.adapter:
+                of_encoder["adapter"] = resolve_adapter(self.adapter).identity
         else:
-            encoder = resolve_encoder(self.encoder, self.adapter).identity
-        return {"encoder": encoder, **self.reading(), **self.texts(dataset).request}
+            of_encoder = {"encoder": resolve_encoder(self.encoder, self.adapter).identity}
+        return {**of_encoder, **self.reading(), **self.texts(dataset).request}
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
         texts = self.texts(dataset)
