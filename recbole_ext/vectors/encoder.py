@@ -26,6 +26,7 @@ from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, 
 from recbole_ext.settings import mapping, where_of
 from recbole_ext.tuning.stage import make_once
 from recbole_ext.tuning.tuning import Tuning
+from recbole_ext.vectors.before_the_cut import refuse_later, tuned_on
 from recbole_ext.vectors.source import Effort, Settings, Vectors, VectorSource
 
 
@@ -65,6 +66,7 @@ class Encoder(EncodingSettings, VectorSource):
     def request(self, dataset: Dataset) -> Settings:
         if lines := self._to_be_made(dataset):
             raise EncoderError(lines[0])
+        refuse_later(f"encoder: {self.encoder}", self._tuned_on(), dataset.name, dataset)
         if self.tune:
             of_encoder: Settings = {"encoder": self.tune.of(self.encoder, dataset).request()}
             if self.adapter:
@@ -77,6 +79,8 @@ class Encoder(EncodingSettings, VectorSource):
         texts = self.texts(dataset)
         encoded = encode_texts(self.resolved(dataset, artifacts), self, list(texts.of_item.values()), work, compute)
         meta = {**encoded.meta, "items_without_text": texts.without}
+        if before := self._tuned_on():
+            meta["tuned_on"] = before
         done = f"{encoded.encoded_texts} of {encoded.unique_texts} different texts encoded now"
         cost = Effort(encoded.seconds, encoded.unique_texts, encoded.parameters, encoded.device)
         return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), cost, encoded.shards)
@@ -118,6 +122,10 @@ class Encoder(EncodingSettings, VectorSource):
     def downloads(self, dataset: Dataset) -> list[str]:
         encoder = [] if self.made_by else _download("encoder", self.encoder, resolve_encoder)
         return encoder + (_download("adapter", self.adapter, resolve_adapter) if self.adapter else [])
+
+    def _tuned_on(self) -> Settings:
+        """What the encoder was tuned on before it came here; nothing where no folder of `tune` says it."""
+        return tuned_on(Path(self.encoder).expanduser())
 
     def _to_be_made(self, dataset: Dataset) -> list[str]:
         """The command that makes the encoder, where it is not here."""
