@@ -35,7 +35,7 @@ def refuse_later(what: str, made_of: Any, of: str, target: Dataset) -> None:
             read = "of all times" if until is None else f"until time {in_words(until)}"
             raise ConfigurationError(
                 f"{what} was made of interactions of {name} {read}, and {target.name} under the protocol temporal "
-                f"trains on nothing after time {in_words(cut.valid)}. Give what it was made from, which is then cut "
+                f"trains on nothing from time {in_words(cut.valid)} on. Give what it was made from, which is then cut "
                 "there: the encoder with `tune:`, or a source such as `cooccurrence:`."
             )
 

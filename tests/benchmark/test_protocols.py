@@ -205,7 +205,7 @@ def test_an_encoder_that_was_tuned_on_what_is_after_the_cut_is_refused_under_tem
     }
     for initialisations in ways.values():
         with pytest.raises(
-            ConfigurationError, match=r"encoder: .* made of interactions of mall .*nothing after time 60.*`tune:`"
+            ConfigurationError, match=r"encoder: .* made of interactions of mall .*nothing from time 60 on.*`tune:`"
         ):
             resolved(**keys, initialisations=initialisations, protocols={"time": temporal()})
     cut = tuned_before(tmp_path / "cut", bert, source_requests={"mall": read_before(shops, "mall", **CUT_BEFORE)})
