@@ -190,9 +190,9 @@ def test_an_encoder_of_hugging_face_is_downloaded_by_a_run_and_listed_by_a_plan(
 def test_files_on_this_machine_are_not_called_missing_whatever_says_what_they_are(
     resolved: Resolve, hub: dict[str, Any], tmp_path: Path
 ) -> None:
-    for place in ("file.gguf", "folder/one.gguf", "modules/modules.json"):
+    for place, content in (("file.gguf", "one"), ("folder/one.gguf", "another"), ("modules/modules.json", "[]")):
         (tmp_path / place).parent.mkdir(exist_ok=True)
-        (tmp_path / place).write_text("[]")
+        (tmp_path / place).write_text(content)
     named = {name: {"encoder": str(tmp_path / name), "mode": "adapter"} for name in ("file.gguf", "folder", "modules")}
     for fetch in (True, False):
         found = resolved(initialisations=named, fetch=fetch)
