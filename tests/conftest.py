@@ -13,13 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 import yaml
+from huggingface_hub.errors import RepositoryNotFoundError
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny, and pytest's workers share the cores
 import torch  # noqa: E402
 
-from recbole_ext.encoders.source import resolve_encoder
+from recbole_ext.encoders.source import _hub_encoder, _unreachable, resolve_encoder
 
 LEAVE_ONE_OUT: dict[str, Any] = {
     "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
@@ -250,3 +252,25 @@ def store_of() -> Callable[..., Path]:
 def own_data(atomic_folder: Path, tmp_path: Path) -> Path:
     """A copy of the dataset that a test may change."""
     return Path(shutil.copytree(atomic_folder, tmp_path / "data"))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the Hub answers: a commit, all it says, or an exception to raise; unknown names aren't found. Its cache is
+    empty."""
+    answers: dict[str, Any] = {"asked": []}
+
+    def model_info(self: Any, name: str, **kwargs: Any) -> SimpleNamespace:
+        answers["asked"].append(name)
+        answer = answers.get(name, answers.get("*"))
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
+        return answer if isinstance(answer, SimpleNamespace) else SimpleNamespace(id=name, sha=answer)
+
+    _hub_encoder.cache_clear()  # a name's commit is asked for once in a process
+    _unreachable.clear()
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return answers

@@ -58,7 +58,8 @@ class Beginnings:
 
     Attributes:
         exported: for an item matrix that a run of RECFORMER exports, what models begin from then.
-        fetch: whether something that is not on this machine is refused; else it is listed in ``missing``.
+        fetch: encoders that are not on this machine are downloaded when they are loaded, and what can't be had is
+            refused; else both are listed in ``missing``.
     """
 
     artifacts: Path
@@ -80,6 +81,8 @@ class Beginnings:
         key = (dataset.name, about, dataset.splits_rows, repr(source), as_text)
         if key not in self._known:
             missing = source.missing(dataset)
+            if not self.fetch:
+                missing += source.downloads(dataset)
             self.missing += missing
             try:
                 self._known[key] = self._encoder(dataset, source) if as_text else self._store(dataset, source)

@@ -106,8 +106,8 @@ def resolve(benchmark: Benchmark, overrides: Settings, command: str, where: str,
     Args:
         overrides: keys of RecBole and of the hook from the command line, the highest layer.
         where: what to call the benchmark in errors.
-        fetch: download datasets that RecBole knows by name and that are not here, and refuse what is missing;
-            without, list it in :attr:`Resolved.missing`.
+        fetch: download datasets that RecBole knows by name and that are not here, leave encoders of Hugging Face to be
+            downloaded when they are loaded, and refuse what is missing; without, list all in :attr:`Resolved.missing`.
 
     Raises:
         ConfigurationError: a key, a value or a combination that can't be right; names the place and the key.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from recbole_ext.data.config import about_data
 from recbole_ext.data.files import interaction_suffixes, reads_knowledge
 from recbole_ext.data.stock import stock_dataset
 from recbole_ext.data.tables import Table
-from recbole_ext.data.temporal import Counted, in_words
+from recbole_ext.data.temporal import Counted, Temporal, in_words
 from recbole_ext.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -68,6 +70,34 @@ def earlier_than(time: float, dataset: Dataset, why: str) -> Dataset:
         )
     interval = {**(keys.get("val_interval") or {}), field: f"[-inf,{time!r})"}
     return dataset.with_keys({"val_interval": interval})
+
+
+def read_until(name: str, histories: Mapping[str, Any], target: Dataset) -> float | None:
+    """The time before which everything is that :meth:`Dataset.histories_request` asks for in ``histories``; ``None``
+    where nothing says so: nothing cut it, or a part of interactions that are not here any more.
+
+    Args:
+        name: the dataset's, which lies where ``target`` lies.
+    """
+    keys = histories["keys"]
+    split = Temporal.of(keys.get("eval_args"))
+    if split is None:
+        field = keys.get("TIME_FIELD") or target.time_field
+        return _end((keys.get("val_interval") or {}).get(field))
+    if split.valid_time is not None:
+        return split.valid_time
+    read = replace(target if name == target.name else target.sibling(name), keys=dict(keys))
+    cut = read.cut() if read.files() and read.fingerprint() == histories["files"] else None
+    return cut.valid if cut else None
+
+
+def _end(interval: str | None) -> float | None:
+    """Where an interval of RecBole's ends, the later one of several; what ends at a time with it, ends just after."""
+    if interval is None:
+        return None
+    ends = [part.strip() for part in str(interval).split(";")]
+    times = [(float(part[1:-1].split(",")[1]), part[-1]) for part in ends]
+    return max(time if bracket == ")" else math.nextafter(time, math.inf) for time, bracket in times)
 
 
 def times_are_places(dataset: Dataset) -> bool:

@@ -91,6 +91,13 @@ class Temporal(CheckedSettings):
             raise ConfigurationError(f"{WHERE}: a mapping is needed, such as {{valid: 0.8, test: 0.9}}; got {given!r}.")
         return cls.checked({str(key): value for key, value in (given or {}).items()}, WHERE)
 
+    @property
+    def valid_time(self) -> float | None:
+        """Where validation begins; ``None`` for a part of the interactions, for which their times tell."""
+        if isinstance(self.valid, str):
+            return _unix_seconds(self.valid)
+        return float(self.valid) if self.valid >= 1 else None
+
     def cut(self, times: np.ndarray) -> Cut:
         """Where the cuts are among these times, exact and in order, ``[rows]``.
 

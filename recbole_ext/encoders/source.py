@@ -8,6 +8,7 @@ import importlib.util
 import json
 import logging
 import re
+import time
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,18 @@ _MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".txt", ".model", ".py
 
 # What `tune` says about a folder: when it was made, and how fast.
 _NOT_READ = {"tuning.json"}
+
+_CONFIGS = ("config.json", "modules.json", "adapter_config.json")
+
+WEIGHTS = {".safetensors", ".bin", ".gguf"}
+"""How names of files with weights end."""
+HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+"""Names that Hugging Face may have, short ones too."""
+
+PAUSE = 60.0
+"""Seconds in which Hugging Face is not asked again about a name that it could not be asked about: to find that out may
+take ten, and a plan comes to every name many times."""
+_unreachable: dict[str, tuple[float, Exception]] = {}
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,13 @@ class ResolvedEncoder:
             return None
         return json.loads(path.read_text(encoding="utf-8")).get(KEY_VALUE_READING)
 
+    def untrusted(self) -> EncoderError:
+        """What to raise where it comes with Python code that nobody has said may be run."""
+        return EncoderError(
+            f"encoder {self.name!r} comes with Python code of its own. Read it in {self.location}; where you trust it, "
+            "set trust_remote_code."
+        )
+
 
 def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEncoder:
     """Find an encoder without loading it.
@@ -87,7 +107,7 @@ def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEn
             model, or neither a folder nor a Hugging Face model has this name; the same for the adapter.
     """
     if adapter is not None:
-        return replace(resolve_encoder(name_or_path), adapter=_adapter(adapter))
+        return replace(resolve_encoder(name_or_path), adapter=resolve_adapter(adapter))
     if name_or_path == MINILM:
         return _packaged_minilm()
     folder = Path(name_or_path).expanduser()
@@ -95,7 +115,7 @@ def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEn
         return _local_encoder(name_or_path, folder)
     if folder.is_file() and folder.suffix == ".gguf":
         return _gguf_encoder(name_or_path, folder)
-    if folder.exists() or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name_or_path):
+    if folder.exists() or not HUB_NAME.fullmatch(name_or_path):
         raise EncoderError(
             f"encoder {name_or_path!r}: there is no such folder. Offer a folder written by save_pretrained, "
             f"a Hugging Face name such as intfloat/e5-base-v2, or {MINILM!r}."
@@ -103,22 +123,41 @@ def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEn
     return _hub_encoder(name_or_path)
 
 
-def config_here(name_or_path: str) -> Path | None:
-    """The ``config.json`` of an encoder that is on this machine, found without network; ``None`` if it is not here."""
+def resolve_adapter(name_or_path: str) -> ResolvedEncoder:
+    """Find a LoRA adapter without loading it: a local folder or a Hugging Face name.
+
+    Raises:
+        EncoderError: the folder holds no adapter, or neither a folder nor a Hugging Face model has this name.
+    """
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        if not (folder / "adapter_config.json").is_file():
+            raise EncoderError(
+                f"adapter {name_or_path!r}: the folder has no adapter_config.json, so it holds no LoRA adapter."
+            )
+        return ResolvedEncoder(name_or_path, str(folder), sha256=_sha256_of_folder(folder))
+    return _hub_encoder(name_or_path)
+
+
+def folder_here(name_or_path: str) -> Path | None:
+    """Where the files of an encoder or adapter are that is on this machine, found without network; ``None`` if it is
+    not here. Of a Hugging Face name that is the newest snapshot in the local cache."""
+    path = Path(name_or_path).expanduser()
     if name_or_path == MINILM:
         package = importlib.util.find_spec(MINILM_PACKAGE)
-        path = Path(package.origin).parent / "model" / "config.json" if package and package.origin else None
-    elif (path := Path(name_or_path).expanduser() / "config.json").is_file():
-        return path
-    else:
-        import huggingface_hub
-        from huggingface_hub.errors import HFValidationError
+        path = Path(package.origin).parent / "model" if package and package.origin else path
+    if path.is_dir():
+        return path if _is_model(path) else None
+    if path.is_file():
+        return path.parent if path.suffix == ".gguf" else None
+    return next((snapshot for name in _hub_names(name_or_path) for snapshot in snapshots_here(name)), None)
 
-        try:
-            cached = huggingface_hub.try_to_load_from_cache(name_or_path, "config.json")
-        except HFValidationError:
-            return None
-        path = Path(cached) if isinstance(cached, str) else None
+
+def config_here(name_or_path: str) -> Path | None:
+    """The ``config.json`` of an encoder that is on this machine, found without network; ``None`` if it is not here, or
+    has none: a ``.gguf`` file says itself what it is."""
+    folder = None if Path(name_or_path).expanduser().is_file() else folder_here(name_or_path)
+    path = folder / "config.json" if folder else None
     return path if path and path.is_file() else None
 
 
@@ -192,15 +231,6 @@ def _gguf_encoder(name: str, file: Path) -> ResolvedEncoder:
     return ResolvedEncoder(name, str(file.parent), sha256=sha256_of_file(file), gguf_file=file.name)
 
 
-def _adapter(name: str) -> ResolvedEncoder:
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "adapter_config.json").is_file():
-            raise EncoderError(f"adapter {name!r}: the folder has no adapter_config.json, so it holds no LoRA adapter.")
-        return ResolvedEncoder(name, str(folder), sha256=_sha256_of_folder(folder))
-    return _hub_encoder(name)
-
-
 def _sha256_of_folder(folder: Path) -> str:
     digest = hashlib.sha256()
     files = (path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.name not in _NOT_READ)
@@ -209,17 +239,38 @@ def _sha256_of_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _is_model(folder: Path) -> bool:
+    return any((folder / config).is_file() for config in _CONFIGS) or any(folder.glob("*.gguf"))
+
+
+def _hub_names(name: str) -> list[str]:
+    """What a Hugging Face name may mean: short names of sentence-transformers' own models are usual."""
+    if not HUB_NAME.fullmatch(name):
+        return []
+    return [name] if "/" in name else [name, f"sentence-transformers/{name}"]
+
+
+def snapshots_here(name: str) -> list[Path]:
+    """The snapshots of a repository in the local cache that have its weights, the newest first.
+
+    huggingface_hub itself finds the one that ``main`` stands for, and writes down no ``main`` for what is loaded by its
+    commit, as it is here.
+    """
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
+    whole = [s for s in folder.glob("*") if _is_model(s) and any(file.suffix in WEIGHTS for file in s.rglob("*"))]
+    return sorted(whole, key=lambda snapshot: snapshot.stat().st_mtime, reverse=True)
+
+
 @cache
 def _hub_encoder(name: str) -> ResolvedEncoder:
-    import huggingface_hub
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    # Short names of sentence-transformers' own models are usual: all-mpnet-base-v2.
-    candidates = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
     unreachable: Exception | None = None
-    for candidate in candidates:
+    for candidate in _hub_names(name):
         try:
-            info = huggingface_hub.HfApi().model_info(candidate, timeout=10)
+            info = _model_info(candidate)
             return ResolvedEncoder(name, info.id, revision=info.sha)
         except (RepositoryNotFoundError, HFValidationError):
             continue
@@ -227,21 +278,33 @@ def _hub_encoder(name: str) -> ResolvedEncoder:
         # unknown.
         except Exception as error:
             unreachable = error
+            _unreachable.setdefault(candidate, (time.monotonic(), error))
             break
     if unreachable is None:
         raise EncoderError(
             f"encoder {name!r}: no folder and no public Hugging Face model has this name (private and gated "
             f"ones need `hf auth login`). {_embedded(name)}"
         )
-    for candidate in candidates:
-        cached = huggingface_hub.try_to_load_from_cache(candidate, "config.json")
-        if isinstance(cached, str):
+    for candidate in _hub_names(name):
+        for snapshot in snapshots_here(candidate):
             logger.warning("Hugging Face can't be reached; encoder %s comes from the local cache", candidate)
-            return ResolvedEncoder(name, candidate, revision=Path(cached).parent.name, offline=True)
+            return ResolvedEncoder(name, candidate, revision=snapshot.name, offline=True)
     raise EncoderError(
         f"encoder {name!r}: no folder has this name, the local cache doesn't hold it, and Hugging Face can't "
         f"be reached ({type(unreachable).__name__}). {_embedded(name)}"
     )
+
+
+def _model_info(name: str) -> Any:
+    """What Hugging Face says of a repository; a failure to ask is raised again for a while without asking."""
+    import huggingface_hub
+
+    if name in _unreachable:
+        when, error = _unreachable[name]
+        if time.monotonic() - when < PAUSE:
+            raise error
+        del _unreachable[name]
+    return huggingface_hub.HfApi().model_info(name, timeout=10)
 
 
 def _embedded(name: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.encoders.bases import check_base
 from recbole_ext.encoders.positions import readable_tokens
 from recbole_ext.encoders.pruning import drop_parts, keep_layers
 from recbole_ext.encoders.quiet import quiet_bars
-from recbole_ext.encoders.source import MINILM, ResolvedEncoder
+from recbole_ext.encoders.source import ResolvedEncoder
 from recbole_ext.encoding.settings import EncodingSettings
 from recbole_ext.errors import ConfigurationError, EncoderError
 
@@ -117,10 +116,7 @@ def _loaded(source: ResolvedEncoder, settings: EncodingSettings, device: str | N
                 f"encoder {source.name!r}: {source.gguf_file} is read by the package gguf: pip install gguf. ({reason})"
             ) from error
         if "trust_remote_code" in str(error):
-            raise EncoderError(
-                f"encoder {source.name!r} comes with Python code of its own. Read it in {source.location}; where you "
-                "trust it, set trust_remote_code."
-            ) from error
+            raise source.untrusted() from error
         raise EncoderError(
             f"encoder {source.name!r} can't be loaded from {source.location}: {reason}. Check that the "
             "folder or repository holds a whole text model with its tokenizer."
@@ -232,7 +228,7 @@ def _merge_adapter(model: SentenceTransformer, source: ResolvedEncoder) -> None:
         from peft.tuners.tuners_utils import BaseTunerLayer
     except ImportError as error:
         raise EncoderError("adapter: LoRA adapters are read by the package peft: pip install peft.") from error
-    _check_base(adapter, source)
+    check_base(adapter, source)
     try:
         revision = {"revision": adapter.revision} if adapter.revision else None
         report = transformer.load_adapter(adapter.location, adapter_kwargs=revision)
@@ -250,20 +246,6 @@ def _merge_adapter(model: SentenceTransformer, source: ResolvedEncoder) -> None:
     for module in transformer.modules():
         if isinstance(module, BaseTunerLayer):
             module.merge()
-
-
-def _check_base(adapter: ResolvedEncoder, source: ResolvedEncoder) -> None:
-    """Compare the names of folders or repositories, for weights of the same shape fit any base."""
-    path = Path(adapter.location) / "adapter_config.json"
-    base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path") if path.is_file() else None
-    own = {Path(name).name for name in (source.name, source.location)}
-    if source.name == MINILM:
-        own.add("all-MiniLM-L6-v2")
-    if base and Path(base).name not in own:
-        raise EncoderError(
-            f"adapter {adapter.name!r} is one of {base}, and the encoder is {source.name!r}. Where that is a copy of "
-            f"it, give the copy's folder the same name, or correct base_model_name_or_path in {path}."
-        )
 
 
 def _first_line(error: Exception) -> str:

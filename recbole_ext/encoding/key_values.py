@@ -53,7 +53,9 @@ def load_key_value_encoder(
             raise ConfigurationError(f"{key}: encoder {source.name!r} reads key–value text and is used whole.")
     if settings.pooling == "last":
         raise ConfigurationError(f"pooling: encoder {source.name!r} reads key–value text; choose cls or mean.")
-    encoder, tokenizer, _ = load_behaviour_encoder(source, pooling=settings.pooling)
+    encoder, tokenizer, _ = load_behaviour_encoder(
+        source, pooling=settings.pooling, trust_remote_code=settings.trust_remote_code
+    )
     if settings.dim is not None and settings.dim > encoder.width:
         raise ConfigurationError(f"dim: {settings.dim} is more than the width of {source.name!r}, {encoder.width}.")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

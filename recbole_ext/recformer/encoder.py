@@ -219,13 +219,17 @@ class BehaviourEncoder(nn.Module):
 
 
 def load_behaviour_encoder(
-    source: ResolvedEncoder, max_items: int | None = None, pooling: str | None = None
+    source: ResolvedEncoder,
+    max_items: int | None = None,
+    pooling: str | None = None,
+    trust_remote_code: bool = False,
 ) -> tuple[BehaviourEncoder, Any, dict[str, Any]]:
     """The encoder of ``source``, its tokenizer, and how it reads items (empty for one that was not tuned here).
 
     Args:
         pooling: ``None`` takes what the folder says: of a tuned encoder its own, of a sentence-transformers model that
             averages ``mean``, else RECFORMER's ``cls``.
+        trust_remote_code: run the Python code that comes with the encoder.
 
     Raises:
         EncoderError: it can't be loaded.
@@ -233,15 +237,18 @@ def load_behaviour_encoder(
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     try:
-        config = AutoConfig.from_pretrained(source.location, **source.where)
-        tokenizer = AutoTokenizer.from_pretrained(source.location, **source.where)
+        where = {**source.where, "trust_remote_code": trust_remote_code}
+        config = AutoConfig.from_pretrained(source.location, **where)
+        tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
         reading = dict(getattr(config, KEY_VALUE_READING, None) or {})
         options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "longformer") else {}
         with quiet_bars():
             base, loaded = AutoModel.from_pretrained(
-                source.location, config=config, output_loading_info=True, **options, **source.where
+                source.location, config=config, output_loading_info=True, **options, **where
             )
     except Exception as error:  # foreign files fail in as many ways as there are architectures
+        if "trust_remote_code" in str(error):
+            raise source.untrusted() from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EncoderError(
             f"encoder {source.name!r} can't be loaded from {source.location}: {reason}. Give a folder or a Hugging "

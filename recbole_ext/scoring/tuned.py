@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.records.card import TuningCost
-from recbole_ext.tuning.stage import RECORD
+from recbole_ext.tuning.stage import read_record
 from recbole_ext.vectors import VectorSource
 from recbole_ext.vectors.encoder import Encoder
 
@@ -37,7 +36,7 @@ def _folders(source: VectorSource | None, dataset: Dataset, artifacts: Path) -> 
 
 def _with_earlier(folder: Path) -> Iterator[Path]:
     """A tuned encoder's folder, after that of the tuned encoder which it was made of."""
-    record = _record(folder)
+    record = read_record(folder)
     if record is not None:
         earlier = Path(str(record.get("encoder"))).expanduser()
         if earlier != folder:
@@ -45,16 +44,8 @@ def _with_earlier(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def _record(folder: Path) -> dict[str, object] | None:
-    try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
 def _cost(folder: Path) -> TuningCost | None:
-    record = _record(folder)
+    record = read_record(folder)
     if record is None:
         return None
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -67,6 +67,12 @@ class TuneSettings(CheckedSettings):
     """Steps between two checkpoints, the most that an interruption costs."""
     seed: int = 42
     """Of held-out sequences, cuts, masks, order and dropout."""
+    trust_remote_code: bool = False
+    """Run the Python code that comes with the encoder."""
+
+    def request(self) -> dict[str, Any]:
+        """What of them decides the tuned encoder, as JSON values. Without its code an encoder is not loaded at all."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"trust_remote_code"})
 
     @model_validator(mode="after")
     def _patience_needs_sequences(self) -> TuneSettings:

@@ -138,7 +138,7 @@ def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
         source.require()
     request = wanted.request()
     identity = sha256_of(request)
-    if (record := _finished(out)) is not None and record.get("request") == identity:
+    if (record := read_record(out)) is not None and record.get("request") == identity:
         return TuneReport(out, record, up_to_date=True)
     corpus = read_corpus(sources, tuning.settings)
     names = [source.name for source in sources]
@@ -312,11 +312,13 @@ def _part() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _finished(out: Path) -> dict[str, Any] | None:
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The content of ``tuning.json`` in ``folder``; ``None`` where there is none that can be read."""
     try:
-        return json.loads((out / RECORD).read_text(encoding="utf-8"))
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return content if isinstance(content, dict) else None
 
 
 def _draw_curve(curve: list[dict[str, float]], path: Path) -> None:

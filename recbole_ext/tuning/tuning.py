@@ -77,6 +77,12 @@ class Tuning(CheckedSettings):
         after = self.after._seeded(seed) if self.after else None
         return self.model_copy(update={"settings": settings, "seeds": (), "after": after})
 
+    def trusting_code(self) -> Tuning:
+        """The same in all its steps, with the Python code run that comes with the encoder."""
+        settings = self.settings.model_copy(update={"trust_remote_code": True})
+        after = self.after.trusting_code() if self.after else None
+        return self.model_copy(update={"settings": settings, "after": after})
+
     @property
     def layers(self) -> int | None:
         """Layers of the encoder that the last step which cuts it leaves."""
@@ -180,7 +186,7 @@ class TunedEncoder:
             "encoder": encoder.request() if isinstance(encoder, TunedEncoder) else resolve_encoder(encoder).identity,
             "checkpoint": sha256_of_file(Path(tuning.checkpoint).expanduser()) if tuning.checkpoint else None,
             "sources": {source.name: self._read_of(source) for source in self.sources},
-            "settings": tuning.settings.model_dump(mode="json", exclude_none=True),
+            "settings": tuning.settings.request(),
         }
 
     def in_words(self) -> str:

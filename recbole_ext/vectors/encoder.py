@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, ValidationInfo
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.encoders.source import ResolvedEncoder, config_here, resolve_encoder, width_here
+from recbole_ext.encoders.source import (
+    ResolvedEncoder,
+    config_here,
+    folder_here,
+    resolve_adapter,
+    resolve_encoder,
+    width_here,
+)
 from recbole_ext.encoding.settings import Compute, EncodingSettings
 from recbole_ext.encoding.stage import encode_texts
 from recbole_ext.encoding.texts import ItemTexts, item_key_values, item_texts
-from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.errors import ConfigurationError, EncoderError, RecboleExtError
 from recbole_ext.estimate import LOADED_MB, SHAPES, TOKENS_OF_A_TEXT, Estimate, Transformer
 from recbole_ext.settings import mapping, where_of
 from recbole_ext.tuning.stage import make_once
 from recbole_ext.tuning.tuning import Tuning
+from recbole_ext.vectors.before_the_cut import refuse_later, tuned_on
 from recbole_ext.vectors.source import Effort, Settings, Vectors, VectorSource
-from recbole_ext.wording import did_you_mean
+
+
+def _download(what: str, name: str, resolve: Callable[[str], ResolvedEncoder]) -> list[str]:
+    """That ``name`` is downloaded, or why it can't be; nothing where it is on this machine."""
+    if folder_here(name) is not None:
+        return []
+    try:
+        resolve(name)
+    except EncoderError as error:
+        return [str(error)]
+    return [f"{what} {name}: not on this machine; it is downloaded from Hugging Face first"]
 
 
 def _tuning(value: Any, info: ValidationInfo) -> Any:
-    return value if isinstance(value, Tuning) else Tuning.parse(mapping(value), where_of(info))
+    tuning = value if isinstance(value, Tuning) else Tuning.parse(mapping(value), where_of(info))
+    return tuning.trusting_code() if info.data.get("trust_remote_code") else tuning
 
 
 class Encoder(EncodingSettings, VectorSource):
@@ -45,16 +64,23 @@ class Encoder(EncodingSettings, VectorSource):
     """The command that makes the encoder, with {dataset}; a plan prints it where the encoder is missing."""
 
     def request(self, dataset: Dataset) -> Settings:
+        if lines := self._to_be_made(dataset):
+            raise EncoderError(lines[0])
+        refuse_later(f"encoder: {self.encoder}", self._tuned_on(), dataset.name, dataset)
         if self.tune:
-            encoder: Any = self.tune.of(self.encoder, dataset).request()
+            of_encoder: Settings = {"encoder": self.tune.of(self.encoder, dataset).request()}
+            if self.adapter:
+                of_encoder["adapter"] = resolve_adapter(self.adapter).identity
         else:
-            encoder = resolve_encoder(self.encoder, self.adapter).identity
-        return {"encoder": encoder, **self.reading(), **self.texts(dataset).request}
+            of_encoder = {"encoder": resolve_encoder(self.encoder, self.adapter).identity}
+        return {**of_encoder, **self.reading(), **self.texts(dataset).request}
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
         texts = self.texts(dataset)
         encoded = encode_texts(self.resolved(dataset, artifacts), self, list(texts.of_item.values()), work, compute)
         meta = {**encoded.meta, "items_without_text": texts.without}
+        if before := self._tuned_on():
+            meta["tuned_on"] = before
         done = f"{encoded.encoded_texts} of {encoded.unique_texts} different texts encoded now"
         cost = Effort(encoded.seconds, encoded.unique_texts, encoded.parameters, encoded.device)
         return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), cost, encoded.shards)
@@ -82,16 +108,30 @@ class Encoder(EncodingSettings, VectorSource):
         return self.dim or width
 
     def missing(self, dataset: Dataset) -> list[str]:
-        lines = []
-        if config_here(self.encoder) is None:
-            hint = did_you_mean(self.encoder, ["minilm"])
-            way = self.made_by or f"needs the network, or a local path. {hint}".rstrip(" .")
-            way = way.replace("{dataset}", dataset.name)
-            lines.append(f"encoder {self.encoder}: {way}")
-        domains = self.tune.domains_of_all_steps(dataset) if self.tune else ()
-        files = dict.fromkeys(source.item_file for source in domains)
-        lines += [f"{f}, a source domain: convert it, or point data_path to it" for f in files if not f.is_file()]
-        return lines
+        lines = self._to_be_made(dataset)
+        for source in self.tune.domains_of_all_steps(dataset) if self.tune else ():
+            if not source.item_file.is_file():
+                lines.append(f"{source.item_file}, a source domain: convert it, or point data_path to it")
+                continue
+            try:
+                source.require(download=False)
+            except RecboleExtError as error:
+                lines.append(str(error))
+        return list(dict.fromkeys(lines))
+
+    def downloads(self, dataset: Dataset) -> list[str]:
+        encoder = [] if self.made_by else _download("encoder", self.encoder, resolve_encoder)
+        return encoder + (_download("adapter", self.adapter, resolve_adapter) if self.adapter else [])
+
+    def _tuned_on(self) -> Settings:
+        """What the encoder was tuned on before it came here; nothing where no folder of `tune` says it."""
+        return tuned_on(Path(self.encoder).expanduser())
+
+    def _to_be_made(self, dataset: Dataset) -> list[str]:
+        """The command that makes the encoder, where it is not here."""
+        if self.made_by is None or folder_here(self.encoder) is not None:
+            return []
+        return [f"encoder {self.encoder}: {self.made_by.replace('{dataset}', dataset.name)}"]
 
     def estimate(self, dataset: Dataset) -> Estimate | None:
         shape, size = self.shape(), dataset.size()
@@ -129,7 +169,10 @@ class Encoder(EncodingSettings, VectorSource):
         if config is None:
             return None
         kept = self.layers or (self.tune.layers if self.tune else None)
-        return Transformer.of(config, layers=kept, dropped=sum("." not in str(part) for part in self.drop))
+        try:
+            return Transformer.of(config, layers=kept, dropped=sum("." not in str(part) for part in self.drop))
+        except KeyError:  # some architectures have words of their own, or none: DistilBERT, T5, static vectors
+            return None
 
 
 LOADING_SECONDS = 5.0

@@ -12,6 +12,8 @@ from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.store.files import files_of, is_table, width_of
+from recbole_ext.store.folder import is_store_folder, read_meta
+from recbole_ext.vectors.before_the_cut import refuse_later
 from recbole_ext.vectors.source import Cost, Made, Settings, Vectors, VectorSource
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Store(VectorSource):
     def request(self, dataset: Dataset) -> Settings:
         if lines := self.missing(dataset):
             raise StoreError(lines[0])
+        self._refuse_later(dataset)
         content = [sha256_of_file(file) for file in files_of(self._path(dataset))]
         return {"content": content, "ids": self.ids, "vectors": self.vectors}
 
@@ -91,6 +94,14 @@ class Store(VectorSource):
     def cost(self, dataset: Dataset, artifacts: Path) -> Cost | None:
         """Whoever made them knows."""
         return None
+
+    def _refuse_later(self, dataset: Dataset) -> None:
+        """See that a store which says what it was made of has seen nothing after the dataset's cut."""
+        path = self._path(dataset)
+        if is_store_folder(path):
+            meta = read_meta(path)
+            made_of = [meta.get("request"), meta.get("tuned_on")]
+            refuse_later(f"store: {path}", made_of, str(meta.get("dataset")), dataset)
 
     def _path(self, dataset: Dataset) -> Path:
         return Path(self.store.replace("{dataset}", dataset.name)).expanduser()

@@ -155,8 +155,13 @@ class VectorSource(CheckedSettings, ABC):
         return self.reads_text or any(part.needs_text() for part in self.parts())
 
     def missing(self, dataset: Dataset) -> list[str]:
-        """What is not on this machine and how to get it, a line each: encoders, files."""
+        """What is not on this machine, nor downloaded on the way, and how to get it, a line each."""
         return [line for part in self.parts() for line in part.missing(dataset)]
+
+    def downloads(self, dataset: Dataset) -> list[str]:
+        """What is not on this machine and is downloaded before the vectors are made, a line each; of what can't be,
+        why. Asks the network."""
+        return [line for part in self.parts() for line in part.downloads(dataset)]
 
     def estimate(self, dataset: Dataset) -> Estimate | None:
         """What making the vectors costs, without those of its parts; ``None`` where too little is known."""

@@ -21,9 +21,11 @@ from recbole_ext.benchmark.plan import (
     what_will_be_done,
 )
 from recbole_ext.data.dataset import Size
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.encoders.source import _hub_encoder
+from recbole_ext.errors import ConfigurationError, EncoderError
 from recbole_ext.estimate import Transformer
 from recbole_ext.models.recformer_estimate import TOKENS_OF_A_STEP, estimate_recformer
+from recbole_ext.runs.grid import run_benchmark
 from recbole_ext.tuning.settings import RecformerSettings
 
 Resolve = Callable[..., Resolved]
@@ -116,13 +118,17 @@ def test_runs_to_do_are_the_search_and_the_other_seeds_less_those_done(resolved:
     assert left([*row.trials[0], *row.trials[1]]) == 0
 
 
-def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Path], tmp_path: Path) -> None:
+def test_what_is_missing_is_named_with_the_way_to_it(
+    described: Callable[..., Path], hub: dict[str, Any], tmp_path: Path
+) -> None:
+    hub["org/model"] = "abc123"
     made_by = "recbole-ext tune {dataset} --out artifacts/tuned/x"
     path = described(
         tmp_path,
         datasets=["nowhere", "ml-1m"],
         initialisations={
-            "hub": {"encoder": "nobody/has-this-model"},
+            "hub": {"encoder": "org/model"},
+            "unknown": {"encoder": "nobody/has-this-model"},
             "misspelt": {"encoder": "minlm"},
             "tuned": {"encoder": "artifacts/tuned/x", "made_by": made_by},
             "given": {"store": "stores/{dataset}/given"},
@@ -132,8 +138,10 @@ def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Pa
     text = "\n".join(plan_lines(found, nothing_is_done))
     for line in (
         "nowhere/nowhere.inter: no such file. Make it with `recbole-ext convert",
-        "encoder nobody/has-this-model: needs the network, or a local path",
-        "encoder minlm: needs the network, or a local path. Did you mean 'minilm'?",
+        "encoder org/model: not on this machine; it is downloaded from Hugging Face first",
+        "encoder 'nobody/has-this-model': no folder and no public Hugging Face model has this name",
+        "encoder 'minlm': no folder and no public Hugging Face model has this name",
+        "Did you mean 'minilm'",
         "encoder artifacts/tuned/x: recbole-ext tune nowhere --out artifacts/tuned/x",
         "ml-1m/ml-1m.inter: no such file; `run` downloads it from https://",
         "stores/ml-1m/given: no such ",
@@ -143,7 +151,10 @@ def test_what_is_missing_is_named_with_the_way_to_it(described: Callable[..., Pa
 
 
 @pytest.mark.parametrize(("preset", "protocol"), [("paper.yaml", "full"), ("paper-sampled.yaml", "uni100")])
-def test_the_paper_s_table_is_planned_without_its_data(preset: str, protocol: str, tmp_path: Path) -> None:
+def test_the_paper_s_table_is_planned_without_its_data(
+    preset: str, protocol: str, hub: dict[str, Any], tmp_path: Path
+) -> None:
+    hub["allenai/longformer-base-4096"] = "abc123"
     places = [f"--results={tmp_path}", f"--data_path={tmp_path}", f"--dataset_configs={CHECKOUT / 'dataset_configs'}"]
     benchmark, others = load_benchmark(Path(preset), parse_overrides(places))
     found = resolve(benchmark, others, "the command", preset, fetch=False)
@@ -156,9 +167,57 @@ def test_the_paper_s_table_is_planned_without_its_data(preset: str, protocol: st
         assert any(f"{dataset}.inter" in line for line in found.missing)
         assert sum(step.kind == "store" and step.what == dataset for step in plan(found, nothing_is_done)) == 2
     assert steps["tune allenai/longformer-base-4096, recformer, seed 42"].estimate is not None
-    needed = "amazon-automotive-18.item, a source domain", "encoder allenai/longformer-base-4096: needs the network"
+    needed = "amazon-automotive-18.item, a source domain", "encoder allenai/longformer-base-4096: not on this machine"
     for words in needed:
         assert sum(words in line for line in found.missing) == 1
+
+
+def test_an_encoder_of_hugging_face_is_downloaded_by_a_run_and_listed_by_a_plan(
+    resolved: Resolve, hub: dict[str, Any]
+) -> None:
+    hub["org/model"] = "abc123"
+    keys: dict[str, Any] = {"initialisations": {"hub": {"encoder": "org/model", "transform": [{"pca": 16}]}}}
+    run, planned = resolved(**keys), resolved(**keys, fetch=False)
+    assert run.missing == () and len(run.stores) == 1
+    assert planned.missing == ("encoder org/model: not on this machine; it is downloaded from Hugging Face first",)
+    assert planned.stores[0].path == run.stores[0].path
+    hub["org/model"] = None
+    _hub_encoder.cache_clear()
+    with pytest.raises(EncoderError, match="'org/model': no folder and no public Hugging Face model"):
+        resolved(**keys)
+
+
+def test_files_on_this_machine_are_not_called_missing_whatever_says_what_they_are(
+    resolved: Resolve, hub: dict[str, Any], tmp_path: Path
+) -> None:
+    for place, content in (("file.gguf", "one"), ("folder/one.gguf", "another"), ("modules/modules.json", "[]")):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(content)
+    named = {name: {"encoder": str(tmp_path / name), "mode": "adapter"} for name in ("file.gguf", "folder", "modules")}
+    for fetch in (True, False):
+        found = resolved(initialisations=named, fetch=fetch)
+        assert found.missing == () and len(found.stores) == 3
+    assert hub["asked"] == []
+
+
+def test_an_encoder_with_a_command_that_makes_it_is_refused_with_it_and_not_looked_for_elsewhere(
+    resolved: Resolve, hub: dict[str, Any]
+) -> None:
+    with pytest.raises(EncoderError, match=r"encoder tuned/x: recbole-ext tune tiny"):
+        resolved(initialisations={"tuned": {"encoder": "tuned/x", "made_by": "recbole-ext tune {dataset}"}})
+    assert hub["asked"] == []
+
+
+def test_a_source_domain_without_interactions_is_refused_before_anything_is_computed(
+    resolved: Resolve, own_data: Path, tiny_encoders: dict[str, Path]
+) -> None:
+    (own_data / "other").mkdir()
+    (own_data / "other" / "other.item").write_bytes((own_data / "tiny" / "tiny.item").read_bytes())
+    tune = {"objective": "pairs", "sources": ["other"]}
+    tuned = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}], "tune": tune}
+    found = resolved(data_path=str(own_data), initialisations={"tuned": tuned})
+    with pytest.raises(ConfigurationError, match=r"not on this machine:\n  - .*other\.inter: no such file"):
+        run_benchmark(found)
 
 
 # --- words ---

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from recbole_ext.benchmark import Resolved
 from recbole_ext.benchmark.plan import plan, plan_lines
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import is_trained, takes_item_vectors
+from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.tuning.corpus import read_corpus
 from recbole_ext.vectors.encoder import Encoder
 
@@ -157,6 +162,86 @@ def test_a_source_whose_later_rows_decide_which_earlier_ones_are_there_is_refuse
     keys["initialisations"] = tuned_on(["mall"], tiny_encoders["bert"])
     resolved(**keys)
     with pytest.raises(ConfigurationError, match="mall: rm_dup_inter: last takes rows out because of later ones"):
+        resolved(**keys, protocols={"time": temporal()})
+
+
+# -- what was made before ------------------------------------------------------------------------------------------
+
+
+def read_before(shops: Path, name: str, **keys: Any) -> dict[str, Any]:
+    """What a request says of the interactions of ``name`` that were read under these keys."""
+    return {"histories": Dataset.named(name, shops, configs=shops, keys=keys).histories_request()}
+
+
+def tuned_before(folder: Path, bert: Path, **record: Any) -> dict[str, Any]:
+    """An encoder in ``folder`` whose ``tuning.json`` says this; named as an initialisation."""
+    shutil.copytree(bert, folder)
+    (folder / "tuning.json").write_text(json.dumps(record))
+    return {"tuned": {"encoder": str(folder), "transform": [{"pca": 4}], "config": {"hidden_size": 4}}}
+
+
+CUT_BEFORE: dict[str, Any] = {"val_interval": {"timestamp": "[-inf,60.0)"}}
+CUT_LATER: dict[str, Any] = {"val_interval": {"timestamp": "[-inf,60.0]"}}
+
+
+def test_an_encoder_that_was_tuned_on_what_is_after_the_cut_is_refused_under_temporal_alone(
+    resolved: Resolve, shops: Path, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    bert, all_times = tiny_encoders["bert"], {"mall": read_before(shops, "mall")}
+    keys: dict[str, Any] = {"datasets": ["shop"], "data_path": str(shops)}
+    late = tuned_before(tmp_path / "late", bert, source_requests=all_times)
+    resolved(**keys, initialisations=late)
+    ways = {
+        "late": late,
+        "second": tuned_before(
+            tmp_path / "second", bert, source_requests={}, encoder_identity={"sources": all_times, "encoder": "x"}
+        ),
+        "after": tuned_before(
+            tmp_path / "after", bert, source_requests={}, encoder_identity="x", encoder=str(tmp_path / "late")
+        ),
+        "at the cut": tuned_before(
+            tmp_path / "at", bert, source_requests={"mall": read_before(shops, "mall", **CUT_LATER)}
+        ),
+    }
+    for initialisations in ways.values():
+        with pytest.raises(
+            ConfigurationError, match=r"encoder: .* made of interactions of mall .*nothing from time 60 on.*`tune:`"
+        ):
+            resolved(**keys, initialisations=initialisations, protocols={"time": temporal()})
+    cut = tuned_before(tmp_path / "cut", bert, source_requests={"mall": read_before(shops, "mall", **CUT_BEFORE)})
+    for known in (cut, tuned_before(tmp_path / "foreign", bert)):
+        resolved(**keys, initialisations=known, protocols={"time": temporal()})
+
+
+@pytest.mark.parametrize(
+    ("how", "refused"),
+    [
+        ({}, "of all times"),
+        (temporal(), ""),
+        (temporal(target="first"), ""),
+        (temporal(valid=70), "until time 70"),
+        (temporal(valid=0.5, test=0.9), ""),
+        (temporal(valid=0.9, test=0.95), "until time 7"),
+        (None, ""),
+    ],
+    ids=["leave-one-out", "same", "same training", "later", "earlier part", "later part", "foreign"],
+)
+def test_a_store_of_behaviour_after_the_cut_is_refused_under_temporal_alone(
+    how: dict[str, Any] | None, refused: str, resolved: Resolve, shops: Path, tmp_path: Path
+) -> None:
+    request = (
+        {"kind": "shuffled", "of": {"kind": "item2vec", **read_before(shops, "shop", **how)}} if how is not None else {}
+    )
+    items = [f"i{item}" for item in range(8)]
+    meta = {"dataset": "shop", "request": request}
+    ItemEmbeddingStore(torch.randn(8, 4), items, meta).save(tmp_path / "store")
+    keys: dict[str, Any] = {"datasets": ["shop"], "data_path": str(shops)}
+    keys["initialisations"] = {"given": {"store": str(tmp_path / "store"), "config": {"hidden_size": 4}}}
+    resolved(**keys)
+    if not refused:
+        resolved(**keys, protocols={"time": temporal()})
+        return
+    with pytest.raises(ConfigurationError, match=rf"store: .* of interactions of shop {refused}.*`cooccurrence:`"):
         resolved(**keys, protocols={"time": temporal()})
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
-from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import OfflineModeIsEnabled
 
-from recbole_ext.encoders.source import MINILM_SHA256, _hub_encoder
+from recbole_ext.encoders.source import MINILM_SHA256, config_here, folder_here
 from recbole_ext.encoding import EncodingSettings, load_encoder, resolve_encoder
 from recbole_ext.encoding.encoder import describe_modules
 from recbole_ext.errors import ConfigurationError, EncoderError
@@ -203,23 +205,14 @@ def test_an_encoder_without_a_transformer_loads_but_takes_no_pooling(tiny_bert: 
 # --- Hugging Face names, without a network ---
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the Hub answers: a commit, or an exception to raise; unknown names aren't found."""
-    answers: dict[str, Any] = {}
-
-    def model_info(self: Any, name: str, **kwargs: Any) -> SimpleNamespace:
-        answer = answers.get(name, answers.get("*"))
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is None:
-            raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
-        return SimpleNamespace(id=name, sha=answer)
-
-    _hub_encoder.cache_clear()  # a name's commit is asked for once in a process
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: answers.get(f"cache:{name}"))
-    return answers
+def cached(folder: Path, name: str, commit: str, made: int, *files: str) -> Path:
+    """A snapshot in the cache, as loading by ``commit`` leaves it: nothing there says what ``main`` is."""
+    snapshot = folder / "hub" / f"models--{name.replace('/', '--')}" / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    for file in files:
+        (snapshot / file).write_text("{}")
+    os.utime(snapshot, (made, made))
+    return snapshot
 
 
 def test_a_hub_name_is_pinned_to_its_commit(hub: dict[str, Any]) -> None:
@@ -238,14 +231,67 @@ def test_an_unknown_name_is_refused(hub: dict[str, Any]) -> None:
         resolve_encoder("org/unknown")
 
 
-def test_without_a_network_the_cached_commit_is_used(hub: dict[str, Any]) -> None:
+def test_without_a_network_the_newest_commit_that_was_loaded_is_used(hub: dict[str, Any], tmp_path: Path) -> None:
     hub["*"] = OfflineModeIsEnabled("offline")
-    hub["cache:org/model"] = "/cache/snapshots/abc123/config.json"
+    cached(tmp_path, "org/model", "older", 1, "config.json", "model.safetensors")
+    newer = cached(tmp_path, "org/model", "newer", 2, "config.json", "model.safetensors")
+    cached(tmp_path, "org/model", "no-weights", 3, "config.json")
     source = resolve_encoder("org/model")
-    assert (source.revision, source.offline) == ("abc123", True)
+    assert (source.revision, source.offline) == ("newer", True)
+    assert folder_here("org/model") == newer and config_here("org/model") == newer / "config.json"
+
+
+def test_a_short_name_is_found_in_the_cache_under_its_full_one(hub: dict[str, Any], tmp_path: Path) -> None:
+    hub["*"] = OfflineModeIsEnabled("offline")
+    snapshot = cached(
+        tmp_path, "sentence-transformers/all-mpnet-base-v2", "abc", 1, "modules.json", "model.safetensors"
+    )
+    assert folder_here("all-mpnet-base-v2") == snapshot
+    assert resolve_encoder("all-mpnet-base-v2").location == "sentence-transformers/all-mpnet-base-v2"
+
+
+def test_what_was_loaded_by_its_commit_is_loaded_again_without_a_network(tiny_bert: Path, tmp_path: Path) -> None:
+    """In a process of its own: the libraries look for their cache when they are imported."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(tiny_bert, tmp_path / "hub" / "models--org--model" / "snapshots" / commit)
+    script = (
+        "from recbole_ext.encoding import load_encoder, resolve_encoder\n"
+        "print(load_encoder(resolve_encoder('org/model'), device='cpu').encode(['a red car']).shape)"
+    )
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "(1, 32)", done.stderr
+
+
+def test_a_name_that_could_not_be_asked_about_is_not_asked_about_again_at_once(
+    hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub["*"] = ConnectionError("no route")
+    for _ in range(3):
+        with pytest.raises(EncoderError, match="can't be reached"):
+            resolve_encoder("org/model")
+    assert hub["asked"] == ["org/model"]
+    monkeypatch.setattr("recbole_ext.encoders.source.PAUSE", 0.0)
+    hub["*"] = "abc123"
+    assert resolve_encoder("org/model").revision == "abc123"
 
 
 def test_without_a_network_and_cache_the_embedded_encoder_is_offered(hub: dict[str, Any]) -> None:
     hub["*"] = ConnectionError("no route")
     with pytest.raises(EncoderError, match="can't be reached .ConnectionError.*'minilm' needs no network"):
         resolve_encoder("org/model")
+    assert folder_here("org/model") is None
+
+
+@pytest.mark.parametrize("file", ["model.gguf", "modules.json", "config.json"])
+def test_a_folder_that_holds_a_model_is_here_whatever_describes_it(file: str, tmp_path: Path) -> None:
+    assert folder_here(str(tmp_path)) is None
+    (tmp_path / file).write_text("{}")
+    assert folder_here(str(tmp_path)) == tmp_path
+    assert config_here(str(tmp_path)) == (tmp_path / file if file == "config.json" else None)
+
+
+def test_a_gguf_file_is_here_and_what_lies_beside_it_describes_something_else(tmp_path: Path) -> None:
+    for name in ("one.gguf", "config.json"):
+        (tmp_path / name).write_text("{}")
+    assert folder_here(str(tmp_path / "one.gguf")) == tmp_path and config_here(str(tmp_path / "one.gguf")) is None

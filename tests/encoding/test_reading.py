@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from test_encoder import last_hidden_states
 
-from recbole_ext.encoders.source import width_here
+from recbole_ext.encoders.bases import check_base
+from recbole_ext.encoders.source import ResolvedEncoder, width_here
 from recbole_ext.encoding import EncodingSettings, load_encoder, resolve_encoder
 from recbole_ext.encoding.encoder import encoding_options
 from recbole_ext.errors import ConfigurationError, EncoderError
@@ -181,6 +184,74 @@ def test_an_adapter_of_another_base_is_refused(tiny_bert: Path, tiny_encoders: d
         if name == "gpt2":
             with pytest.raises(EncoderError, match="one of another base, or damaged"):
                 encoded(tiny_encoders[name], adapter=other)
+
+
+def of_base(folder: Path, base: str | None) -> ResolvedEncoder:
+    """An adapter that names this base; its weights are not looked at."""
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    return resolve_encoder("minilm", str(folder)).adapter  # type: ignore[return-value]
+
+
+def on_the_hub(name: str) -> ResolvedEncoder:
+    return ResolvedEncoder(name, name, revision="abc")
+
+
+def test_full_names_of_hugging_face_are_compared_whole(hub: dict[str, Any], tmp_path: Path) -> None:
+    hub["renamed/model"] = SimpleNamespace(id="org/model", sha="abc")
+    check_base(of_base(tmp_path / "same", "org/model"), on_the_hub("org/model"))
+    check_base(of_base(tmp_path / "earlier", "renamed/model"), on_the_hub("org/model"))
+    check_base(of_base(tmp_path / "packaged", "sentence-transformers/all-MiniLM-L6-v2"), resolve_encoder("minilm"))
+    for base, own in [("other/model", "org/model"), ("org/model-v2", "org/model"), ("bert-large", "google/bert-base")]:
+        with pytest.raises(EncoderError, match=f"is one of {base}, and the encoder is '{own}'"):
+            check_base(of_base(tmp_path / "other", base), on_the_hub(own))
+    with pytest.raises(EncoderError, match="is one of somebody/all-MiniLM-L6-v2"):
+        check_base(of_base(tmp_path / "other", "somebody/all-MiniLM-L6-v2"), resolve_encoder("minilm"))
+
+
+def test_an_adapter_on_the_hub_is_asked_for_its_base_by_its_commit(
+    hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    def download(name: str, file: str, **how: Any) -> str:
+        asked.append((name, file, how))
+        if name == "org/no-adapter":
+            raise OSError("404")
+        return str(Path(of_base(tmp_path / "cached", "other/model").location) / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    adapter = ResolvedEncoder("org/lora", "org/lora", revision="abc", offline=True)
+    with pytest.raises(EncoderError, match="'org/lora' is one of other/model, and the encoder is 'org/model'"):
+        check_base(adapter, on_the_hub("org/model"))
+    assert asked == [("org/lora", "adapter_config.json", {"revision": "abc", "local_files_only": True})]
+    with pytest.raises(EncoderError, match=r"'org/no-adapter': its adapter_config.json can't be had"):
+        check_base(on_the_hub("org/no-adapter"), on_the_hub("org/model"))
+
+
+def test_of_a_folder_its_weights_or_its_origin_prove_the_base_and_a_name_alone_is_told(
+    hub: dict[str, Any],
+    tiny_bert: Path,
+    tiny_encoders: dict[str, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "model"))
+    source = resolve_encoder(str(folder))
+    check_base(of_base(tmp_path / "a", str(tiny_bert)), source)  # other names, the same weights
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "_name_or_path": "org/model"}))
+    check_base(of_base(tmp_path / "a", "org/model"), source)
+    assert caplog.messages == []
+    with pytest.raises(EncoderError, match="is one of other/model"):
+        check_base(of_base(tmp_path / "a", "other/model"), source)
+    other = Path(shutil.copytree(tiny_encoders["bert"], tmp_path / "elsewhere" / "model"))
+    with pytest.raises(EncoderError, match="is one of .*elsewhere/model"):
+        check_base(of_base(tmp_path / "a", str(other)), source)
+    check_base(of_base(tmp_path / "a", "/gone/model"), source)
+    check_base(of_base(tmp_path / "a", None), source)
+    assert "nothing but the name says" in caplog.messages[0] and "doesn't say which base" in caplog.messages[1]
+    assert hub["asked"] == []
 
 
 def test_a_folder_that_holds_no_adapter_is_refused(tiny_bert: Path, tmp_path: Path) -> None:

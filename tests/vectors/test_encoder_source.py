@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from small_shops import write
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.errors import ConfigurationError, EncoderError, RecboleExtError
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.tuning import tune
 from recbole_ext.tuning.corpus import read_corpus
@@ -26,6 +28,21 @@ FAST: dict[str, Any] = {"epochs": 1, "batch_size": 8, "max_tokens": 32}
 def tuned(encoder: Path, objective: str = "pairs", sources: Any = ("shop",), **settings: Any) -> Encoder:
     tuning = {"objective": objective, "sources": sources, **FAST, **settings}
     return Encoder.checked({"encoder": str(encoder), "tune": tuning}, "test")
+
+
+def with_own_code(bert: Path, folder: Path) -> Path:
+    """A copy of a BERT that is loaded with Python code in its folder."""
+    shutil.copytree(bert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own-bert", "architectures": ["OwnBert"]}
+    config["auto_map"] = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnBert"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(
+        "from transformers import BertConfig, BertModel\n"
+        "class OwnConfig(BertConfig):\n    model_type = 'own-bert'\n"
+        "class OwnBert(BertModel):\n    config_class = OwnConfig\n"
+    )
+    return folder
 
 
 def tuning_of(source: Encoder, target: Dataset) -> TunedEncoder:
@@ -192,6 +209,44 @@ def test_what_a_run_filters_and_its_split_files_decide_what_of_the_target_is_tun
     few = shop.with_keys({"item_inter_num_interval": "[1000,inf)"})
     with pytest.raises(RecboleExtError):
         read_corpus(tuning_of(tuned(tiny_encoders["bert"]), few).sources, source.tune.settings)
+
+
+# --- what is said of the encoder and holds for its tuning ---
+
+
+def test_two_adapters_on_one_tuned_encoder_make_two_stores(
+    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    source = tuned(tiny_encoders["bert"])
+    paths = [source.store_path(shop, tmp_path)]
+    for name in ("one", "two", "two again"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(f'{{"r": {len(name.split()[0]) + (name != "one")}}}')
+        paths.append(source.model_copy(update={"adapter": str(tmp_path / name)}).store_path(shop, tmp_path))
+    assert len(set(paths)) == 3 and paths[2] == paths[3], "the content tells them apart, and not the place"
+
+
+@pytest.mark.parametrize("objective", ["pairs", "contrast"])
+def test_an_encoder_with_code_of_its_own_is_tuned_where_the_user_trusts_it(
+    objective: str, shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = with_own_code(tiny_encoders["bert"], tmp_path / "custom")
+    tuning = {"objective": objective, "sources": ["shop"], **FAST}
+    with pytest.raises(EncoderError, match="trust_remote_code"):
+        Encoder.checked({"encoder": str(folder), "tune": tuning}, "test").make_once(shop, tmp_path)
+    trusted = Encoder.checked({"encoder": str(folder), "tune": tuning, "trust_remote_code": True}, "test")
+    assert ItemEmbeddingStore.load(trusted.make_once(shop, tmp_path)).dim == 32
+
+
+def test_trust_holds_for_every_step_and_decides_nothing_else(shop: Dataset, tiny_encoders: dict[str, Path]) -> None:
+    plain = two_steps(tiny_encoders["gpt2"])
+    trusted = Encoder.checked({**plain.model_dump(exclude={"tune"}), "tune": plain.tune, "trust_remote_code": True}, "")
+    tunings = [tuning_of(source, shop) for source in (plain, trusted)]
+    assert [[step.tuning.settings.trust_remote_code for step in tuning.steps] for tuning in tunings] == [
+        [False, False],
+        [True, True],
+    ]
+    assert tunings[0].request() == tunings[1].request()
 
 
 # --- several steps, several seeds ---

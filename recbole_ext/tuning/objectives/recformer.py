@@ -58,7 +58,9 @@ class Recformer(Objective):
     def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: Any, checkpoint: Path | None) -> Objective:
         if settings.pooling == "last":
             raise EncoderError(f"pooling: {cls.__name__} reads whole sequences; choose cls or mean.")
-        encoder, tokenizer, _ = load_behaviour_encoder(source, settings.max_items, settings.pooling)
+        encoder, tokenizer, _ = load_behaviour_encoder(
+            source, settings.max_items, settings.pooling, settings.trust_remote_code
+        )
         if cls.masks and tokenizer.mask_token_id is None:
             raise EncoderError(
                 f"encoder {source.name!r} has no mask token, which {cls.__name__} needs: choose the objective "

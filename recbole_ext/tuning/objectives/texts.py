@@ -41,7 +41,8 @@ class TextObjective(Objective):
     def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Self:
         if checkpoint is not None:
             raise ConfigurationError("checkpoint: a RECFORMER state dict fits the objectives over sequences only.")
-        model = load_encoder(source, EncodingSettings(pooling=settings.pooling), device="cpu")
+        reading = EncodingSettings(pooling=settings.pooling, trust_remote_code=settings.trust_remote_code)
+        model = load_encoder(source, reading, device="cpu")
         if not hasattr(model[0], "auto_model"):
             raise EncoderError(
                 f"encoder {source.name!r} begins with {type(model[0]).__name__}, not with a transformer."
