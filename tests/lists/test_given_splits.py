@@ -17,6 +17,8 @@ from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.lists.evaluate import Evaluation, evaluate
 from recbole_ext.lists.recommend import recommend
 from recbole_ext.lists.split import export_split
+from recbole_ext.report import write_report
+from recbole_ext.survey.keys import OF_A_MODEL
 
 SMALL = {"hidden_size": 16, "inner_size": 32, "n_layers": 1}
 GIVEN = {"theirs": {"benchmark_filename": NAMES}}
@@ -74,7 +76,7 @@ def test_exported_times_of_plain_files_are_exact(described: Callable[..., Path],
     assert times["valid"] == {"u1d": 9, "u2a": 8} and times["test"] == {"u1a": 11, "u1e": 12, "u2b": 12}
 
 
-@pytest.mark.parametrize("model", ["DIEN", "OwnModel"])
+@pytest.mark.parametrize("model", ["DIEN", "GRU4RecKG", "brought.OwnModel"])
 def test_models_with_a_dataset_class_of_their_own_export_what_others_do(
     described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
@@ -85,13 +87,14 @@ def test_models_with_a_dataset_class_of_their_own_export_what_others_do(
         "class OwnModelDataset(SequentialDataset): pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    cut = {"MAX_ITEM_LIST_LENGTH": 50 if model == "OwnModel" else 3}  # RecBole's own lose nothing where lists are cut
-    usual = exported(described(tmp_path), tmp_path / "usual", overrides=cut)
-    named = "brought.OwnModel" if model == "OwnModel" else model
-    theirs = exported(described(tmp_path, models=[named]), tmp_path / "theirs", overrides=cut)
+    is_users = model == "brought.OwnModel"
+    cut = {"MAX_ITEM_LIST_LENGTH": 50 if is_users else 3}  # RecBole's own lose nothing where lists are cut
+    usual = exported(described(tmp_path, datasets=["rich"]), tmp_path / "usual", overrides=cut)
+    file = described(tmp_path, datasets=["rich"], models={model: OF_A_MODEL[model] if model == "GRU4RecKG" else {}})
+    theirs = exported(file, tmp_path / "theirs", overrides=cut)
     for part in ("train", "valid", "test"):
         assert samples(theirs, part) == samples(usual, part), part
-    assert ("history" in theirs["train"]) == (model == "OwnModel")
+    assert ("history" in theirs["train"]) == is_users
 
 
 # --- evaluate ---
@@ -153,6 +156,12 @@ def test_lists_of_a_general_model_have_its_metrics_where_users_have_several_test
     lists = recommend(plain.run("BPR"), topk=3).to_pandas()
     metrics, _ = said(evaluate(lists, plain.file, "other", baseline=("BPR", "random")))
     assert metrics == plain.record("BPR").done.test
+
+
+def test_the_report_says_how_lists_were_tested(plain: Finished) -> None:
+    evaluate(ONE_EACH, plain.file, "one-each")
+    (line,) = write_report(plain.folder).to_pandas().query("model == 'one-each'").to_dict("records")
+    assert "3 test items of 2 users, found each by itself" in line["remarks"]
 
 
 def test_sequential_runs_have_no_one_list_where_users_have_several_test_items(plain: Finished) -> None:
