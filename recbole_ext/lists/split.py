@@ -203,15 +203,15 @@ def export_split(
     if isinstance(benchmark, str | Path) and Path(benchmark).suffix not in (".yaml", ".yml"):
         benchmark = _default_benchmark(str(benchmark))
     split = split_of(benchmark, dataset, protocol, overrides)
-    dataset, parts = with_whole_histories(split.config, split.loaders)
+    whole, parts = with_whole_histories(split.config, split.loaders)
     written: dict[str, int] = {}
     with replacing_folder(out) as folder:
-        for part, columns in _columns(dataset, dict(zip(SPLITS, parts, strict=True))):
+        for part, columns in _columns(whole, dict(zip(SPLITS, parts, strict=True))):
             count = len(columns["user"])
             with writing_table(folder / f"{part}.{format}") as append:
                 for begin in range(0, max(count, 1), ROWS_AT_ONCE):
                     piece = {name: values[begin : begin + ROWS_AT_ONCE] for name, values in columns.items()}
-                    append(pandas.DataFrame(_by_token(dataset, piece)))
+                    append(pandas.DataFrame(_by_token(whole, piece)))
             written[part] = count
         with writing_table(folder / f"items.{format}") as append:
             append(pandas.DataFrame({"item": split.items[1:]}))

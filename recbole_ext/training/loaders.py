@@ -103,9 +103,11 @@ def with_whole_histories(config: Any, loaders: Loaders) -> tuple[Any, list[Any]]
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or isinstance(loaders.dataset, SequenceViewDataset) or is_users:
         return loaders.dataset, [loaders.train._dataset, loaders.valid._dataset, loaders.test._dataset]
     if _has_given_histories(config):
-        whole = given(recboles.SequentialDataset)(_changed(config, MAX_ITEM_LIST_LENGTH=sys.maxsize))
+        whole = _dataset_class(config)(_changed(config, MAX_ITEM_LIST_LENGTH=sys.maxsize))
     else:
-        whole = _under_protocol(config, SequenceViewDataset)(config)
+        # What such a class reads besides, such as a knowledge graph, has to be there for its config to make sense.
+        kind, views = _recboles_class(config), _under_protocol(config, SequenceViewDataset)
+        whole = type(f"Whole{kind.__name__}", (views, kind), {})(config)
     return whole, whole.build()
 
 
