@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEEP_EXACT_TIMES = "keep_exact_times"
-"""A key of the config that lets a dataset keep ``times_of_history``: by user id, then time, as its history lies."""
+"""A key of the config that lets a dataset keep ``times_of_history``: by user id, then time, as its history lies.
+
+Of files that are split already: by user id, then file, then time."""
 
 
 def order_by_exact_time() -> None:
@@ -30,7 +32,9 @@ def order_by_exact_time() -> None:
     def is_on(dataset: Any) -> bool:
         by_time = (dataset.config["eval_args"] or {}).get("order") == "TO"
         has_time = dataset.time_field is not None and dataset.time_field in dataset.inter_feat
-        return by_time and has_time and dataset.config["benchmark_filename"] is None
+        return (
+            by_time and has_time and (dataset.config["benchmark_filename"] is None or dataset.config[KEEP_EXACT_TIMES])
+        )
 
     def fill_nan(self: Any) -> None:
         fill(self)
@@ -39,7 +43,10 @@ def order_by_exact_time() -> None:
 
     def change_feat_format(self: Any) -> None:
         times, self.exact_times = getattr(self, "exact_times", None), None
-        if times is not None:
+        if times is not None and self.config["benchmark_filename"] is not None:
+            # Each of these files is in the order of its exact times from the beginning (recbole_ext.data.given).
+            self.times_of_history = times[np.argsort(self.inter_feat[self.uid_field].to_numpy(), kind="stable")]
+        elif times is not None:
             users, column = self.inter_feat[self.uid_field].to_numpy(), self.inter_feat[self.time_field]
             # A time that is embedded as a number is a pair, whose first part RecBole sorts by.
             kept = (column.str[0] if column.dtype == object else column).to_numpy(np.float32)

@@ -88,6 +88,10 @@ def evaluate(
         overrides: keys above the benchmark's.
         command: what makes the row again; by default this call.
 
+    Where users have several test items, lists are tested as RecBole tests the row that they are compared with (see
+    :func:`recbole_ext.lists.split.split_of`): for each test item by itself where its model is sequential, so that a
+    user's one list is tested several times; for all of a user's together where it is general.
+
     A user with a test item and without a list is a miss; so are the places that a short list lacks. Nothing is
     reported beyond the longest list. Listed items that the protocol leaves out, because their user has seen them, keep
     the places they take. Users without a test item are not counted. All of it is said in the record and in the report.
@@ -152,7 +156,11 @@ def _check_names(split: Split, name: str, baseline: tuple[str, str] | None) -> N
 
 
 def _tested(split: Split, lists: GivenLists) -> tuple[dict[str, Any], np.ndarray | None]:
-    """What a record says of these lists, and the ranks ``[users]`` or ``[users, 2]`` where users have one test item."""
+    """What a record says of these lists; the ranks ``[rankings]`` or ``[rankings, 2]`` where each has one test item.
+
+    There are as many rankings as RecBole evaluates for the split's model: of a sequential one each test item has its
+    own, and so a user's list is tested once for each; of a general one all test items of a user are found in one.
+    """
     import torch
 
     from recbole_ext.compat.times import KEEP_EXACT_TIMES
@@ -162,12 +170,16 @@ def _tested(split: Split, lists: GivenLists) -> tuple[dict[str, Any], np.ndarray
 
     config, n_items = copy.copy(split.config), len(split.items)
     config.final_config_dict = dict(split.config.final_config_dict)
-    user, item = _targets(split)
-    who, of_target, n_targets = np.unique(user, return_inverse=True, return_counts=True)
+    pooled = not split.loaders.test.is_sequential
+    user, item = _targets(split, pooled)
+    who, ranking, n_targets = user, np.arange(len(user)), np.ones_like(user)
+    if pooled:
+        who, ranking, n_targets = np.unique(user, return_inverse=True, return_counts=True)
     lengths = np.zeros(len(split.users), dtype=np.int64)
     lengths[: len(lists.lengths)] = lists.lengths
-    of_tested = lengths[who]
-    longest = int(of_tested.max(initial=0))
+    is_tested = np.zeros(len(split.users), dtype=bool)
+    is_tested[who] = True
+    longest = int(lengths[is_tested].max(initial=0))
     if not longest:
         raise SourceDataError("the lists have none of the users with a test item; these are in `export-split`'s test.")
     cutoffs = [k for k in config["topk"] if k <= longest]
@@ -190,7 +202,7 @@ def _tested(split: Split, lists: GivenLists) -> tuple[dict[str, Any], np.ndarray
     hits = np.zeros((len(who), k + 1), dtype=np.int32)
     hits[:, -1] = n_targets
     found = (place > 0) & (place <= k)
-    hits[of_target[found], place[found] - 1] = 1
+    hits[ranking[found], place[found] - 1] = 1
     one_each = bool((n_targets == 1).all())
     collector.data_struct.update_tensor("rec.topk", torch.from_numpy(hits))
     if one_each:
@@ -207,11 +219,13 @@ def _tested(split: Split, lists: GivenLists) -> tuple[dict[str, Any], np.ndarray
         "test": {metric: float(value) for metric, value in metrics.items()},
         "tied": int((places[:, 1] > 1).sum()) if one_each else None,
         "valid_metric": str(config["valid_metric"]).lower(),
-        "users": len(who),
-        "left_out": int((of_tested == 0).sum()),
-        "not_tested": int((lengths > 0).sum() - (of_tested > 0).sum()),
+        "tested": len(item),
+        "pooled": pooled,
+        "users": int(is_tested.sum()),
+        "left_out": int((lengths[is_tested] == 0).sum()),
+        "not_tested": int((lengths[~is_tested] > 0).sum()),
         "longest": longest,
-        "shorter": int(((of_tested > 0) & (of_tested < k)).sum()),
+        "shorter": int(((lengths > 0) & (lengths < k))[is_tested].sum()),
         "seen": _seen(split, lists, n_items),
     }
     ranks = packed(evaluator.ranks, k) if one_each and evaluator.ranks is not None else None
@@ -227,10 +241,13 @@ def _of_split(split: Split) -> tuple[Any, Any]:
     return statistics_of(split.dataset, split.spec), keep_popularity(split.loaders, split.spec.dataset, folder)
 
 
-def _targets(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Every test item with its user, internal ids ``[targets]``, by user."""
+def _targets(split: Split, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Every test item with its user, internal ids ``[targets]``, by user; with ``pooled`` a user's item once."""
     test = split.loaders.test._dataset
     users, items = (np.asarray(test.inter_feat[field]) for field in (test.uid_field, test.iid_field))
+    if pooled:
+        users, items = np.unique(np.stack([users, items]), axis=1)
+        return users, items
     order = np.argsort(users, kind="stable")
     return users[order], items[order]
 
@@ -259,10 +276,10 @@ def _metrics(metrics: Sequence[str], whole: bool) -> list[str]:
 
 
 def _top_items(lists: GivenLists, who: np.ndarray, k: int) -> np.ndarray:
-    """The items at the first ``k`` places of these users, who have one at each: int64 ``[users, k]``."""
+    """The items at the first ``k`` places of these users, who have one at each: int64 ``[rankings, k]``."""
     inside = lists.place <= k
     inside &= np.isin(lists.user, who)
-    return lists.item[inside].reshape(len(who), k)
+    return lists.item[inside].reshape(-1, k)[np.unique(who, return_inverse=True)[1]]
 
 
 def _seen(split: Split, lists: GivenLists, n_items: int) -> int:
@@ -273,7 +290,8 @@ def _seen(split: Split, lists: GivenLists, n_items: int) -> int:
     for interaction, masked, *_ in loader:
         if masked is None:
             return 0
-        rows, items = (np.asarray(part) for part in masked)
+        # An item that a user has seen twice is masked twice.
+        rows, items = np.unique(np.stack([np.asarray(part) for part in masked]), axis=1)
         seen += int((find(interaction[loader.uid_field].numpy()[rows], items) >= 0).sum())
     return seen
 

@@ -76,9 +76,11 @@ def _of_split(run: FinishedRun, split: str, wanted: Sequence[str] | None) -> Que
     assert isinstance(loader, FullSortEvalDataLoader)
     ids = np.asarray(loader._dataset.inter_feat[loader.uid_field] if loader.is_sequential else loader.uid_list)
     if len(np.unique(ids)) < len(ids):
+        has_histories = isinstance(loader._dataset, SequenceViewDataset)
+        way_out = "Take --target next." if has_histories else "Take a run of a general model, or of another protocol."
         raise ConfigurationError(
-            f"--target {split}: this protocol gives users several such items, so a user has no one list. Take --target "
-            "next."
+            f"--target {split}: this protocol gives users several such items, each with its own history, so a user has "
+            f"no one list. {way_out}"
         )
     tokens = run.users[ids]
     places = np.arange(len(ids))
@@ -197,7 +199,7 @@ def _masked(run: FinishedRun, items: np.ndarray, begin: np.ndarray, end: np.ndar
 
 def _views(run: FinishedRun, option: str) -> SequenceViewDataset:
     dataset = run.prepared.loaders.test._dataset
-    if not isinstance(dataset, SequenceViewDataset) or run.config["benchmark_filename"]:
+    if not isinstance(dataset, SequenceViewDataset):
         raise ConfigurationError(
             f"{option}: {run.record.model} reads {run.record.dataset} as samples that were cut before training, so "
             "there is no history to go on from. Take --target test."

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS_AT_ONCE = 2**19
-PARTS = ("train", "valid", "test", "history", "items")
+SPLITS = ("train", "valid", "test")
+PARTS = (*SPLITS, "history", "items")
 FORMATS = ("csv", "parquet")
 DESCRIPTION = "split.json"
 """The file that says what the split in its folder is."""
@@ -179,6 +180,10 @@ def export_split(
     a test item but not train on. ``items``: every item that is ranked. ``split.json`` says what it is and what may be
     listed.
 
+    Rows of pre-split files with histories in them, and samples of a dataset class of the user's own, need not be steps
+    of one history, so each has its own in a column ``history``: the tokens with RecBole's ``seq_separator`` between
+    them. ``position`` is how many they are.
+
     Raises:
         ConfigurationError: an unknown format, pyarrow is missing for parquet, or ``out`` holds something else than a
             split of before, which is replaced; else as :func:`split_of`.
@@ -188,6 +193,7 @@ def export_split(
     import pandas
 
     from recbole_ext.lists.table import check_writable, writing_table
+    from recbole_ext.training.loaders import with_whole_histories
 
     if format not in FORMATS:
         raise ConfigurationError(f"--format: {format!r} is unknown; choose csv or parquet.")
@@ -197,22 +203,32 @@ def export_split(
     if isinstance(benchmark, str | Path) and Path(benchmark).suffix not in (".yaml", ".yml"):
         benchmark = _default_benchmark(str(benchmark))
     split = split_of(benchmark, dataset, protocol, overrides)
+    whole, parts = with_whole_histories(split.config, split.loaders)
     written: dict[str, int] = {}
-    users, items = split.users, split.items
     with replacing_folder(out) as folder:
-        for part, columns in _parts(split):
+        for part, columns in _columns(whole, dict(zip(SPLITS, parts, strict=True))):
             count = len(columns["user"])
             with writing_table(folder / f"{part}.{format}") as append:
                 for begin in range(0, max(count, 1), ROWS_AT_ONCE):
                     piece = {name: values[begin : begin + ROWS_AT_ONCE] for name, values in columns.items()}
-                    append(pandas.DataFrame({**piece, "user": users[piece["user"]], "item": items[piece["item"]]}))
+                    append(pandas.DataFrame(_by_token(whole, piece)))
             written[part] = count
         with writing_table(folder / f"items.{format}") as append:
-            append(pandas.DataFrame({"item": items[1:]}))
-        written["items"] = len(items) - 1
+            append(pandas.DataFrame({"item": split.items[1:]}))
+        written["items"] = len(split.items) - 1
         with replacing_file(folder / DESCRIPTION) as temporary:
             temporary.write_text(json.dumps(_said(split, written), indent=1) + "\n", encoding="utf-8")
     return ExportedSplit(out, written)
+
+
+def _by_token(dataset: Any, columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The columns with tokens in place of internal ids, a history's one after the other as atomic files hold them."""
+    users, items = (dataset.field2id_token[field] for field in (dataset.uid_field, dataset.iid_field))
+    told: dict[str, Any] = {**columns, "user": users[columns["user"]], "item": items[columns["item"]]}
+    if "history" in columns:
+        separator = dataset.config["seq_separator"]
+        told["history"] = [separator.join(items[history[history > 0]]) for history in columns["history"]]
+    return told
 
 
 def _refuse_to_replace_others(out: Path) -> None:
@@ -240,7 +256,7 @@ def _said(split: Split, rows: dict[str, int]) -> dict[str, Any]:
     return {
         "dataset": split.spec.dataset,
         "protocol": split.spec.protocol,
-        "eval_args": {key: value for key, value in split.config["eval_args"].items() if key != "mode"},
+        **_how_split(split.config),
         "fingerprint": split.spec.dataset_fingerprint,
         "rows": rows,
         "ranked": "every item of `items`" + ("" if seen else ", without those that the user had before the test item"),
@@ -250,17 +266,27 @@ def _said(split: Split, rows: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _parts(split: Split) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Each part's columns, ``user`` and ``item`` as internal ids."""
+def _how_split(config: Any) -> dict[str, Any]:
+    """RecBole's keys that say it."""
+    if config["benchmark_filename"]:
+        return {"benchmark_filename": config["benchmark_filename"]}
+    return {"eval_args": {key: value for key, value in config["eval_args"].items() if key != "mode"}}
+
+
+def _columns(dataset: Any, parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Each part's columns: ``user`` and ``item`` as internal ids, ``history``, if any, as padded lists of them."""
+    from recbole.utils import ModelType
+
     from recbole_ext.data.sequences import SequenceViewDataset
 
-    parts = {name: getattr(split.loaders, name)._dataset for name in ("train", "valid", "test")}
-    if all(isinstance(part, SequenceViewDataset) for part in parts.values()):
-        return _parts_of_histories(split, parts)
-    return _parts_of_rows(parts)
+    if dataset.config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        return _columns_of_rows(parts)
+    if isinstance(dataset, SequenceViewDataset):
+        return _columns_of_histories(dataset, parts)
+    return _columns_of_samples(parts)
 
 
-def _parts_of_histories(split: Split, parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _columns_of_histories(dataset: Any, parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     train = parts["train"]
     history, start = train.history, train.HISTORY_START
     rows, read = {}, np.zeros(len(history), dtype=bool)
@@ -278,7 +304,7 @@ def _parts_of_histories(split: Split, parts: dict[str, Any]) -> Iterator[tuple[s
         read[taken] = False
     rows["history"] = np.flatnonzero(read)
     users, items = history[train.uid_field].numpy(), history[train.iid_field].numpy()
-    times = getattr(split.dataset, "times_of_history", None)
+    times = getattr(dataset, "times_of_history", None)
     if times is not None and (times == np.floor(times)).all() and np.abs(times).max(initial=0) < 2**53:
         times = times.astype(np.int64)
     for name, taken in rows.items():
@@ -302,7 +328,29 @@ def _training_rows(train: Any) -> np.ndarray:
     return np.concatenate([begin + length, begin[is_first]])
 
 
-def _parts_of_rows(parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _columns_of_samples(parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Of samples that bring their own history, which stands in their row.
+
+    What a user began with no history predicts, so it is no sample. Training reads it, and so it is a row of training,
+    as :func:`recbole_ext.training.loaders.load` counts it for the items that a user has seen.
+    """
+    for name, part in parts.items():
+        samples = part.inter_feat
+        users, items = (samples[field].numpy() for field in (part.uid_field, part.iid_field))
+        history = samples[part.iid_field + part.config["LIST_SUFFIX"]].numpy()
+        length = samples[part.item_list_length_field].numpy()
+        if name == "train":
+            began = np.stack([users, history[:, 0]], axis=1)[length == 1]
+            firsts = np.unique(began, axis=0)
+            users, items = np.concatenate([firsts[:, 0], users]), np.concatenate([firsts[:, 1], items])
+            history = np.concatenate([np.zeros((len(firsts), history.shape[1]), dtype=history.dtype), history])
+            length = np.concatenate([np.zeros(len(firsts), dtype=length.dtype), length])
+        order = np.lexsort((length, users))
+        columns = {"user": users, "item": items, "position": length, "history": history}
+        yield name, {column: values[order] for column, values in columns.items()}
+
+
+def _columns_of_rows(parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Of a general model's data: positions count a user's rows through training, validation and test."""
     import pandas
 

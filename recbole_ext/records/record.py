@@ -109,7 +109,7 @@ class Evaluated(Part):
     tied: int | None = None
     """Test items with the very score of another one; ``None`` where they were not counted."""
     tested: int | None = None
-    """Test items; ``None`` in earlier records, and of lists, which say their users."""
+    """Test items; ``None`` in earlier records."""
     valid_metric: str
     """What early stopping and the search go by, as RecBole's results spell it: ``ndcg@10``."""
     popularity: Popularity | None = None
@@ -227,6 +227,9 @@ class Lists(Evaluated):
     """Of the file of lists."""
     users: int
     """Users with a test item."""
+    pooled: bool = False
+    """Whether a user's test items are to be found together, as RecBole's general models are tested; else each by
+    itself."""
     left_out: int
     """Of these, users without a list: each a miss."""
     not_tested: int
@@ -240,12 +243,15 @@ class Lists(Evaluated):
 
     @property
     def test_items(self) -> int:
-        return self.users
+        return self.users if self.tested is None else self.tested
 
     @property
     def remarks(self) -> list[str]:
         """What a reader has to know of the lists."""
         said = ["outside system: its cost is unknown", *([self.source] if self.source else [])]
+        if self.test_items > self.users:
+            how = "together, ties in the order of the list" if self.pooled else "each by itself in the user's one list"
+            said.append(f"{self.test_items:,} test items of {self.users:,} users, found {how}")
         if self.left_out:
             said.append(f"{self.left_out:,} of {self.users:,} users left out, counted as misses")
         if self.not_tested:

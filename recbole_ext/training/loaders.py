@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,34 @@ def load(config: Any) -> Loaders:
 
 
 def _dataset_class(config: Any) -> Any:
-    """The class of :func:`_recboles_class`, under the protocol ``temporal`` or ``given`` where that is asked for."""
-    kind = _recboles_class(config)
+    return _under_protocol(config, _recboles_class(config))
+
+
+def _under_protocol(config: Any, kind: type) -> Any:
+    """The dataset class ``kind`` under the protocol ``temporal`` or ``given`` where that is asked for."""
     if config["benchmark_filename"]:
         return given(kind)
     return kind if Temporal.of(config["eval_args"]) is None else temporal(kind)
+
+
+def with_whole_histories(config: Any, loaders: Loaders) -> tuple[Any, list[Any]]:
+    """The dataset and its three splits, the histories of a sequential model's samples as long as the data have them.
+
+    RecBole's own dataset classes of some models (DIEN, GRU4RecKG, KSR) cut the samples of the same rows, so these rows
+    are read again as histories; so are pre-split files with histories in their rows, whose lists stay whole here. A
+    user's own class is taken as it is: what its samples are is its own to say.
+    """
+    own = companion(config.model_class, "Dataset", recboles)
+    is_users = own is not None and own.__module__.partition(".")[0] != "recbole"
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or isinstance(loaders.dataset, SequenceViewDataset) or is_users:
+        return loaders.dataset, [loaders.train._dataset, loaders.valid._dataset, loaders.test._dataset]
+    if _has_given_histories(config):
+        whole = _dataset_class(config)(_changed(config, MAX_ITEM_LIST_LENGTH=sys.maxsize))
+    else:
+        # What such a class reads besides, such as a knowledge graph, has to be there for its config to make sense.
+        kind, views = _recboles_class(config), _under_protocol(config, SequenceViewDataset)
+        whole = type(f"Whole{kind.__name__}", (views, kind), {})(config)
+    return whole, whole.build()
 
 
 def _recboles_class(config: Any) -> Any:

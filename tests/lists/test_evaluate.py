@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from finished_lists import OLD_ITEMS, Finished
+from finished_lists import OLD_ITEMS, Finished, begin_in_turn
 
 from recbole_ext.api import run
 from recbole_ext.errors import ConfigurationError, RecboleExtError, SourceDataError
@@ -69,11 +69,7 @@ def test_lists_of_a_run_have_its_metrics_to_the_last_digit(
 def test_lists_of_a_run_have_its_metrics_under_one_cut_in_time_too(
     own_data: Path, tmp_path: Path, described: Callable[..., Path], new_items: str
 ) -> None:
-    header, *rows = (own_data / "tiny" / "tiny.inter").read_text().splitlines()
-    cells = [row.split("\t") for row in rows]
-    # Users begin one after the other, so that a cut in time finds some of them at each stage.
-    rows = [f"{user}\t{item}\t{60 * int(user[1:]) + 25 * int(place)}" for user, item, place in cells]
-    (own_data / "tiny" / "tiny.inter").write_text("\n".join([header, *rows]) + "\n")
+    begin_in_turn(own_data)
     temporal = {"eval_args": {"split": {"temporal": {"valid": 0.6, "test": 0.8, "new_items": new_items}}}}
     models = {"SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 1}, "BPR": {"embedding_size": 16}}
     file = described(

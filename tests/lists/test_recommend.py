@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from finished_lists import NEW_ITEMS, OLD_ITEMS, Finished
+from finished_lists import NEW_ITEMS, OLD_ITEMS, Finished, begin_in_turn
 
+from recbole_ext.api import run
 from recbole_ext.errors import ConfigurationError, RecboleExtError, SourceDataError, StoreError
 from recbole_ext.lists.finished import find_record, reopen
 from recbole_ext.lists.recommend import recommend
@@ -128,6 +130,51 @@ def test_transforms_of_new_items_are_fitted_on_the_old_ones(finished: Finished) 
     near, moved = (find_new_items(run, each).rows for each in (store, far))
     assert torch.allclose(moved - near, (moved - near)[0, 0].expand_as(near), rtol=1e-3)
     assert (moved - near).abs().min() > 1
+
+
+def test_what_training_never_saw_scores_by_its_vector_whether_the_dataset_has_it_or_not(
+    own_data: Path, tmp_path: Path, described: Callable[..., Path], store_of: Callable[..., Path]
+) -> None:
+    """Under a cut in time the dataset has items of both kinds."""
+    begin_in_turn(own_data)
+    with (own_data / "tiny" / "tiny.inter").open("a", encoding="utf-8") as file:
+        file.writelines(f"u{user}\tlate{user % 2}\t9999\n" for user in range(30, 40))
+    late = ["late0", "late1"]
+    vectors = ItemEmbeddingStore.load(store_of([*OLD_ITEMS, *late], tmp_path / "store"))
+    twins = ItemEmbeddingStore(vectors.embeddings[-2:], [f"twin of {item}" for item in late], vectors.meta)
+    attached = {"store": str(tmp_path / "store"), "transform": ["center", {"scale": 0.5}]}
+    file_of_all = described(
+        tmp_path,
+        data_path=str(own_data),
+        protocols={"temporal": {"eval_args": {"split": {"temporal": {"valid": 0.6, "test": 0.8}}}}},
+        initialisations={mode: {**attached, "mode": mode} for mode in ("full", "frozen", "adapter", "bounded", "dual")},
+        keep_checkpoints=True,
+    )
+    outcome = run(file_of_all)
+    assert outcome.failed == []
+    done = Finished(file_of_all, outcome.folder, tmp_path / "store")
+    for mode in ("full", "frozen", "adapter", "bounded", "dual"):
+        frame = recommend(done.run("SASRec", mode), topk=70, new_items=twins, target="valid").to_pandas()
+        assert set(frame["item"]) == {*OLD_ITEMS, *late, *twins.items}, mode
+        scores = frame.set_index(["user", "item"])["score"]
+        for item in late:
+            both = pd.concat([scores.xs(name, level="item") for name in (item, f"twin of {item}")], axis=1)
+            assert len(both) > 5 and np.allclose(both.iloc[:, 0], both.iloc[:, 1], atol=1e-5), (mode, item)
+        alone = recommend(done.run("SASRec", mode), new_items=twins, new_items_only=True).to_pandas()
+        assert set(alone["item"]) == set(twins.items), mode
+
+
+def test_lists_for_the_validation_item_are_those_of_the_run_s_validation(
+    finished: Finished, atomic_folder: Path
+) -> None:
+    frame = recommend(finished.run(), topk=60, target="valid").to_pandas()
+    hits = []
+    for user, rows in interactions(atomic_folder).groupby("user"):
+        *before, wanted, _ = rows["item"]
+        listed = frame[frame["user"] == user].sort_values("rank")["item"].tolist()
+        assert set(listed) == set(OLD_ITEMS) - set(before), user
+        hits.append(wanted in listed[:10])
+    assert np.mean(hits) == pytest.approx(finished.record().done.validation["recall@10"], abs=1e-4)
 
 
 # --- mistakes ---
