@@ -34,8 +34,8 @@ class TemporalSplit:
     * popularity (``inter_matrix``) is that of training rows.
 
     Nor does the test period touch validation, which chooses epochs and trials: items first seen in it are not ranked
-    there. One thing remains, which only ``new_items: leave_out`` takes away: a model's tables have a row for every item,
-    so that how many items come later decides what a model draws at its start, as another seed would.
+    there. One thing remains, which only ``new_items: leave_out`` takes away: a model's tables have a row for every
+    item, so that how many items come later decides what a model draws at its start, as another seed would.
 
     Attributes:
         timeline: all interactions, in the order of time.

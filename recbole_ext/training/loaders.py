@@ -190,8 +190,8 @@ def _draw_from_the_first(n_items: int, sampler: Any, which: str) -> None:
     sampler.item_num = n_items
     if max(map(len, sampler.used_ids)) >= n_items - 1:
         raise ConfigurationError(
-            f"eval_args.split.temporal: a user has had every item {which}, so that none is left to compare with. Choose "
-            "a later cut."
+            f"eval_args.split.temporal: a user has had every item {which}, so that none is left to compare with. "
+            "Choose a later cut."
         )
 
 
