@@ -21,7 +21,7 @@ from recbole_ext.errors import ConfigurationError
 if TYPE_CHECKING:
     from recbole_ext.data.dataset import Dataset
 
-_COUNTED: dict[str, Counted] = {}
+_CUT: dict[str, tuple[Counted, list[str]]] = {}
 _ARE_PLACES: dict[str, bool] = {}
 
 
@@ -31,15 +31,30 @@ def counted(dataset: Dataset) -> Counted:
     Raises:
         ConfigurationError: the cut leaves nothing to train on, to validate or to test; names the dataset.
     """
+    return _cut(dataset)[0]
+
+
+def trained_items(dataset: Dataset) -> list[str]:
+    """The tokens of the items that training has, sorted, of a dataset whose keys ask for ``temporal``.
+
+    Raises:
+        ConfigurationError: as :func:`counted`.
+    """
+    return _cut(dataset)[1]
+
+
+def _cut(dataset: Dataset) -> tuple[Counted, list[str]]:
     keys = dataset.effective_keys
     request = _request(dataset.files(), {**about_data(keys), "knowledge": reads_knowledge(keys)})
-    if request not in _COUNTED:
+    if request not in _CUT:
         try:
-            _COUNTED[request] = stock_dataset(dataset.name, dataset.folder, keys, cut=True).counted
+            found = stock_dataset(dataset.name, dataset.folder, keys, cut=True)
         except ConfigurationError as error:
             named = str(error).startswith(dataset.name)
             raise ConfigurationError(str(error) if named else f"{dataset.name}: {error}") from error
-    return _COUNTED[request]
+        tokens = found.field2id_token[found.iid_field][1 : found.n_trained_items]
+        _CUT[request] = found.counted, sorted(map(str, tokens))
+    return _CUT[request]
 
 
 def earlier_than(time: float, dataset: Dataset, why: str) -> Dataset:

@@ -20,6 +20,7 @@ from recbole_ext.data.config import (
     recbole_defaults,
 )
 from recbole_ext.data.cuts import counted as counted_cut
+from recbole_ext.data.cuts import trained_items
 from recbole_ext.data.files import dataset_folder, interaction_suffixes, require_files, splits_rows, suffixes_read
 from recbole_ext.data.histories import training_histories
 from recbole_ext.data.sizes import Size, counted, ids_in
@@ -243,10 +244,27 @@ class Dataset:
         Raises:
             ConfigurationError: nothing is left on one side of it; see :func:`recbole_ext.data.cuts.counted`.
         """
-        if Temporal.of(self.keys.get("eval_args")) is None:
+        if not self._is_temporal:
             return None
         self.require()
         return counted_cut(self).cut
+
+    def items_to_fit_on(self) -> list[str] | None:
+        """The tokens of the items that may decide what is done to all vectors, sorted; ``None``: all.
+
+        Under ``temporal`` those of training; :func:`recbole_ext.attach.items_to_fit_on` says the same of a run's data.
+
+        Raises:
+            ConfigurationError: as :meth:`cut`.
+        """
+        if not self._is_temporal:
+            return None
+        self.require()
+        return trained_items(self)
+
+    @property
+    def _is_temporal(self) -> bool:
+        return Temporal.of(self.keys.get("eval_args")) is not None
 
     def histories_request(self) -> Settings:
         """What decides :meth:`training_histories`, as JSON values: the files, the keys that filter and split them."""

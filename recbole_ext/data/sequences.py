@@ -9,6 +9,8 @@ import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 
+from recbole_ext.data.temporal import TRAIN
+
 
 class SequenceViewDataset(SequentialDataset):
     """The samples of :class:`recbole.data.dataset.SequentialDataset`, without the copies.
@@ -180,6 +182,21 @@ class SampleViews(Interaction):
                 self._padded[index] = self._dataset.padded_histories(start, length)[index]
             return self._padded[index]
         return super().__getitem__(index)
+
+
+def training_rows(train: Any) -> np.ndarray:
+    """Where in its history the rows of this training split are, ``[interactions]``: also those that are no sample's
+    target, since training reads them.
+
+    Data that are cut in time, or split already, say it of every row, whether its user has a sample in training or not.
+    """
+    timeline = getattr(train, "timeline", None)
+    if timeline is not None:
+        return np.flatnonzero(timeline.period[timeline.by_user] == TRAIN)
+    begin, length = (train.inter_feat[field].numpy() for field in (train.HISTORY_START, train.item_list_length_field))
+    # A list that MAX_ITEM_LIST_LENGTH cuts to one item is as short as that of a user's first sample.
+    is_first = (length == 1) & (begin == train.user_start[begin])
+    return np.concatenate([begin + length, begin[is_first]])
 
 
 def select(interaction: Interaction, index: torch.Tensor) -> Interaction:

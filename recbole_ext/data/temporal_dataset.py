@@ -33,10 +33,15 @@ class TemporalSplit:
       is new after the cut is not judged;
     * popularity (``inter_matrix``) is that of training rows.
 
+    Nor does the test period touch validation, which chooses epochs and trials: items first seen in it are not ranked
+    there. One thing remains, which only ``new_items: leave_out`` takes away: a model's tables have a row for every
+    item, so that how many items come later decides what a model draws at its start, as another seed would.
+
     Attributes:
         timeline: all interactions, in the order of time.
         counted: what the split leaves.
         n_trained_items: items of the training rows and the padding item; larger ids are new items.
+        n_ranked_items: of a split: the items that are ranked in it and the padding item; larger ids are of later ones.
     """
 
     config: Any
@@ -47,6 +52,7 @@ class TemporalSplit:
     kind: type
     history: Interaction
     holds_training: bool = False
+    n_ranked_items: int
 
     def __init__(self, config: Any) -> None:
         settings = Temporal.of(config["eval_args"])
@@ -64,6 +70,7 @@ class TemporalSplit:
         self.counted = Counted.of(self.timeline, self.temporal, self._cut, self._left_out)
         self.n_trained_items = len(self.timeline.trained) + 1
         assert self.timeline.trained[-1] == self.n_trained_items - 1, "new items have the largest ids"
+        self.n_ranked_items = self.item_num  # type: ignore[attr-defined]
 
     def _filter_by_inter_num(self) -> None:
         """The last of RecBole's filters; before it rows are put in order and cut, as exactly as the file has times."""
@@ -111,6 +118,7 @@ class TemporalSplit:
         self._drop_unused_col()  # type: ignore[attr-defined]
         splits = [self.copy(select(self.inter_feat, torch.from_numpy(part))) for part in parts]  # type: ignore[attr-defined]
         splits[0].holds_training = True
+        splits[VALID].n_ranked_items = 1 + int(timeline.items[timeline.period != TEST].max())
         return splits
 
     def with_rows(self, rows: np.ndarray) -> Any:

@@ -20,7 +20,6 @@ from recbole_ext.benchmark import (
     load_benchmark,
     resolve,
 )
-from recbole_ext.data.temporal import TRAIN
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.lists.finished import some
 from recbole_ext.writing import replacing_file, replacing_folder
@@ -287,6 +286,8 @@ def _columns(dataset: Any, parts: dict[str, Any]) -> Iterator[tuple[str, dict[st
 
 
 def _columns_of_histories(dataset: Any, parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    from recbole_ext.data.sequences import training_rows
+
     train = parts["train"]
     history, start = train.history, train.HISTORY_START
     rows, read = {}, np.zeros(len(history), dtype=bool)
@@ -295,7 +296,7 @@ def _columns_of_histories(dataset: Any, parts: dict[str, Any]) -> Iterator[tuple
         begin = part.inter_feat[start].numpy()
         targets = begin + length
         if name == "train":
-            targets = _training_rows(part)
+            targets = training_rows(part)
         else:
             for first, target in zip(part.user_start[targets], targets, strict=True):
                 read[first:target] = True
@@ -312,20 +313,6 @@ def _columns_of_histories(dataset: Any, parts: dict[str, Any]) -> Iterator[tuple
             continue
         columns = {"user": users[taken], "item": items[taken], "position": taken - train.user_start[taken]}
         yield name, columns | ({"timestamp": times[taken]} if times is not None else {})
-
-
-def _training_rows(train: Any) -> np.ndarray:
-    """Where in its history they are: also those that are no sample's target, since training reads them.
-
-    Data that are cut in time, or split already, say it of every row, whether its user has a sample in training or not.
-    """
-    timeline = getattr(train, "timeline", None)
-    if timeline is not None:
-        return np.flatnonzero(timeline.period[timeline.by_user] == TRAIN)
-    begin, length = (train.inter_feat[field].numpy() for field in (train.HISTORY_START, train.item_list_length_field))
-    # A list that MAX_ITEM_LIST_LENGTH cuts to one item is as short as that of a user's first sample.
-    is_first = (length == 1) & (begin == train.user_start[begin])
-    return np.concatenate([begin + length, begin[is_first]])
 
 
 def _columns_of_samples(parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:

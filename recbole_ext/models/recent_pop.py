@@ -1,9 +1,12 @@
 """Popularity of late: how often an item occurs at the end of the training split.
 
-With ``recent_days`` the interactions of so many days before the training split's last one count; this needs time stamps
-in seconds. With ``recent_interactions`` each user's last so many training interactions do, which needs no more than
-their order. Ji et al., "A Re-visit of the Popularity Baseline in Recommender Systems" (SIGIR 2020, arXiv 2005.13829),
-show why popularity of all time is a weak yardstick. Left out: their popularity at the very time of each target.
+Late are, with ``recent_days``, the interactions of so many days before the training split's last one; with
+``recent_interactions``, its last so many of all users together; with ``recent_per_user``, each user's last so many. The
+first two compare the times of different users and need time stamps, in seconds for days. The third needs no more than
+the order of each user's interactions, but takes what a user did last for recent however long ago it was. Times are
+those of the file, also where RecBole normalises them. Ji et al., "A Re-visit of the Popularity Baseline in Recommender
+Systems" (SIGIR 2020, arXiv 2005.13829), show why popularity of all time is a weak yardstick. Left out: their popularity
+at the very time of each target.
 """
 
 from __future__ import annotations
@@ -13,28 +16,35 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_ext.data.cuts import are_places
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models.untrained import Untrained, UntrainedTrainer, training_interactions
 
 SECONDS_OF_A_DAY = 86_400
+KEYS = ("recent_days", "recent_interactions", "recent_per_user")
+WAY_OUT = "Use recent_per_user, which needs no more than each user's order."
 
 
 class RecentPop(Untrained):
-    """Popularity of late; keys ``recent_days`` or ``recent_interactions``.
+    """Popularity of late; one of the keys ``recent_days``, ``recent_interactions`` and ``recent_per_user``.
 
     Raises:
-        ConfigurationError: neither key or both, a value that is no number above 0, or days where data have no times.
+        ConfigurationError: none of the keys or several, a value that is no number above 0, or a key that needs times
+            where data have none.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        days, last = _number(config, "recent_days"), _number(config, "recent_interactions")
-        if (days is None) == (last is None):
-            raise ConfigurationError(
-                "recent_days, recent_interactions: RecentPop needs one of the two, the other empty."
-            )
+        wanted = {key: value for key in KEYS if (value := _number(config, key)) is not None}
+        if len(wanted) != 1:
+            raise ConfigurationError(f"{', '.join(KEYS)}: RecentPop needs one of the three, the others empty.")
+        ((key, value),) = wanted.items()
         users, items, times = training_interactions(dataset)
-        recent = _last_days(times, days) if days is not None else _last_of_each_user(users, times, int(last or 0))
+        if key == "recent_per_user":
+            recent = _last_of_each_user(users, times, int(value))
+        else:
+            times = _comparable(users, times, key)
+            recent = _last_days(times, value) if key == "recent_days" else _last(times, int(value))
         counts = np.bincount(items[recent], minlength=self.n_items)
         place = np.lexsort((self.shuffled.numpy(), counts)).argsort()
         self.place: torch.Tensor
@@ -47,18 +57,42 @@ class RecentPop(Untrained):
 RecentPopTrainer = UntrainedTrainer
 
 
+def _comparable(users: np.ndarray, times: np.ndarray | None, key: str) -> np.ndarray:
+    """The times, if those of one user say something beside another's."""
+    if times is None:
+        raise ConfigurationError(f"{key}: the data have no times. {WAY_OUT}")
+    order = np.lexsort((times, users))
+    if are_places(users[order], times[order]):
+        raise ConfigurationError(
+            f"{key}: the times are no more than each interaction's place in its user's history, and do not compare. "
+            f"{WAY_OUT}"
+        )
+    return times
+
+
 def _last_days(times: np.ndarray, days: float) -> np.ndarray:
     span = float(times.max() - times.min()) / SECONDS_OF_A_DAY
     if span <= days:
         raise ConfigurationError(
             f"recent_days: all training interactions lie within {span:.3g} days, so that the last {days:g} leave none "
-            "out. If the times are places in a sequence and not seconds, use recent_interactions."
+            "out. If the times are no seconds, as of files that are split already under normalize_all, use "
+            "recent_interactions."
         )
     return np.flatnonzero(times > times.max() - days * SECONDS_OF_A_DAY)
 
 
-def _last_of_each_user(users: np.ndarray, times: np.ndarray, last: int) -> np.ndarray:
-    newest_first = np.lexsort((times, users))[::-1]
+def _last(times: np.ndarray, last: int) -> np.ndarray:
+    if len(times) <= last:
+        raise ConfigurationError(
+            f"recent_interactions: there are {len(times):,} training interactions, so that the last {last:,} leave none"
+            " out. Choose fewer."
+        )
+    return np.argsort(times, kind="stable")[-last:]
+
+
+def _last_of_each_user(users: np.ndarray, times: np.ndarray | None, last: int) -> np.ndarray:
+    """Of interactions that come in each user's order where they have no times."""
+    newest_first = np.lexsort((np.arange(len(users)) if times is None else times, users))[::-1]
     _, first, size = np.unique(-users[newest_first], return_index=True, return_counts=True)
     place = np.arange(len(users)) - np.repeat(first, size)
     return newest_first[place < last]
@@ -68,7 +102,7 @@ def _number(config: Any, key: str) -> float | None:
     value = config[key]
     if value is None:
         return None
-    whole = key == "recent_interactions"
+    whole = key != "recent_days"
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value <= 0:
         raise ConfigurationError(f"{key}: {value!r} is not a {'whole ' if whole else ''}number above 0.")
     return value

@@ -11,6 +11,8 @@ from recbole.trainer import Trainer
 from recbole.utils import InputType
 from torch import nn
 
+from recbole_ext.data.sequences import SequenceViewDataset, training_rows
+
 SAMPLES_AT_ONCE = 2**16
 
 
@@ -71,23 +73,22 @@ def last_items(items: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
     return items.gather(1, length.unsqueeze(1) - 1).squeeze(1)
 
 
-def training_interactions(dataset: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def training_interactions(dataset: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Users, items and times of all interactions of the training split ``dataset``, ``[interactions]`` each.
 
-    They are the item that each user began with, which is no sample's target, and the targets of the samples, in order;
-    where data are cut in time, every row before the cut.
+    They are the item that each user began with, which is no sample's target, and the targets of the samples; where data
+    are cut in time, every row before the cut. Each user's are in order. Times are those of the file where the dataset
+    keeps them (:data:`recbole_ext.compat.times.KEEP_EXACT_TIMES`), else RecBole's, and ``None`` of files without any.
     """
-    fields = dataset.uid_field, dataset.iid_field, dataset.time_field
-    if hasattr(dataset, "n_trained_items"):
-        rows = dataset.interactions()
-        users, items, times = (rows[field].numpy() for field in fields)
-        return users, items, times
+    user, item, time = dataset.uid_field, dataset.iid_field, dataset.time_field
+    if isinstance(dataset, SequenceViewDataset):
+        rows, history = np.sort(training_rows(dataset)), dataset.history
+        times = getattr(dataset, "times_of_history", history[time].numpy() if time in history.columns else None)
+        return history[user].numpy()[rows], history[item].numpy()[rows], None if times is None else times[rows]
     samples, suffix = dataset.inter_feat, dataset.config["LIST_SUFFIX"]
     first = dataset[torch.nonzero(samples[dataset.item_list_length_field] == 1).squeeze(1)]
-    began = [first[fields[0]], *(first[field + suffix][:, 0] for field in fields[1:])]
-    targets = [samples[field] for field in fields]
-    users, items, times = (torch.cat(both).numpy() for both in zip(began, targets, strict=True))
-    return users, items, times
+    users = torch.cat([first[user], samples[user]]).numpy()
+    return users, torch.cat([first[item + suffix][:, 0], samples[item]]).numpy(), None
 
 
 def transitions(dataset: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -179,8 +179,9 @@ def _ranks_seen_items(config: Any, dataset: Any) -> bool:
 def _samplers(config: Any, dataset: Any, splits: list[Any]) -> tuple[Any, Any, Any]:
     """RecBole's samplers of training, validation and test.
 
-    Under the protocol ``temporal`` those of training draw items of training alone, popularity is that of training, and
-    what a user has seen is all that was before the user's target.
+    Under the protocol ``temporal`` those of training draw items of training alone and those of validation none that is
+    first seen in the test period, popularity is that of training, and what a user has seen is all that was before the
+    user's target.
     """
     if not isinstance(dataset, TemporalSplit):
         return create_samplers(config, dataset, splits)
@@ -196,14 +197,26 @@ def _samplers(config: Any, dataset: Any, splits: list[Any]) -> tuple[Any, Any, A
         if sampler.distribution == "popularity":
             sampler._get_candidates_list = trains.inter_feat[dataset.iid_field].tolist
             sampler._build_alias_table()
-    if samplers[0] is not None:
-        samplers[0].item_num = dataset.n_trained_items
-        if max(map(len, samplers[0].used_ids)) >= dataset.n_trained_items - 1:
-            raise ConfigurationError(
-                "eval_args.split.temporal: a user has had every item of the training period, so that none is left to "
-                "compare with. Choose a later cut."
-            )
+    _draw_from_the_first(dataset.n_trained_items, samplers[0], "of the training period")
+    validates_on_samples = config["valid_neg_sample_args"]["sample_num"] != "none"
+    _draw_from_the_first(splits[VALID].n_ranked_items, samplers[VALID] if validates_on_samples else None, "before test")
     return samplers
+
+
+def _draw_from_the_first(n_items: int, sampler: Any, which: str) -> None:
+    """Let a sampler, if there is one, draw from the first ``n_items`` items alone, the padding item among them.
+
+    Raises:
+        ConfigurationError: a user has had all of these, ``which`` in words, so that drawing would never end.
+    """
+    if sampler is None:
+        return
+    sampler.item_num = n_items
+    if max(map(len, sampler.used_ids)) >= n_items - 1:
+        raise ConfigurationError(
+            f"eval_args.split.temporal: a user has had every item {which}, so that none is left to compare with. "
+            "Choose a later cut."
+        )
 
 
 def _keep_new_items_out(loader: Any, dataset: Any) -> None:

@@ -59,6 +59,7 @@ class BenchmarkTrainer:
         team: the processes that share the run.
 
     Attributes:
+        n_ranked_items: what the evaluation in progress ranks; scores of items with larger ids are left out.
         curve: one entry per epoch: ``epoch``, ``train_loss``, ``valid`` (the validation metric), and the seconds
             of training and evaluation.
         epoch_limit: epochs that there are at most, of all stages together; RECFORMER's trainer sets its own.
@@ -188,6 +189,7 @@ class BenchmarkTrainer:
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
         self.eval_collector.begin(eval_data)
+        self.n_ranked_items = _n_ranked_items(eval_data._dataset)
         # Cached: a parametrized item matrix (adapter, bounded) is computed once, not once per batch.
         with parametrize.cached():
             return super().evaluate(eval_data, *args, **kwargs)  # type: ignore[misc]
@@ -201,7 +203,9 @@ class BenchmarkTrainer:
         if isinstance(left_out, Candidates):
             left_out = left_out.left_out(self.tot_item_num)
         batch = (moved(interaction, self.device), left_out, positive_u, moved(positive_i, self.device))
-        return super()._full_sort_batch_eval(batch)  # type: ignore[misc]
+        interaction, scores, positive_u, positive_i = super()._full_sort_batch_eval(batch)  # type: ignore[misc]
+        scores[:, self.n_ranked_items :] = -torch.inf
+        return interaction, scores, positive_u, positive_i
 
     def _neg_sample_batch_eval(self: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
         if not self.eval_collector.takes_next():
@@ -216,7 +220,7 @@ class BenchmarkTrainer:
         """
         if self.item_tensor is None:
             self.item_tensor = dataset.get_item_feature().to(self.device)
-        self.tot_item_num = dataset.item_num
+        self.tot_item_num, self.n_ranked_items = dataset.item_num, _n_ranked_items(dataset)
         return self._full_sort_batch_eval(batch)[1]
 
     def test_ranks(self: Any, test_data: Any) -> np.ndarray | None:
@@ -248,6 +252,11 @@ class BenchmarkTrainer:
         best = max((self.direction * entry["valid"] for entry in self.curve if "valid" in entry), default=None)
         saved = [e for e in self.curve if best is None or self.direction * e.get("valid", math.nan) == best]
         return int(saved[-1]["epoch"]) if saved else -1
+
+
+def _n_ranked_items(dataset: Any) -> int:
+    """The items that a split's users are asked among and the padding item: all but where data are cut in time."""
+    return getattr(dataset, "n_ranked_items", dataset.item_num)
 
 
 def build_trainer(

@@ -20,6 +20,11 @@ class TuneSettings(CheckedSettings):
     reads_key_values: ClassVar[bool] = False
     """Whether items are read as key–value pairs in sequences (RECFORMER's way) rather than as a line of text each."""
 
+    @property
+    def counts_sequences(self) -> bool:
+        """Whether the loss depends on all sequences that are tuned on, beyond the examples of a batch."""
+        return False
+
     pooling: Literal["cls", "mean", "last"] | None = None
     """Default: the encoder's own; cls where it has none."""
     layers: int | None = Field(default=None, ge=1)
@@ -99,6 +104,10 @@ class _Debiasing(_Contrasting):
     """How much of the logarithm of an item's frequency is taken off its logit: 1 corrects for popular items being
     negatives more often, 0 does not."""
 
+    @property
+    def counts_sequences(self) -> bool:
+        return self.debias > 0
+
 
 class _Masking(TuneSettings):
     mask_probability: float = Field(default=0.15, gt=0, lt=1)
@@ -137,10 +146,14 @@ class PairsSettings(_Debiasing):
     window: int = Field(default=1, ge=1)
     """Items at most so many steps apart are a pair; beyond 1, an item has several positives."""
     spare_neighbours: bool = False
-    """Items that are a pair anywhere in the training sequences are never each other's negatives."""
+    """Items that are a pair anywhere in the sequences that are tuned on are never each other's negatives."""
     hard_negatives: int = Field(default=0, ge=0, le=NEAREST)
     """For each pair so many more negatives, 30 at most: items of the same domain whose texts were nearest to the pair's
     first item before the tuning, without those that are a pair with it."""
+
+    @property
+    def counts_sequences(self) -> bool:
+        return super().counts_sequences or self.spare_neighbours or self.hard_negatives > 0
 
 
 class ItemContrastSettings(_Contrasting):

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,8 +143,8 @@ def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
     corpus = read_corpus(sources, tuning.settings)
     names = [source.name for source in sources]
     with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:
-        objective, lora = _build(tuning, encoder, corpus)
         training, held_out = split_sequences(corpus, tuning.settings)
+        objective, lora = _build(tuning, encoder, replace(corpus, sequences=training))
         examples = objective.examples(training)
         if len(examples) < 2:
             raise TuningError(
@@ -193,7 +193,10 @@ def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
 
 
 def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> tuple[Objective, Any]:
-    """The objective with its encoder, and ``peft``'s tuner where it has put LoRA's additions into that."""
+    """The objective with its encoder, and ``peft``'s tuner where it has put LoRA's additions into that.
+
+    ``corpus`` holds the sequences that are tuned on and no other, because an objective may count them.
+    """
     import torch
     from transformers.trainer_utils import set_seed
 

@@ -181,12 +181,15 @@ class TunedEncoder:
         if tuning.checkpoint is not None and not Path(tuning.checkpoint).expanduser().is_file():
             raise TuningError(f"tune.checkpoint: {tuning.checkpoint}: no such file.")
         encoder = self.encoder
+        # Told since held-out and left-out sequences are not counted any more: what was tuned before is another encoder.
+        counted = {"counted": "the sequences that are tuned on"} if tuning.settings.counts_sequences else {}
         return {
             "objective": tuning.objective,
             "encoder": encoder.request() if isinstance(encoder, TunedEncoder) else resolve_encoder(encoder).identity,
             "checkpoint": sha256_of_file(Path(tuning.checkpoint).expanduser()) if tuning.checkpoint else None,
             "sources": {source.name: self._read_of(source) for source in self.sources},
             "settings": tuning.settings.request(),
+            **counted,
         }
 
     def in_words(self) -> str:

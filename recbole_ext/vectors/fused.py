@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -12,9 +12,13 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, Estimate
+from recbole_ext.hashing import sha256_of
 from recbole_ext.settings import CheckedSettings, mapping, where_of
 from recbole_ext.vectors.nested import Nested
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Part(CheckedSettings):
@@ -23,7 +27,8 @@ class Part(CheckedSettings):
     of: Nested
     """The source."""
     transform: tuple[Any, ...] = ()
-    """Transforms as for ``item_embedding_transform``, fitted on all items that the source has."""
+    """Transforms as for ``item_embedding_transform``, fitted on the items that the source has: under ``temporal``, on
+    those that training has too."""
 
 
 def _part(value: Any, info: ValidationInfo) -> Any:
@@ -38,7 +43,8 @@ def _part(value: Any, info: ValidationInfo) -> Any:
 class Fused(VectorSource):
     """Two or more sources, each after its own transforms.
 
-    An item that one of them lacks gets there the mean of the others' vectors of that source.
+    An item that one of them lacks gets there the mean of the others' vectors of that source. Where data are cut in
+    time, items first seen after the cut decide nothing about the others: neither transforms nor means are of them.
     """
 
     kind: ClassVar[str] = "fused"
@@ -60,11 +66,17 @@ class Fused(VectorSource):
         parts = [
             {"kind": part.of.kind, "transform": list(part.transform), **part.of.request(dataset)} for part in self.fused
         ]
-        return {"fused": parts, "how": self.how}
+        fitted_on = dataset.items_to_fit_on()
+        return {
+            "fused": parts,
+            "how": self.how,
+            **({} if fitted_on is None else {"fitted_on": sha256_of(fitted_on)}),
+        }
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
         """Raises:
-        ConfigurationError: a transform that is none, or widths that can't be added up.
+        ConfigurationError: a transform that is none, widths that can't be added up, or a part without any item that
+            training has, where data are cut in time.
         """
         import torch
 
@@ -72,17 +84,22 @@ class Fused(VectorSource):
         from recbole_ext.store.transforms import apply_transforms
 
         stores = [ItemEmbeddingStore.load(part.of.make_once(dataset, artifacts, compute)) for part in self.fused]
+        fitted_on = [
+            self._fitted_on(part, store.items, dataset) for part, store in zip(self.fused, stores, strict=True)
+        ]
         vectors = [
-            apply_transforms(store.embeddings, part.transform) for store, part in zip(stores, self.fused, strict=True)
+            apply_transforms(store.embeddings, part.transform, known)
+            for store, part, known in zip(stores, self.fused, fitted_on, strict=True)
         ]
         self._check_widths([part.shape[1] for part in vectors])
         items = list(dict.fromkeys(item for store in stores for item in store.items))
         notes, columns = [], []
-        for part, store, of_part in zip(self.fused, stores, vectors, strict=True):
+        for part, store, of_part, known in zip(self.fused, stores, vectors, fitted_on, strict=True):
             rows = store.rows(items)
             if lacking := int((rows < 0).sum()):
                 notes.append(f"{lacking} items that {part.of.in_words()} lacks get the mean of its vectors")
-            columns.append(torch.where((rows < 0).unsqueeze(-1), of_part.mean(dim=0), of_part[rows.clamp_min(0)]))
+            mean = of_part[known].mean(dim=0)
+            columns.append(torch.where((rows < 0).unsqueeze(-1), mean, of_part[rows.clamp_min(0)]))
         fused = torch.cat(columns, dim=1) if self.how == "concat" else torch.stack(columns).sum(dim=0)
         return Vectors(fused, items, {}, tuple(notes))
 
@@ -110,6 +127,23 @@ class Fused(VectorSource):
 
     def in_words(self) -> str:
         return f"fused {' + '.join(part.of.in_words() for part in self.fused)}"
+
+    @staticmethod
+    def _fitted_on(part: Part, items: list[str], dataset: Dataset) -> Tensor:
+        """Which of the part's items decide what is done to all of them, bool ``[items]``."""
+        import torch
+
+        fitted_on = dataset.items_to_fit_on()
+        if fitted_on is None:
+            return torch.ones(len(items), dtype=torch.bool)
+        trained = set(fitted_on)
+        known = torch.tensor([item in trained for item in items])
+        if not known.any():
+            raise ConfigurationError(
+                f"fused: {part.of.in_words()} has no vector of an item of {dataset.name}'s training period. Choose "
+                "another source, or a later cut."
+            )
+        return known
 
     def _check_widths(self, widths: list[int]) -> None:
         if self.how == "sum" and len(set(widths)) > 1:

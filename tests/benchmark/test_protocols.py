@@ -304,7 +304,7 @@ def test_recformers_matrix_is_refused_where_it_has_seen_what_a_general_model_is_
 
 # -- models without item vectors -----------------------------------------------------------------------------------
 
-WITHOUT_VECTORS: dict[str, dict[str, Any]] = {"Pop": {}, "LastItem": {}, "RecentPop": {"recent_interactions": 2}}
+WITHOUT_VECTORS: dict[str, dict[str, Any]] = {"Pop": {}, "LastItem": {}, "RecentPop": {"recent_per_user": 2}}
 
 
 @pytest.mark.parametrize("model", WITHOUT_VECTORS)

@@ -186,7 +186,7 @@ def test_lists_for_the_validation_item_have_the_validation_s_metrics(plain: Fini
     lists = recommend(plain.run(), topk=3, target="valid").to_pandas()
     wanted = {"u1": "d", "u2": "a"}
     assert set(lists["user"]) == set(wanted)
-    hits = [wanted[row.user] == row.item for row in lists[lists["rank"] == 1].itertuples()]
+    hits = [wanted[line["user"]] == line["item"] for line in lists[lists["rank"] == 1].to_dict("records")]
     assert np.mean(hits) == pytest.approx(plain.record().done.validation["recall@1"])
 
 

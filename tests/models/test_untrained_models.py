@@ -71,7 +71,7 @@ def test_recent_popularity_counts_no_held_out_item(written: Written) -> None:
     histories, markers = planted()
     built = written(histories, step=86_400 / 2)("RecentPop")
     assert set(ranked(built, "a", "b")[:4]) == set("abcd") and set(ranked(built, "a", "b")[4:]) == set(markers)
-    built = written(histories, step=86_400 / 2)("RecentPop", recent_days=0.9, recent_interactions=None)
+    built = written(histories, step=86_400 / 2)("RecentPop", recent_days=0.9, recent_per_user=None)
     assert set(ranked(built, "a", "b")[:2]) == {"c", "d"}
 
 
@@ -103,6 +103,7 @@ def test_held_out_interactions_change_no_score(written: Written, model: str) -> 
 def test_training_interactions_are_those_of_the_training_split(build: Build) -> None:
     dataset = build("SASRec").loaders.train._dataset
     users, items, times = training_interactions(dataset)
+    assert times is not None
     matrix = dataset.inter_matrix(form="csr").toarray()
     found = np.zeros_like(matrix)
     np.add.at(found, (users, items), 1)
@@ -130,33 +131,100 @@ def test_other_items_stand_in_a_random_order_that_the_seed_fixes(written: Writte
 
 def test_days_count_back_from_the_last_training_interaction(written: Written) -> None:
     histories = [["a", "a", "a", "b", "x", "y"], ["c", "a", "a", "b", "x", "y"]]
-    built = written(histories, step=86_400)("RecentPop", recent_days=1.5, recent_interactions=None)
+    built = written(histories, step=86_400)("RecentPop", recent_days=1.5, recent_per_user=None)
     assert set(ranked(built, "x")[:2]) == {"a", "b"} and built.model.place[ids(built, "c")] < 4
-    built = written(histories, step=86_400)("RecentPop", recent_days=0.5, recent_interactions=None)
+    built = written(histories, step=86_400)("RecentPop", recent_days=0.5, recent_per_user=None)
     assert ranked(built, "x")[0] == "b"
 
 
 def test_each_users_last_training_interactions_count(written: Written) -> None:
     histories = [["a", "a", "b", "x", "y"], ["a", "a", "c", "b", "x", "y"], ["a", "c", "b", "x", "y"]]
-    assert ranked(written(histories)("RecentPop", recent_interactions=1), "x")[0] == "b"
-    assert ranked(written(histories)("RecentPop", recent_interactions=2), "x")[:3] == ["b", "c", "a"]
-    assert ranked(written(histories)("RecentPop", recent_interactions=9), "x")[:3] == ["a", "b", "c"]
+    assert ranked(written(histories)("RecentPop", recent_per_user=1), "x")[0] == "b"
+    assert ranked(written(histories)("RecentPop", recent_per_user=2), "x")[:3] == ["b", "c", "a"]
+    assert ranked(written(histories)("RecentPop", recent_per_user=9), "x")[:3] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"recent_interactions": None}, "RecentPop needs one of the two"),
-        ({"recent_days": 7}, "RecentPop needs one of the two"),
-        ({"recent_interactions": 0}, "recent_interactions: 0 is not a whole number above 0"),
-        ({"recent_interactions": 1.5}, "recent_interactions: 1.5 is not a whole number"),
-        ({"recent_days": "week", "recent_interactions": None}, "recent_days: 'week' is not a number above 0"),
-        ({"recent_days": 7, "recent_interactions": None}, "recent_days: all training interactions lie within"),
+        ({"recent_per_user": None}, "RecentPop needs one of the three"),
+        ({"recent_days": 7}, "RecentPop needs one of the three"),
+        ({"recent_per_user": 0}, "recent_per_user: 0 is not a whole number above 0"),
+        ({"recent_per_user": 1.5}, "recent_per_user: 1.5 is not a whole number"),
+        ({"recent_days": "week", "recent_per_user": None}, "recent_days: 'week' is not a number above 0"),
+        ({"recent_days": 7, "recent_per_user": None}, "recent_days: the times are no more than each"),
+        ({"recent_interactions": 7, "recent_per_user": None}, "recent_interactions: the times are no more than each"),
     ],
 )
 def test_what_can_not_be_recent_is_said(build: Build, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build("RecentPop", **keys)
+
+
+HOURS: dict[str, list[float]] = {
+    "old": [0, 1, 2, 3],
+    "older": [1, 2, 3, 4],
+    "now": [1000, 1001, 1002, 1003],
+    "new": [1000.5, 1001.5, 1002.5],
+}
+"""When users did something: two of them a thousand hours before the others."""
+
+
+@pytest.fixture
+def years(build: Build, tmp_path: Path) -> Callable[..., SimpleNamespace]:
+    """``years(**keys)`` builds RecentPop on ``HOURS``, whose items tell user and place, and item ``x`` between."""
+    (tmp_path / "tiny").mkdir()
+    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for user, hours in HOURS.items():
+        lines += [f"{user}\t{user}{place}\t{3600 * hour:.0f}" for place, hour in enumerate(hours)]
+    lines += [f"{user}\tx\t{3600 * (hours[0] + 0.2):.0f}" for user, hours in HOURS.items()]
+    (tmp_path / "tiny" / "tiny.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return lambda **keys: build("RecentPop", data_path=str(tmp_path), **{"recent_per_user": None, **keys})
+
+
+def counted(built: SimpleNamespace) -> set[str]:
+    """The items that stand before those which were never counted: as many as ``place`` can tell from chance."""
+    return set(ranked(built, "x")[:4])
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_days_and_interactions_are_those_of_the_files_times(
+    years: Callable[..., SimpleNamespace], normalised: bool
+) -> None:
+    """Leave-one-out trains on each user's first three of five rows, and on two of ``new``'s four."""
+    late = {"x", "now0", "now1", "new0"}
+    for keys in ({"recent_days": 7}, {"recent_interactions": 5}):
+        assert counted(years(normalize_all=normalised, **keys)) == late
+
+
+def test_under_temporal_the_last_interactions_are_those_of_all_users_together(
+    years: Callable[..., SimpleNamespace],
+) -> None:
+    split = {"temporal": {"valid": 3600 * 1001.2, "test": 3600 * 1002.2}}
+    args = {"split": split, "group_by": "user", "order": "TO", "mode": "full"}
+    assert counted(years(eval_args=args, recent_interactions=5)) == {"x", "now0", "now1", "new0"}
+    per_user = years(eval_args=args, recent_per_user=1)
+    assert {"old3", "older3"} < counted(per_user), "what they did last, a thousand hours ago"
+
+
+def test_of_files_that_are_split_already_the_last_interactions_are_those_of_the_first(
+    build: Build, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    for part, hours in (("train", (0, 1000)), ("valid", (2000, 2001)), ("test", (3000, 3001))):
+        lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+        for user in range(4):
+            lines += [f"u{user}\t{part}{n}\t{3600 * hour + user}" for n, hour in enumerate(hours)]
+        (tmp_path / "tiny" / f"tiny.{part}.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    given: dict[str, Any] = {"benchmark_filename": ["train", "valid", "test"], "data_path": str(tmp_path)}
+    for keys in ({"recent_days": 7}, {"recent_interactions": 4}):
+        built = build("RecentPop", **given, recent_per_user=None, **keys)
+        assert ranked(built, "train0")[0] == "train1"
+
+
+def test_more_interactions_than_there_are_is_said(years: Callable[..., SimpleNamespace]) -> None:
+    with pytest.raises(ConfigurationError, match="recent_interactions: there are 11 training interactions"):
+        years(recent_interactions=11)
 
 
 # --- nearest neighbour ---

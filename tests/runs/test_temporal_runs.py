@@ -28,7 +28,12 @@ def test_records_keep_the_cut_and_models_share_users_and_popularity(
     found = resolved(
         datasets=["shop"],
         data_path=str(tmp_path / "data"),
-        models={"SASRec": small, "Pop": {}, "RecentPop": {"recent_interactions": 2}, "BPR": {"embedding_size": 8}},
+        models={
+            "SASRec": small,
+            "Pop": {},
+            "RecentPop": {"recent_interactions": 20, "recent_per_user": None},
+            "BPR": {"embedding_size": 8},
+        },
         protocols={"time": {"eval_args": {"split": {"temporal": {"valid": 60, "test": 80}}}}},
     )
     run_benchmark(found)

@@ -236,6 +236,61 @@ def test_all_models_are_asked_the_same_and_mask_the_same(prepared: Prepared, see
     assert all(found == asked["SASRec"] for found in asked.values())
 
 
+FIRST_IN_THE_TEST_PERIOD = [(f"u{user}", f"i{90 + user % 5}", 1400 + user) for user in range(12)]
+"""Later than every row of ``clock`` that decides who is asked for what in validation."""
+
+
+@pytest.fixture
+def clocks(clock: tuple[Path, pd.DataFrame], tmp_path: Path) -> list[Path]:
+    """The data path of ``clock``, and that of the same with five more items in the test period."""
+    (tmp_path / "clock").mkdir()
+    text = (clock[0] / "clock" / "clock.inter").read_text()
+    more = ["\t".join(map(str, row)) for row in FIRST_IN_THE_TEST_PERIOD]
+    (tmp_path / "clock" / "clock.inter").write_text(text + "\n".join(more) + "\n")
+    return [clock[0], tmp_path]
+
+
+def spokes() -> ItemEmbeddingStore:
+    """Vectors of the items of ``clocks``, in which the five of the test period lie among the others."""
+    angles = torch.tensor([*range(24), *(place + 0.5 for place in range(5))]) / 4
+    return ItemEmbeddingStore(
+        torch.stack([angles.cos(), angles.sin()], dim=1), [f"i{item}" for item in [*range(24), *range(90, 95)]]
+    )
+
+
+@pytest.mark.parametrize("mode", ["full", "uni5"])
+@pytest.mark.parametrize("model", ["NearestNeighbour", "Pop"])
+def test_rows_of_the_test_period_change_no_rank_of_validation(
+    prepared: Prepared, clocks: list[Path], model: str, mode: str
+) -> None:
+    ranks, vectors = [], {"item_embedding": spokes()} if model == "NearestNeighbour" else {}
+    for data in clocks:
+        args = temporal(mode, valid=CUT, test=TEST_CUT)
+        run = prepared(model, data_path=str(data), eval_args=args, topk=[10, 24], shuffle=False, **vectors)
+        validation = run.fit()
+        np.random.seed(1)  # RecBole's sampler draws from numpy's own generator
+        run.trainer.evaluate(run.loaders.valid, load_best_model=False)
+        ranks.append((run.trainer.test_ranks(run.loaders.valid).tolist(), validation if mode == "full" else None))
+        n_items = run.loaders.dataset.item_num
+    assert ranks[0] == ranks[1] and len(ranks[0][0]) > 10
+    assert n_items == 30
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BPR", "DIN"])
+def test_items_first_seen_in_the_test_period_are_ranked_in_it_and_not_in_validation(
+    prepared: Prepared, clocks: list[Path], model: str
+) -> None:
+    run = prepared(model, data_path=str(clocks[1]), **({} if model == "SASRec" else SAMPLED))
+    names = run.loaders.dataset.field2id_token["item_id"]
+    for loader, expected in ((run.loaders.valid, 24), (run.loaders.test, 29)):
+        run.trainer.eval_collector.begin(loader)
+        run.model.eval()
+        scores = torch.cat([run.trainer.scores_of(batch, loader._dataset) for batch in loader])
+        ranked = {str(names[item]) for item in scores.isfinite().any(dim=0).nonzero()}
+        assert len(ranked) == expected
+        assert ({"i90", "i91", "i92", "i93", "i94"} <= ranked) == (expected == 29)
+
+
 def test_whether_seen_items_are_masked_is_not_for_what_comes_after_the_cut_to_say(tmp_path: Path) -> None:
     rows = [(f"u{user}", f"i{(user + step) % 9}", 10 * step) for user in range(6) for step in range(5)]
     later = [(f"u{user}", f"i{user % 9}", 100 + 50 * period) for user in range(6) for period in range(2)]

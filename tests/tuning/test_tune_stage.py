@@ -25,6 +25,7 @@ from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
 from recbole_ext.tuning.settings import PairsSettings
 from recbole_ext.tuning.stage import split_sequences
 from recbole_ext.tuning.trainer import ByLength
+from recbole_ext.tuning.tuning import Tuning
 from recbole_ext.tuning.unfinished import last_checkpoint
 from recbole_ext.vectors.encoder import Encoder
 
@@ -527,6 +528,54 @@ def test_a_smaller_fraction_of_the_sequences_is_part_of_a_larger_one() -> None:
     assert parts[0] < parts[1] < parts[2] and len(parts[2]) == 190
     training, held_out = split_sequences(corpus, TuneSettings(held_out=0.1))
     assert not {tuple(s) for s in training} & {tuple(s) for s in held_out} and len(held_out) == 20
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings"),
+    [("pairs", {"debias": 1, "spare_neighbours": True, "hard_negatives": 2}), ("contrast", {"debias": 1})],
+)
+def test_an_objective_counts_the_sequences_that_are_tuned_on_and_no_other(
+    bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str, settings: dict[str, Any]
+) -> None:
+    """Neither held-out ones nor those that ``sequences`` leaves out. Everybody's two items are nobody else's."""
+    users = {f"u{n}": [f"a{n}", f"b{n}", f"a{n}", "z", "z"] for n in range(12)}
+    titles = {f"{side}{n}": f"{side} thing {n}" for n in range(12) for side in "ab"} | {"z": "zebra"}
+    folder = domain(tmp_path / "data", "couples", users, titles)
+    built: list[Any] = []
+    kind = objective_class(objective)
+    prepare = kind.prepare
+
+    def kept(self: Any, corpus: Corpus) -> None:
+        prepare(self, corpus)
+        built.append(self)
+
+    monkeypatch.setattr(kind, "prepare", kept)
+    part: dict[str, Any] = {"held_out": 0.25, "sequences": 0.5}
+    run(folder, bert, tmp_path / "out", objective, "couples", **part, **settings)
+    corpus = read_corpus([Dataset.named("couples", folder, configs=folder)], PairsSettings())
+    training, _ = split_sequences(corpus, TuneSettings(**part))
+    couples = {(int(a), int(b)) for first, second, _ in training for a, b in ((first, second), (second, first))}
+    (found,) = built
+    assert len(training) == 4
+    counts = np.ones(len(titles) + 1)
+    counts[[sequence[0] for sequence in training]] = 2
+    assert np.allclose(found.log_frequency.cpu(), np.log(counts / counts.sum()), atol=1e-6)
+    if objective == "pairs":
+        known = np.divmod(found.known.cpu().numpy(), len(titles) + 1)
+        assert {(int(a), int(b)) for a, b in zip(*known, strict=True)} == couples
+        others = {(int(a), int(b)) for a, b, _ in corpus.sequences} - couples
+        assert len(others) == 8
+        assert all(second in found.strangers[first] for first, second in others)
+        assert not any(second in found.strangers[first] for first, second in couples)
+
+
+def test_a_tuning_that_counts_sequences_is_not_taken_for_one_that_counted_held_out_ones_too(
+    atomic_folder: Path, bert: str
+) -> None:
+    target = Dataset.named("tiny", atomic_folder, configs=atomic_folder)
+    for settings, counts in (({}, False), ({"debias": 1}, True), ({"hard_negatives": 1}, True)):
+        given = {"objective": "pairs", "sources": ["tiny"], **settings}
+        assert ("counted" in Tuning.parse(given, "tune").of(bert, target).request()) == counts
 
 
 def test_bfloat16_tunes_on_a_cpu_and_dropout_goes_into_the_folder(

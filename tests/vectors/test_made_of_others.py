@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_shops import write
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.errors import StoreError
+from recbole_ext.errors import ConfigurationError, StoreError
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.store.transforms import apply_transforms
 from recbole_ext.vectors import parse_source
@@ -90,6 +91,61 @@ def test_an_item_that_a_part_lacks_gets_the_mean_there_and_that_is_said(shop: Da
     expected = words.embeddings[words.rows(["marker0"])[0]] + behaviour.embeddings.mean(0)
     torch.testing.assert_close(row, expected)
     assert result.notes == ("2 items that cooccurrence ppmi lacks get the mean of its vectors",)
+
+
+def with_a_later_item(folder: Path, title: str) -> Dataset:
+    """Five items until time 60, and a sixth after the cut there, of this title."""
+    rows = [f"u{user}\ti{(user + step) % 5}\t{10 * step + user}" for user in range(8) for step in range(5)]
+    later = ["u0\ti1\t70", "u1\tlater\t71", "u2\ti2\t90", "u3\tlater\t91"]
+    words = ["red", "blue red", "green", "blue green", "red green"]
+    titles = [f"i{item}\t{text} thing" for item, text in enumerate(words)]
+    write(folder, "cut", ["user_id:token\titem_id:token\ttimestamp:float", *rows, *later], [*titles, f"later\t{title}"])
+    split = {"temporal": {"valid": 60, "test": 80}}
+    keys = {"eval_args": {"split": split, "group_by": "user", "order": "TO", "mode": "full"}, "model": "SASRec"}
+    return Dataset.named("cut", folder, configs=folder, keys=keys)
+
+
+def test_what_comes_after_the_cut_decides_nothing_in_fused_vectors(tmp_path: Path) -> None:
+    """Its vector moves neither a part's transforms nor what items get that a part lacks."""
+    vectors = torch.randn(6, 4, generator=generator(1))
+    items = [*(f"i{item}" for item in range(5)), "later"]
+    found = []
+    for change in (0.0, 9.0):
+        folder = tmp_path / str(change)
+        dataset = with_a_later_item(folder, "red thing")
+        changed = vectors.clone()
+        changed[5] += change
+        ItemEmbeddingStore(changed, items).save(folder / "whole")
+        ItemEmbeddingStore(changed[1:], items[1:]).save(folder / "lacking")
+        parts = [{"store": str(folder / name)} for name in ("whole", "lacking")]
+        transform = ["center", {"pca": 2}, "whiten", {"scale": 0.1}]
+        fused = made({"fused": [{"of": part, "transform": transform} for part in parts]}, dataset, folder)
+        found.append(fused.embeddings[fused.rows(items)])
+    assert torch.allclose(found[0][:5], found[1][:5], atol=1e-6)
+    assert not torch.allclose(found[0][5], found[1][5], atol=0.1)
+    assert torch.allclose(found[0][:5, :2].mean(dim=0), torch.zeros(2), atol=1e-6)
+    assert torch.allclose(found[0][0, 2:], torch.zeros(2), atol=1e-6), "the mean of the items of training"
+
+
+def test_fused_vectors_of_other_training_items_are_another_store(tmp_path: Path) -> None:
+    dataset, source = with_a_later_item(tmp_path, "red thing"), parse_source({"fused": [LEXICAL, LEXICAL]}, "test")
+    assert source is not None
+    identities = [source.identity(dataset)]
+    for valid, test in ((72, 90.5), (60, 85)):
+        split = {"temporal": {"valid": valid, "test": test}}
+        args = {**dataset.keys["eval_args"], "split": split}
+        identities.append(source.identity(dataset.with_keys({"eval_args": args})))
+    assert identities[0] != identities[1], "later is an item of training before 72"
+    assert identities[0] == identities[2], "the same items train"
+
+
+def test_a_part_without_any_item_of_training_is_refused(tmp_path: Path) -> None:
+    dataset = with_a_later_item(tmp_path, "red thing")
+    ItemEmbeddingStore(torch.ones(1, 4), ["later"]).save(tmp_path / "new")
+    with pytest.raises(
+        ConfigurationError, match="fused: store .*new has no vector of an item of cut's training period"
+    ):
+        made({"fused": [LEXICAL, {"store": str(tmp_path / "new")}]}, dataset, tmp_path)
 
 
 def test_a_fine_tuned_matrix_is_made_by_a_run(shop: Dataset, tmp_path: Path, tiny_encoders: dict[str, Path]) -> None:

@@ -46,6 +46,7 @@ class Objective(nn.Module, ABC):
         """Load the encoder of ``source`` and tokenise the corpus once.
 
         Args:
+            corpus: all items, and the sequences that are tuned on.
             checkpoint: a RECFORMER state dict to begin from instead of the encoder's own weights.
 
         Raises:

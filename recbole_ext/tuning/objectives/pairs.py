@@ -122,7 +122,7 @@ class Pairs(TextObjective):
         return np.unique(np.concatenate(found)).astype(np.int64)
 
     def _known(self, corpus: Corpus) -> np.ndarray:
-        """Every pair of the training sequences in both directions, as numbers ``first * (items + 1) + second``, the
+        """Every pair of the sequences tuned on in both directions, as numbers ``first * (items + 1) + second``, the
         smallest first."""
         pairs = np.array(self.examples(corpus.sequences), dtype=np.int64).reshape(-1, 2)
         both = np.concatenate([pairs, pairs[:, ::-1]])
