@@ -15,6 +15,7 @@ from recbole_ext.bench.commands import add_bench
 from recbole_ext.errors import InstallationError, RecboleExtError
 from recbole_ext.installation import require_installation
 from recbole_ext.lists.commands import add_lists
+from recbole_ext.machine import without_home
 from recbole_ext.settings import add_options, given_options
 from recbole_ext.terminal import log_to_terminal
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if overrides and options.command not in ("run", "study", "evaluate", "export-split"):
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     options.overrides = overrides
-    options.line = shlex.join(["recbole-ext", *arguments])
+    options.line = without_home(shlex.join(["recbole-ext", *arguments]))
     log_to_terminal(options.verbose)
     if threading.current_thread() is threading.main_thread():
         # `kill` ends a command as Ctrl-C does: its runs end with it.

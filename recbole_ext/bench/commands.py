@@ -152,7 +152,7 @@ def _reach(options: argparse.Namespace) -> Iterator[Finding]:
 
     for dataset in _datasets(options):
         for model in _models(options):
-            result = run_reach(dataset, model, options.repeats, options.out / "quality.json")
+            result = run_reach(dataset, model, options.repeats, options.out / folder_of_this_device() / "quality.json")
             yield Finding(f"reach-{dataset.name}-{model}", result, reach_table(result))
 
 

@@ -142,7 +142,7 @@ def check_gpus(benchmark: Benchmark, config: Settings, where: str) -> None:
     """
     if benchmark.executor == "ray" and config.get("use_gpu") is True and not benchmark.gpus_per_run:
         raise ConfigurationError(
-            f"{where}: use_gpu: true, but gpus_per_run is 0, so that Ray gives runs no GPU. Set gpus_per_run to 1, or "
+            f"{where}: use_gpu: true, but gpus_per_run is 0, so that runs on Ray get no GPU. Set gpus_per_run to 1, or "
             "to 0.5 for two runs a GPU."
         )
 

@@ -50,6 +50,7 @@ def find_benchmark(path: Path) -> Path:
     Raises:
         ConfigurationError: there is neither.
     """
+    path = path.expanduser()
     if path.is_file():
         return path
     if path.name == str(path) and (PRESETS / path.name).is_file():

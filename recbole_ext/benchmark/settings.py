@@ -106,6 +106,11 @@ class Benchmark(_Part):
             raise ValueError(f"{value} names something twice")
         return value
 
+    @field_validator("data_path", "dataset_configs", "results", "artifacts")
+    @classmethod
+    def _home_is_found(cls, value: Path) -> Path:
+        return value.expanduser()  # a shell leaves the ~ of --results=~/runs as it is
+
     @model_validator(mode="after")
     def _grids_are_parts(self) -> Benchmark:
         for model, grid in self.grids.items():

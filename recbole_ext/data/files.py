@@ -117,8 +117,11 @@ def require_files(
     if absent.name != f"{name}.inter":
         way_out = "Put it there, or take it out of the dataset's keys (benchmark_filename)."
     if url is None or folder.exists():
-        beside = [path.name for path in data_path.iterdir()] if data_path.is_dir() and not folder.exists() else []
-        raise SourceDataError(f"{absent}: no such file. {did_you_mean(name, beside, way_out)}")
+        beside = (
+            [] if folder.exists() or not folder.parent.is_dir() else [path.name for path in folder.parent.iterdir()]
+        )
+        hint = did_you_mean(name, beside)
+        raise SourceDataError(" ".join(filter(None, [f"{absent}: no such file.", hint, way_out])))
     if not download:
         raise SourceDataError(f"{absent}: no such file; `run` downloads it from {url}.")
     try:

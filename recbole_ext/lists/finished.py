@@ -79,9 +79,10 @@ class FinishedRun:
         """Whether the run's protocol ranks what a user has seen already."""
         return bool(self.config["rank_seen_items"])
 
-    def scores(self, batch: tuple[Any, ...]) -> torch.Tensor:
-        """Scores of all items, ``[users, items]``, minus infinity where an item is masked, as in the run's own test."""
-        return self.prepared.trainer.scores_of(batch, self.prepared.loaders.test._dataset)
+    def scores(self, batch: tuple[Any, ...], split: str = "test") -> torch.Tensor:
+        """Scores of all items, ``[users, items]``, minus infinity where an item is masked, as in the run's own test or,
+        with ``split: valid``, in its validation."""
+        return self.prepared.trainer.scores_of(batch, getattr(self.prepared.loaders, split)._dataset)
 
 
 def find_record(run: Path | str) -> Path:

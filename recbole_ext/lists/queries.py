@@ -33,11 +33,13 @@ class Queries:
     Attributes:
         users: their tokens, in the order in which they are scored.
         at_once: users of a batch; their scores stay in bounded memory.
+        split: whose items are ranked: under ``temporal`` validation knows none of the test period.
     """
 
     users: np.ndarray
     at_once: int
     _collate: Any
+    split: str = "test"
 
     def bounded(self, n_items: int) -> Queries:
         """The same with batches whose scores stay in bounded memory for so many items."""
@@ -92,7 +94,7 @@ def _of_split(run: FinishedRun, split: str, wanted: Sequence[str] | None) -> Que
                 f"--users: {some(left_out)}: no {split} item under this protocol (too few interactions). Take --target "
                 "next."
             )
-    return Queries(tokens[places], int(loader.step), lambda chosen: loader.collate_fn(places[chosen]))
+    return Queries(tokens[places], int(loader.step), lambda chosen: loader.collate_fn(places[chosen]), split)
 
 
 def _of_next(run: FinishedRun, wanted: Sequence[str] | None) -> Queries:

@@ -176,7 +176,7 @@ def _lists(
     bar = tqdm(total=len(queries.users), desc="recommending", unit="user", disable=None if progress else True)
     with torch.no_grad(), parametrize.cached(), bar:
         for users, batch in queries.bounded(len(tokens)).batches():
-            scores = run.scores(batch)
+            scores = run.scores(batch, queries.split)
             if unseen is not None:
                 scores = torch.cat([scores, unseen.scores(run, batch[0])], dim=1)
                 if only:

@@ -75,8 +75,7 @@ def _last_days(times: np.ndarray, days: float) -> np.ndarray:
     if span <= days:
         raise ConfigurationError(
             f"recent_days: all training interactions lie within {span:.3g} days, so that the last {days:g} leave none "
-            "out. If the times are no seconds, as of files that are split already under normalize_all, use "
-            "recent_interactions."
+            "out. Choose fewer, or use recent_interactions, which needs no seconds."
         )
     return np.flatnonzero(times > times.max() - days * SECONDS_OF_A_DAY)
 

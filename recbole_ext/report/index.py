@@ -134,7 +134,9 @@ def _best_rows(folder: Path) -> Iterator[Row]:
         with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
             lines = [line for line in csv.DictReader(file) if not line["source"] and line["fair"]]
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
-        raise ConfigurationError(f"{folder / 'leaderboard.csv'} can't be read ({error}).") from error
+        raise ConfigurationError(
+            f"{folder / 'leaderboard.csv'} can't be read ({error}). Make it again: recbole-ext report {folder}"
+        ) from error
     metrics = [name.removesuffix("_std") for name in (lines[0] if lines else {}) if name.endswith("_std")]
     metric = headline(metrics, grid.metric)[0]
     families: dict[tuple[str, str], list[dict[str, str]]] = {}

@@ -253,8 +253,8 @@ def _draws(result: Result) -> list[list[int]]:
 
 def _begun_from(record: RunRecord) -> tuple[str | None, str]:
     """What tells the vectors of a run; of a model that reads text itself, its encoder: a tuned one's path holds the
-    hash of its request."""
-    return record.fingerprints.vectors, str(record.evaluated.config.get("encoder"))
+    hash of its request, wherever it lies."""
+    return record.fingerprints.vectors, Path(str(record.evaluated.config.get("encoder"))).name
 
 
 def _by_draw(values: Values, result: Result) -> Values:

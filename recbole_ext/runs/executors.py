@@ -225,7 +225,7 @@ def _in_process(spec: RunSpec, threads: int, gpus: str, wait: bool) -> None:
     _end_tidily_when_told()
     os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # which torch reads when it first looks for a GPU, and not again
     try:
-        recorded = _record(spec, threads, wait)
+        recorded = _record(spec, threads, wait, gpus)
     except (OSError, RecboleExtError) as error:  # in the recording itself: what fails in a run is recorded
         raise SystemExit(f"{spec.name}: {error}") from error
     if not recorded:
@@ -262,11 +262,16 @@ def _end_tidily_when_told() -> None:
 
 
 def _in_worker(spec: RunSpec, folder: str, threads: int, wait: bool) -> bool:
+    import ray
+
     os.chdir(folder)
-    return _record(spec, threads, wait)
+    gpus = ",".join(map(str, ray.get_gpu_ids()))
+    if not gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all GPUs to a task that asked for none
+    return _record(spec, threads, wait, gpus)
 
 
-def _record(spec: RunSpec, threads: int, wait: bool) -> bool:
+def _record(spec: RunSpec, threads: int, wait: bool, gpus: str) -> bool:
     """``record_run`` in a process that is there for it alone."""
     keep_freed_memory()
-    return record_run(spec, threads, wait)
+    return record_run(spec, threads, wait, gpus)

@@ -80,6 +80,22 @@ def require_gpu_for_each_process(specs: Iterable[RunSpec]) -> None:
             )
 
 
+def require_given(gpus: str) -> None:
+    """See that the GPUs are there that this run was given; RecBole would go on on the processor without a word.
+
+    Args:
+        gpus: what ``CUDA_VISIBLE_DEVICES`` of its process is; empty where it was given none.
+
+    Raises:
+        ConfigurationError: torch no longer finds them.
+    """
+    if gpus and not visible_gpus():
+        raise ConfigurationError(
+            f"gpu_id: this run was given GPU {gpus}, and torch finds none now. See that the driver works (nvidia-smi) "
+            "and start the benchmark again: what is finished is kept."
+        )
+
+
 def _ids(value: Any) -> list[str] | None:
     """The ids in one of RecBole's spellings: ``0``, ``"0,1"``, ``[0, 1]``."""
     if value is None:

@@ -91,7 +91,7 @@ def grid_of(resolved: Resolved) -> Grid:
     return Grid(
         benchmark=benchmark.name,
         command=without_home(resolved.command),
-        note=benchmark.note.strip(),
+        note=without_home(benchmark.note.strip()),
         metric=sorted(metrics)[0],
         search="; ".join(searches),
         rows=[_grid_row(row, asked) for row in resolved.rows],
@@ -118,7 +118,7 @@ def _grid_row(row: ResolvedRow, asked: set[RowKey]) -> Row:
     return Row(
         **row.key._asdict(),
         mode=row.mode,
-        vectors=row.variant.in_words(),
+        vectors=without_home(row.variant.in_words()),
         baseline=row.baseline if against in asked else None,
         trials=[spec.name for spec in row.searched],
         chosen=chosen,

@@ -14,6 +14,7 @@ from recbole_ext.machine import without_home
 from recbole_ext.records import RunRecord
 from recbole_ext.records.record import Fingerprints
 from recbole_ext.runs.endings import in_words
+from recbole_ext.runs.gpus import require_given
 from recbole_ext.runs.progress import Progress, remove_progress, tell_progress, write_progress
 from recbole_ext.runs.together import ProcessFailed, run_together
 
@@ -24,8 +25,9 @@ class RunDied(Exception):
     """The process of a run ended without having recorded anything; the message says how."""
 
 
-def record_run(spec: RunSpec, threads: int, wait: bool) -> bool:
-    """Run ``spec`` in this process, with ``threads`` threads, and record it as done or failed.
+def record_run(spec: RunSpec, threads: int, wait: bool, gpus: str = "") -> bool:
+    """Run ``spec`` in this process, with ``threads`` threads, and record it as done or failed; ``gpus``: those that it
+    was given, without which it fails.
 
     Two calls on the same results folder share its runs: a run that another process is on is left to it, and
     ``False`` is returned at once; with ``wait``, when it ended, and if it ended without a record, the run is done here.
@@ -35,7 +37,7 @@ def record_run(spec: RunSpec, threads: int, wait: bool) -> bool:
         if not ours:
             return False
         if not is_done(spec) and _state(spec) == before:
-            _run(spec, threads)
+            _run(spec, threads, gpus)
     return True
 
 
@@ -67,7 +69,7 @@ def read_record(spec: RunSpec) -> RunRecord | None:
         return None
 
 
-def _run(spec: RunSpec, threads: int) -> None:
+def _run(spec: RunSpec, threads: int, gpus: str) -> None:
     import torch
 
     from recbole_ext.runs.single import run_once
@@ -79,6 +81,7 @@ def _run(spec: RunSpec, threads: int) -> None:
     write_progress(spec.progress_path, Progress(began=began))
     tell = partial(tell_progress, spec.progress_path, began)
     try:
+        require_given(gpus)
         if spec.processes > 1:
             run_together(spec, threads, tell)
         else:

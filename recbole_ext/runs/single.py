@@ -52,8 +52,7 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None =
 
     Raises:
         SourceDataError: the dataset is not there, or has changed since the run was resolved.
-        ConfigurationError: RecBole refuses the configuration, the dataset's counts are not the expected ones, or the
-            GPU is gone.
+        ConfigurationError: RecBole refuses the configuration, or the dataset's counts are not the expected ones.
         AttachError, StoreError: the store does not fit; see :func:`recbole_ext.attach.attach_item_embedding`.
     """
     make_recbole_work()
@@ -62,7 +61,6 @@ def run_once(spec: RunSpec, on_epoch: OnEpoch | None = None, team: Team | None =
     team = team or ALONE
     forget_peak_device_memory()
     config = build_config(spec)
-    refuse_lost_gpu(config)
     refuse_changed_files(spec, config)
     run = prepare(config, spec.checkpoint_path, team)
     statistics = statistics_of(run.loaders.dataset, spec)
@@ -141,7 +139,6 @@ def take_part(spec: RunSpec, team: Team) -> None:
     from recbole_ext.training import count_flops, prepare
 
     config = build_config(spec)
-    refuse_lost_gpu(config)
     config["show_progress"] = config["log_wandb"] = False
     run = prepare(config, spec.checkpoint_path, team)
     count_flops(run)  # which may draw random numbers
@@ -180,20 +177,6 @@ def build_config(spec: RunSpec) -> Any:
         settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
     settings["checkpoint_dir"] = str(spec.checkpoint_path.parent)
     return recbole_config(spec.model, spec.dataset, settings)
-
-
-def refuse_lost_gpu(config: Any) -> None:
-    """See that a run that was given a GPU has it; RecBole would go on on the processor without a word.
-
-    Raises:
-        ConfigurationError: torch no longer finds it.
-    """
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given and config["use_gpu"] and config["device"].type == "cpu":
-        raise ConfigurationError(
-            f"gpu_id: this run was given GPU {given}, and torch finds none now. See that the driver works "
-            "(nvidia-smi) and start the benchmark again: what is finished is kept."
-        )
 
 
 def refuse_changed_files(spec: RunSpec, config: Any, vectors: bool = True) -> None:

@@ -12,7 +12,7 @@ from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
 from recbole_ext.benchmark.suite import Suite
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.machine import git_revision, versions
+from recbole_ext.machine import git_revision, versions, without_home
 from recbole_ext.records import RowKey
 from recbole_ext.records.card import (
     Card,
@@ -62,7 +62,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
     return Card(
         name=name,
         kind=of.kind if of else name,
-        vectors=of.in_words() if of else "random",
+        vectors=without_home(of.in_words()) if of else "random",
         source=dict(source),
         suite=SuiteVersion(name=suite.name, version=suite.version, sha256=suite.sha256),
         metric=grid.metric,
@@ -72,7 +72,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
         datasets=[part.on_dataset(resolved, of, scores) for part in parts],
         tuning=tunings_of(of, [part.dataset_of(resolved) for part in parts], resolved.benchmark.artifacts),
         note=grid.note,
-        command=resolved.command,
+        command=without_home(resolved.command),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         git_revision=git_revision(),
         versions=versions(),

@@ -89,7 +89,7 @@ OWN = (
     (
         "RecentPop",
         "after Ji et al., SIGIR 2020, arXiv 2005.13829: popularity of late",
-        "`recent_days` or `recent_interactions`",
+        "`recent_per_user`, `recent_days` or `recent_interactions`",
     ),
     (
         "RECFORMER",

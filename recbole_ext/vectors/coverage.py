@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from recbole_ext.claims import claim
@@ -19,9 +21,19 @@ def make_and_count(source: VectorSource, dataset: Dataset, out: Path, artifacts:
     Raises:
         RecboleExtError: as there.
     """
-    with claim(out.with_name(f".{out.name}.lock"), wait=True):  # of two equal calls the second finds the store made
+    with _claimed(out.expanduser().absolute()):
         made = source.make(dataset, out, artifacts, compute)
     return made.with_note(coverage_in_words(dataset, made.store))
+
+
+@contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    """Of two equal calls the second waits, and finds the store made. Where no claim can be written there is none: what
+    is up to date is read all the same, and what is to be made fails with its own message."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            held.enter_context(claim(out.with_name(f".{out.name}.lock"), wait=True))
+        yield
 
 
 def coverage_in_words(dataset: Dataset, store: Path) -> str:

@@ -110,7 +110,7 @@ def test_a_dataset_that_is_not_there_is_an_error_that_says_how_to_get_it(tmp_pat
     with pytest.raises(SourceDataError, match=r"own\.inter: no such file.*recbole-ext convert .* --name own"):
         Dataset.named("own", tmp_path).require()
     (tmp_path / "Beauty").mkdir()
-    with pytest.raises(SourceDataError, match=r"Baeuty\.inter: no such file\. Did you mean 'Beauty'\?"):
+    with pytest.raises(SourceDataError, match=r"Baeuty\.inter: no such file\. Did you mean 'Beauty'\? Make it with"):
         Dataset.named("Baeuty", tmp_path).require()
 
 

@@ -154,7 +154,9 @@ def test_what_training_never_saw_scores_by_its_vector_whether_the_dataset_has_it
     assert outcome.failed == []
     done = Finished(file_of_all, outcome.folder, tmp_path / "store")
     for mode in ("full", "frozen", "adapter", "bounded", "dual"):
-        frame = recommend(done.run("SASRec", mode), topk=70, new_items=twins, target="valid").to_pandas()
+        validated = recommend(done.run("SASRec", mode), topk=70, target="valid").to_pandas()
+        assert set(validated["item"]) == set(OLD_ITEMS), "validation ranks no item of the test period"
+        frame = recommend(done.run("SASRec", mode), topk=70, new_items=twins).to_pandas()
         assert set(frame["item"]) == {*OLD_ITEMS, *late, *twins.items}, mode
         scores = frame.set_index(["user", "item"])["score"]
         for item in late:

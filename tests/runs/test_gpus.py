@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from recbole_ext.benchmark import Resolved
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.runs.gpus import Gpus, require_gpu_for_each_process, usable_gpus
-from recbole_ext.runs.single import refuse_lost_gpu
+from recbole_ext.records import RunRecord
+from recbole_ext.runs.gpus import Gpus, require_given, require_gpu_for_each_process, usable_gpus
+from recbole_ext.runs.recording import is_done, record_run
 
 
 @pytest.fixture
@@ -72,14 +75,19 @@ def test_a_gpu_that_is_not_there_is_named(gpus: Gpus) -> None:
         pass
 
 
-def test_a_run_whose_gpu_is_gone_does_not_go_on_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(ConfigurationError, match="was given GPU 1, and torch finds none now"):
-        refuse_lost_gpu({"use_gpu": True, "device": torch.device("cpu")})
-    refuse_lost_gpu({"use_gpu": True, "device": torch.device("cuda")})
-    refuse_lost_gpu({"use_gpu": False, "device": torch.device("cpu")})
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # given none: there was none
-    refuse_lost_gpu({"use_gpu": True, "device": torch.device("cpu")})
+def test_a_run_whose_gpu_is_gone_fails_instead_of_going_on_on_the_processor(
+    resolved: Callable[..., Resolved], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec,) = resolved().specs()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert record_run(spec, threads=1, wait=False, gpus="1")
+    error = RunRecord.read(spec.record_path).error
+    assert error is not None and "was given GPU 1, and torch finds none now" in error
+    assert record_run(spec, threads=1, wait=False) and is_done(spec), "one that was given none has none to lose"
+
+
+def test_a_gpu_that_is_there_is_not_lost(gpus: Gpus) -> None:
+    require_given("2")
 
 
 def test_each_process_of_a_run_gets_a_gpu(gpus: Gpus) -> None:
