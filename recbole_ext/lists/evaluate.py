@@ -81,7 +81,8 @@ def evaluate(
         benchmark: as for :func:`recbole_ext.run`; its protocol, metrics and cutoffs count.
         name: what to call the system, other than a model of the benchmark; an earlier row of lists of that name is
             replaced, and the log says so.
-        dataset, protocol: of the benchmark, where it has several.
+        dataset: of the benchmark, where it has several.
+        protocol: the same.
         baseline: model and initialisation of the row that the system is compared with, and that is asked for the same
             users.
         source: the system and how its lists were made, in words.

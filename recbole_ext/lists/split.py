@@ -171,7 +171,8 @@ def export_split(
     Args:
         benchmark: as for :func:`recbole_ext.run`; or the name of a dataset, which is split by the default protocol.
         format: ``csv`` or ``parquet``.
-        dataset, protocol: of the benchmark, where it has several.
+        dataset: of the benchmark, where it has several.
+        protocol: the same.
         overrides: keys above the benchmark's, such as ``data_path``.
 
     ``train``, ``valid``, ``test``: columns ``user``, ``item``, ``position`` (of the row in the user's history, from 0)

@@ -21,24 +21,26 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.models.untrained import Untrained, UntrainedTrainer, training_interactions
 
 SECONDS_OF_A_DAY = 86_400
+LAST_OF_A_USER = 5
 KEYS = ("recent_days", "recent_interactions", "recent_per_user")
 WAY_OUT = "Use recent_per_user, which needs no more than each user's order."
 
 
 class RecentPop(Untrained):
-    """Popularity of late; one of the keys ``recent_days``, ``recent_interactions`` and ``recent_per_user``.
+    """Popularity of late; one of the keys ``recent_days``, ``recent_interactions`` and ``recent_per_user``, or
+    ``recent_per_user: 5``.
 
     Raises:
-        ConfigurationError: none of the keys or several, a value that is no number above 0, or a key that needs times
+        ConfigurationError: several of the keys, a value that is no number above 0, or a key that needs times
             where data have none.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         wanted = {key: value for key in KEYS if (value := _number(config, key)) is not None}
-        if len(wanted) != 1:
-            raise ConfigurationError(f"{', '.join(KEYS)}: RecentPop needs one of the three, the others empty.")
-        ((key, value),) = wanted.items()
+        if len(wanted) > 1:
+            raise ConfigurationError(f"{' and '.join(wanted)}: RecentPop takes one of them. Leave the other out.")
+        ((key, value),) = wanted.items() or [("recent_per_user", LAST_OF_A_USER)]
         users, items, times = training_interactions(dataset)
         if key == "recent_per_user":
             recent = _last_of_each_user(users, times, int(value))

@@ -71,7 +71,7 @@ def test_recent_popularity_counts_no_held_out_item(written: Written) -> None:
     histories, markers = planted()
     built = written(histories, step=86_400 / 2)("RecentPop")
     assert set(ranked(built, "a", "b")[:4]) == set("abcd") and set(ranked(built, "a", "b")[4:]) == set(markers)
-    built = written(histories, step=86_400 / 2)("RecentPop", recent_days=0.9, recent_per_user=None)
+    built = written(histories, step=86_400 / 2)("RecentPop", recent_days=0.9)
     assert set(ranked(built, "a", "b")[:2]) == {"c", "d"}
 
 
@@ -131,9 +131,9 @@ def test_other_items_stand_in_a_random_order_that_the_seed_fixes(written: Writte
 
 def test_days_count_back_from_the_last_training_interaction(written: Written) -> None:
     histories = [["a", "a", "a", "b", "x", "y"], ["c", "a", "a", "b", "x", "y"]]
-    built = written(histories, step=86_400)("RecentPop", recent_days=1.5, recent_per_user=None)
+    built = written(histories, step=86_400)("RecentPop", recent_days=1.5)
     assert set(ranked(built, "x")[:2]) == {"a", "b"} and built.model.place[ids(built, "c")] < 4
-    built = written(histories, step=86_400)("RecentPop", recent_days=0.5, recent_per_user=None)
+    built = written(histories, step=86_400)("RecentPop", recent_days=0.5)
     assert ranked(built, "x")[0] == "b"
 
 
@@ -147,13 +147,12 @@ def test_each_users_last_training_interactions_count(written: Written) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"recent_per_user": None}, "RecentPop needs one of the three"),
-        ({"recent_days": 7}, "RecentPop needs one of the three"),
+        ({"recent_days": 7, "recent_per_user": 2}, "recent_days and recent_per_user: RecentPop takes one of them"),
         ({"recent_per_user": 0}, "recent_per_user: 0 is not a whole number above 0"),
         ({"recent_per_user": 1.5}, "recent_per_user: 1.5 is not a whole number"),
-        ({"recent_days": "week", "recent_per_user": None}, "recent_days: 'week' is not a number above 0"),
-        ({"recent_days": 7, "recent_per_user": None}, "recent_days: the times are no more than each"),
-        ({"recent_interactions": 7, "recent_per_user": None}, "recent_interactions: the times are no more than each"),
+        ({"recent_days": "week"}, "recent_days: 'week' is not a number above 0"),
+        ({"recent_days": 7}, "recent_days: the times are no more than each"),
+        ({"recent_interactions": 7}, "recent_interactions: the times are no more than each"),
     ],
 )
 def test_what_can_not_be_recent_is_said(build: Build, keys: dict[str, Any], message: str) -> None:
@@ -179,7 +178,7 @@ def years(build: Build, tmp_path: Path) -> Callable[..., SimpleNamespace]:
         lines += [f"{user}\t{user}{place}\t{3600 * hour:.0f}" for place, hour in enumerate(hours)]
     lines += [f"{user}\tx\t{3600 * (hours[0] + 0.2):.0f}" for user, hours in HOURS.items()]
     (tmp_path / "tiny" / "tiny.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return lambda **keys: build("RecentPop", data_path=str(tmp_path), **{"recent_per_user": None, **keys})
+    return lambda **keys: build("RecentPop", data_path=str(tmp_path), **keys)
 
 
 def counted(built: SimpleNamespace) -> set[str]:
@@ -218,7 +217,7 @@ def test_of_files_that_are_split_already_the_last_interactions_are_those_of_the_
         (tmp_path / "tiny" / f"tiny.{part}.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
     given: dict[str, Any] = {"benchmark_filename": ["train", "valid", "test"], "data_path": str(tmp_path)}
     for keys in ({"recent_days": 7}, {"recent_interactions": 4}):
-        built = build("RecentPop", **given, recent_per_user=None, **keys)
+        built = build("RecentPop", **given, **keys)
         assert ranked(built, "train0")[0] == "train1"
 
 

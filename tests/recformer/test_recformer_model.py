@@ -131,7 +131,7 @@ def test_stage_one_ends_when_patience_does(recformer: Any, monkeypatch: pytest.M
 def test_a_training_ends_at_the_limit_where_its_last_stage_does(recformer: Any, one: int, two: int) -> None:
     built = recformer(stage_one_epochs=one, stage_two_epochs=two, epochs=300)
     told: list[int] = []
-    trainer = fit(built, on_epoch=lambda curve, limit: told.append(limit))
+    trainer = fit(built, on_epoch=lambda curve, limit, direction: told.append(limit))
     assert set(told) == {one + two} == {trainer.epoch_limit} and not trainer.stopped_early
 
 

@@ -64,8 +64,8 @@ def test_the_page_asks_no_server_for_anything(filled: Benchmark) -> None:
     for tag, attributes in page.tags:
         for key in ("src", "href", "srcset", "action", "data", "poster"):
             if key in attributes:
-                relative = not re.match(r"[a-z]+:|//", attributes[key])
-                assert attributes[key].startswith("data:") or (tag == "a" and relative), (
+                # What a reader may follow is asked for by nobody else.
+                assert attributes[key].startswith("data:") or tag == "a", (
                     tag,
                     attributes[key][:80],
                 )
@@ -85,7 +85,7 @@ def test_figures_are_embedded_with_a_text_for_those_who_do_not_see_them(filled: 
 
 def test_every_link_leads_to_a_file_and_every_run_is_linked(filled: Benchmark) -> None:
     links = {unquote(link["href"]) for link in Page(source_of(filled)).all("a")}
-    files = {link for link in links if not link.startswith("#")}
+    files = {link for link in links if not link.startswith(("#", "https:"))}
     assert all((filled.folder / file).exists() for file in files)
     asked = {f"runs/{run}.json" for row in filled.grid().rows for run in (*row.trials, *row.runs)}
     assert len(asked) == 10 and asked <= files

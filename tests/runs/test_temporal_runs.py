@@ -31,7 +31,7 @@ def test_records_keep_the_cut_and_models_share_users_and_popularity(
         models={
             "SASRec": small,
             "Pop": {},
-            "RecentPop": {"recent_interactions": 20, "recent_per_user": None},
+            "RecentPop": {"recent_interactions": 20},
             "BPR": {"embedding_size": 8},
         },
         protocols={"time": {"eval_args": {"split": {"temporal": {"valid": 60, "test": 80}}}}},

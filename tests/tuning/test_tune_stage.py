@@ -514,7 +514,7 @@ def test_a_decoder_under_recformer_and_a_wrong_setting_are_clear_errors(
     ):
         with pytest.raises(ConfigurationError, match=message):
             run(atomic_folder, tiny_encoders["bert"], tmp_path / "t", **settings)
-    with pytest.raises(ConfigurationError, match="objective: there is no 'magic'; there are recformer, contrast"):
+    with pytest.raises(ConfigurationError, match="objective: there is no 'magic'. There are recformer, contrast"):
         tune([], "minilm", tmp_path / "t", "magic")
     with pytest.raises(ConfigurationError, match="sources: name the datasets"):
         tune([], "minilm", tmp_path / "t")
