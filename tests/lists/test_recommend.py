@@ -292,7 +292,7 @@ def test_a_store_that_has_changed_is_refused(finished: Finished, tmp_path: Path)
 def test_scores_that_are_no_numbers_are_refused(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     from recbole_ext.lists.finished import FinishedRun
 
-    monkeypatch.setattr(FinishedRun, "scores", lambda self, batch: torch.full((len(batch[0]), 61), torch.nan))
+    monkeypatch.setattr(FinishedRun, "scores", lambda self, batch, split: torch.full((len(batch[0]), 61), torch.nan))
     with pytest.raises(ConfigurationError, match="scores are NaN"):
         recommend(finished.run())
 
