@@ -342,10 +342,17 @@ def check_scale(model: str, is_random: bool, config: Settings, where: str) -> No
     """See that where ``item_embedding_scale`` is set, there are vectors to scale.
 
     Raises:
-        ConfigurationError: the model has none, or, begun at random (``is_random``), none of its own.
+        ConfigurationError: the model has none, or, begun at random (``is_random``), none of its own; or a transform
+            scales them too, which would have no effect.
     """
     if config.get("item_embedding_scale") is None:
         return
+    steps = config.get("item_embedding_transform") or []
+    if twice := [step for step in steps if isinstance(step, dict) and "scale" in step]:
+        raise ConfigurationError(
+            f"{where}: item_embedding_scale: it scales the vectors after all transforms, so that {twice[-1]} among "
+            "them would have no effect. Leave one of the two out."
+        )
     if not takes_item_vectors(model) or (is_random and not is_trained(model)):
         raise ConfigurationError(
             f"{where}: item_embedding_scale: there are no item vectors of {model} to scale. Leave it out of the "

@@ -63,10 +63,10 @@ def refuse_what_is_searched(layers: Mapping[str, Settings], point: Settings, whe
     Raises:
         ConfigurationError: one does; names the layer and the key.
     """
-    for layer in ("model", "variant"):
+    for layer, words in (("model", "the model"), ("variant", "the initialisation")):
         for key in point:
             if key in layers.get(layer, {}):
                 raise ConfigurationError(
-                    f"{where}: the search tries values of {key}, and the layer `{layer}` sets it to "
-                    f"{layers[layer][key]!r}, which no run would have. Set it in one of the two places."
+                    f"{where}: the search tries values of {key}, and {words} sets it to {layers[layer][key]!r}, which "
+                    "no run would have. Set it in one of the two places."
                 )

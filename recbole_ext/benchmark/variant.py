@@ -105,7 +105,8 @@ def _meant(entry: Settings) -> str:
     """Which of an entry's own keys may have been meant by one that its source does not know."""
     if "search" in entry:
         return "All initialisations have the same search: it stands at the top of the file, or in grids for a model."
-    return next(filter(None, (did_you_mean(str(key), (*ATTACHING, "config", "baseline")) for key in entry)), "")
+    own = [str(key).removeprefix("item_embedding_") for key in entry]
+    return next(filter(None, (did_you_mean(key, (*ATTACHING, "config", "baseline")) for key in own)), "")
 
 
 def _made_of_sources(entry: Settings, entries: Mapping[str, Settings], where: str, seen: tuple[str, ...]) -> Settings:

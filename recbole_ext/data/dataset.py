@@ -21,7 +21,14 @@ from recbole_ext.data.config import (
 )
 from recbole_ext.data.cuts import counted as counted_cut
 from recbole_ext.data.cuts import trained_items
-from recbole_ext.data.files import dataset_folder, interaction_suffixes, require_files, splits_rows, suffixes_read
+from recbole_ext.data.files import (
+    dataset_folder,
+    dataset_meant,
+    interaction_suffixes,
+    require_files,
+    splits_rows,
+    suffixes_read,
+)
 from recbole_ext.data.histories import training_histories
 from recbole_ext.data.sizes import Size, counted, ids_in
 from recbole_ext.data.temporal import Cut, Temporal
@@ -201,10 +208,12 @@ class Dataset:
     def item_fields(self) -> pd.DataFrame:
         """The ``.item`` file; see :func:`recbole_ext.text.read_item_fields`."""
         if not self.item_file.is_file():
-            raise SourceDataError(
-                f"{self.item_file}: no such file, so dataset {self.name!r} has no item text. Make it with `recbole-ext "
-                "convert`, or point data_path to the folder that holds the dataset's folder."
-            )
+            said = [
+                f"{self.item_file}: no such file, so dataset {self.name!r} has no item text.",
+                dataset_meant(self.name, self.folder),
+                "Make it with `recbole-ext convert`, or point data_path to the folder that holds the dataset's folder.",
+            ]
+            raise SourceDataError(" ".join(filter(None, said)))
         keys = self.effective_keys
         return read_item_fields(
             self.item_file, self.item_field, keys["field_separator"], keys["seq_separator"], keys.get("encoding")

@@ -15,13 +15,14 @@ from recbole_ext.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 
+EMBEDDED = "ml-100k"
 _KNOWLEDGE = ("kg", "link")
 _KNOWLEDGE_SEQUENTIAL = ("GRU4RecKG", "KSR")  # RecBole gives these sequential models a knowledge graph as well
 
 
 def dataset_folder(name: str, data_path: Path) -> Path:
     """The folder of the dataset's files as RecBole finds it; ml-100k lies in RecBole's wheel."""
-    if name == "ml-100k":
+    if name == EMBEDDED:
         return recbole_folder() / "dataset_example" / name
     return data_path.expanduser() / name
 
@@ -93,6 +94,14 @@ def download_url(dataset: str, recbole_name: str | None = None) -> str | None:
     return urls.get(recbole_name or dataset)
 
 
+def dataset_meant(name: str, folder: Path) -> str:
+    """Which of the datasets beside ``folder``, or the one that is always there, is named nearly so; empty where none
+    is, or where ``folder`` is there itself."""
+    if folder.exists():
+        return ""
+    return did_you_mean(name, [*(path.name for path in folder.parent.glob("*")), EMBEDDED])
+
+
 def require_files(
     name: str, data_path: Path, suffixes: Collection[str], recbole_name: str | None, download: bool = True
 ) -> None:
@@ -117,11 +126,8 @@ def require_files(
     if absent.name != f"{name}.inter":
         way_out = "Put it there, or take it out of the dataset's keys (benchmark_filename)."
     if url is None or folder.exists():
-        beside = (
-            [] if folder.exists() or not folder.parent.is_dir() else [path.name for path in folder.parent.iterdir()]
-        )
-        hint = did_you_mean(name, beside)
-        raise SourceDataError(" ".join(filter(None, [f"{absent}: no such file.", hint, way_out])))
+        said = [f"{absent}: no such file.", dataset_meant(name, folder), way_out]
+        raise SourceDataError(" ".join(filter(None, said)))
     if not download:
         raise SourceDataError(f"{absent}: no such file; `run` downloads it from {url}.")
     try:

@@ -40,8 +40,8 @@ def test_a_layer_may_say_the_same_or_something_else_and_the_command_line_anythin
 
 def test_a_key_of_the_search_is_set_by_neither_the_model_nor_an_initialisation() -> None:
     point = {"item_embedding_scale": 0.1}
-    for layer in ("model", "variant"):
-        with pytest.raises(ConfigurationError, match=f"tries values of item_embedding_scale, and the layer `{layer}`"):
+    for layer, words in (("model", "the model"), ("variant", "the initialisation")):
+        with pytest.raises(ConfigurationError, match=f"tries values of item_embedding_scale, and {words} sets it to"):
             refuse_what_is_searched({layer: {"item_embedding_scale": 0.2}}, point, "b.yaml")
     for layer in ("benchmark", "command line"):  # a default for what is not searched, and what overrules the search
         refuse_what_is_searched({layer: {"item_embedding_scale": 0.2}}, point, "b.yaml")

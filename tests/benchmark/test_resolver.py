@@ -331,6 +331,7 @@ def test_items_without_text_are_told_where_a_source_reads_the_text(resolved: Res
         ({"transform": [{"pac": 8}]}, "item_embedding_transform: {'pac': 8} is not a transform.* Did you mean 'pca'"),
         ({"transform": [{"pca": "wide"}]}, "pca needs a width"),
         ({"transform": [{"scale": 0}]}, "scale needs a number above 0"),
+        ({"transform": [{"scale": 0.02}], "scale": 0.1}, r"scales the vectors after all transforms, .*{'scale': 0.02}"),
     ],
 )
 @pytest.mark.parametrize("model", ["SASRec", "WhitenRec"])

@@ -74,6 +74,7 @@ def test_a_name_that_is_no_entry_and_one_of_random_vectors_are_refused() -> None
         ({"encoder": "minilm", "store": "x"}, "encoder and store are two sources of item vectors; give one."),
         ({"encoder": "minilm", "poling": "cls"}, "poling: unknown key. Did you mean 'pooling'?"),
         ({"encoder": "minilm", "transfrom": ["center"]}, "Did you mean 'transform'?"),
+        ({"encoder": "minilm", "item_embedding_scale": 0.1}, "Did you mean 'scale'?"),
         ({"encoder": "minilm", "search": {}}, "All initialisations have the same search"),
         ({"encoder": "minilm", "pooling": "max"}, "pooling"),
         ({"encoder": "minilm", "config": 3}, "config is a mapping of RecBole keys; got 3"),

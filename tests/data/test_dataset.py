@@ -112,6 +112,8 @@ def test_a_dataset_that_is_not_there_is_an_error_that_says_how_to_get_it(tmp_pat
     (tmp_path / "Beauty").mkdir()
     with pytest.raises(SourceDataError, match=r"Baeuty\.inter: no such file\. Did you mean 'Beauty'\? Make it with"):
         Dataset.named("Baeuty", tmp_path).require()
+    with pytest.raises(SourceDataError, match=r"ml100k\.item: no such file.* Did you mean 'ml-100k'\? Make it with"):
+        Dataset.named("ml100k", tmp_path).item_fields()
 
 
 # -- fingerprint ---------------------------------------------------------------------------------------------------
