@@ -156,14 +156,14 @@ def test_a_head_that_is_started_again_goes_on_where_the_grid_was(
     grid_of: Callable[..., Path], undisturbed: SimpleNamespace, cluster: Any, tmp_path: Path
 ) -> None:
     path = grid_of(tmp_path, executor="ray", cpus_per_run=1)
-    process = start(path, "--ray_address", cluster.address)
+    process = start(path, f"--ray_address={cluster.address}")
     wait_until(lambda: records_of(tmp_path), process)
     cluster.shutdown()
     code, said = finish(process)
     assert code != 0 and "Traceback" not in said, said
     done = {record.run: record.date for record in records_of(tmp_path) if record.status == "done"}
     cluster.add_node(num_cpus=1, include_dashboard=False)  # the first of a cluster is its head
-    code, said = finish(start(path, "--ray_address", cluster.address))
+    code, said = finish(start(path, f"--ray_address={cluster.address}"))
     assert code == 0, said
     assert tables(tmp_path) == undisturbed.table
     again = {record.run: record.date for record in records_of(tmp_path)}
