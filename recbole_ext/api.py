@@ -20,15 +20,19 @@ from recbole_ext.benchmark import (
 )
 from recbole_ext.benchmark.plan import plan_lines, what_will_be_done
 from recbole_ext.benchmark.suite import RANDOM, Suite, load_suite
+from recbole_ext.encoding.settings import Compute
 from recbole_ext.runs.grid import run_benchmark
 from recbole_ext.runs.recording import is_done
+from recbole_ext.settings import with_keywords_of
+from recbole_ext.tuning.objectives import OBJECTIVES
+from recbole_ext.vectors import SOURCES
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from recbole_ext.data.dataset import Dataset
-    from recbole_ext.encoding import Compute
     from recbole_ext.report import LeaderboardReport
+    from recbole_ext.report.studies import Study
     from recbole_ext.scoring import Scored
     from recbole_ext.tuning import TuneReport
     from recbole_ext.vectors import Made
@@ -40,6 +44,7 @@ DATA_PATH = Path("artifacts/data")
 DATASET_CONFIGS = Path("dataset_configs")
 
 
+@with_keywords_of(*SOURCES.values(), Compute)
 def encode(
     dataset: str | Dataset,
     out: Path | str,
@@ -63,7 +68,6 @@ def encode(
         ConfigurationError: an unknown key, no source or two; names the key.
         SourceDataError, EncoderError, StoreError, WriteError: see :meth:`recbole_ext.vectors.VectorSource.make`.
     """
-    from recbole_ext.encoding import Compute
     from recbole_ext.errors import ConfigurationError
     from recbole_ext.vectors import parse_source
     from recbole_ext.vectors.coverage import make_and_count
@@ -76,6 +80,7 @@ def encode(
     return make_and_count(parsed, found, Path(out), Path(artifacts), Compute.checked(how, "encode"))
 
 
+@with_keywords_of(*(objective.settings for objective in OBJECTIVES.values()))
 def tune(
     datasets: Sequence[str | Dataset],
     out: Path | str,
@@ -263,8 +268,15 @@ def _score_keys(
     return keys | {k: v for k, v in {"parallel_runs": parallel_runs, "executor": executor}.items() if v is not None}
 
 
-def study(name: str, file: Path | str | None = None, out: Path | str = "runs/studies", **overrides: Any) -> Path:
-    """One of the paper's analyses; returns its folder. See :func:`recbole_ext.studies.run_study`.
+def study(name: str, file: Path | str | None = None, out: Path | str = "runs/studies", **overrides: Any) -> Study:
+    """One of the paper's analyses: ``sentence`` says what it shows, ``to_pandas()`` has its numbers, ``figures`` are PNG
+    files in ``folder``.
+
+    Args:
+        name: which one; ``recbole-ext study --help`` lists them.
+        file: a YAML with its settings; by default the preset of its name.
+        out: the folder of all studies.
+        overrides: settings of the study, above the file's; of a study that runs a benchmark also keys of that.
 
     Raises:
         ConfigurationError: no such study, or a setting that it does not have.

@@ -347,8 +347,8 @@ def _study(options: argparse.Namespace) -> int:
     if options.plan:
         print("\n".join(plan_study(options.name, options.file, overrides)))
         return 0
-    folder = run_study(options.name, options.file, overrides, options.out, options.line)
-    print(f"{folder}: study.json, figures, text.md")
+    study = run_study(options.name, options.file, overrides, options.out, options.line)
+    print(f"{study.folder}: study.json, figures, text.md")
     return 0
 
 

@@ -1,12 +1,13 @@
-"""What a part of the package can be told: a class whose fields are YAML keys and command-line options alike."""
+"""What a part of the package can be told: a class whose fields are YAML keys, command-line options and keywords alike."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import typing
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -105,6 +106,36 @@ def given_options(options: argparse.Namespace, settings: Iterable[type[CheckedSe
     """What of these classes' options is on the command line, by field."""
     names = dict.fromkeys(name for part in settings for name in part.model_fields if name not in part.yaml_only)
     return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def with_keywords_of(*settings: type[CheckedSettings]) -> Callable[[Function], Function]:
+    """A decorator: the function's signature shows the fields of these classes in place of its ``**keywords``.
+
+    So they are completed and looked up in a notebook; what a field's default is where classes differ, or where it has
+    none, is written ``...``.
+    """
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [part for part in signature.parameters.values() if part.kind is not inspect.Parameter.VAR_KEYWORD]
+        taken = {part.name for part in own}
+        keywords: dict[str, inspect.Parameter] = {}
+        for part in settings:
+            types = typing.get_type_hints(part)  # without pydantic's annotations
+            for name, field in part.model_fields.items():
+                default = ... if field.is_required() else field.get_default(call_default_factory=True)
+                if name in keywords and keywords[name].default != default:
+                    default = ...
+                if name not in taken:
+                    of_keyword = inspect.Parameter.KEYWORD_ONLY
+                    keywords[name] = inspect.Parameter(name, of_keyword, default=default, annotation=types[name])
+        function.__signature__ = signature.replace(parameters=[*own, *keywords.values()])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 def _help(field: FieldInfo) -> str:

@@ -216,6 +216,7 @@ def add_study(folder: Path, text: str = "", sentence: str = "Six of twelve layer
         "title": f"What {folder.name} show",
         "sentence": sentence,
         "command": f"recbole-ext study {folder.name} {folder.name}.yaml",
+        "rows": [{"layers": 6, "mean": 0.1}],
     }
     (folder / "study.json").write_text(json.dumps(content), encoding="utf-8")
     Figure(figsize=(4, 3), dpi=150).savefig(folder / f"{folder.name}.png")

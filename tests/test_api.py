@@ -14,7 +14,7 @@ from synthetic_runs import Benchmark
 import recbole_ext
 from recbole_ext.errors import ConfigurationError
 
-VERBS = ("encode", "load_results", "plan", "run", "study", "tune")
+VERBS = ("encode", "evaluate", "export_split", "load_results", "plan", "recommend", "run", "score", "study", "tune")
 
 
 @pytest.fixture
@@ -48,6 +48,21 @@ def test_a_verb_has_real_arguments_with_types_and_says_what_they_are(verb: str) 
     assert all(part.annotation is not inspect.Parameter.empty for part in signature.parameters.values())
     assert signature.return_annotation is not inspect.Signature.empty
     assert len(inspect.getdoc(function) or "") > 100
+
+
+@pytest.mark.parametrize(
+    ("verb", "some"),
+    [
+        ("encode", {"encoder", "pooling", "lexical", "dim", "batch_size", "devices"}),
+        ("tune", {"epochs", "learning_rate", "temperature", "lora_rank"}),
+    ],
+)
+def test_settings_stand_in_the_signature_so_that_a_notebook_completes_them(verb: str, some: set[str]) -> None:
+    signature = inspect.signature(getattr(recbole_ext, verb))
+    assert some - set(signature.parameters) == set()
+    assert all(part.kind is not inspect.Parameter.VAR_KEYWORD for part in signature.parameters.values())
+    assert all(signature.parameters[name].default is not inspect.Parameter.empty for name in some)
+    assert not any("Annotated" in str(part.annotation) for part in signature.parameters.values())
 
 
 def test_results_come_back_as_data_frames_records_and_figures(finished: Path) -> None:

@@ -164,7 +164,7 @@ def test_models_metrics_sources_and_objectives_of_ones_own_stand_in_one_table(to
 
 def test_a_study_of_ones_own_is_written_like_the_others(toys: SimpleNamespace) -> None:
     study = json.loads((toys.folder / "runs" / "studies" / "best-epoch" / "study.json").read_text())
-    assert study["sentence"].startswith("The latest best epoch is") and len(study["numbers"]["best_epoch"]) == 6
+    assert study["sentence"].startswith("The latest best epoch is") and len(study["rows"]) == 6
 
 
 # --- tuning ---

@@ -1,20 +1,25 @@
-"""The paper's analyses as the page above all benchmarks shows them, read from ``RESULTS/studies/NAME/``."""
+"""The paper's analyses as Python and the page above all benchmarks show them, read from ``RESULTS/studies/NAME/``."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from recbole_ext.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _KEYS = ("name", "title", "sentence", "command")
 
 
 @dataclass(frozen=True)
 class Study:
-    """One study: the sentence that says what it shows, its figures, and ``text``, Markdown or empty."""
+    """One study: the sentence that says what it shows, its figures, its table, and ``text``, Markdown or empty."""
 
     name: str
     title: str
@@ -22,7 +27,17 @@ class Study:
     command: str
     folder: Path
     figures: list[Path]
+    rows: list[dict[str, Any]]
     text: str
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All numbers of the study; its columns differ between studies."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def _repr_html_(self) -> str:
+        return f"<h3>{escape(self.title)}</h3><p>{escape(self.sentence)}</p>{as_html(self.text, '')}"
 
     @property
     def address(self) -> str:
@@ -58,11 +73,16 @@ def load_studies(folder: Path) -> list[Study]:
 
     Raises ConfigurationError for a damaged ``study.json``, naming its file and key.
     """
-    return [_load_study(path) for path in sorted(folder.glob("*/study.json"))]
+    return [load_study(path.parent) for path in sorted(folder.glob("*/study.json"))]
 
 
-def _load_study(path: Path) -> Study:
-    way_out = f"Run `recbole-ext study {path.parent.name}` again, or delete the folder."
+def load_study(folder: Path) -> Study:
+    """The study whose ``study.json`` is in ``folder``.
+
+    Raises ConfigurationError where it is damaged, naming its file and key.
+    """
+    path = folder / "study.json"
+    way_out = f"Run `recbole-ext study {folder.name}` again, or delete the folder."
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -72,10 +92,14 @@ def _load_study(path: Path) -> Study:
     for key in _KEYS:
         if not isinstance(content.get(key), str):
             raise ConfigurationError(f"{path}: key `{key}` is missing or not a text. {way_out}")
-    text = path.with_name("text.md")
+    rows = content.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ConfigurationError(f"{path}: key `rows` is missing or not a list of rows. {way_out}")
+    text = folder / "text.md"
     return Study(
         **{key: content[key] for key in _KEYS},
-        folder=path.parent,
-        figures=sorted(path.parent.glob("*.png")),
+        folder=folder,
+        figures=sorted(folder.glob("*.png")),
+        rows=rows,
         text=text.read_text(encoding="utf-8") if text.exists() else "",
     )

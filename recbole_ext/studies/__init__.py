@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recbole_ext.report.studies import Study
 
 STUDIES = {
     "attention": "recbole_ext.studies.attention",
@@ -38,7 +41,7 @@ def plan_study(name: str, file: Path | None, overrides: dict[str, Any]) -> list[
     return lines
 
 
-def run_study(name: str, file: Path | None, overrides: dict[str, Any], out: Path, command: str) -> Path:
+def run_study(name: str, file: Path | None, overrides: dict[str, Any], out: Path, command: str) -> Study:
     """Run a study and write ``out/NAME`` (:func:`recbole_ext.studies.written.write_findings`), and the page above it.
 
     Args:
@@ -51,6 +54,7 @@ def run_study(name: str, file: Path | None, overrides: dict[str, Any], out: Path
     """
     from recbole_ext.report.index import STUDIES as FOLDER
     from recbole_ext.report.index import write_index
+    from recbole_ext.report.studies import load_study
     from recbole_ext.studies.settings import read_settings
     from recbole_ext.studies.written import write_findings
 
@@ -59,4 +63,4 @@ def run_study(name: str, file: Path | None, overrides: dict[str, Any], out: Path
     folder = write_findings(module.run(settings, command), name, settings, out / name, command)
     if out.name == FOLDER:
         write_index(out.absolute().parent)
-    return folder
+    return load_study(folder)

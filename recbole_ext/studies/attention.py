@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from recbole_ext.recformer.item_tokens import KEY, VALUE, Batch
-from recbole_ext.studies.reading import listed, readings, sequences_of
+from recbole_ext.studies.reading import readings, sequences_of
 from recbole_ext.studies.settings import StudySettings
 from recbole_ext.studies.written import Findings
 
@@ -37,13 +38,9 @@ def run(settings: Settings, command: str) -> Findings:
     return Findings(
         title="Where the heads look",
         sentence=_sentence(found),
-        numbers={
-            "share_of_attention": {
-                name: {target: listed(share) for target, share in shares.items()} for name, shares in found.items()
-            },
-            "sequences": len(corpus.sequences),
-        },
-        text=_table(found),
+        table=_shares(found),
+        notes=[f"{len(corpus.sequences)} sequences were read"],
+        text=_markdown(found),
         figures={"attention": _figure(found)},
     )
 
@@ -97,7 +94,18 @@ def _sentence(found: dict[str, dict[str, np.ndarray]]) -> str:
     return "; ".join(parts) + "."
 
 
-def _table(found: dict[str, dict[str, np.ndarray]]) -> str:
+def _shares(found: dict[str, dict[str, np.ndarray]]) -> pd.DataFrame:
+    """One row per encoder, target, layer and head, both counted from 1."""
+    rows = [
+        (name, target, layer + 1, head + 1, round(float(share), 4))
+        for name, targets in found.items()
+        for target, shares in targets.items()
+        for (layer, head), share in np.ndenumerate(shares)
+    ]
+    return pd.DataFrame(rows, columns=["encoder", "target", "layer", "head", "share_of_attention"])
+
+
+def _markdown(found: dict[str, dict[str, np.ndarray]]) -> str:
     lines = ["Mean over heads, by layer.", "", f"| encoder | layer | {' | '.join(TARGETS)} |"]
     lines.append("| --- | ---: |" + " ---: |" * len(TARGETS))
     for name, shares in found.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -62,7 +61,8 @@ def run(settings: Settings, command: str) -> Findings:
     return Findings(
         title="Items that training has hardly seen",
         sentence=_sentence(table, settings),
-        numbers={"rows": json.loads(table.to_json(orient="records")), "notes": notes},
+        table=table,
+        notes=notes,
         text=_markdown(table, settings, notes),
         figures={"cold-start": _figure(table, settings)},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -64,7 +63,7 @@ def run(settings: Settings, command: str) -> Findings:
     return Findings(
         title="What accuracy costs",
         sentence=_sentence(table, settings, direction_of(results, settings.metric)),
-        numbers={"rows": json.loads(table.to_json(orient="records"))},
+        table=table,
         text=_markdown(table, settings, sorted(devices)),
         figures={"efficiency": _figure(table, settings)},
     )

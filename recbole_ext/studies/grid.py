@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,7 +78,7 @@ def run(settings: Settings, command: str) -> Findings:
     return Findings(
         title=settings.title,
         sentence=_sentence(table, settings, direction_of(results, settings.metric)),
-        numbers={"rows": json.loads(table.to_json(orient="records"))},
+        table=table,
         text=_markdown(table, settings),
         figures=figures,
     )

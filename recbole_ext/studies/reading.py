@@ -82,11 +82,6 @@ def observe(encoder: BehaviourEncoder, batch: Batch) -> Reading:
     return Reading(batch, maps, hidden)
 
 
-def listed(values: Any, digits: int = 4) -> Any:
-    """Nested lists of rounded numbers, as JSON keeps them."""
-    return np.round(np.asarray(values, dtype=float), digits).tolist()
-
-
 def _dataset(settings: StudySettings) -> Dataset:
     return Dataset.named(settings.dataset, settings.data_path, settings.dataset_configs)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn.functional import normalize
 
 from recbole_ext.recformer.item_tokens import Batch
-from recbole_ext.studies.reading import listed, readings, sequences_of
+from recbole_ext.studies.reading import readings, sequences_of
 from recbole_ext.studies.settings import StudySettings
 from recbole_ext.studies.written import Findings
 
@@ -38,8 +39,8 @@ def run(settings: Settings, command: str) -> Findings:
     return Findings(
         title="How alike heads and layers are",
         sentence=_sentence(found),
-        numbers={name: {measure: listed(value) for measure, value in m.items()} for name, m in found.items()},
-        text=_table(found),
+        table=_pairs(found),
+        text=_markdown(found),
         figures={"redundancy": _figure(found)},
     )
 
@@ -108,7 +109,24 @@ def _sentence(found: dict[str, dict[str, np.ndarray]]) -> str:
     return "; ".join(parts) + "."
 
 
-def _table(found: dict[str, dict[str, np.ndarray]]) -> str:
+def _pairs(found: dict[str, dict[str, np.ndarray]]) -> pd.DataFrame:
+    """One row per encoder, measure and pair, of heads of a layer or of layers; ``cka`` counts the word embeddings as 0."""
+    rows = []
+    for name, measures in found.items():
+        for measure, values in measures.items():
+            first = 0 if measure == "cka" else 1
+            of_heads = measure.startswith("heads_")
+            for place, value in np.ndenumerate(values):
+                one, other = place[-2] + first, place[-1] + first
+                if one < other:
+                    pair = {"layer": place[0] + 1, "head": one, "other_head": other}
+                    pair = pair if of_heads else {"layer": one, "other_layer": other}
+                    rows.append({"encoder": name, "measure": measure, **pair, "value": round(float(value), 4)})
+    columns = ["encoder", "measure", "layer", "other_layer", "head", "other_head", "value"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:6], "Int64"))
+
+
+def _markdown(found: dict[str, dict[str, np.ndarray]]) -> str:
     lines = [
         "Means over pairs of heads of a layer, and between a layer and the next.",
         "",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,22 +14,24 @@ from pydantic import BaseModel
 from recbole_ext.writing import replacing_folder, write_json, write_png
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Findings:
-    """``numbers`` are JSON-like; ``sentence`` says what they show, made from them; ``text`` is Markdown."""
+    """``table`` holds all numbers; ``sentence`` says what they show, made from them; ``text`` is Markdown."""
 
     title: str
     sentence: str
-    numbers: dict[str, Any]
+    table: pd.DataFrame
+    notes: Sequence[str] = ()
     text: str = ""
     figures: dict[str, Figure] = field(default_factory=dict)
 
 
 def write_findings(findings: Findings, name: str, settings: BaseModel, out: Path, command: str) -> Path:
-    """Write ``out/study.json`` (settings, numbers, versions, revision), ``out/*.png`` and ``out/text.md``.
+    """Write ``out/study.json`` (settings, the table's rows, versions, revision), ``out/*.png`` and ``out/text.md``.
 
     The folder is replaced as a whole; nothing half-written stays.
     """
@@ -39,7 +43,8 @@ def write_findings(findings: Findings, name: str, settings: BaseModel, out: Path
         "sentence": findings.sentence,
         "command": command,
         "settings": settings.model_dump(mode="json"),
-        "numbers": findings.numbers,
+        "rows": json.loads(findings.table.to_json(orient="records")),
+        "notes": list(findings.notes),
         "versions": versions(),
         "git_revision": git_revision(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

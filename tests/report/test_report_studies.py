@@ -17,6 +17,8 @@ def test_studies_are_the_folders_with_a_study_json_by_name(tmp_path: Path) -> No
     attention, layers = load_studies(tmp_path)
     assert (attention.name, attention.text, attention.address) == ("attention", "Short.", f"{tmp_path.name}/attention/")
     assert [path.name for path in attention.figures] == ["attention.png"]
+    assert list(attention.to_pandas()["layers"]) == [6]
+    assert "<p>Short.</p>" in attention._repr_html_() and attention.sentence in attention._repr_html_()
     assert layers.text == ""
 
 
@@ -31,6 +33,7 @@ def test_without_a_folder_there_are_no_studies(tmp_path: Path) -> None:
         ("[]", "not a study but a list"),
         (json.dumps({"name": "layers", "title": "T", "sentence": 3, "command": "c"}), "key `sentence`"),
         (json.dumps({"name": "layers", "title": "T", "sentence": "S"}), "key `command`"),
+        (json.dumps(dict.fromkeys(("name", "title", "sentence", "command"), "layers")), "key `rows`"),
     ],
 )
 def test_a_damaged_study_is_named_with_the_way_out(tmp_path: Path, content: str, said: str) -> None:

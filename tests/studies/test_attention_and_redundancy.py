@@ -125,7 +125,15 @@ def test_a_study_leaves_numbers_a_figure_and_a_sentence_made_from_them(
 ) -> None:
     encoders = {"one": str(tiny_encoders["bert"]), "two": str(tiny_encoders["longformer"])}
     overrides = {"dataset": "tiny", "encoders": encoders, "sequences": 8, "data_path": str(atomic_folder)}
-    folder = run_study(study, None, overrides, tmp_path, f"recbole-ext study {study}")
+    found = run_study(study, None, overrides, tmp_path, f"recbole-ext study {study}")
+    folder, table = found.folder, found.to_pandas()
+    assert set(table["encoder"]) == {"one", "two"}
+    if study == "attention":
+        by_head = table[table["target"].isin(["start", "keys", "values"])].groupby(["encoder", "layer", "head"])
+        np.testing.assert_allclose(by_head["share_of_attention"].sum(), 1, atol=2e-4)
+    else:
+        assert (table.loc[table["head"].notna(), "head"] < table["other_head"].dropna()).all()
+        assert table["value"].between(-1, 1.001).all()
     content = json.loads((folder / "study.json").read_text())
     assert content["name"] == study and content["settings"]["sequences"] == 8
     assert "one:" in content["sentence"] and "two:" in content["sentence"]

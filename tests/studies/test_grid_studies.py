@@ -173,10 +173,10 @@ def test_a_grid_study_runs_from_its_yaml_to_its_figure(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    folder = run_study("long-sequences", Path("study.yaml"), {"epochs": 1}, Path("runs/studies"), "the command")
+    folder = run_study("long-sequences", Path("study.yaml"), {"epochs": 1}, Path("runs/studies"), "the command").folder
     written = json.loads((folder / "study.json").read_text())
     records = [RunRecord.read(path) for path in Path("runs/study-tiny/runs").glob("*.json")]
-    means = {row["value"]: row["mean"] for row in written["numbers"]["rows"]}
+    means = {row["value"]: row["mean"] for row in written["rows"]}
     assert means == pytest.approx({record.protocol: record.done.test["ndcg@10"] for record in records})
     assert {record.done.epoch_limit for record in records} == {1}
     assert written["sentence"].startswith("Does it help? Test NDCG@10: tiny, SASRec: best is")
@@ -224,15 +224,14 @@ def test_depth_is_set_against_parameters_and_time(
     content["benchmark"] |= {"initialisations": variants, "protocols": {"full": {}}}
     content |= {"by": "variant", "reference": "two", "encoder_costs": True}
     Path("study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    folder = run_study("layers", Path("study.yaml"), {"epochs": 1}, Path("runs/studies"), "test")
-    rows = {row["value"]: row for row in json.loads((folder / "study.json").read_text())["numbers"]["rows"]}
+    found = run_study("layers", Path("study.yaml"), {"epochs": 1}, Path("runs/studies"), "test")
+    rows = {row["value"]: row for row in found.rows}
     parameters = {name: row["encoder_parameters"] for name, row in rows.items()}
     assert parameters["two"] - parameters["one"] == 4 * 32**2 + 4 * 32 + 2 * 32 * 64 + 96 + 4 * 32
     assert parameters["deaf"] == parameters["two"] and parameters["none"] is None
     assert all(rows[name]["ms_per_item"] > 0 for name in ("one", "two", "deaf"))
-    assert {path.name for path in folder.glob("*.png")} == {"study-tiny.png", "study-tiny-costs.png"}
-    text = (folder / "text.md").read_text()
-    assert "| encoding, ms per item |" in text and text.count("| – | – |") >= 1
+    assert {path.name for path in found.figures} == {"study-tiny.png", "study-tiny-costs.png"}
+    assert "| encoding, ms per item |" in found.text and found.text.count("| – | – |") >= 1
 
 
 def test_costs_are_of_encoders_of_variants_alone(content: dict[str, Any]) -> None:

@@ -131,9 +131,9 @@ def test_the_study_of_efficiency_runs_from_its_preset_to_its_files(
     add(bench, variant="none", ranks=[3] * 8, model="BERT4Rec", seconds={"per_evaluation": 0.04})
     bench.write()
     monkeypatch.chdir(tmp_path)
-    folder = run_study("efficiency", None, {"results": str(bench.folder)}, tmp_path / "runs" / "studies", "test")
+    folder = run_study("efficiency", None, {"results": str(bench.folder)}, tmp_path / "runs" / "studies", "test").folder
     written = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    front = {(row["model"], row["variant"]) for row in written["numbers"]["rows"] if row["front"]}
+    front = {(row["model"], row["variant"]) for row in written["rows"] if row["front"]}
     assert front == {("BERT4Rec", "none"), ("SASRec", "none")}
     assert "best is SASRec, none (1.0000 at 10.000); the dearest, " in written["sentence"]
     assert "costs 2 times that" in written["sentence"]
@@ -239,13 +239,13 @@ def test_the_study_of_cold_start_says_how_unseen_items_rank(bench: Benchmark, tm
     add(bench, variant="minilm", mode="full", ranks=[1, 0, 1, 1, 0, 1, 2, 2])
     bench.write()
     overrides = {"results": [str(bench.folder), str(bench.folder.with_name("study-freezing"))]}
-    folder = run_study("cold-start", None, overrides, tmp_path / "studies", "test")
+    folder = run_study("cold-start", None, overrides, tmp_path / "studies", "test").folder
     written = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     assert written["sentence"].endswith(
         "Office (2 users): 1.0000 (SASRec, kept) from the store alone, 0.5000 (SASRec, minilm) otherwise, "
         "0.4544 in random order."
     )
-    (note,) = written["numbers"]["notes"]
+    (note,) = written["notes"]
     assert "study-freezing/grid.json: no such file" in note
     text = (folder / "text.md").read_text(encoding="utf-8")
     assert (
