@@ -119,7 +119,9 @@ class GivenSequences(GivenFiles, SequenceViewDataset):
         self._drop_unused_col()
         of_file = (self.timeline.sample[self.file_of_row == file] for file in range(len(self.file_size_list)))
         samples = (np.sort(numbers[numbers >= 0]) for numbers in of_file)
-        return [self.copy(select(self.inter_feat, torch.from_numpy(part))) for part in samples]
+        splits = [self.copy(select(self.inter_feat, torch.from_numpy(part))) for part in samples]
+        splits[0].holds_training = True
+        return splits
 
 
 GivenSequences.kind = SequenceViewDataset

@@ -24,10 +24,12 @@ class SequenceViewDataset(SequentialDataset):
         history: all interactions sorted by user and time, as flat fields ``[interactions, ...]``.
         user_start: for each interaction of ``history``, where its user's begin, ``[interactions]``.
         trim_padding: pad to the longest history of the request rather than to ``MAX_ITEM_LIST_LENGTH``.
+        holds_training: this is the training split of data that are cut in time or split already.
     """
 
     HISTORY_START = "history_start"
     inter_feat: Interaction
+    holds_training: bool = False
 
     def __init__(self, config: Any) -> None:
         self.trim_padding = False
@@ -151,7 +153,13 @@ class SequenceViewDataset(SequentialDataset):
         return begin, n_samples + 1
 
     def interactions(self) -> Interaction:
-        """What users did in this split, field by field: its targets, and the item each user began with."""
+        """What users did in this split, field by field: its targets, and the item each user began with.
+
+        Where data are cut in time or split already, training is all rows of it: a user who has a single one there began
+        with it, and no sample says so.
+        """
+        if self.holds_training:
+            return select(self.history, torch.from_numpy(training_rows(self)))
         begins = self.inter_feat[self.item_list_length_field] == 1
         firsts = self.history[self.inter_feat[self.HISTORY_START][begins]]
         return Interaction(

@@ -137,13 +137,6 @@ class TemporalSplit:
         rows = self._users_and_items(np.flatnonzero(self.timeline.period == TRAIN))
         return self._create_sparse_matrix(rows, self.uid_field, self.iid_field, form, None)  # type: ignore[attr-defined]
 
-    def interactions(self) -> Interaction:
-        """What users did in this split; in that of training every row, in the order of users and time."""
-        if not self.holds_training:
-            return super().interactions()  # type: ignore[misc]
-        trains = self.timeline.period[self.timeline.by_user] == TRAIN
-        return select(self.history, torch.from_numpy(np.flatnonzero(trains)))
-
     def _users_and_items(self, rows: np.ndarray) -> Interaction:
         users, items = (torch.from_numpy(values[rows]) for values in (self.timeline.users, self.timeline.items))
         return Interaction({self.uid_field: users, self.iid_field: items})

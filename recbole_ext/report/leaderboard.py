@@ -233,6 +233,8 @@ def _compared_with(
     line[improvement_of(metric)] = 100.0 * (mean / base - 1.0)
     comparison = comparisons.made.get((key, metric))
     if comparison:
+        # Its own, which the interval is around: where a run of several tunings failed, not that of the means.
+        line[improvement_of(metric)] = 100.0 * comparison.difference / base
         line |= {low: 100.0 * comparison.low / base, high: 100.0 * comparison.high / base}
         line |= {p_of(metric): comparison.p_holm, mark_of(metric): comparison.mark}
     return line

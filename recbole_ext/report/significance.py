@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RowKey, RunRecord
-from recbole_ext.report.metrics import metric_title, sign
+from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.ranks import decided_by_ranks, load_ranks, metric_of_ranks
 from recbole_ext.report.results import Result, split_of
 
@@ -132,14 +132,14 @@ def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against its baseline in one metric, on the users and seeds of both.
+    """A row against its baseline in one metric, on the users and seeds of both; of metrics that ranks decide, the larger
+    is the better.
 
     Attributes:
         low, high: ends of the 95 % interval of the difference, before any correction.
         p_holm: p after Holm's correction over all comparisons of the dataset and protocol in this metric.
     """
 
-    metric: str
     difference: float
     low: float
     high: float
@@ -151,7 +151,7 @@ class Comparison:
         """``better`` or ``worse`` at the 5 % level after correction; ``tie``: no difference was shown."""
         if self.p_holm >= LEVEL:
             return "tie"
-        return "better" if self.difference * sign(self.metric) > 0 else "worse"
+        return "better" if self.difference > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def compare_with_baselines(
     :func:`difference_of_means`. Where a row's seeds take several tunings of its encoder in turn, the tunings are its
     independent draws, and the mean over a tuning's runs varies with the tuning seed and with what is left of the
     training seeds: the interval covers users, training seeds and tuning seeds. Holm's correction spans all comparisons
-    of a dataset and protocol, metric by metric.
+    of a baseline's dataset and protocol, metric by metric.
     """
     notes: dict[str, None] = {}
     ranks: dict[RowKey, NDArray[np.integer] | str] = {}
@@ -197,7 +197,7 @@ def compare_with_baselines(
                 found[result.key, metric] = difference_of_means(ours_by_draw, others_by_draw)
             elif metric == metrics[0]:
                 untested[result.key] = f"no test: ranks do not decide {metric_title(metric)}"
-    return Comparisons(_corrected(found), untested, list(notes))
+    return Comparisons(_corrected(found, baselines), untested, list(notes))
 
 
 def holm(p_values: Iterable[float]) -> list[float]:
@@ -210,16 +210,19 @@ def holm(p_values: Iterable[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def _corrected(found: Mapping[tuple[RowKey, str], Difference]) -> dict[tuple[RowKey, str], Comparison]:
+def _corrected(
+    found: Mapping[tuple[RowKey, str], Difference], baselines: Mapping[RowKey, Result]
+) -> dict[tuple[RowKey, str], Comparison]:
     families: dict[tuple[str, str, str], list[tuple[RowKey, str]]] = {}
     for key, metric in found:
-        families.setdefault((key.dataset, key.protocol, metric), []).append((key, metric))
+        other = baselines[key].key  # a study compares protocols: all with the same one
+        families.setdefault((other.dataset, other.protocol, metric), []).append((key, metric))
     made = {}
     for family in families.values():
         for compared, p_holm in zip(family, holm(found[compared].p for compared in family), strict=True):
             difference = found[compared]
             low, high = difference.interval
-            made[compared] = Comparison(compared[1], difference.mean, low, high, difference.p, p_holm)
+            made[compared] = Comparison(difference.mean, low, high, difference.p, p_holm)
     return made
 
 
@@ -262,6 +265,12 @@ def _by_draw(values: Values, result: Result) -> Values:
     return np.stack([values[numbers].mean(axis=0) for numbers in _draws(result)])
 
 
+def _ranks_rows_of_users(record: RunRecord, n_ranks: int) -> bool:
+    """Whether users have several test items (no popularity was kept, which tells it) and each was ranked by itself."""
+    made = record.evaluated
+    return made.popularity is None and made.tested == n_ranks
+
+
 def _why_not(
     result: Result, baseline: Result, ours: NDArray[np.integer] | str, others: NDArray[np.integer] | str
 ) -> str:
@@ -279,4 +288,6 @@ def _why_not(
         return f"no test: {baseline.row.variant} was tested on other users or data"
     if ours.shape[1] < 2:
         return "no test: a single user"
+    if any(_ranks_rows_of_users(record, ours.shape[1]) for record in (*result.runs, *baseline.runs)):
+        return "no test: users have several test rows, which are not independent"
     return ""

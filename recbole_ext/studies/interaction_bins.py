@@ -36,7 +36,7 @@ def by_interactions(
     ``n_users``, ``n_seeds``, ``from_store`` (an unseen item is scored from its store vector or text alone), ``learns``
     (anything is trained), per metric its mean over seeds, ``METRIC_std``, ``METRIC_change_%`` over the row's baseline
     and ``METRIC_random``, what a random order of all items gives; NaN where there are no such users, no baseline, or
-    the ranking is a sample.
+    the ranking is a sample or leaves out what a user has had.
 
     Raises:
         ConfigurationError: nothing is left, or the ranks that a run kept do not decide a metric.
@@ -118,7 +118,9 @@ def _bins_of(folder: Path, record: RunRecord, metrics: Sequence[str], edges: Seq
     every_rank = alone(np.arange(1, len(interactions.item_interactions) + 1))
     for metric in metrics:
         random = float(metric_of_ranks(metric, every_rank).mean())
-        run[f"{metric}_random"] = random if record.evaluated.ranks_all_items else math.nan
+        # Items that a user has had are not ranked for everybody alike, and how many they are is not kept.
+        ranks_all = record.evaluated.ranks_all_items and record.evaluated.config.get("rank_seen_items") is not False
+        run[f"{metric}_random"] = random if ranks_all else math.nan
     return [
         {**run, "bin": name, "n_users": int((of_user == number).sum())}
         | {metric: of_bins[number] for metric, of_bins in means.items()}

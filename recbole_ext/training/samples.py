@@ -13,6 +13,7 @@ from recbole.utils import EvaluatorType, ModelType
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training.exactness import (
+    has_known_loss,
     loss_is_of_scores_alone,
     masks_are_exact,
     one_score_at_a_time_is_all_at_once,
@@ -182,7 +183,10 @@ def _loss(config: Any, model: Any, own: LossOfRows, dataset: SequenceViewDataset
     by_dot_product = scores_are_dot_products(model, dataset)
     if loss is None:
         is_softmax = (
-            getattr(model, "loss_type", "") == "CE" and by_dot_product and loss_is_of_scores_alone(model, dataset)
+            getattr(model, "loss_type", "") == "CE"
+            and by_dot_product
+            and has_known_loss(model)
+            and loss_is_of_scores_alone(model, dataset)
         )
         return loss_at_targets(softmax_loss) if is_softmax else own
     if not by_dot_product:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from given_layouts import LAYOUTS, NAMES, PLAIN, WANTED, Lines
+from given_layouts import LAYOUTS, NAMES, PLAIN, WANTED, Lines, T
 
 from recbole_ext.compat import make_recbole_work
 from recbole_ext.data.dataset import Dataset
@@ -82,6 +82,18 @@ def test_every_layout_is_checked_trained_and_tested(made: Made, files: dict[str,
         "f": 1,
         "g": 1,
     }
+
+
+def test_training_counts_the_only_row_of_a_user_there_for_all_kinds_of_models(made: Made, tmp_path: Path) -> None:
+    once = [f"s{number}\td\t{T}" for number in range(3)]
+    dataset = made({**PLAIN, "train.inter": [*PLAIN["train.inter"], *once]}, **KEYS, model="SASRec")
+    counts = []
+    for model in ("SASRec", "BPR"):
+        train = run_of(model, dataset, tmp_path).loaders.train._dataset
+        found = np.asarray(train.inter_matrix(form="csr").sum(axis=0)).ravel()
+        names = train.field2id_token["item_id"]
+        counts.append({str(names[item]): int(n) for item, n in enumerate(found) if n})
+    assert counts[0] == counts[1] and counts[0]["d"] == 4
 
 
 def test_plain_files_train_the_same_in_rows_and_on_recboles_samples(made: Made, tmp_path: Path) -> None:

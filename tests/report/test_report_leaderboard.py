@@ -135,12 +135,23 @@ def test_a_comparison_stands_in_its_own_row_in_per_cent_of_the_baseline(benchmar
     benchmark.add(test={"ndcg@10": 0.2})
     benchmark.add(variant="minilm", test={"ndcg@10": 0.3})
     minilm = RowKey("Office", "SASRec", "minilm", "full")
-    comparison = Comparison("ndcg@10", difference=0.1, low=0.05, high=0.15, p=0.01, p_holm=0.02)
+    comparison = Comparison(difference=0.1, low=0.05, high=0.15, p=0.01, p_holm=0.02)
     board = board_of(benchmark, Comparisons({(minilm, "ndcg@10"): comparison}, {}, []))
     first, second = lines_of(board.table)
     assert (first["variant"], first["ndcg@10_p_holm"], first["ndcg@10_mark"]) == ("minilm", 0.02, "better")
     assert (first["ndcg@10_low_%"], first["ndcg@10_high_%"]) == pytest.approx((25, 75))
     assert math.isnan(second["ndcg@10_p_holm"]) and second["ndcg@10_mark"] == ""
+
+
+def test_after_a_failed_run_of_several_tunings_the_gain_is_the_one_that_its_interval_is_around(
+    benchmark: Benchmark,
+) -> None:
+    for seed, (store, quality) in enumerate([("a", 0.6), ("b", 0.6), ("c", 0.1), ("a", 0.6), ("b", 0.6)]):
+        benchmark.add(seed=seed, quality=0.5)
+        benchmark.add(variant="minilm", seed=seed, quality=quality, store_fingerprint=store * 64)
+    line = tested_board(benchmark).table.set_index("variant").loc["minilm"]
+    ends = line["ndcg@10_low_%"], line["ndcg@10_high_%"]
+    assert line["ndcg@10_improvement_%"] == pytest.approx(sum(ends) / 2)
 
 
 def test_why_a_row_has_no_mark_stands_among_its_remarks(benchmark: Benchmark) -> None:

@@ -171,6 +171,16 @@ def test_the_correction_spans_all_comparisons_of_a_dataset_and_protocol_metric_b
         assert factor == (3 if (key.dataset, key.protocol) == ("Office", "full") else 1)
 
 
+def test_the_correction_spans_the_protocols_that_a_study_compares_with_one(benchmark: Benchmark) -> None:
+    for protocol, quality in (("short", 0.5), ("long", 0.52), ("longer", 0.53), ("longest", 0.54)):
+        for seed in SEEDS:
+            benchmark.add(protocol=protocol, quality=quality, seed=seed)
+    short, *others = read_results(benchmark.folder, benchmark.grid())
+    made = compare_with_baselines([short, *others], {o.key: short for o in others}, ["ndcg@10"], benchmark.folder).made
+    corrected = [comparison.p_holm for comparison in made.values()]
+    assert corrected == pytest.approx(holm(comparison.p for comparison in made.values())) and len(corrected) == 3
+
+
 # --- rows against their baselines ---
 
 
@@ -309,6 +319,13 @@ def test_where_users_have_several_test_items_only_what_ranks_decide_is_tested(be
     found = compare(benchmark, ("ndcg@10", "mrr@10"))
     assert [metric for _, metric in found.made] == ["mrr@10"]
     assert found.untested[MINILM] == "no test: ranks do not decide NDCG@10"
+
+
+def test_test_rows_of_one_user_are_not_taken_for_independent_ones(benchmark: Benchmark) -> None:
+    add_both(benchmark, popularity=None, tested=300)
+    found = compare(benchmark, ("mrr@10",))
+    assert found.made == {}
+    assert found.untested[MINILM] == "no test: users have several test rows, which are not independent"
 
 
 def test_files_alone_tell_the_data_where_users_have_several_test_items(benchmark: Benchmark) -> None:

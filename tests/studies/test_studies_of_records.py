@@ -227,8 +227,18 @@ def test_two_folders_of_one_benchmark_s_name_are_no_more_seeds_and_one_named_twi
     assert table.groupby("results")["mrr@10"].first().to_dict() == {str(folders[2]): 1.0, str(folders[1]): 0.5}
 
 
-def test_a_sampled_ranking_has_no_random_order_to_compare_with(bench: Benchmark) -> None:
-    add(bench, config={"topk": [10], "eval_args": {"mode": {"valid": "uni100", "test": "uni100"}}})
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"eval_args": {"mode": {"valid": "uni100", "test": "uni100"}}},
+        {"eval_args": {"mode": {"valid": "full", "test": "full"}}, "rank_seen_items": False},
+    ],
+    ids=["sampled", "without what users have had"],
+)
+def test_where_not_all_items_are_ranked_there_is_no_random_order_to_compare_with(
+    bench: Benchmark, config: dict[str, Any]
+) -> None:
+    add(bench, config={"topk": [10], **config})
     table, _ = by_interactions([bench.write()], ["recall@10"], [0, 5, 20])
     assert table["recall@10_random"].isna().all()
 

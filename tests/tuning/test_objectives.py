@@ -184,7 +184,7 @@ def test_a_popular_item_is_a_weaker_negative_when_its_frequency_is_taken_off() -
 
 def test_frequencies_are_those_of_all_places_and_unseen_items_count_once() -> None:
     frequencies = log_frequencies([np.array([1, 2, 2]), np.array([2])], n_items=3).exp()
-    torch.testing.assert_close(frequencies[1:], torch.tensor([1.0, 3.0, 1.0]) / 6)
+    torch.testing.assert_close(frequencies, torch.tensor([1 / 3, 1 / 5, 3 / 5, 1 / 5]))
 
 
 def test_spared_items_have_no_say() -> None:
@@ -245,6 +245,23 @@ def test_more_negatives_are_negatives_of_every_query_and_the_target_among_them_i
     scores[1, 3] = float("-inf")  # item 2 is the second query's own
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(scores, torch.arange(2)))
     assert int(hits) == 2
+
+
+def test_more_negatives_are_taken_for_drawn_uniformly_however_frequent_they_are() -> None:
+    draw = torch.Generator().manual_seed(0)
+    vectors, more = torch.randn(2, 4, generator=draw), torch.randn(2, 4, generator=draw)
+    frequency = log_frequencies([np.array([1, 2, 2, 3])], n_items=4)
+
+    def loss(of_third: float) -> torch.Tensor:
+        frequency[3] = of_third
+        items = torch.tensor([1, 2]), 0.5, frequency
+        return in_batch_contrast(vectors, vectors, *items, more=(more, torch.tensor([3, 4])))[0]
+
+    assert loss(-9) == loss(-1)
+    unit, beside = (torch.nn.functional.normalize(side, dim=-1) for side in (vectors, more))
+    off = torch.cat([frequency[torch.tensor([1, 2])], torch.full((2,), 1 / 4).log()])
+    scores = torch.cat([unit @ unit.T, unit @ beside.T], dim=1) / 0.5 - off
+    torch.testing.assert_close(loss(-1), torch.nn.functional.cross_entropy(scores, torch.arange(2)))
 
 
 def test_hard_negatives_are_the_nearest_of_the_same_domain_that_are_no_pair_with_the_item() -> None:

@@ -10,6 +10,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+UNIFORM = 0
+"""Row of :func:`log_frequencies` that is no item's."""
+
 
 def in_batch_contrast(
     queries: Tensor,
@@ -28,11 +31,11 @@ def in_batch_contrast(
     Args:
         queries, items: pooled vectors, ``[B, D]``; row ``b`` belongs to row ``b``.
         item_rows: which item each row of ``items`` is, ``[B]``.
-        log_frequency: of every item, ``[items + 1]``; it is taken off the item's logit, because frequent items are
-            negatives more often (Yi et al., RecSys 2019, equation 3).
+        log_frequency: of every item, ``[items + 1]``, see :func:`log_frequencies`; it is taken off the item's logit,
+            because frequent items are negatives more often (Yi et al., RecSys 2019, equation 3).
         spared: which of some items, ``[all items]``, are no negatives of which query, bool ``[B, all items]``.
-        more: vectors ``[N, D]`` of items that are negatives beside the batch's, and which items they are, ``[N]``. Of
-            several processes, each has its own.
+        more: vectors ``[N, D]`` of items that are negatives beside the batch's, and which items they are, ``[N]``; they
+            are drawn uniformly, however frequent. Of several processes, each has its own.
 
     Returns:
         The mean loss, and how many queries ranked their own item first, both scalars.
@@ -44,11 +47,14 @@ def in_batch_contrast(
 
         all_items, all_rows = torch.cat(all_gather(items)), torch.cat(all_gather(item_rows))
         own = own + dist.get_rank() * len(queries)
+    drawn_as = all_rows
     if more is not None:
         all_items, all_rows = torch.cat([all_items, more[0]]), torch.cat([all_rows, more[1]])
-    similarity = normalize(queries.float(), dim=-1) @ normalize(all_items.float(), dim=-1).T / temperature
+        drawn_as = torch.cat([drawn_as, torch.full_like(more[1], UNIFORM)])
+    with torch.autocast(queries.device.type, enabled=False):
+        similarity = normalize(queries.float(), dim=-1) @ normalize(all_items.float(), dim=-1).T / temperature
     if log_frequency is not None:
-        similarity = similarity - log_frequency[all_rows]
+        similarity = similarity - log_frequency[drawn_as]
     same = item_rows.unsqueeze(-1) == all_rows
     if spared is not None:
         same = same | spared(all_rows)
@@ -60,7 +66,7 @@ def in_batch_contrast(
 def log_frequencies(sequences: list[np.ndarray], n_items: int) -> Tensor:
     """Logarithm of each item's part of all places in ``sequences``, ``[n_items + 1]``; rows count from 1.
 
-    An item that stands nowhere counts as once.
+    An item that stands nowhere counts as once. Row ``UNIFORM`` is that of an item drawn from all alike.
     """
-    counts = np.bincount(np.concatenate(sequences), minlength=n_items + 1).clip(min=1)
-    return torch.from_numpy(np.log(counts / counts.sum())).float()
+    counts = np.bincount(np.concatenate(sequences), minlength=n_items + 1)[1:].clip(min=1)
+    return torch.from_numpy(np.log(np.concatenate([[1 / n_items], counts / counts.sum()]))).float()

@@ -1,0 +1,127 @@
+"""A faster way is taken only where it is the user's objective: also what begins at zero, or shows in training alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from recbole.model.sequential_recommender.sasrec import SASRec
+
+from recbole_ext.training import choose_samples
+from recbole_ext.training.exactness import has_known_loss, rows_are_exact
+from recbole_ext.training.rows import UserRowLoader
+
+Build = Callable[..., SimpleNamespace]
+
+
+class Plain(SASRec):
+    """Says nothing about the loss."""
+
+
+class Biased(SASRec):
+    """Every item has a bias, which is zero at the start."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.item_bias = torch.nn.Parameter(torch.zeros(self.n_items))
+
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        outputs = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return outputs @ self.item_embedding.weight.T + self.item_bias
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        return self.loss_fct(self.full_sort_predict(interaction), interaction[self.POS_ITEM_ID])
+
+
+class WarmedUp(SASRec):
+    """Multiplies scores by a number that is 1 at the start."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        outputs = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return self.loss_fct(self.scale * outputs @ self.item_embedding.weight.T, interaction[self.POS_ITEM_ID])
+
+
+class TwoPasses(SASRec):
+    """Adds the squared distance of two passes, which differ by their dropout alone."""
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        one, other = (self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]) for _ in range(2))
+        loss = self.loss_fct(one @ self.item_embedding.weight.T, interaction[self.POS_ITEM_ID])
+        return loss + 5 * (one - other).pow(2).mean()
+
+
+class AgainstTheBatch(SASRec):
+    """Compares the samples of a batch with each other, in training alone."""
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        outputs = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        loss = self.loss_fct(outputs @ self.item_embedding.weight.T, interaction[self.POS_ITEM_ID])
+        return loss + (outputs @ outputs.T).pow(2).sum() if self.training else loss
+
+
+def named(model: type) -> str:
+    return f"{model.__module__}.{model.__name__}"
+
+
+def gradient_of(built: SimpleNamespace, name: str) -> torch.Tensor:
+    samples = choose_samples(built.config, built.model, built.loaders)
+    built.model.train()
+    batch = next(iter(samples.loader))
+    loss = samples.loss_of_rows(built.model, batch[0]) if samples.loss_of_rows else built.model.calculate_loss(batch)
+    loss.backward()
+    return built.model.get_parameter(name).grad
+
+
+@pytest.mark.parametrize(("model", "parameter"), [(Biased, "item_bias"), (WarmedUp, "scale")])
+def test_a_parameter_that_begins_neutral_is_trained(build: Build, model: type, parameter: str) -> None:
+    built = build(named(model))
+    start = built.model.get_parameter(parameter).detach().clone()
+    assert gradient_of(built, parameter).abs().max() > 0
+    assert torch.equal(built.model.get_parameter(parameter).detach(), start), "the probe puts it back"
+
+
+def test_what_dropout_alone_shows_stays_in_the_loss(build: Build) -> None:
+    built = build(named(TwoPasses), hidden_dropout_prob=0.5)
+    samples = choose_samples(built.config, built.model, built.loaders)
+    part = next(iter(samples.loader))[0]
+    built.model.train()
+    torch.manual_seed(0)
+    with_distance = samples.loss_of_rows(built.model, part)
+    built.model.eval()
+    assert with_distance > samples.loss_of_rows(built.model, part) + 0.1
+
+
+def test_a_loss_that_compares_a_batch_in_training_alone_is_not_computed_on_rows(build: Build) -> None:
+    built = build(named(AgainstTheBatch))
+    assert choose_samples(built.config, built.model, built.loaders).name != "user"
+
+
+def test_a_class_that_leaves_the_loss_alone_is_as_fast_as_its_parent(build: Build) -> None:
+    own, parent = build(named(Plain)), build("SASRec")
+    losses = [choose_samples(built.config, built.model, built.loaders).loss_of_rows for built in (own, parent)]
+    assert [inspect.getclosurevars(loss).nonlocals["loss"].__name__ for loss in losses] == ["softmax_loss"] * 2
+
+
+def test_whose_loss_it_is_is_told_by_the_class_that_defines_it(build: Build) -> None:
+    built = build("SASRec")
+    assert has_known_loss(built.model)
+    built.model.calculate_loss = lambda interaction: torch.zeros(())
+    assert not has_known_loss(built.model)
+    assert not has_known_loss(build(named(TwoPasses)).model)
+
+
+def test_probes_leave_a_model_as_it_was(build: Build) -> None:
+    built = build("SASRec")
+    before = {name: value.clone() for name, value in built.model.state_dict().items()}
+    built.model.train()
+    assert rows_are_exact(built.model, UserRowLoader(built.config, built.loaders.train._dataset, built.loaders.train._sampler))
+    assert built.model.training and built.model.trm_encoder.training
+    assert all(torch.equal(value, before[name]) for name, value in built.model.state_dict().items())
