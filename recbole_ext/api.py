@@ -9,15 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from recbole_ext.benchmark import (
-    EMBEDDED,
-    Resolved,
-    benchmark_of,
-    find_benchmark,
-    load_benchmark,
-    resolve,
-    with_included,
-)
+from recbole_ext.benchmark import Resolved, resolve
+from recbole_ext.benchmark.file import read_benchmark
 from recbole_ext.benchmark.plan import plan_lines, what_will_be_done
 from recbole_ext.benchmark.suite import RANDOM, Suite, load_suite
 from recbole_ext.encoding.settings import Compute
@@ -269,14 +262,16 @@ def _score_keys(
 
 
 def study(name: str, file: Path | str | None = None, out: Path | str = "runs/studies", **overrides: Any) -> Study:
-    """One of the paper's analyses: ``sentence`` says what it shows, ``to_pandas()`` has its numbers, ``figures`` are PNG
-    files in ``folder``.
+    """One of the paper's analyses.
 
     Args:
         name: which one; ``recbole-ext study --help`` lists them.
         file: a YAML with its settings; by default the preset of its name.
         out: the folder of all studies.
         overrides: settings of the study, above the file's; of a study that runs a benchmark also keys of that.
+
+    Returns:
+        ``sentence`` says what it shows, ``to_pandas()`` has its numbers, ``figures`` are PNG files in ``folder``.
 
     Raises:
         ConfigurationError: no such study, or a setting that it does not have.
@@ -293,10 +288,5 @@ def _resolved(
     command: str | None,
     fetch: bool,
 ) -> Resolved:
-    given = dict(overrides or {})
-    if isinstance(benchmark, Mapping):
-        where, (checked, keys) = "benchmark", benchmark_of(with_included(benchmark, Path()), given, "benchmark")
-    else:
-        path = find_benchmark(Path(benchmark)) if benchmark else EMBEDDED
-        where, (checked, keys) = path.name, load_benchmark(path, given)
+    where, checked, keys = read_benchmark(benchmark, dict(overrides or {}))
     return resolve(checked, keys, command or f"recbole_ext.run({where!r}), {Path(sys.argv[0]).name}", where, fetch)

@@ -15,13 +15,13 @@ from recbole_ext.bench.commands import add_bench
 from recbole_ext.errors import InstallationError, RecboleExtError
 from recbole_ext.installation import require_installation
 from recbole_ext.lists.commands import add_lists
-from recbole_ext.machine import without_home
+from recbole_ext.machine import with_home, without_home
 from recbole_ext.settings import add_options, given_options
 from recbole_ext.terminal import log_to_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 some runs failed, 2 a mistake in the input, 130 stopped."""
+    """Run one command; returns the exit code: 0 done, 1 some of it failed, 2 a mistake in the input, 130 stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         require_installation()  # before the parser: the commands' modules import what may be missing
@@ -96,10 +96,12 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         description="Convert source files to DIR/NAME/NAME.inter and NAME.item, and say what was kept and dropped.",
         epilog="formats: " + "; ".join(f"{name}: {format.source_is}" for name, format in FORMATS.items()),
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or file that holds the source")
+    parser.add_argument("source", type=with_home, metavar="SOURCE", help="folder or file that holds the source")
     parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="what the source is; see below")
     parser.add_argument("--name", required=True, help="the dataset's name in RecBole")
-    parser.add_argument("--out", type=Path, default=Path("artifacts/data"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=with_home, default=Path("artifacts/data"), metavar="DIR", help="default: %(default)s"
+    )
     parser.set_defaults(run=_convert)
 
 
@@ -121,12 +123,16 @@ def _add_encode(commands: argparse._SubParsersAction) -> None:
         "interrupted one goes on where it was.",
     )
     parser.add_argument("dataset", metavar="DATASET", help="named as in RecBole")
-    parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="the store's folder")
-    parser.add_argument("--dataset-configs", type=Path, default=Path("dataset_configs"), help="default: %(default)s")
+    parser.add_argument(
+        "--data-path", "--data_path", type=with_home, default="artifacts/data", help="default: %(default)s"
+    )
+    parser.add_argument("--out", type=with_home, required=True, metavar="STORE", help="the store's folder")
+    parser.add_argument(
+        "--dataset-configs", type=with_home, default=Path("dataset_configs"), help="default: %(default)s"
+    )
     parser.add_argument(
         "--artifacts",
-        type=Path,
+        type=with_home,
         default=Path("artifacts"),
         help="where tuned encoders and other stores go that a source is made of; default: %(default)s",
     )
@@ -159,10 +165,14 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("datasets", nargs="+", metavar="DATASET", help="source domains, named as in RecBole")
     parser.add_argument("--encoder", default="minilm", help="minilm (packaged), a Hugging Face name or a path")
     parser.add_argument("--objective", choices=list(OBJECTIVES), default=DEFAULT_OBJECTIVE, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tuned encoder")
-    parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
-    parser.add_argument("--dataset-configs", type=Path, default=Path("dataset_configs"), help="default: %(default)s")
-    parser.add_argument("--checkpoint", type=Path, help="a RECFORMER state dict to begin from")
+    parser.add_argument("--out", type=with_home, required=True, help="folder for the tuned encoder")
+    parser.add_argument(
+        "--data-path", "--data_path", type=with_home, default="artifacts/data", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--dataset-configs", type=with_home, default=Path("dataset_configs"), help="default: %(default)s"
+    )
+    parser.add_argument("--checkpoint", type=with_home, help="a RECFORMER state dict to begin from")
     settings = parser.add_argument_group("settings; in brackets the objectives that have the option")
     add_options(settings, {name: entry.settings for name, entry in OBJECTIVES.items()})
     parser.set_defaults(run=_tune)
@@ -190,7 +200,9 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         description="Run what is missing of the benchmark's grid, then print and write its leaderboard. Without a "
         "file: the embedded benchmark on ml-100k. --key=value overrides RecBole's keys and the benchmark's.",
     )
-    parser.add_argument("benchmark", nargs="?", type=Path, metavar="BENCHMARK.yaml", help="a file, or a preset's name")
+    parser.add_argument(
+        "benchmark", nargs="?", type=with_home, metavar="BENCHMARK.yaml", help="a file, or a preset's name"
+    )
     parser.add_argument(
         "--executor",
         choices=["local", "ray"],
@@ -237,19 +249,24 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--suite",
+        type=with_home,
         default="quick",
         help="quick, standard, full, or the path of a suite's YAML; default: %(default)s",
     )
     parser.add_argument("--name", help="what the card is called; by default after the source and its settings")
-    parser.add_argument("--data-path", "--data_path", default="artifacts/data", help="default: %(default)s")
-    parser.add_argument("--dataset-configs", type=Path, default=Path("dataset_configs"), help="default: %(default)s")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="default: %(default)s")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/encoders"), help="folder for cards and runs; default: %(default)s"
+        "--data-path", "--data_path", type=with_home, default="artifacts/data", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--dataset-configs", type=with_home, default=Path("dataset_configs"), help="default: %(default)s"
+    )
+    parser.add_argument("--artifacts", type=with_home, default=Path("artifacts"), help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=with_home, default=Path("runs/encoders"), help="folder for cards and runs; default: %(default)s"
     )
     parser.add_argument(
         "--published",
-        type=Path,
+        type=with_home,
         default=Path("results/encoders"),
         metavar="DIR",
         help="cards among which the new one's place is told; default: %(default)s",
@@ -309,7 +326,7 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "folder",
-        type=Path,
+        type=with_home,
         metavar="DIR",
         help="runs/BENCHMARK, the folder of benchmarks above it, or results/encoders",
     )
@@ -319,8 +336,9 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
 def _report(options: argparse.Namespace) -> int:
     from recbole_ext.report.folders import report_lines
 
-    print("\n".join(report_lines(options.folder)))
-    return 0
+    lines, whole = report_lines(options.folder)
+    print("\n".join(lines))
+    return 0 if whole else 1
 
 
 def _add_study(commands: argparse._SubParsersAction) -> None:
@@ -333,8 +351,10 @@ def _add_study(commands: argparse._SubParsersAction) -> None:
         "or the study's preset; --key=value overrides them.",
     )
     parser.add_argument("name", choices=sorted(STUDIES), metavar="NAME", help=", ".join(STUDIES))
-    parser.add_argument("file", nargs="?", type=Path, metavar="STUDY.yaml", help="settings instead of the preset's")
-    parser.add_argument("--out", type=Path, default=Path("runs/studies"), help="default: %(default)s")
+    parser.add_argument(
+        "file", nargs="?", type=with_home, metavar="STUDY.yaml", help="settings instead of the preset's"
+    )
+    parser.add_argument("--out", type=with_home, default=Path("runs/studies"), help="default: %(default)s")
     parser.add_argument("--plan", action="store_true", help="run nothing; print what the study's benchmark would run")
     parser.set_defaults(run=_study)
 

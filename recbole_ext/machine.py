@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -38,6 +37,14 @@ def without_home(text: str) -> str:
     if home == os.sep:
         return text
     return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text)
+
+
+def with_home(path: str) -> Path:
+    """A path as it is typed, its ``~`` the user's home folder: after ``--out=`` the shell leaves it as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # nobody's
+        return Path(path)
 
 
 def cores() -> int:
@@ -76,6 +83,8 @@ def peak_memory_mb() -> float:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
+    import resource  # Windows has none, and is to hear why it is not supported
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

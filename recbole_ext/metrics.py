@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,6 @@ from typing import Any
 from recbole_ext.compat import make_recbole_work
 from recbole_ext.errors import ConfigurationError
 
-WITHOUT_CUTOFF = ("auc", "gauc", "logloss", "mae", "rmse")
-"""RecBole's metrics that are not taken at a cutoff ``@k``."""
 OWN_METRICS = {
     "intralistdistance": "recbole_ext.beyond_accuracy.IntraListDistance",
     "novelty": "recbole_ext.beyond_accuracy.Novelty",
@@ -59,8 +57,23 @@ def _known(registered: dict[str, Any]) -> list[str]:
 
 
 def has_cutoff(name: str) -> bool:
-    """Whether results name the metric with a cutoff, as in ``ndcg@10``. (A user's own has one.)"""
-    return name.lower() not in WITHOUT_CUTOFF
+    """Whether results name the metric with a cutoff, as in ``ndcg@10``; one that is not registered is taken to.
+
+    RecBole takes none of a value metric's (AUC, LogLoss, MAE, RMSE, a user's own of that type), nor GAUC's.
+    """
+    make_recbole_work()
+    from recbole.evaluator import register
+    from recbole.utils import EvaluatorType
+
+    is_of_values = register.metric_types.get(name.lower()) == EvaluatorType.VALUE
+    return not is_of_values and name.lower() != "gauc"
+
+
+def reported(metrics: Iterable[str], topk: Iterable[Any]) -> list[str]:
+    """The names under which RecBole's evaluator reports registered metrics at these cutoffs, in order."""
+    cutoffs = list(topk)
+    names = [metric.lower() for metric in metrics]
+    return [key for name in names for key in ([f"{name}@{k}" for k in cutoffs] if has_cutoff(name) else [name])]
 
 
 def _users_metric(path: str) -> Any:

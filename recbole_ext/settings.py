@@ -1,4 +1,4 @@
-"""What a part of the package can be told: a class whose fields are YAML keys, command-line options and keywords alike."""
+"""What a part of the package can be told: a class whose fields are YAML keys, command-line options and keywords."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,6 +39,20 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", cutoff: f
     """
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"Did you mean {close[0]!r}?" if close else otherwise
+
+
+def some(tokens: Sequence[Any], shown: int = 5) -> str:
+    """The first few of them, for a message."""
+    rest = len(tokens) - shown
+    return ", ".join(map(str, tokens[:shown])) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    for unit, length, digits in (("days", 86400.0, 1), ("h", 3600.0, 1), ("min", 60.0, 0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.{digits}f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def in_words(

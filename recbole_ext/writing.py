@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.errors import WriteError
+from recbole_ext.errors import RecboleExtError, WriteError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,19 +22,18 @@ if TYPE_CHECKING:
 def replacing_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path in the target's folder; on success it becomes ``target``, on error it is removed.
 
-    A kill leaves at most a ``.NAME.*.tmp`` beside the target, never a half-written target.
+    A kill leaves at most a ``.NAME.*.tmp`` beside the target, never a half-written target. What a symbolic link points
+    to is replaced, not the link.
 
     Raises:
         WriteError: the disk is full, the folder can't be made, …
     """
+    target = _pointed_at(target)
     with explaining_failed_writes(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _beside(target)
+        temporary.touch(exist_ok=False)
         try:
             yield temporary
-            temporary.chmod(0o644)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -45,17 +44,18 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``target``; on success it takes the target's place, on error it is removed.
 
     The old target is moved aside, not deleted, before the new one takes its place: a kill in between loses neither.
+    What a symbolic link points to is replaced, not the link.
 
     Raises:
         WriteError: the disk is full, the folder can't be made, …
     """
+    target = _pointed_at(target)
     with explaining_failed_writes(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        temporary = _beside(target)
+        temporary.mkdir()
         old = temporary.with_name(f"{temporary.name}.old")
         try:
             yield temporary
-            temporary.chmod(0o755)
             if target.exists():
                 target.replace(old)
             temporary.replace(target)
@@ -64,6 +64,20 @@ def replacing_folder(target: Path) -> Iterator[Path]:
                 old.replace(target)
             for leftover in (temporary, old):
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _pointed_at(target: Path) -> Path:
+    """What ``target`` points to, where it is a symbolic link."""
+    return target.resolve() if os.path.islink(target) else target  # noqa: PTH114 (a Path's raises in a closed folder)
+
+
+def _beside(target: Path) -> Path:
+    """A name in ``target``'s folder, which is made, that nobody has.
+
+    What is made under it has the modes that the user's umask gives: those who share the folder may see to that.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
 
 @contextmanager
@@ -82,6 +96,8 @@ def _why_not_written(error: Exception, target: Path) -> str | None:
     if isinstance(error, WriteError):
         # Of a part of a folder under its temporary name, which nobody has to know.
         return error.reason if error.target.absolute().is_relative_to(target.parent.absolute()) else None
+    if isinstance(error, RecboleExtError):
+        return None
     if isinstance(error, OSError):
         # Something else may have been read or written in between.
         if isinstance(error.filename, str | bytes) and not _on_the_way(os.fsdecode(error.filename), target.parent):

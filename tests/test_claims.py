@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,7 +12,10 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from recbole_ext.claims import claim
+from recbole_ext.errors import ConfigurationError
 
 HOLD = """
 import sys
@@ -132,3 +137,40 @@ def test_a_claim_leaves_nothing(tmp_path: Path) -> None:
     with claim(tmp_path / ".x.lock", wait=True):
         assert (tmp_path / ".x.lock").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(file: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(ConfigurationError, match=f"^{tmp_path}: its file system has no locks .*-o flock") as caught,
+        claim(tmp_path / ".x.lock", wait=True),
+    ):
+        raise AssertionError("nobody has the claim")
+    assert isinstance(caught.value, OSError), "who can do without a claim passes over it as over a read-only folder"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_failure_of_a_lock_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error") as caught, claim(tmp_path / ".x.lock", wait=False):
+        raise AssertionError("nobody has the claim")
+    assert not isinstance(caught.value, ConfigurationError)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664)])
+def test_a_claims_file_is_open_to_whom_the_umask_opens_files(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        with claim(tmp_path / ".x.lock", wait=False):
+            assert (tmp_path / ".x.lock").stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)

@@ -7,9 +7,10 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 from recbole_ext import __version__
-from recbole_ext.cli import main
+from recbole_ext.cli import build_parser, main
 from recbole_ext.records import RunRecord
 
 BENCHMARK: dict[str, Any] = {
@@ -181,19 +182,27 @@ def test_the_template_comes_from_the_dataset_config(road: SimpleNamespace, tmp_p
     assert json.loads((tmp_path / "s" / "meta.json").read_text())["request"]["template"] == ["A {title}"]
 
 
-def test_failed_runs_end_with_1_and_are_named(
-    road: SimpleNamespace, store_of: Callable[..., Path], tmp_path: Path
-) -> None:
-    foreign = store_of(["of", "another", "dataset"], tmp_path / "foreign")
-    initialisations = {"random": {}, "foreign": {"store": str(foreign)}}
+def test_failed_runs_end_with_1_and_are_named(road: SimpleNamespace, tmp_path: Path) -> None:
+    initialisations = {"random": {}, "wild": {"config": {"learning_rate": 1e30}}}
     (tmp_path / "b.yaml").write_text(yaml.safe_dump({**BENCHMARK, "initialisations": initialisations}))
     with working_in(road.folder):
         done = call("run", str(tmp_path / "b.yaml"), f"--results={tmp_path}", "--epochs=1")
     assert done.code == 1
-    assert "failed: tiny-SASRec-foreign-full" in done.out
-    assert "none of the dataset's 20 items is in the store" in done.out
+    assert "failed: tiny-SASRec-wild-full" in done.out
+    assert "nan" in done.out.lower()
     (finished,) = (tmp_path / "trial" / "runs").glob("*-random-*.json")
     assert RunRecord.read(finished).status == "done"
+
+
+def test_a_report_of_benchmarks_of_which_one_has_none_ends_with_1(road: SimpleNamespace, tmp_path: Path) -> None:
+    shutil.copytree(road.folder / "runs", tmp_path / "runs")
+    assert call("report", str(tmp_path / "runs")).code == 0
+    (tmp_path / "runs" / "unfinished").mkdir()
+    grid = json.loads((tmp_path / "runs" / "trial" / "grid.json").read_text(encoding="utf-8"))
+    (tmp_path / "runs" / "unfinished" / "grid.json").write_text(json.dumps(grid), encoding="utf-8")
+    done = call("report", str(tmp_path / "runs"))
+    assert done.code == 1
+    assert "page: " in done.out and f"note: {tmp_path / 'runs' / 'unfinished'}: no report: " in done.out
 
 
 @pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["run", "plan"])
@@ -207,6 +216,47 @@ def test_what_can_not_be_right_is_refused_by_run_and_plan_alike(
     assert done.code == 2
     assert "the vectors are 4 wide, the model's items 16" in done.err
     assert not (tmp_path / "trial").exists()
+
+
+# --- paths ---
+
+PATHS: dict[str, tuple[list[str], list[str]]] = {
+    "convert": (["convert", "~/p", "--format=csv", "--name=x", "--out=~/p"], ["source", "out"]),
+    "encode": (
+        ["encode", "x", "--out=~/p", "--artifacts=~/p", "--data-path=~/p", "--dataset-configs=~/p"],
+        ["out", "artifacts", "data_path", "dataset_configs"],
+    ),
+    "tune": (["tune", "x", "--out=~/p", "--checkpoint=~/p"], ["out", "checkpoint"]),
+    "run": (["run", "~/p"], ["benchmark"]),
+    "score": (
+        ["score", "minilm", "--out=~/p", "--artifacts=~/p", "--published=~/p", "--suite=~/p"],
+        ["out", "artifacts", "published", "suite"],
+    ),
+    "recommend": (
+        ["recommend", "~/p", "--out=~/p", "--users-file=~/p", "--store=~/p", "--new-items=~/p", "--data-path=~/p"],
+        ["record", "out", "users_file", "store", "new_items", "data_path"],
+    ),
+    "evaluate": (["evaluate", "x", "--benchmark=~/p", "--name=x"], ["benchmark"]),
+    "export-split": (["export-split", "x", "--out=~/p"], ["out"]),
+    "report": (["report", "~/p"], ["folder"]),
+    "study": (["study", "layers", "~/p", "--out=~/p"], ["file", "out"]),
+    "bench": (["bench", "--out=~/p"], ["out"]),
+}
+
+
+@pytest.mark.parametrize("command", PATHS)
+def test_every_path_may_begin_with_the_home_folders_sign(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After ``--out=`` a shell leaves it as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    arguments, names = PATHS[command]
+    options = build_parser().parse_args(arguments)
+    assert {name: getattr(options, name) for name in names} == dict.fromkeys(names, tmp_path / "p")
+
+
+def test_the_home_folder_of_nobody_is_a_name_like_any_other() -> None:
+    assert build_parser().parse_args(["report", "~no-such-user/x"]).folder == Path("~no-such-user/x")
 
 
 # --- help ---

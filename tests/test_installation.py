@@ -100,6 +100,30 @@ def test_windows_is_refused_with_what_works_there(monkeypatch: pytest.MonkeyPatc
         installation.require_installation()
 
 
+HIDDEN = """
+import platform, sys
+
+class Hides:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("fcntl", "resource"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Hides())
+for name in ("fcntl", "resource"):
+    sys.modules.pop(name, None)
+platform.system = lambda: "Windows"
+import recbole_ext.claims
+from recbole_ext.cli import main
+sys.exit(main(["run"]))
+"""
+
+
+def test_on_windows_which_lacks_modules_of_unix_a_command_still_says_what_works_there() -> None:
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "recbole-ext: Windows is not supported; install this in WSL 2, which is Linux.\n"
+
+
 def test_the_pythons_are_those_that_pip_lets_in() -> None:
     assert SpecifierSet(PROJECT["requires-python"]) == installation.PYTHON
 

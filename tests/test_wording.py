@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recbole_ext.benchmark.search import Interval
-from recbole_ext.wording import in_words
+from recbole_ext.wording import duration, in_words, some
 
 
 class Everything(BaseModel):
@@ -56,3 +56,15 @@ def said(**given: Any) -> str:
 )
 def test_the_key_what_is_wanted_and_what_was_given(given: dict[str, Any], words: str) -> None:
     assert said(**given) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3.4, "3 s"), (119, "119 s"), (121, "2 min"), (7300, "2.0 h"), (200_000, "2.3 days")]
+)
+def test_durations_read_well(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_of_many_the_first_few_are_named() -> None:
+    assert some(["a", "b"]) == "a, b"
+    assert some(range(2000), 2) == "0, 1 and 1,998 more"

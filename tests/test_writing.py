@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -188,12 +189,44 @@ def test_a_kill_leaves_what_was_there(tmp_path: Path, replacing: Replacing, exis
     assert (content(target) if target.exists() else None) == ("old" if existed else None)
 
 
-def test_others_may_read_what_is_written(tmp_path: Path) -> None:
-    write_json(tmp_path / "file", {})
-    with replacing_folder(tmp_path / "folder"):
-        pass
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
-    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o755
+@pytest.mark.parametrize(
+    ("umask", "of_file", "of_folder"), [(0o022, 0o644, 0o755), (0o002, 0o664, 0o775), (0o077, 0o600, 0o700)]
+)
+def test_who_may_read_and_write_what_is_written_is_the_umasks_to_say(
+    tmp_path: Path, umask: int, of_file: int, of_folder: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "file", {})
+        with replacing_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == of_file
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == of_folder
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_what_a_symbolic_link_points_to_is_written_and_the_link_stays(
+    tmp_path: Path, replacing: Replacing, existed: bool
+) -> None:
+    link, target = tmp_path / "here" / "link", tmp_path / "there" / "target"
+    link.parent.mkdir()
+    if existed:
+        with replacing(target) as temporary:
+            fill(temporary, "old")
+    link.symlink_to(target)
+    with replacing(link) as temporary:
+        fill(temporary, "new")
+    assert link.is_symlink() and content(target) == "new"
+    assert list(link.parent.iterdir()) == [link] and list(target.parent.iterdir()) == [target]
+
+
+def test_a_failed_write_through_a_symbolic_link_names_what_it_points_to(tmp_path: Path, replacing: Replacing) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "link").symlink_to(tmp_path / "file" / "target")
+    with pytest.raises(WriteError, match="file/target can't be written"), replacing(tmp_path / "link"):
+        raise AssertionError("there is nothing to write to")
 
 
 def test_json_is_readable_and_comes_back(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from recbole_ext.attach.parametrizations import Adapter, Bounded, Dual, Frozen
 from recbole_ext.attach.places import ItemTable, item_tables
 from recbole_ext.errors import AttachError, ConfigurationError
 from recbole_ext.store import ItemEmbeddingStore
-from recbole_ext.store.transforms import scale, transform_alike
+from recbole_ext.store.item_embedding_store import ROWS_AT_ONCE
+from recbole_ext.store.transforms import Rows, Transform, factor_to, scale, transformed
 
 log = logging.getLogger(__name__)
 
@@ -117,8 +119,10 @@ def item_vectors(dataset: Any, config: Any) -> tuple[torch.Tensor, Coverage]:
         ConfigurationError: an unknown policy or transform.
         StoreError: the store can't be read.
     """
-    vectors, _, coverage = _transformed(dataset, config, None)
-    return vectors, coverage
+    fitted = _fitted(dataset, config)
+    vectors = Rows(fitted.store.embeddings, fitted.rows.clamp_min(0), fitted.transforms).gathered()
+    _fill_missing(vectors, fitted, config["seed"])
+    return vectors, fitted.coverage
 
 
 def new_item_vectors(dataset: Any, config: Any, new: torch.Tensor) -> torch.Tensor:
@@ -129,10 +133,42 @@ def new_item_vectors(dataset: Any, config: Any, new: torch.Tensor) -> torch.Tens
     Raises:
         AttachError: they are of another width than the dataset's; else as :func:`item_vectors`.
     """
-    return _transformed(dataset, config, new)[1]
+    fitted = _fitted(dataset, config)
+    if new.shape[1] != fitted.store.dim:
+        raise AttachError(
+            f"item_embedding: the new items' vectors are {new.shape[1]} wide, those of the store {fitted.name} "
+            f"{fitted.store.dim}: they are not of one source."
+        )
+    return Rows(new, transforms=fitted.transforms).gathered()
 
 
-def _transformed(dataset: Any, config: Any, new: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, Coverage]:
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A store as a dataset uses it.
+
+    Attributes:
+        name: of the store, for messages.
+        rows: of each item of the dataset, ``[n_items - 1]``; -1 where the store lacks it.
+        known: which items have decided the transforms, bool ``[n_items - 1]``; the store has them all.
+        transforms: what is done to its vectors, in order.
+        policy: ``item_embedding_missing``.
+    """
+
+    store: ItemEmbeddingStore
+    name: str
+    rows: torch.Tensor
+    known: torch.Tensor
+    transforms: tuple[Transform, ...]
+    policy: str
+    coverage: Coverage
+
+    @property
+    def covered(self) -> torch.Tensor:
+        """Which items the store has, bool ``[n_items - 1]``."""
+        return self.rows >= 0
+
+
+def _fitted(dataset: Any, config: Any) -> _Fitted:
     source = config["item_embedding"]
     if not source:
         raise AttachError(
@@ -141,30 +177,20 @@ def _transformed(dataset: Any, config: Any, new: torch.Tensor | None) -> tuple[t
         )
     policy = _choice(config, "item_embedding_missing", MISSING)
     store = source if isinstance(source, ItemEmbeddingStore) else ItemEmbeddingStore.load(Path(source))
-    store_name = "given" if isinstance(source, ItemEmbeddingStore) else str(source)
+    name = "given" if isinstance(source, ItemEmbeddingStore) else str(source)
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
     rows = store.rows(tokens)
-    covered = rows >= 0
-    coverage = Coverage(len(tokens), int(covered.sum()), int((~covered).sum()))
-    log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, store_name)
-    _check_coverage(coverage, policy, tokens, covered, store_name)
-    fitted_on = items_to_fit_on(dataset)
-    if fitted_on is not None:
-        fitted_on = fitted_on[covered]
-        if not fitted_on.any():
-            raise AttachError(f"item_embedding: no item of the training period is in the store {store_name}.")
-    own = store.embeddings[rows[covered]].float()
-    others = own[:0] if new is None else new.float()
-    if others.shape[1] != own.shape[1]:
-        raise AttachError(
-            f"item_embedding: the new items' vectors are {others.shape[1]} wide, those of the store {store_name} "
-            f"{own.shape[1]}: they are not of one source."
-        )
-    vectors, others = transform_alike(own, config["item_embedding_transform"], others, fitted_on)
+    known = rows >= 0
+    coverage = count_covered(tokens, known.tolist(), policy, name)
+    log.info("item_embedding: %d of %d items covered by the store %s", coverage.covered, coverage.items, name)
+    if (fitted_on := items_to_fit_on(dataset)) is not None:
+        known = known & fitted_on
+        if not known.any():
+            raise AttachError(f"item_embedding: no item of the training period is in the store {name}.")
+    vectors = transformed(Rows(store.embeddings, rows[known]), config["item_embedding_transform"])
     if (deviation := _optional(config, "item_embedding_scale")) is not None:
-        scaled = scale(_known(vectors, fitted_on), deviation, "item_embedding_scale")
-        vectors, others = scaled(vectors), scaled(others)
-    return _fill_missing(vectors, _known(vectors, fitted_on), covered, policy, config["seed"]), others, coverage
+        vectors = vectors.then(scale(vectors, deviation, "item_embedding_scale"))
+    return _Fitted(store, name, rows, known, vectors.transforms, policy, coverage)
 
 
 def items_to_fit_on(dataset: Any) -> torch.Tensor | None:
@@ -174,10 +200,6 @@ def items_to_fit_on(dataset: Any) -> torch.Tensor | None:
     """
     n_trained = getattr(dataset, "n_trained_items", None)
     return None if n_trained is None else torch.arange(1, dataset.item_num) < n_trained
-
-
-def _known(vectors: torch.Tensor, fitted_on: torch.Tensor | None) -> torch.Tensor:
-    return vectors if fitted_on is None else vectors[fitted_on]
 
 
 def _choice(config: Any, key: str, choices: tuple[str, ...]) -> str:
@@ -192,36 +214,46 @@ def _optional(config: Any, key: str) -> Any:
     return config[key] if key in config else None  # noqa: SIM401 (a Config has no get)
 
 
-def _check_coverage(coverage: Coverage, policy: str, tokens: list[str], covered: torch.Tensor, store: str) -> None:
+def count_covered(tokens: Sequence[str], covered: Sequence[bool], policy: str, store: str) -> Coverage:
+    """How many of a dataset's items, ``tokens``, are ``covered`` by the store of this name.
+
+    Raises:
+        AttachError: none is; or one is not, and ``policy``, that of ``item_embedding_missing``, is ``error``.
+    """
+    absent = [token for token, there in zip(tokens, covered, strict=True) if not there]
+    coverage = Coverage(len(tokens), len(tokens) - len(absent), len(absent))
     if coverage.covered == 0:
         raise AttachError(
             f"item_embedding: none of the dataset's {coverage.items} items is in the store {store}; "
             "it was made for another dataset. Encode this one: recbole-ext encode DATASET --out STORE."
         )
-    if coverage.missing and policy == "error":
-        absent = [token for token, there in zip(tokens, covered.tolist(), strict=True) if not there]
+    if absent and policy == "error":
         raise AttachError(
             f"item_embedding: {coverage.missing} of {coverage.items} items are not in the store {store}, the first "
             f"{', '.join(absent[:5])}. Set item_embedding_missing to 'mean' or 'random', or encode the dataset again."
         )
+    return coverage
 
 
-def _fill_missing(
-    vectors: torch.Tensor, known: torch.Tensor, covered: torch.Tensor, policy: str, seed: Any
-) -> torch.Tensor:
-    """Rows for every item, ``[items, width]``: ``vectors`` where covered, elsewhere what the policy says.
+def _fill_missing(vectors: torch.Tensor, fitted: _Fitted, seed: Any) -> None:
+    """Write into the rows of ``vectors``, ``[n_items - 1, width]``, that the store lacks what the policy says.
 
-    ``mean`` is the mean of the covered rows, ``known`` (without those of new items); ``random`` draws from a normal
-    distribution with their mean and standard deviation per dimension, from a generator of its own seeded with the run's
-    seed.
+    ``mean`` is the mean of the rows that decided the transforms; ``random`` draws from a normal distribution with their
+    mean and standard deviation per dimension, from a generator of its own seeded with the run's seed.
     """
-    filled = known.mean(dim=0).repeat(len(covered), 1)
-    if policy == "random":
-        generator = torch.Generator().manual_seed(int(seed or 0))
-        noise = torch.randn(filled.shape, generator=generator)
-        filled = filled + noise * known.std(dim=0, correction=0)
-    filled[covered] = vectors
-    return filled
+    lacking = ~fitted.covered
+    if not lacking.any():
+        return
+    known = Rows(vectors, fitted.known.nonzero().flatten())
+    mean, deviation = known.mean().float(), known.variance().sqrt().float()
+    vectors[lacking] = mean
+    if fitted.policy != "random":
+        return
+    generator = torch.Generator().manual_seed(int(seed or 0))
+    for part, absent in zip(vectors.split(ROWS_AT_ONCE), lacking.split(ROWS_AT_ONCE), strict=True):
+        # Drawn for every item, so that an item's draw is the same whatever else the store lacks.
+        drawn = torch.randn(part.shape, generator=generator)
+        part[absent] += drawn[absent] * deviation
 
 
 def _check_width(vectors: torch.Tensor, table: ItemTable, mode: str) -> None:
@@ -253,8 +285,8 @@ def _scale_random_vectors(model: Any, dataset: Any, deviation: Any) -> None:
     for table in tables:
         rows = slice(table.first, table.first + dataset.item_num - 1)
         with torch.no_grad():
-            weight = table.embedding.weight
-            weight[rows] = scale(weight[rows], deviation, "item_embedding_scale")(weight[rows])
+            vectors = table.embedding.weight[rows]
+            vectors *= factor_to(deviation, vectors.std(correction=0), "item_embedding_scale")
 
 
 def _put(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, config: Any) -> None:
@@ -278,7 +310,8 @@ def _function(vectors: torch.Tensor, table: ItemTable, mode: str, dataset: Any, 
         probability = _number(config, "item_embedding_dense_probability", DENSE_PROBABILITY, 1.0)
         return Dual(vectors, width, probability, trained.to(vectors.device), first)
     bound = _number(config, "item_embedding_bound", BOUND)
-    radius = bound * _known(vectors, items_to_fit_on(dataset)).norm(dim=1).mean().item()
+    norms, fitted_on = vectors.norm(dim=1), items_to_fit_on(dataset)
+    radius = bound * (norms if fitted_on is None else norms[fitted_on]).mean().item()
     log.info("item_embedding: differences of at most %.4g, %g of the vectors' mean norm", radius, bound)
     return Bounded(vectors, radius, trained.to(vectors.device), first)
 

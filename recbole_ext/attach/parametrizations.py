@@ -17,7 +17,7 @@ class Frozen(nn.Module):
     """Item rows are the fixed vectors and never change; only the special rows remain as parameters.
 
     Args:
-        vectors: ``[n_items - 1, width]``, in the order of RecBole's internal item ids from 1.
+        vectors: ``[n_items - 1, width]``, in the order of RecBole's internal item ids from 1; kept, not copied.
         first: row of the first item.
     """
 
@@ -25,7 +25,7 @@ class Frozen(nn.Module):
         super().__init__()
         self.first, self.end = first, first + len(vectors)
         self.vectors: torch.Tensor
-        self.register_buffer("vectors", vectors.clone())
+        self.register_buffer("vectors", vectors)
 
     def rows_of(self, vectors: torch.Tensor) -> torch.Tensor:
         """Items of which only the vectors are known, ``[items, dim]``, as the model sees them, ``[items, width]``."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.machine import with_home
 from recbole_ext.writing import replacing_file, write_json
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", help="repeat for more (default: SASRec)", **quiet)
     parser.add_argument("--data-path", "--data_path", help="default: artifacts/data", **quiet)
     parser.add_argument("--repeats", type=int, help="of what is timed, on each side (default: 3)", **quiet)
-    parser.add_argument("--out", type=Path, help=f"default: {OUT}", **quiet)
+    parser.add_argument("--out", type=with_home, help=f"default: {OUT}", **quiet)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -180,6 +181,14 @@ def _side_by_side(options: argparse.Namespace) -> Iterator[Finding]:
         yield Finding(f"models-{dataset.name}", result, models_table(result))
 
 
+def _rectools(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.bench.rectools import rectools_table, run_rectools
+
+    for dataset in _datasets(options):
+        result = run_rectools(dataset, options.repeats)
+        yield Finding(f"rectools-{dataset.name}", result, rectools_table(result))
+
+
 def _scale(options: argparse.Namespace) -> Iterator[Finding]:
     from recbole_ext.bench.scale import run_scale, scale_table
 
@@ -247,6 +256,11 @@ KINDS: dict[str, Kind] = {
         "what an epoch and an evaluation of several models cost, beside the first one's",
         "models-DATASET.json and .md",
         _side_by_side,
+    ),
+    "rectools": Kind(
+        "an epoch of SASRec beside one of RecTools' SASRec, if that is installed",
+        "rectools-DATASET.json and .md",
+        _rectools,
     ),
     "utilisation": Kind(
         "tokens per second of tuning and encoding in bfloat16, and their part of the device's peak",

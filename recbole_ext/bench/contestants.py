@@ -20,7 +20,6 @@ STOCK_EVAL_BATCH = 4096
 class Contestant:
     """A model on a dataset, trained one way."""
 
-    side: str
     trainer: Any
     train_data: Any
     valid_data: Any
@@ -52,7 +51,7 @@ def enter(side: str, spec: RunSpec) -> Contestant:
     run = prepare(build_config(spec), spec.artifacts / "best.pth")
     run.trainer.eval_collector.data_collect(run.loaders.train)
     targets = len(run.loaders.train._dataset)
-    return Contestant(side, run.trainer, run.samples.loader, run.loaders.valid, targets, run.samples.name)
+    return Contestant(run.trainer, run.samples.loader, run.loaders.valid, targets, run.samples.name)
 
 
 def _stock(config: Any) -> Contestant:
@@ -68,4 +67,4 @@ def _stock(config: Any) -> Contestant:
     keep_tensorboard_out()
     trainer = trainer_class(config.model_class)(config, built)
     trainer.eval_collector.data_collect(train)
-    return Contestant("stock", trainer, train, valid, len(train._dataset), "augmented")
+    return Contestant(trainer, train, valid, len(train._dataset), "augmented")

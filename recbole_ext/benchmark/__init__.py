@@ -11,7 +11,8 @@ from recbole_ext.benchmark.file import (
     with_included,
 )
 from recbole_ext.benchmark.overrides import parse_overrides
-from recbole_ext.benchmark.resolver import Resolved, ResolvedRow, resolve
+from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
+from recbole_ext.benchmark.resolver import resolve
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
 

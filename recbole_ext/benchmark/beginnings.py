@@ -35,21 +35,28 @@ class Beginning:
 
 @dataclass(frozen=True)
 class StoreToMake:
-    """A store that runs start from; ``path``: ``None`` where what names it is not on this machine."""
+    """A store that runs start from, or that another one is made of.
+
+    Attributes:
+        path: ``None`` where what names it is not on this machine.
+        made_of: what is made before it.
+    """
 
     dataset: Dataset
     source: VectorSource
     path: Path | None
+    made_of: tuple[StoreToMake | EncoderToTune, ...] = ()
 
 
 @dataclass(frozen=True)
 class EncoderToTune:
     """A behaviour-tuned encoder, which a run reads text with, a store is made with or another step begins with;
-    ``path`` as for a store."""
+    attributes as of a store."""
 
     source: Encoder
     tuned: TunedEncoder
     path: Path | None
+    made_of: tuple[EncoderToTune, ...] = ()
 
 
 @dataclass
@@ -81,7 +88,9 @@ class Beginnings:
         key = (dataset.name, about, dataset.splits_rows, repr(source), as_text)
         if key not in self._known:
             missing = source.missing(dataset)
-            if not self.fetch:
+            if self.fetch:
+                source.fetch(dataset)
+            else:
                 missing += source.downloads(dataset)
             self.missing += missing
             try:
@@ -101,33 +110,32 @@ class Beginnings:
         path = source.store_path(dataset, self.artifacts)
         return Beginning(source.identity(dataset), store=path, width=source.width(dataset))
 
-    def _to_make(self, dataset: Dataset, source: VectorSource) -> None:
+    def _to_make(self, dataset: Dataset, source: VectorSource) -> StoreToMake:
         """Keep ``source`` and, before it, all that it is made of."""
         if isinstance(source, Finetune):
             raise ConfigurationError(
                 "finetune: what RECFORMER exports is there only once its run has ended, so no other vectors can be "
                 "made of it. Run the benchmark, and then give its store: {store: artifacts/stores/…}."
             )
+        made_of: list[StoreToMake | EncoderToTune] = []
         if isinstance(source, Encoder) and source.tune is not None:
-            self._to_tune(source, source.tune.of(source.encoder, dataset))
-        for part in source.parts():
-            self._to_make(dataset, part)
+            made_of.append(self._to_tune(source, source.tune.of(source.encoder, dataset)))
+        made_of += [self._to_make(dataset, part) for part in source.parts()]
         path = self._named(lambda: source.store_path(dataset, self.artifacts))
-        self.stores.setdefault(str(path or (dataset.name, source)), StoreToMake(dataset, source, path))
+        store = StoreToMake(dataset, source, path, tuple(made_of))
+        return self.stores.setdefault(str(path or (dataset.name, source)), store)
 
     def _encoder(self, dataset: Dataset, source: VectorSource) -> Beginning:
         assert isinstance(source, Encoder), source
-        tuned = self._to_tune(source, source.tune.of(source.encoder, dataset)) if source.tune else None
+        tuned = self._to_tune(source, source.tune.of(source.encoder, dataset)).path if source.tune else None
         encoder = str(tuned) if tuned else source.encoder
         return Beginning(source.identity(dataset), encoder=encoder)
 
-    def _to_tune(self, source: Encoder, tuned: TunedEncoder) -> Path | None:
+    def _to_tune(self, source: Encoder, tuned: TunedEncoder) -> EncoderToTune:
         """Keep ``tuned`` and, before it, the steps that it begins with."""
-        if isinstance(tuned.encoder, TunedEncoder):
-            self._to_tune(source, tuned.encoder)
+        before = (self._to_tune(source, tuned.encoder),) if isinstance(tuned.encoder, TunedEncoder) else ()
         path = self._named(lambda: tuned.folder(self.artifacts))
-        self.encoders.setdefault(str(path or tuned), EncoderToTune(source, tuned, path))
-        return path
+        return self.encoders.setdefault(str(path or tuned), EncoderToTune(source, tuned, path, before))
 
     def _named(self, path: Callable[[], Path]) -> Path | None:
         try:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_ext.attach import ANY_WIDTH, MISSING, MODES
 from recbole_ext.benchmark.keys import PLACES, keys_of
 from recbole_ext.benchmark.settings import Benchmark
-from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.metrics import has_cutoff, register_metrics
+from recbole_ext.metrics import has_cutoff, register_metrics, reported
 from recbole_ext.models import is_trained, model_class, takes_item_vectors, trainer_class
 from recbole_ext.records import RowKey
 from recbole_ext.store.transforms import width_after
@@ -185,10 +183,10 @@ def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, 
     cutoffs = _cutoffs(config)
     if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in cutoffs):
         raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")
-    if valid_metric_given and str(config["valid_metric"]).lower() not in _reported(metrics, cutoffs):
+    names = reported(metrics, cutoffs)
+    if valid_metric_given and str(config["valid_metric"]).lower() not in names:
         raise ConfigurationError(
-            f"{where}: valid_metric: {config['valid_metric']!r} is not among what is reported: "
-            f"{', '.join(_reported(metrics, cutoffs))}."
+            f"{where}: valid_metric: {config['valid_metric']!r} is not among what is reported: {', '.join(names)}."
         )
     validates, tests = held_out(config)
     if not tests:
@@ -204,7 +202,11 @@ def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, 
 
 def nearest_valid_metric(config: Settings) -> str:
     """What validation goes by where nobody says it: NDCG at 10 or the nearest cutoff, else the first metric."""
-    metrics, cutoffs = metric_names(config), _cutoffs(config)
+    try:
+        metrics = register_metrics(config.get("metrics") or [])
+    except ConfigurationError:  # which check_evaluation raises with the place
+        metrics = []
+    cutoffs = _cutoffs(config)
     name = next((metric for metric in metrics if metric.lower() == "ndcg"), metrics[0] if metrics else "NDCG")
     if not has_cutoff(name) or not cutoffs:
         return name
@@ -223,8 +225,8 @@ def held_out(config: Settings) -> tuple[bool, bool]:
             "test_only",
         )
     if "RS" in split:
-        shares = [float(share) for share in split["RS"]]
-        return validates and len(shares) > 1 and shares[1] > 0, len(shares) > 2 and shares[2] > 0
+        _, valid, test = split["RS"]
+        return validates and valid > 0, test > 0
     return validates, True
 
 
@@ -312,24 +314,9 @@ def refuse_equal_trials(points: Sequence[Settings], configs: Sequence[Settings],
         seen[content] = point
 
 
-def metric_names(config: Settings) -> list[str]:
-    """As results name them, but for case; a user's own without its path."""
-    metrics = config.get("metrics") or []
-    return [str(metric).rpartition(".")[2] for metric in ([metrics] if isinstance(metrics, str) else metrics)]
-
-
 def _cutoffs(config: Settings) -> list[Any]:
     topk = config.get("topk")
     return list(topk) if isinstance(topk, list | tuple) else [] if topk is None else [topk]
-
-
-def _reported(metrics: Sequence[str], cutoffs: Sequence[Any]) -> list[str]:
-    """Metrics as RecBole's results name them, in order."""
-    return [
-        name
-        for metric in metrics
-        for name in ([f"{metric.lower()}@{k}" for k in cutoffs] if has_cutoff(metric) else [metric.lower()])
-    ]
 
 
 def _why_nothing_validates(config: Settings) -> str:
@@ -357,25 +344,4 @@ def check_scale(model: str, is_random: bool, config: Settings, where: str) -> No
         raise ConfigurationError(
             f"{where}: item_embedding_scale: there are no item vectors of {model} to scale. Leave it out of the "
             f"model's search (grids.{model}.search: {{}}) or of its initialisation (scale), and off the command line."
-        )
-
-
-def check_exported_split(own: Dataset, exporting: Dataset, where: str) -> None:
-    """See that a run which exports an item matrix trains on nothing that a model begun from it is asked for.
-
-    Args:
-        own: the dataset under the keys of the model that begins from the matrix.
-        exporting: the same under the keys of the run.
-
-    Raises:
-        ConfigurationError: it does, because RecBole splits the samples of the one and the rows of the other.
-    """
-    if not own.splits_rows:
-        return
-    trained, allowed = (Counter(map(tuple, dataset.training_histories())) for dataset in (exporting, own))
-    if not trained <= allowed:
-        raise ConfigurationError(
-            f"{where}: finetune: of {own.name} RECFORMER trains on rows that this model validates or tests, as RecBole "
-            "splits the samples of the one and the rows of the other. Keep users of fewer than four rows out "
-            '(user_inter_num_interval: "[4,inf)", where leave-one-out splits), or take the protocol temporal.'
         )

@@ -19,11 +19,30 @@ _MERGED = ("models", "initialisations", "grids", "protocols", "config")
 _PARTS = ("models", "initialisations", "protocols")
 
 
+def read_benchmark(
+    benchmark: Path | str | Mapping[str, Any] | None, overrides: Settings | None = None
+) -> tuple[str, Benchmark, Settings]:
+    """The benchmark that is meant: by a YAML's path, a preset's name, or all that a YAML could say as a mapping, which
+    includes files of the working folder; ``None``: the embedded one.
+
+    Returns:
+        What to call it in errors, and what :func:`load_benchmark` returns.
+
+    Raises:
+        ConfigurationError: see there.
+    """
+    if isinstance(benchmark, Mapping):
+        where = "benchmark"
+        return where, *benchmark_of(with_included(benchmark, Path(where)), overrides or {}, where)
+    path = find_benchmark(Path(benchmark)) if benchmark else EMBEDDED
+    return path.name, *load_benchmark(path, overrides)
+
+
 def load_benchmark(path: Path, overrides: Settings | None = None) -> tuple[Benchmark, Settings]:
     """Read a benchmark YAML, or a preset of this package by its name, under ``overrides`` (``--key=value`` pairs).
 
-    An override of a key of the benchmark (``seeds``, ``results``, …) replaces it, but a list of names for ``models``,
-    ``initialisations`` or ``protocols`` keeps those of the file (``--models=[SASRec]``).
+    An override of a key of the benchmark (``seeds``, ``results``, …) replaces it, but a name or a list of names for
+    ``models``, ``initialisations`` or ``protocols`` keeps those of the file (``--models=[SASRec]``).
 
     Returns:
         The benchmark, and the overrides that are RecBole's or the hook's: the highest layer of every run.
@@ -39,7 +58,7 @@ def benchmark_of(content: Mapping[str, Any], overrides: Settings, where: str) ->
     """The benchmark that a mapping describes, under ``overrides``; see :func:`load_benchmark`."""
     own = {key: value for key, value in overrides.items() if key in Benchmark.model_fields}
     recboles = {key: value for key, value in overrides.items() if key not in own}
-    parts = {key: own.pop(key) for key in _PARTS if isinstance(own.get(key), list)}
+    parts = {key: _names(own.pop(key)) for key in _PARTS if isinstance(own.get(key), list | str)}
     benchmark = checked_benchmark({**content, **own}, where)
     return (_part_of(benchmark, parts, where) if parts or own else benchmark), recboles
 
@@ -98,6 +117,10 @@ def _above(upper: Settings, lower: Settings) -> Settings:
         if all(isinstance(part, dict) for part in both):
             merged[key] = {**both[0], **both[1]}  # type: ignore[dict-item]
     return merged
+
+
+def _names(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def _part_of(benchmark: Benchmark, parts: Mapping[str, list[str]], where: str) -> Benchmark:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from recbole_ext.compat import recbole_folder
-from recbole_ext.data.config import refuse_saved_data
+from recbole_ext.data.config import SET_BY_THE_BENCHMARK, check_eval_args, refuse_saved_data
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_defaults
+from recbole_ext.recbole_keys import Values, documented_types, documented_words, types_of, values_for_all_models
 from recbole_ext.wording import did_you_mean
 
 Settings = dict[str, Any]
@@ -73,64 +70,23 @@ MEANINGS: dict[str, str] = {
     "exact_time_order": "Order by the exact time in the file (the default); `false`: RecBole's single precision.",
 }
 """Every key of the hook and of training, in words for the reference."""
+ATTACHING = tuple(key.removeprefix("item_embedding_") for key in HOOK_KEYS if key != "item_embedding")
+"""What an entry of ``initialisations`` calls the keys that say how vectors are attached."""
 PLACES = {
-    "seed": "seeds",
-    "data_path": "data_path at the top",
-    "checkpoint_dir": "artifacts",
-    "repeatable": "rank_seen_items",
+    **SET_BY_THE_BENCHMARK,
     "dataset": "datasets",
     "model": "models",
     "item_embedding": "initialisations.NAME",
-    **{
-        f"item_embedding_{part}": f"initialisations.NAME.{part}"
-        for part in ("transform", "mode", "missing", "scale", "bound", "dense_probability")
-    },
+    **{f"item_embedding_{key}": f"initialisations.NAME.{key}" for key in ATTACHING},
 }
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
-_UNTYPED = (
-    "eval_args",
-    "train_neg_sample_args",
-    "valid_neg_sample_args",
-    "test_neg_sample_args",
-    "valid_metric",
-    "gpu_id",
-)
-"""Keys that are checked elsewhere, or take what RecBole's comments don't say."""
-_SIZES = (
-    "epochs",
-    "train_batch_size",
-    "eval_batch_size",
-    "MAX_ITEM_LIST_LENGTH",
-    "hidden_size",
-    "embedding_size",
-    "inner_size",
-    "n_layers",
-    "n_heads",
-    "nproc",
-)
-"""Keys whose values are at least 1; RecBole finds out when it builds the model, divides by them, or never."""
-_WORDS_OF = {
-    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
-    "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
-}
-"""Keys of a few words that RecBole does not document; of another optimizer's name it makes Adam."""
-_RANGE = re.compile(r"Range in \W*\[([^\]]+)\]")
-_COMMENTED = re.compile(r"^(\w+)\s*:(.*?)(?:#\s*\(([^)]*)\).*)?$")
-_WORDS = {"string": "str", "none": "None", "boolean": "bool"}
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The keys that one model knows.
-
-    Attributes:
-        types: name to the types that its value may have (empty: any).
-        words: name to the texts that it may be, where they are a few.
-    """
+class Keys(Values):
+    """The keys that one model knows, and the values that they take."""
 
     model: str
-    types: Mapping[str, tuple[str, ...]]
-    words: Mapping[str, tuple[str, ...]]
 
     def check(self, where: str, key: str, value: Any) -> None:
         """See that this model has ``key`` and that ``value`` is of a type, or one of the few words, that it takes.
@@ -139,23 +95,12 @@ class Keys:
             ConfigurationError: it is not; names ``where``, the key, and the closest one that there is.
         """
         if key not in self.types:
-            raise ConfigurationError(
-                f"{where}: {self.model} has no key {key!r}. {did_you_mean(key, self.types)}".rstrip()
-            )
+            hint = did_you_mean(str(key), self.types)
+            raise ConfigurationError(f"{where}: {self.model} has no key {key!r}. {hint}".rstrip())
         refuse_saved_data({key: value}, where)
-        if key == "eval_args" and not isinstance(value, dict):
-            raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
-        types = self.types[key]
-        if types and key not in _UNTYPED and not any(_is(value, kind) for kind in types):
-            raise ConfigurationError(f"{where}: {key} should be {' or '.join(types)}; got {value!r}.")
-        words = self.words.get(key, ())
-        if words and isinstance(value, str) and not {value, value.lower()} & set(words):
-            hint = did_you_mean(value, words)
-            raise ConfigurationError(
-                f"{where}: {key} should be one of {', '.join(words)}; got {value!r}. {hint}".rstrip()
-            )
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            _check_number(where, key, value)
+        if key == "eval_args":
+            check_eval_args(value, where)
+        super().check(where, key, value)
 
 
 @cache
@@ -166,73 +111,11 @@ def keys_of(model: str) -> Keys:
         ConfigurationError: there is no model of that name.
     """
     defaults = model_defaults(model)
-    folder = recbole_folder() / "properties"
-    types: dict[str, tuple[str, ...]] = {**HOOK_KEYS, **TRAINING_KEYS}
-    words = dict(_WORDS_OF)
-    for path in (folder / "overall.yaml", folder / "dataset" / "sample.yaml", folder / "model" / f"{model}.yaml"):
-        types |= _commented_types(path) if path.is_file() else {}
-        words |= _commented_words(path) if path.is_file() else {}
+    of_all, of_model = values_for_all_models(), recbole_folder() / "properties" / "model" / f"{model}.yaml"
+    types, words = {**HOOK_KEYS, **TRAINING_KEYS, **of_all.types}, dict(of_all.words)
+    if of_model.is_file():
+        types |= documented_types(of_model)
+        words |= documented_words(of_model)
     for key, value in defaults.items():
-        types.setdefault(key, _type_of(value))
-    # RecBole reads these without a default.
-    types |= {"eval_neg_sample_args": (), "eval_type": ()}
-    return Keys(model, types, words)
-
-
-def _check_number(where: str, key: str, value: float) -> None:
-    if key in _SIZES and value < 1:
-        raise ConfigurationError(f"{where}: {key} should be at least 1; got {value!r}.")
-    if key == "learning_rate" and not 0 < value < math.inf:
-        raise ConfigurationError(f"{where}: {key} should be a number above 0; got {value!r}.")
-    if key.endswith("dropout_prob") and not 0 <= value < 1:
-        raise ConfigurationError(f"{where}: {key} should be from 0 to less than 1; got {value!r}.")
-
-
-@cache
-def _commented_words(path: Path) -> dict[str, tuple[str, ...]]:
-    """Key to words, from the same comments: ``loss_type: 'CE'  # (str) … Range in ['BPR', 'CE'].``"""
-    words = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        found, commented = _RANGE.search(line), _COMMENTED.match(line)
-        if found and commented and (commented.group(3) or "").strip() == "str":
-            words[commented.group(1)] = tuple(word.strip(" '\"`") for word in found.group(1).split(","))
-    return words
-
-
-@cache
-def _commented_types(path: Path) -> dict[str, tuple[str, ...]]:
-    """Key to types, from the comments by which RecBole documents its YAML files: ``topk: [10]  # (list or int …)``."""
-    types = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if (match := _COMMENTED.match(line)) is None:
-            continue
-        key, default, comment = match.groups()
-        words = [re.split(r"\s+of\s+|,", word.strip())[0] for word in (comment or "").split(" or ")]
-        words = [_WORDS.get(word.lower(), word) for word in words]
-        known = tuple(word for word in words if word in _CHECKS)
-        # `~` is how RecBole writes "off", whatever the comment says, and no mapping is off too.
-        off = "dict" in known or default.strip() in ("~", "None", "null")
-        types[key] = (*known, "None") if known and off else known
-    return types
-
-
-def _type_of(default: Any) -> tuple[str, ...]:
-    if default is None:
-        return ()
-    kind = type(default).__name__
-    return (kind,) if kind in _CHECKS else ()
-
-
-def _is(value: Any, kind: str) -> bool:
-    return bool(_CHECKS[kind](value))
-
-
-_CHECKS = {
-    "int": lambda v: (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, float) and v.is_integer()),
-    "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
-    "bool": lambda v: isinstance(v, bool),
-    "str": lambda v: isinstance(v, str),
-    "list": lambda v: isinstance(v, list | tuple),
-    "dict": lambda v: isinstance(v, dict),
-    "None": lambda v: v is None,
-}
+        types.setdefault(key, types_of(value))
+    return Keys(types, words, model)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from recbole_ext.errors import ConfigurationError
-
-log = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
@@ -21,9 +18,6 @@ def merged(layers: Mapping[str, Settings]) -> Settings:
 
     ``eval_args`` go together part by part: who sets the mode keeps the split, where RecBole's own default would split
     at random.
-
-    Raises:
-        ConfigurationError: a layer other than the command line contradicts what the benchmark's protocol sets.
     """
     config: Settings = {}
     eval_args: Settings = {}

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
-from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
+from recbole_ext.benchmark.beginnings import EncoderToTune, StoreToMake
+from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.capacity import ALL_ITEMS_PER_NEGATIVE
-from recbole_ext.data.dataset import Size
+from recbole_ext.data.dataset import Dataset, Size
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.estimate import EFFICIENCY, LOADED_MB, Estimate, measured_speed
 from recbole_ext.models import is_trained, reads_text
 from recbole_ext.models.recformer_estimate import estimate_recformer
 from recbole_ext.vectors.encoder import Encoder
+from recbole_ext.wording import duration
 
 EPOCHS_BEFORE_STOPPING = 40
 """Epochs that a run is counted with where early stopping is on: SASRec on `Scientific` and `Office` takes 20 to 45."""
@@ -49,26 +50,53 @@ class Step:
     estimate: Estimate | None = None
 
 
-def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[Step]:
-    """The steps of a benchmark in the order in which they are taken."""
+def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool], all_stores: bool = False) -> list[Step]:
+    """The steps of a benchmark in the order in which they are taken.
+
+    Args:
+        all_stores: whether a store is wanted, too, that no run which is left starts from.
+    """
     sizes = {name: _size(dataset) for name, dataset in resolved.datasets.items()}
     steps = [
-        Step("data", name, str(dataset.folder), _to_do(dataset.folder)) for name, dataset in resolved.datasets.items()
+        Step("data", name, str(dataset.folder), int(not dataset.folder.exists()))
+        for name, dataset in resolved.datasets.items()
     ]
+    begun = begun_from(resolved, [spec for row in resolved.rows for spec in _left(row, is_done)])
+    lacking = {id(one) for one in _lacking([*begun, *(resolved.stores if all_stores else ())])}
     for encoder in resolved.encoders:
         tuned = encoder.tuned
         what = f"{tuned.base}, {tuned.tuning.objective}, seed {tuned.tuning.settings.seed}"
         estimate = tuned.estimate(encoder.source.shape())
-        steps.append(Step("tune", what, tuned.in_words(), _to_do(encoder.path), estimate))
+        steps.append(Step("tune", what, tuned.in_words(), int(id(encoder) in lacking), estimate))
     for store in resolved.stores:
         estimate = store.source.estimate(store.dataset)
-        steps.append(Step("store", store.dataset.name, store.source.in_words(), _to_do(store.path), estimate))
+        times = int(id(store) in lacking)
+        steps.append(Step("store", store.dataset.name, store.source.in_words(), times, estimate))
     for row in resolved.rows:  # a protocol may read other files of the dataset
-        name = row.key.dataset
-        size = sizes[name] or _size(resolved.datasets[name].with_keys(row.effective))
-        steps.append(_run_step(row, size, is_done))
+        dataset = resolved.datasets[row.key.dataset].with_keys(row.effective)
+        steps.append(_run_step(row, sizes[row.key.dataset] or _size(dataset), _store_width(row, dataset), is_done))
     folder = resolved.benchmark.folder
     return [*steps, Step("report", "", f"{folder} -> leaderboard, figures, page", 1, Estimate(0.0, 600.0, fixed=5.0))]
+
+
+def begun_from(resolved: Resolved, specs: Iterable[RunSpec]) -> list[EncoderToTune | StoreToMake]:
+    """What ``specs`` start from, encoders before stores, and what has no path, for they may."""
+    stores, encoders = set(), set()
+    for spec in specs:
+        stores.add(spec.store)
+        encoders.add(spec.config.get("encoder"))
+    return [
+        *(encoder for encoder in resolved.encoders if encoder.path is None or str(encoder.path) in encoders),
+        *(store for store in resolved.stores if store.path is None or store.path in stores),
+    ]
+
+
+def _lacking(wanted: Iterable[EncoderToTune | StoreToMake]) -> Iterator[EncoderToTune | StoreToMake]:
+    """What of ``wanted`` is not there, and what of that which it is made of is not there either."""
+    for one in wanted:
+        if one.path is None or not one.path.exists():
+            yield one
+            yield from _lacking(one.made_of)
 
 
 def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[str]:
@@ -98,18 +126,22 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[s
 
 
 def what_will_be_done(
-    resolved: Resolved, is_done: Callable[[RunSpec], bool], elsewhere: str = "--results=FOLDER"
+    resolved: Resolved,
+    is_done: Callable[[RunSpec], bool],
+    elsewhere: str = "--results=FOLDER",
+    all_stores: bool = False,
 ) -> list[str]:
     """What `run` says before it begins: how much there is to do and how long it takes, or that all is done.
 
     Args:
         elsewhere: the option that gives the runs another place.
+        all_stores: see :func:`plan`.
     """
-    steps = plan(resolved, is_done)
+    steps = plan(resolved, is_done, all_stores)
     name, folder = resolved.benchmark.name, resolved.benchmark.folder
-    runs = [step for step in steps if step.kind == "run"]
-    left = sum(step.times for step in runs)
-    if not left:
+    left = sum(step.times for step in steps if step.kind == "run")
+    before = [step for step in steps if step.times and step.kind in ("tune", "store")]
+    if not left and not before:
         made = [spec.record_path.stat().st_mtime for spec in resolved.specs() if is_done(spec)]
         when = datetime.fromtimestamp(max(made)).strftime("%Y-%m-%d %H:%M") if made else "nowhere"
         return [
@@ -117,13 +149,11 @@ def what_will_be_done(
             f"remove that folder, or give it another place: {elsewhere}."
         ]
     device, speed = measured_speed()
-    before = [step for step in steps if step.times and step.kind in ("tune", "store")]
-    made_first = ", ".join(f"{step.kind} {step.what} ({step.inputs})" for step in before)
-    return [
-        f"{name}: {left} runs to do for {len(resolved.rows)} rows"
-        + (f"; before them: {made_first}" if before else "")
-        + f". About {time_left(steps, speed)} on this machine ({device}). Results: {folder}"
-    ]
+    said = f"{left} runs to do for {len(resolved.rows)} rows" if left else "all of its runs are done"
+    if before:
+        steps_before = ", ".join(f"{step.kind} {step.what} ({step.inputs})" for step in before)
+        said += f"; {'before them' if left else 'to make'}: {steps_before}"
+    return [f"{name}: {said}. About {time_left(steps, speed)} on this machine ({device}). Results: {folder}"]
 
 
 def time_left(steps: Sequence[Step], speed: float) -> str:
@@ -133,16 +163,14 @@ def time_left(steps: Sequence[Step], speed: float) -> str:
     return f"{left}, and {unknown} steps of unknown length" if unknown else left
 
 
-def _to_do(path: Path | None) -> int:
-    return int(path is None or not path.exists())
+def _left(row: ResolvedRow, is_done: Callable[[RunSpec], bool]) -> list[RunSpec]:
+    """What is left of a row: of its search, and of the other seeds of the trial that most of them have been run of."""
+    searched = [spec for spec in row.searched if not is_done(spec)]
+    return searched + min(([spec for spec in runs[1:] if not is_done(spec)] for runs in row.trials), key=len)
 
 
-def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], bool]) -> Step:
+def _run_step(row: ResolvedRow, size: Size | None, store_width: int | None, is_done: Callable[[RunSpec], bool]) -> Step:
     """The whole search of a row, and the other seeds of its choice."""
-    searched = row.searched
-    needed = len(searched) + len(row.trials[0]) - 1
-    done = sum(is_done(spec) for spec in searched)
-    done += max((sum(is_done(spec) for spec in runs[1:]) for runs in row.trials), default=0)
     key = row.key
     estimate = None
     if size is not None:
@@ -151,13 +179,20 @@ def _run_step(row: ResolvedRow, size: Size | None, is_done: Callable[[RunSpec], 
             if reads_text(key.model)
             else estimate_run(row.effective, size, is_trained(key.model))
         )
-    return Step(
-        "run",
-        f"{key.dataset} {key.model} {key.variant} {key.protocol}",
-        row.variant.in_words(),
-        max(needed - done, 0),
-        estimate,
-    )
+    if size is not None and estimate is not None and store_width is not None:
+        estimate = replace(estimate, memory_mb=estimate.memory_mb + 4 * size.items * store_width / 2**20)
+    what = f"{key.dataset} {key.model} {key.variant} {key.protocol}"
+    return Step("run", what, row.variant.in_words(), len(_left(row, is_done)), estimate)
+
+
+def _store_width(row: ResolvedRow, dataset: Dataset) -> int | None:
+    """Of the vectors that its runs load, before they are transformed; ``None``: there are none, or nobody knows."""
+    if row.variant.source is None or row.searched[0].store is None:
+        return None
+    try:
+        return row.variant.source.width(dataset)
+    except RecboleExtError:
+        return None
 
 
 def estimate_run(config: Mapping[str, Any], size: Size, trained: bool = True) -> Estimate:
@@ -254,11 +289,3 @@ def _aligned(rows: Sequence[Sequence[str]], numeric: tuple[int, ...]) -> Iterato
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best."""
-    for unit, length, digits in (("days", 86400.0, 1), ("h", 3600.0, 1), ("min", 60.0, 0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.{digits}f} {unit}"
-    return f"{seconds:.0f} s"

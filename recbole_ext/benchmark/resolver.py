@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
 from recbole_ext.attach import MODES
 from recbole_ext.benchmark import checks
-from recbole_ext.benchmark.beginnings import Beginning, Beginnings, EncoderToTune, StoreToMake
+from recbole_ext.benchmark.beginnings import Beginning, Beginnings
 from recbole_ext.benchmark.contents import contents
+from recbole_ext.benchmark.exporting import Exports
 from recbole_ext.benchmark.layers import merged, refuse_contradictions, refuse_what_is_searched
 from recbole_ext.benchmark.protocol import PROTOCOL
-from recbole_ext.benchmark.search import Search
+from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.benchmark.variant import Variant, baseline_of, parse_variants
-from recbole_ext.data.config import NUMBER_INTERVALS, about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError, RecboleExtError
@@ -32,72 +31,8 @@ from recbole_ext.models import (
 )
 from recbole_ext.records import RowKey
 from recbole_ext.vectors import VectorSource
-from recbole_ext.vectors.finetune import Finetune
-
-EXPORTING_MODEL = "RECFORMER"
-"""The model whose first stage leaves an item matrix that initialisations can be made of."""
-
-SPLITTING = (
-    "eval_args",
-    "benchmark_filename",
-    "exact_time_order",
-    "val_interval",
-    "rm_dup_inter",
-    "filter_inter_by_user_or_item",
-    *NUMBER_INTERVALS,
-)
-"""Keys that say which interactions train."""
 
 Settings = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ResolvedRow:
-    """A row of the leaderboard to be: the runs of its search and of all seeds.
-
-    Attributes:
-        trials: ``trials[t][i]`` is the run of the search's point ``t`` with seed ``i``; seed 0 searches.
-        effective: the whole RecBole configuration of its first trial, RecBole's defaults included.
-    """
-
-    key: RowKey
-    variant: Variant
-    mode: str
-    baseline: str | None
-    search: Search
-    trials: tuple[tuple[RunSpec, ...], ...]
-    effective: Mapping[str, Any]
-
-    @property
-    def searched(self) -> list[RunSpec]:
-        """The runs of the search."""
-        return [runs[0] for runs in self.trials]
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """All that a benchmark asks for. Nothing of it is read from disk again while it runs.
-
-    Attributes:
-        missing: what is not on this machine and how to get it, a line each; a benchmark that runs has none.
-        notices: what the datasets' checks found worth saying.
-    """
-
-    benchmark: Benchmark
-    overrides: Settings
-    command: str
-    datasets: Mapping[str, Dataset]
-    rows: tuple[ResolvedRow, ...]
-    stores: tuple[StoreToMake, ...]
-    encoders: tuple[EncoderToTune, ...]
-    missing: tuple[str, ...]
-    notices: tuple[str, ...]
-
-    def specs(self) -> Iterator[RunSpec]:
-        """Every run that may be run, in reading order."""
-        for row in self.rows:
-            for runs in row.trials:
-                yield from runs
 
 
 def resolve(benchmark: Benchmark, overrides: Settings, command: str, where: str, fetch: bool = True) -> Resolved:
@@ -127,7 +62,8 @@ class _Resolver:
             fetch,
         )
         self.variants = parse_variants(benchmark.initialisations, where)
-        self.beginnings = Beginnings(benchmark.artifacts, fetch, self._exported)
+        self.exports = Exports(benchmark, self.variants, self.variants_of, self._row, where)
+        self.beginnings = Beginnings(benchmark.artifacts, fetch, self.exports.beginning)
         self.notices: list[str] = []
 
     def resolved(self) -> Resolved:
@@ -331,54 +267,6 @@ class _Resolver:
             }
         return settings
 
-    def _exported(self, dataset: Dataset, source: Finetune) -> Beginning:
-        """The item matrix that the first stage of a run of RECFORMER makes."""
-        run = self._exporting_run(dataset, source)
-        return Beginning(run.identity, store=run.exports, width=source.width(dataset))
-
-    def _exporting_run(self, dataset: Dataset, source: Finetune) -> RunSpec:
-        """The run of RECFORMER whose first stage's item matrix ``source`` is."""
-        model = EXPORTING_MODEL
-        begun = next((name for name, variant in self.variants.items() if variant.source == source.finetune), None)
-        if model not in self.benchmark.models or begun not in self.variants_of(model):
-            raise ConfigurationError(
-                f"{self.where}: finetune: needs {model} among the models, run with the initialisation that it is begun "
-                "from, which has an encoder."
-            )
-        split = _split(dataset.keys)
-        rows = (
-            self._row(model, dataset, protocol, self.variants[begun])
-            for protocol in self.benchmark.part(model, "protocols")
-        )
-        row = next((row for row in rows if _split(row.effective) == split), None)
-        if row is None:
-            raise ConfigurationError(
-                f"{self.where}: finetune: {model} is run under no protocol that reads, filters and splits "
-                f"{dataset.name} as this row does; add the protocol to grids.{model}.protocols."
-            )
-        if len(row.trials) > 1:
-            raise ConfigurationError(
-                f"{self.where}: finetune: give {model} a search without a space, by grids.{model}.search: {{}}."
-            )
-        checks.check_exported_split(dataset, dataset.with_keys(row.effective), self.where)
-        return row.trials[0][0]
-
-    def _exporting(self, spec: RunSpec, dataset: Dataset) -> RunSpec:
-        """The same run, which keeps its item matrix where an initialisation is made of it."""
-        if spec.model != EXPORTING_MODEL or spec.seed != self.benchmark.seeds[0]:
-            return spec
-        begun = self.variants[spec.variant].source
-        for variant in self.variants.values():
-            source = variant.source
-            if isinstance(source, Finetune) and source.finetune == begun:
-                name = f"{source.kind}-{spec.identity[:16]}"
-                exports = {
-                    "export_item_embedding": str(spec.artifacts / "stores" / dataset.name / name),
-                    "export_encoder": str(spec.artifacts / "encoders" / name),
-                }
-                return replace(spec, config={**spec.config, **exports})
-        return spec
-
     def _spec(
         self,
         model: str,
@@ -423,7 +311,7 @@ class _Resolver:
             model_code=code_of(model),
             contents=of_files,
         )
-        return self._exporting(spec, dataset)
+        return self.exports.keeping(spec, dataset)
 
     def _mode(self, model: str, variant: Variant, config: Settings) -> str:
         if reads_text(model):
@@ -431,10 +319,3 @@ class _Resolver:
         if variant.is_random or needs_item_vectors(model, config):
             return "-"
         return str(config.get("item_embedding_mode") or MODES[0])
-
-
-def _split(keys: Mapping[str, Any]) -> Settings:
-    """What of a run's keys decides which interactions train."""
-    split = {key: value for key, value in about_data(keys).items() if key in SPLITTING}
-    args = {part: how for part, how in (split.get("eval_args") or {}).items() if part != "mode"}
-    return {**split, "eval_args": args}

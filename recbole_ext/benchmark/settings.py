@@ -84,9 +84,16 @@ class Benchmark(_Part):
     note: str = ""
     """A sentence printed with the leaderboard."""
 
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _one_name(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
     @field_validator("models", "initialisations", "protocols", mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {value: {}}
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
             return {name: {} for name in value}
         return {name: keys or {} for name, keys in value.items()} if isinstance(value, dict) else value

@@ -119,10 +119,6 @@ class RunSpec:
         return record_path(self.folder, self.name)
 
     @property
-    def ranks_path(self) -> Path:
-        return self.record_path.with_suffix(".ranks.npy")
-
-    @property
     def weights_path(self) -> Path:
         """Where the weights of the best epoch are kept."""
         return self.record_path.with_suffix(".weights.pt")

@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recbole_ext.benchmark.keys import HOOK_KEYS
+from recbole_ext.benchmark.keys import ATTACHING, HOOK_KEYS
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.vectors import VectorSource, made_of, parse_source
 from recbole_ext.wording import did_you_mean
 
 Settings = dict[str, Any]
-
-ATTACHING = ("mode", "transform", "missing", "scale", "bound", "dense_probability")
-"""Keys of an entry that say how vectors are attached: ``item_embedding_KEY`` of the hook."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,6 @@ def save_checkpoints_that_load_safely() -> None:
     from recbole.trainer import Trainer
 
     def save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        if not self.config["single_spec"] and self.config["local_rank"] != 0:
-            return
         target = kwargs.pop("saved_model_file", self.saved_model_file)
         progress = {"cur_step": self.cur_step, "best_valid_score": float(self.best_valid_score)}
         _save(_state(self, epoch) | progress, target)

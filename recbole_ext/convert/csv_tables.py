@@ -106,7 +106,7 @@ def _read_items(path: Path) -> tuple[pd.DataFrame, int]:
 def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """Number of the (last) line and fields of every row, the header first; blank lines are skipped."""
     csv.field_size_limit(_LONGEST_FIELD)
-    with open_text(path) as file:
+    with open_text(path, instead=f"rename the file that holds its columns to {path.name}") as file:
         # Strict, because a lenient reader turns an unbalanced quote into silently missing rows.
         reader = csv.reader(file, strict=True)
         try:

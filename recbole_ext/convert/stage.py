@@ -16,6 +16,7 @@ from tqdm import tqdm
 from recbole_ext.convert.formats import FORMATS
 from recbole_ext.convert.report import ConversionReport
 from recbole_ext.convert.source import SourceData
+from recbole_ext.data.files import EMBEDDED
 from recbole_ext.errors import ConfigurationError, WriteError
 from recbole_ext.text import clean
 from recbole_ext.writing import replacing_file
@@ -38,7 +39,7 @@ def convert(source: Path, format: str, name: str, out: Path) -> ConversionReport
         out: RecBole's ``data_path``, created if need be.
 
     Raises:
-        ConfigurationError: there is no such format, or the name can't name a folder.
+        ConfigurationError: there is no such format, or the name can't name a folder or means RecBole's own dataset.
         SourceDataError: the source is missing, empty or malformed.
         WriteError: the files can't be written. What was there before is unchanged.
     """
@@ -48,6 +49,11 @@ def convert(source: Path, format: str, name: str, out: Path) -> ConversionReport
         raise ConfigurationError(
             f"'{name}' can't name a dataset. Use letters, digits, '_', '-', '+' and '.', "
             f"and begin with a letter or digit."
+        )
+    if name == EMBEDDED:
+        raise ConfigurationError(
+            f"'{name}' always means the dataset in RecBole's wheel, so that yours would never be read. Choose another "
+            "name."
         )
     data = FORMATS[format].read(source, name)
     items = _cleaned(data.items)

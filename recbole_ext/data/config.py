@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from recbole_ext.compat import recbole_folder
-from recbole_ext.data.temporal import WHERE, Temporal
+from recbole_ext.data.temporal import TEMPORAL, WHERE, Temporal
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.recbole_keys import values_for_all_models
 from recbole_ext.wording import did_you_mean
 from recbole_ext.yaml_files import read_yaml
+
+log = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
@@ -28,6 +33,14 @@ PACKAGED_DATASET_CONFIGS = next(
 OWN_KEYS = ("item_text", "source", "expected", "recbole_name")
 """What only this package reads of a dataset config."""
 
+SET_BY_THE_BENCHMARK = {
+    "seed": "seeds",
+    "data_path": "data_path at the top",
+    "checkpoint_dir": "artifacts",
+    "repeatable": "rank_seen_items",
+}
+"""RecBole's keys that are set nowhere but by a benchmark's own, and by which."""
+
 EXACT_TIME_ORDER = "exact_time_order"
 """``true`` (the default): rows in time order are in the order of their exact times, of equal ones the file's.
 
@@ -42,6 +55,9 @@ SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataload
 
 NUMBER_INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 """RecBole's keys that filter users and items by their number of interactions."""
+
+_LEFT_OUT = ("valid_and_test", "valid_only", "test_only")
+"""What RecBole's leave-one-out holds out."""
 
 _INTERVAL = re.compile(r"\s*[\[(]\s*[-+\w.]+\s*,\s*[-+\w.]+\s*[\])]\s*")
 
@@ -72,18 +88,64 @@ def find_config(name: str, configs: Path | str = DATASET_CONFIGS) -> Path | None
     return path if path.is_file() else None
 
 
+def config_of(name: str, configs: Path | str = DATASET_CONFIGS) -> Settings:
+    """What the config of dataset ``name`` says; nothing where there is none.
+
+    Raises:
+        ConfigurationError: see :func:`read_config`.
+    """
+    path = find_config(name, configs)
+    if path is None:
+        return {}
+    if path.parent == PACKAGED_DATASET_CONFIGS:
+        _say_packaged(path)
+    return read_config(path)
+
+
+@cache
+def _say_packaged(path: Path) -> None:
+    """Once for each."""
+    log.info("%s: its keys are those of %s, a config of this package. %s", path.stem, path, _own_config(path))
+
+
+@contextmanager
+def naming_config(name: str, configs: Path | str) -> Iterator[None]:
+    """Add to errors about the keys of dataset ``name`` where its config is, and where one of the user's own goes."""
+    try:
+        yield
+    except ConfigurationError as error:
+        path = find_config(name, configs)
+        if path is None:
+            raise
+        where = f"The dataset config is {path}."
+        if path.parent == PACKAGED_DATASET_CONFIGS:
+            where = f"The dataset config is {path}, one of this package. {_own_config(path)}"
+        raise ConfigurationError(f"{str(error).removesuffix('.')}. {where}") from error
+
+
+def _own_config(packaged: Path) -> str:
+    return f"For other data of that name write {DATASET_CONFIGS / packaged.name}, which is read instead."
+
+
 def read_config(path: Path) -> Settings:
     """A dataset config.
 
     Raises:
-        ConfigurationError: not a YAML mapping, a key that nobody reads, or a value of the wrong kind.
+        ConfigurationError: not a YAML mapping, a key that nobody reads here, or a value of the wrong kind.
     """
     settings = read_yaml(path, "a dataset config")
-    known = {*recbole_keys_of_datasets(), *OWN_KEYS, EXACT_TIME_ORDER}
-    for key in settings:
+    known, values = {*recbole_keys_of_datasets(), *OWN_KEYS, EXACT_TIME_ORDER}, values_for_all_models()
+    for key, value in settings.items():
+        if key in SET_BY_THE_BENCHMARK:
+            raise ConfigurationError(
+                f"{path}: {key!r} is not set here but by `{SET_BY_THE_BENCHMARK[key]}` of the benchmark."
+            )
         if key not in known:
-            hint = did_you_mean(str(key), known, "A model's keys stand with the model, in the benchmark.")
+            hint = did_you_mean(key, known, "A model's keys stand with the model, in the benchmark.")
             raise ConfigurationError(f"{path}: {key!r} is no key of a dataset, in RecBole or here. {hint}")
+        if key == "eval_args":
+            check_eval_args(value, str(path))
+        values.check(str(path), key, value)
     expected = settings.get("expected") or {}
     if (
         not isinstance(expected, dict)
@@ -99,7 +161,48 @@ def read_config(path: Path) -> Settings:
     return settings
 
 
-def check_keys(keys: Mapping[str, Any]) -> None:
+def check_eval_args(value: Any, where: str) -> None:
+    """See that ``eval_args`` is a mapping and its ``split``, if it has one, a way to split with what that needs.
+
+    (What :class:`recbole_ext.data.temporal.Temporal` needs it checks itself.)
+
+    Raises:
+        ConfigurationError: it is not; names ``where``.
+    """
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
+    if "split" not in value:
+        return
+    split = value["split"]
+    ways = set(split) if isinstance(split, dict) else set()
+    if not ways or not ways <= {"LS", "RS", "TS", TEMPORAL}:
+        raise ConfigurationError(
+            f"{where}: eval_args.split: LS, RS, TS or {TEMPORAL} with what it needs is expected, as in "
+            f"{{LS: valid_and_test}}; got {split!r}."
+        )
+    if len(ways) > 1:
+        raise ConfigurationError(f"{where}: eval_args.split: {', '.join(split)} are several splits; name one.")
+    if "LS" in split and split["LS"] not in _LEFT_OUT:
+        raise ConfigurationError(f"{where}: eval_args.split: LS is one of {', '.join(_LEFT_OUT)}; got {split['LS']!r}.")
+    for way in ways & {"RS", "TS"}:
+        if not _are_shares(split[way]):
+            raise ConfigurationError(
+                f"{where}: eval_args.split: {way} has the shares of training, validation and test, as in "
+                f"{{{way}: [0.8, 0.1, 0.1]}}; got {split[way]!r}."
+            )
+
+
+def _are_shares(value: Any) -> bool:
+    """Three numbers, which need not sum up to 1."""
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(share, int | float) and not isinstance(share, bool) and share >= 0 for share in value)
+        and value[0] > 0
+    )
+
+
+def check_data_keys(keys: Mapping[str, Any]) -> None:
     """See that keys about data, RecBole's with nothing left out, make sense whatever the files hold.
 
     Raises:

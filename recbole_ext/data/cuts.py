@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recbole_ext.data.config import about_data
-from recbole_ext.data.files import interaction_suffixes, reads_knowledge
+from recbole_ext.data.files import interaction_suffixes, reads_knowledge, stamp
 from recbole_ext.data.stock import stock_dataset
 from recbole_ext.data.tables import Table
 from recbole_ext.data.temporal import Counted, Temporal, in_words
@@ -45,7 +43,7 @@ def trained_items(dataset: Dataset) -> list[str]:
 
 def _cut(dataset: Dataset) -> tuple[Counted, list[str]]:
     keys = dataset.effective_keys
-    request = _request(dataset.files(), {**about_data(keys), "knowledge": reads_knowledge(keys)})
+    request = stamp(dataset.files(), about_data(keys), reads_knowledge(keys))
     if request not in _CUT:
         try:
             found = stock_dataset(dataset.name, dataset.folder, keys, cut=True)
@@ -120,7 +118,7 @@ def times_are_places(dataset: Dataset) -> bool:
     dataset.require()
     keys, user, time = dataset.effective_keys, dataset.user_field, dataset.time_field
     path = dataset.folder / f"{dataset.name}.{interaction_suffixes(keys)[0]}"
-    request = _request([path], [user, time])
+    request = stamp([path], user, time)
     if request not in _ARE_PLACES:
         table = Table.of(path, keys)
         table.require(user, "which holds the users' ids", way_out="Set USER_ID_FIELD to the column.")
@@ -140,8 +138,3 @@ def are_places(users: np.ndarray, times: np.ndarray) -> bool:
     first = np.maximum.accumulate(np.where(np.diff(users, prepend=-1) != 0, np.arange(len(users)), 0))
     in_steps = (times - times[first] == np.arange(len(users)) - first).all()
     return bool(in_steps and (times[first] == times[0]).all())
-
-
-def _request(paths: Sequence[Path], keys: Mapping[str, Any] | list[str]) -> str:
-    stats = [(str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
-    return json.dumps([stats, keys], sort_keys=True, default=str)

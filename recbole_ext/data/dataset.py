@@ -15,8 +15,8 @@ from recbole_ext.data.config import (
     DATASET_CONFIGS,
     OWN_KEYS,
     about_data,
-    find_config,
-    read_config,
+    config_of,
+    naming_config,
     recbole_defaults,
 )
 from recbole_ext.data.cuts import counted as counted_cut
@@ -24,12 +24,13 @@ from recbole_ext.data.cuts import trained_items
 from recbole_ext.data.files import (
     dataset_folder,
     dataset_meant,
+    download_url,
     interaction_suffixes,
     require_files,
     splits_rows,
     suffixes_read,
 )
-from recbole_ext.data.histories import training_histories
+from recbole_ext.data.histories import Histories, training_histories
 from recbole_ext.data.sizes import Size, counted, ids_in
 from recbole_ext.data.temporal import Cut, Temporal
 from recbole_ext.errors import SourceDataError
@@ -37,7 +38,6 @@ from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_parts, render_texts
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 Settings = dict[str, Any]
@@ -75,8 +75,7 @@ class Dataset:
         Raises:
             ConfigurationError: the YAML is not a mapping, or says something unknown.
         """
-        path = find_config(name, configs)
-        return cls(name, Path(data_path), {**(read_config(path) if path else {}), **(keys or {})}, Path(configs))
+        return cls(name, Path(data_path), {**config_of(name, configs), **(keys or {})}, Path(configs))
 
     @classmethod
     def of_config(cls, config: Any) -> Dataset:
@@ -142,6 +141,11 @@ class Dataset:
         suffixes = interaction_suffixes(self.effective_keys)
         require_files(self.name, self.data_path, suffixes, self.keys.get("recbole_name"), download)
 
+    @property
+    def url(self) -> str | None:
+        """Where :meth:`require` downloads it from; ``None`` where it is here, or RecBole does not know it."""
+        return None if self.folder.exists() else download_url(self.name, self.keys.get("recbole_name"))
+
     def files(self) -> list[Path]:
         """Every file that RecBole reads under these keys and that is there, in a fixed order."""
         paths = (self.folder / f"{self.name}.{suffix}" for suffix in suffixes_read(self.effective_keys))
@@ -184,7 +188,7 @@ class Dataset:
         if not known:
             return None
         fewest = str(self.keys.get("user_inter_num_interval") or "[3,").strip("[( ").partition(",")[0]
-        return Size(expected["users"], expected["items"], expected["users"] * int(float(fewest)), at_least=True)
+        return Size(expected["users"], expected["items"], expected["users"] * int(float(fewest)))
 
     def items(self) -> set[str] | None:
         """The tokens of the items in its interactions, before RecBole's filters; ``None`` where the files are not here.
@@ -221,17 +225,17 @@ class Dataset:
 
     def template(self, template: Sequence[str] | None = None) -> list[str]:
         """The parts of an item's text: ``template`` if given, else the config's ``item_text``, else all text fields."""
-        return list(template or self.keys.get("item_text") or default_template(self.item_fields()))
+        return self._template(template)
 
     def item_texts(self, template: Sequence[str] | None = None) -> pd.Series:
         """The text of each item of the ``.item`` file, ``""`` for none, by item token; see :meth:`template`."""
         fields = self.item_fields()
-        return render_texts(fields, template or self.keys.get("item_text") or default_template(fields))
+        return render_texts(fields, self._template(template, fields))
 
     def item_parts(self) -> list[list[str]]:
         """The parts of each item's text before they are joined, in the order of the ``.item`` file."""
         fields = self.item_fields()
-        return render_parts(fields, self.keys.get("item_text") or default_template(fields))
+        return render_parts(fields, self._template(None, fields))
 
     def attributes(self, attributes: Sequence[str] | None = None) -> list[str]:
         """The fields that RECFORMER reads: ``attributes`` if given, else those that the text's template names."""
@@ -243,9 +247,15 @@ class Dataset:
         ``attributes`` are the fields to read; by default those that the text's template names.
         """
         fields = self.item_fields()
-        template = self.keys.get("item_text") or default_template(fields)
-        pairs = key_values(fields, list(attributes or fields_of(template)))
+        pairs = key_values(fields, list(attributes or fields_of(self._template(None, fields))))
         return dict(zip(map(str, fields.index), pairs, strict=True))
+
+    def _template(self, template: Sequence[str] | None, fields: pd.DataFrame | None = None) -> list[str]:
+        """See :meth:`template`; ``fields``: those of the ``.item`` file, where they have been read already."""
+        chosen = template or self.keys.get("item_text")
+        if not chosen:
+            chosen = default_template(self.item_fields() if fields is None else fields)
+        return [chosen] if isinstance(chosen, str) else list(chosen)
 
     def cut(self) -> Cut | None:
         """Where the protocol ``temporal`` cuts it, as exact times; ``None`` under another protocol.
@@ -286,7 +296,7 @@ class Dataset:
         split already are the same for all models."""
         return self.keys.get("benchmark_filename") is None and splits_rows(self.keys)
 
-    def training_histories(self) -> list[np.ndarray]:
+    def training_histories(self) -> Histories:
         """Every user's training items as tokens, oldest first, under RecBole's filters and these keys' split.
 
         The split is leave-one-out where the keys have no ``eval_args``, and a sequential model's where they have no
@@ -294,4 +304,5 @@ class Dataset:
         cut, of any user.
         """
         self.require()
-        return training_histories(self.name, self.folder, self.effective_keys)
+        with naming_config(self.name, self.configs):
+            return training_histories(self.name, self.folder, self.effective_keys)

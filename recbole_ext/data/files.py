@@ -1,17 +1,21 @@
-"""A dataset's files: where they lie, which of them RecBole reads, their hashes, and how they are fetched."""
+"""A dataset's files: where they lie, which of them and of their columns RecBole reads, and how they are fetched."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import SourceDataError
 from recbole_ext.wording import did_you_mean
 from recbole_ext.writing import replacing_folder
 from recbole_ext.yaml_files import read_yaml
+
+if TYPE_CHECKING:
+    from recbole_ext.data.tables import Table
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +64,15 @@ def columns_left_out(settings: Mapping[str, Any], suffix: str) -> set[str]:
     return set((settings.get("unload_col") or {}).get(suffix, ()))
 
 
+def columns_loaded(table: Table, settings: Mapping[str, Any], suffix: str) -> list[str]:
+    """The columns of a file that RecBole loads, in the order of the file; ``suffix`` as for :func:`columns_read`."""
+    wanted = columns_read(settings, suffix)
+    if wanted is None:
+        return [name for name in table.types if name not in columns_left_out(settings, suffix)]
+    histories = history_column(settings) if suffix == "inter" else None  # which are loaded whatever is named
+    return [name for name in table.types if name in wanted or name == histories]
+
+
 def history_column(settings: Mapping[str, Any]) -> str | None:
     """The column in which rows of files that are split already may carry their history; ``None`` where it is not read:
     of other files, and where ``unload_col`` names it."""
@@ -86,6 +99,12 @@ def splits_rows(settings: Mapping[str, Any]) -> bool:
     """Whether RecBole splits the rows of the model of these settings, as for all kinds but sequential ones, of which it
     splits the samples: one fewer a user. Without a model it does not."""
     return model_kind(settings) not in (None, "SEQUENTIAL")
+
+
+def stamp(paths: Iterable[Path], *asked: Any) -> str:
+    """What an answer about files depends on: when and how long they were last written, and what was asked of them."""
+    stats = [(str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
+    return json.dumps([stats, *asked], sort_keys=True, default=str)
 
 
 def download_url(dataset: str, recbole_name: str | None = None) -> str | None:

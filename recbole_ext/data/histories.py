@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,30 @@ from recbole_ext.errors import ConfigurationError
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO"}
 
 
-def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> list[np.ndarray]:
-    """The items of each user's training split as tokens, oldest first; ``settings`` are RecBole's keys, complete.
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """The items of each user, oldest first: kept as numbers, and read one user after the other as tokens.
+
+    Attributes:
+        numbers: each user's items, as places in ``tokens``.
+        tokens: of all items, each once.
+    """
+
+    numbers: list[np.ndarray]
+    tokens: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, user: int) -> np.ndarray:
+        return self.tokens[self.numbers[user]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self.tokens.__getitem__, self.numbers)
+
+
+def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> Histories:
+    """The items of each user's training split, oldest first; ``settings`` are RecBole's keys, complete.
 
     The split is that of their model: RecBole holds out rows of some kinds of models and samples of others, so that of
     two or three rows a sequential model trains on one that a general model is asked for.
@@ -49,8 +72,7 @@ def training_histories(name: str, folder: Path, settings: Mapping[str, Any]) -> 
     keys = stock_keys(name, folder, {"eval_args": LEAVE_ONE_OUT, **settings})
     with refusing(name):
         train = kind(keys).build()[0]
-    sequences = _of_rows(train) if of_rows else _of_samples(train)
-    return [train.id2token(train.iid_field, sequence) for sequence in sequences]
+    return Histories(_of_rows(train) if of_rows else _of_samples(train), train.field2id_token[train.iid_field])
 
 
 def _of_samples(train: Any) -> list[np.ndarray]:
@@ -66,7 +88,7 @@ def _of_rows(train: Any) -> list[np.ndarray]:
     return np.split(items[order], begins)
 
 
-def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> list[np.ndarray]:
+def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> Histories:
     """Of files that are split already: a user's longest sample of the first file, or all rows of the user there."""
     dataset = stock_dataset(name, folder, settings)
     user, item, time = dataset.uid_field, dataset.iid_field, dataset.time_field
@@ -79,4 +101,4 @@ def _of_given_split(name: str, folder: Path, settings: Mapping[str, Any]) -> lis
     else:
         rows = rows.sort_values(time, kind="stable") if time in rows else rows
         sequences = [group.to_numpy() for _, group in rows.groupby(user)[item]]
-    return [dataset.id2token(item, sequence) for sequence in sequences]
+    return Histories(sequences, dataset.field2id_token[item])

@@ -14,12 +14,11 @@ from recbole_ext.data.tables import Table
 
 @dataclass(frozen=True)
 class Size:
-    """Users, items and interactions; ``at_least``: interactions are not known, and no less than this."""
+    """Users, items and interactions."""
 
     users: int
     items: int
     interactions: int
-    at_least: bool = False
 
 
 def counted(paths: Sequence[Path], settings: Mapping[str, Any]) -> Size:

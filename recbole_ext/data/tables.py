@@ -89,8 +89,8 @@ class Table:
         table.columns = names
         return table
 
-    def check_lines(self) -> int:
-        """Read the file once and see that every line is a row; returns how many rows there are.
+    def check_lines(self) -> None:
+        """See that every line of the file is a row.
 
         Raises:
             SourceDataError: a line is not in the file's encoding, has too few or too many fields, or holds a character
@@ -120,7 +120,6 @@ class Table:
                 before += len(lines)
         if rows < 2:
             raise SourceDataError(f"{self.path} has a header but no rows. Get or convert it again.")
-        return rows - 1
 
     def line_of(self, row: int) -> int:
         """The line of a row, counted from 0: blank lines are none."""

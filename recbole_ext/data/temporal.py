@@ -239,6 +239,26 @@ class Counted:
             int(timeline.is_new(test).sum()),
         )
 
+    def in_sentences(self, settings: Temporal) -> list[str]:
+        """What the split, asked for by ``settings``, makes of the dataset; without the full stops."""
+        trains, validates, tests = self.interactions
+        said = [
+            f"temporal: {trains:,} interactions before time {in_words(self.cut.valid)} train, {validates:,} before "
+            f"{in_words(self.cut.test)} validate, {tests:,} test; {self.users[0]:,} users are validated and "
+            f"{self.users[1]:,} tested on their {settings.target} item there"
+        ]
+        if self.without_history:
+            said.append(
+                f"temporal: {self.without_history:,} users of the test period have nothing before their only "
+                "interaction there and are not asked"
+            )
+        if self.new_items:
+            fate = f"ranked with the others, and {self.new_targets:,} users are asked for one"
+            if settings.new_items == "leave_out":
+                fate = f"left out with their {self.left_out:,} interactions"
+            said.append(f"temporal: {self.new_items:,} items are first seen after the first cut; they are {fate}")
+        return said
+
 
 def _in_order(valid: object, test: object) -> str:
     return f"valid: {valid} has to be before test: {test}, because validation comes before the test period"

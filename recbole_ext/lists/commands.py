@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-TARGETS = ("test", "valid", "next")
+from recbole_ext.lists import FORMATS, TARGETS
+from recbole_ext.machine import with_home
 
 
 def add_lists(commands: argparse._SubParsersAction) -> None:
@@ -24,12 +24,17 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
         "and write user, item, rank, score by tokens. What a user has seen is left out where the run's protocol leaves "
         "it out.",
     )
-    parser.add_argument("record", metavar="RUN", help="a record's path, or results folder and name: runs/mine/NAME")
+    parser.add_argument(
+        "record", type=with_home, metavar="RUN", help="a record's path, or results folder and name: runs/mine/NAME"
+    )
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--users", nargs="+", metavar="USER", help="tokens of known users; by default all")
-    who.add_argument("--users-file", type=Path, metavar="FILE", help="the same in a file: one a line, or a table")
+    who.add_argument("--users-file", type=with_home, metavar="FILE", help="the same in a file: one a line, or a table")
     who.add_argument(
-        "--histories", type=Path, metavar="FILE", help="instead: a csv or parquet with user, item and perhaps timestamp"
+        "--histories",
+        type=with_home,
+        metavar="FILE",
+        help="instead: a csv or parquet with user, item and perhaps timestamp",
     )
     parser.add_argument(
         "--topk", type=int, default=10, metavar="K", help="items of a list, or all there are; default: %(default)s"
@@ -42,12 +47,17 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
         "what is next after all that is known of the user",
     )
     parser.add_argument(
-        "--new-items", type=Path, metavar="STORE", help="rank items, too, that training never saw, from their vectors"
+        "--new-items",
+        type=with_home,
+        metavar="STORE",
+        help="rank items, too, that training never saw, from their vectors",
     )
     parser.add_argument("--new-items-only", action="store_true", help="rank these alone")
-    parser.add_argument("--out", type=Path, required=True, metavar="LISTS", help="a .csv, .tsv or .parquet to write")
-    parser.add_argument("--data-path", "--data_path", help="where the dataset's folder lies now")
-    parser.add_argument("--store", type=Path, help="where the run's own item embedding store lies now")
+    parser.add_argument(
+        "--out", type=with_home, required=True, metavar="LISTS", help="a .csv, .tsv or .parquet to write"
+    )
+    parser.add_argument("--data-path", "--data_path", type=with_home, help="where the dataset's folder lies now")
+    parser.add_argument("--store", type=with_home, help="where the run's own item embedding store lies now")
     parser.set_defaults(run=_recommend)
 
 
@@ -80,9 +90,13 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         "with its metrics, and write the leaderboard again. Several files are the system's seeds: from three on it is "
         "tested against its baseline. --key=value overrides the benchmark's keys as in `run`.",
     )
-    parser.add_argument("lists", nargs="+", type=Path, metavar="LISTS", help="tables of lists, one for each seed")
+    parser.add_argument("lists", nargs="+", type=with_home, metavar="LISTS", help="tables of lists, one for each seed")
     parser.add_argument(
-        "--benchmark", required=True, type=Path, metavar="BENCHMARK.yaml", help="in whose leaderboard they are to stand"
+        "--benchmark",
+        required=True,
+        type=with_home,
+        metavar="BENCHMARK.yaml",
+        help="in whose leaderboard they are to stand",
     )
     parser.add_argument(
         "--name", required=True, help="what to call the system; an earlier row of lists of that name is replaced"
@@ -143,8 +157,8 @@ def _add_export_split(commands: argparse._SubParsersAction) -> None:
         "train, valid, test, items, and split.json.",
     )
     parser.add_argument("what", metavar="BENCHMARK.yaml|DATASET", help="whose split; a dataset's is leave-one-out")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the tables")
-    parser.add_argument("--format", choices=["csv", "parquet"], default="csv", help="default: %(default)s")
+    parser.add_argument("--out", type=with_home, required=True, metavar="DIR", help="folder for the tables")
+    parser.add_argument("--format", choices=FORMATS, default="csv", help="default: %(default)s")
     parser.add_argument("--dataset", help="where the benchmark has several")
     parser.add_argument("--protocol", help="where the benchmark has several")
     parser.set_defaults(run=_export_split)

@@ -15,14 +15,13 @@ import numpy as np
 
 from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.hashing import sha256_of, sha256_of_file
-from recbole_ext.lists.finished import some
 from recbole_ext.lists.given import GivenLists, read_lists, rows_of
 from recbole_ext.lists.split import Split, require_full_ranking, split_of
 from recbole_ext.machine import without_home
 from recbole_ext.records import LISTS, Lists, RunRecord
-from recbole_ext.records.ranks import packed
+from recbole_ext.records.ranks import packed, ranks_beside, write_ranks
 from recbole_ext.records.record import Fingerprints
-from recbole_ext.writing import replacing_file
+from recbole_ext.wording import some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,11 +165,9 @@ def _tested(split: Split, lists: GivenLists) -> tuple[dict[str, Any], np.ndarray
 
     from recbole_ext.compat.times import KEEP_EXACT_TIMES
     from recbole_ext.machine import versions
-    from recbole_ext.runs.single import recorded_config
+    from recbole_ext.runs.recorded import recorded_config
     from recbole_ext.training.evaluation import PLACES, LeaveOneOutCollector, RankKeepingEvaluator
 
-    config, n_items = copy.copy(split.config), len(split.items)
-    config.final_config_dict = dict(split.config.final_config_dict)
     pooled = not split.loaders.test.is_sequential
     user, item = _targets(split, pooled)
     who, ranking, n_targets = user, np.arange(len(user)), np.ones_like(user)
@@ -181,20 +178,8 @@ def _tested(split: Split, lists: GivenLists) -> tuple[dict[str, Any], np.ndarray
     is_tested = np.zeros(len(split.users), dtype=bool)
     is_tested[who] = True
     longest = int(lengths[is_tested].max(initial=0))
-    if not longest:
-        raise SourceDataError("the lists have none of the users with a test item; these are in `export-split`'s test.")
-    cutoffs = [k for k in config["topk"] if k <= longest]
-    if not cutoffs:
-        raise SourceDataError(
-            f"the longest list has {longest} items, fewer than the smallest cutoff of the benchmark, "
-            f"{min(config['topk'])}."
-        )
-    if len(cutoffs) < len(config["topk"]):
-        log.warning("the longest list has %d items: nothing is reported at larger cutoffs", longest)
-    k = max(cutoffs)
-    filled = np.bincount(lists.user[lists.place <= k], minlength=len(split.users))[who]
-    config["topk"] = cutoffs
-    config["metrics"] = _metrics(config["metrics"], whole=bool((filled == k).all()))
+    config, n_items = _config_of(split, lists, who, longest), len(split.items)
+    k = max(config["topk"])
     collector, evaluator = LeaveOneOutCollector(config), RankKeepingEvaluator(config)
     collector.data_collect(split.loaders.train)
     row = rows_of(lists, n_items)(user, item)
@@ -233,10 +218,35 @@ def _tested(split: Split, lists: GivenLists) -> tuple[dict[str, Any], np.ndarray
     return made, ranks
 
 
+def _config_of(split: Split, lists: GivenLists, who: np.ndarray, longest: int) -> Any:
+    """The benchmark's configuration with the cutoffs that the ``longest`` list has and the metrics that lists decide.
+
+    Args:
+        who: the user of each ranking.
+    """
+    config = copy.copy(split.config)
+    config.final_config_dict = dict(split.config.final_config_dict)
+    if not longest:
+        raise SourceDataError("the lists have none of the users with a test item; these are in `export-split`'s test.")
+    cutoffs = [k for k in config["topk"] if k <= longest]
+    if not cutoffs:
+        raise SourceDataError(
+            f"the longest list has {longest} items, fewer than the smallest cutoff of the benchmark, "
+            f"{min(config['topk'])}."
+        )
+    if len(cutoffs) < len(config["topk"]):
+        log.warning("the longest list has %d items: nothing is reported at larger cutoffs", longest)
+    k = max(cutoffs)
+    filled = np.bincount(lists.user[lists.place <= k], minlength=len(split.users))[who]
+    config["topk"] = cutoffs
+    config["metrics"] = _metrics(config["metrics"], whole=bool((filled == k).all()))
+    return config
+
+
 def _of_split(split: Split) -> tuple[Any, Any]:
     """Counts, and the file that tells how popular the test items are, which runs on the same split share."""
     from recbole_ext.runs.popularity import keep_popularity
-    from recbole_ext.runs.single import statistics_of
+    from recbole_ext.runs.recorded import statistics_of
 
     folder = split.resolved.benchmark.folder
     return statistics_of(split.dataset, split.spec), keep_popularity(split.loaders, split.spec.dataset, folder)
@@ -325,8 +335,7 @@ def _record(split: Split, name: str, seed: int, lists: Lists, baseline: tuple[st
 def _write(folder: Path, record: RunRecord, ranks: np.ndarray | None) -> None:
     path = folder / record.kept_in / f"{record.run}.json"
     if ranks is not None:
-        with replacing_file(path.with_suffix(".ranks.npy")) as temporary, temporary.open("wb") as file:
-            np.save(file, ranks)
+        write_ranks(path, ranks)
     record.write(path)
 
 
@@ -341,4 +350,4 @@ def _remove_earlier(folder: Path, records: Sequence[RunRecord]) -> None:
             file = earlier.lists.file if earlier.lists else path.name
             log.info("the earlier row %s, of %s, is replaced: its record of %s goes", earlier.model, file, earlier.date)
             path.unlink()
-            path.with_suffix(".ranks.npy").unlink(missing_ok=True)
+            ranks_beside(path).unlink(missing_ok=True)

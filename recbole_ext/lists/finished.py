@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,9 +181,3 @@ def _check_store(record: RunRecord, settings: dict[str, Any]) -> None:
         raise StoreError(f"{store}: the store that {record.run} began from is not there. Say with --store where it is.")
     if fingerprint_of(Path(store)) != known:
         raise StoreError(f"{store}: not the vectors that {record.run} began from (fingerprint). Say --store.")
-
-
-def some(tokens: Sequence[Any], shown: int = 5) -> str:
-    """The first few of them, for a message."""
-    rest = len(tokens) - shown
-    return ", ".join(map(str, tokens[:shown])) + (f" and {rest:,} more" if rest > 0 else "")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_ext.errors import SourceDataError
-from recbole_ext.lists.finished import some
 from recbole_ext.lists.table import ids_of, named, numbers_of, read_table, tokens_of
+from recbole_ext.wording import some
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,12 +15,11 @@ from recbole.utils import ModelType
 
 from recbole_ext.data.sequences import SampleViews, SequenceViewDataset
 from recbole_ext.errors import ConfigurationError, SourceDataError
-from recbole_ext.lists.finished import FinishedRun, some
+from recbole_ext.lists import Target
+from recbole_ext.lists.finished import FinishedRun
 from recbole_ext.lists.histories import Histories
 from recbole_ext.training.evaluation import bounded_batch_size, scores_all_items_at_once
-
-Target: TypeAlias = Literal["test", "valid", "next"]
-TARGETS: tuple[Target, ...] = ("test", "valid", "next")
+from recbole_ext.wording import some
 
 Batch: TypeAlias = tuple[Interaction, Any, Any, Any]
 """What RecBole's loaders of full ranking give: samples, row and item of what is masked, row and item of targets."""

@@ -15,10 +15,11 @@ from torch.nn.utils import parametrize
 from tqdm import tqdm
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.lists import TARGETS, Target
 from recbole_ext.lists.finished import FinishedRun, reopen
 from recbole_ext.lists.histories import read_histories
 from recbole_ext.lists.new_items import NewItems, find_new_items
-from recbole_ext.lists.queries import TARGETS, Queries, Target, queries_of_histories, queries_of_users
+from recbole_ext.lists.queries import Queries, queries_of_histories, queries_of_users
 from recbole_ext.lists.table import check_writable, read_table, tokens_of, writing_table
 from recbole_ext.store import ItemEmbeddingStore
 
@@ -115,7 +116,7 @@ def recommend(
         raise ConfigurationError(f"--target: {target!r} is unknown; choose one of {', '.join(TARGETS)}.")
     if new_items_only and new_items is None:
         raise ConfigurationError("--new-items-only: name them with --new-items.")
-    out = Path(out) if out is not None else None
+    out = Path(out).expanduser() if out is not None else None
     if out is not None:
         check_writable(out)
     wanted = None if histories is not None else _wanted(users)
@@ -123,7 +124,7 @@ def recommend(
     if histories is None:
         queries = queries_of_users(finished, target, wanted)
     else:
-        given = histories if isinstance(histories, pandas.DataFrame) else Path(histories)
+        given = histories if isinstance(histories, pandas.DataFrame) else Path(histories).expanduser()
         dataset = finished.dataset
         fields = (dataset.uid_field, dataset.iid_field, dataset.time_field)
         queries = queries_of_histories(finished, read_histories(given, finished.items, fields))
@@ -148,13 +149,13 @@ def _wanted(users: Sequence[str] | Path | None) -> list[str] | None:
     if users is None:
         return None
     if isinstance(users, Path):
-        path = users
+        path = users.expanduser()
         if path.suffix in (".csv", ".tsv", ".parquet"):
             pieces = list(read_table(path, {"user": ("user", "user_id")}))
             found = [token for piece in pieces for token in tokens_of(path, piece["user"])]
         else:
             try:
-                found = path.read_text(encoding="utf-8").splitlines()
+                found = path.read_text(encoding="utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigurationError(f"--users: {path} can't be read: {error}.") from error
     else:

@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_ext.benchmark import (
-    EMBEDDED,
-    Resolved,
-    ResolvedRow,
-    RunSpec,
-    benchmark_of,
-    find_benchmark,
-    load_benchmark,
-    resolve,
-)
+from recbole_ext.benchmark import Resolved, ResolvedRow, RunSpec, resolve
+from recbole_ext.benchmark.file import read_benchmark
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.lists.finished import some
+from recbole_ext.lists import FORMATS
+from recbole_ext.wording import some
 from recbole_ext.writing import replacing_file, replacing_folder
 
 if TYPE_CHECKING:
@@ -30,7 +23,6 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 2**19
 SPLITS = ("train", "valid", "test")
 PARTS = (*SPLITS, "history", "items")
-FORMATS = ("csv", "parquet")
 DESCRIPTION = "split.json"
 """The file that says what the split in its folder is."""
 
@@ -88,7 +80,8 @@ def split_of(
 
     from recbole_ext.compat import make_recbole_work
     from recbole_ext.compat.times import KEEP_EXACT_TIMES
-    from recbole_ext.runs.single import build_config, refuse_changed_files, statistics_of
+    from recbole_ext.runs.recorded import statistics_of
+    from recbole_ext.runs.single import build_config, refuse_changed_files
     from recbole_ext.training import load
 
     make_recbole_work()
@@ -114,11 +107,7 @@ def _rows(
     command: str,
 ) -> tuple[Resolved, list[ResolvedRow]]:
     """The benchmark, resolved, and its rows on one dataset under one protocol."""
-    if isinstance(benchmark, Mapping):
-        where, (checked, keys) = "benchmark", benchmark_of(benchmark, overrides, "benchmark")
-    else:
-        path = find_benchmark(Path(benchmark)) if benchmark else EMBEDDED
-        where, (checked, keys) = path.name, load_benchmark(path, overrides)
+    where, checked, keys = read_benchmark(benchmark, overrides)
     dataset = _the_one("dataset", dataset, checked.datasets, where)
     protocol = _the_one("protocol", protocol, list(checked.protocols), where)
     # What is missing besides the data, such as an encoder, is of no concern here.

@@ -10,7 +10,10 @@ from typing import Any
 
 from recbole.utils import EvaluatorType, InputType, ModelType
 
+from recbole_ext.data.files import columns_loaded, interaction_suffixes, suffixes_read
+from recbole_ext.data.tables import Table
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.metrics import reported
 from recbole_ext.models import OWN_MODELS, VECTOR_FEATURE, recbole_name, require_package
 
 LATER_PACKAGES = {"KGAT": "dgl", "KGIN": "torch_scatter", "MCCLK": "torch_scatter", "NCL": "faiss"}
@@ -30,6 +33,7 @@ def check_needs(config: Any) -> None:
 
     Raises:
         ConfigurationError: it lacks a package, a column or a key; says which, and the way out.
+        SourceDataError: the header of a file can't be read.
     """
     name = recbole_name(config.model_class)
     require_package(name, LATER_PACKAGES.get(name))
@@ -37,7 +41,7 @@ def check_needs(config: Any) -> None:
         require_package("LDiffRec with n_cate above 1", "kmeans_pytorch")
     if name == "NNCF" and config["neigh_info_method"] == "louvain":
         require_package("NNCF with neigh_info_method: louvain", "community")
-    columns = loaded_columns(config)
+    columns = _loaded_columns(config, name)
     _check_evaluation(config, columns)
     _check_time(config, columns)
     _check_features(config, name, columns)
@@ -45,42 +49,29 @@ def check_needs(config: Any) -> None:
     _check_samples(config, name, columns)
 
 
-def loaded_columns(config: Any) -> dict[str, set[str]]:
-    """The columns that RecBole reads, by kind of file: those of the header that ``load_col`` and ``unload_col`` leave.
+def _loaded_columns(config: Any, name: str) -> dict[str, set[str]]:
+    """The columns that RecBole loads for the model called ``name`` there, by kind of file (of split ones the first's).
 
     A kind without a file has no entry.
     """
-    folder, dataset = Path(config["data_path"]), config["dataset"]
-    kinds = ["inter", "user", "item", "kg", "link", *(config["additional_feat_suffix"] or [])]
-    names = {kind: f"{dataset}.{kind}" for kind in kinds}
-    if config["benchmark_filename"]:
-        names["inter"] = f"{dataset}.{config['benchmark_filename'][0]}.inter"
+    settings = {**config.final_config_dict, "model": name}
+    interactions = interaction_suffixes(settings)
+    others = [suffix for suffix in suffixes_read(settings) if suffix not in interactions]
     loaded = {}
-    for kind, name in names.items():
-        if (folder / name).is_file():
-            with (folder / name).open(encoding=config["encoding"]) as file:
-                header = {
-                    field.split(":")[0] for field in file.readline().rstrip("\n").split(config["field_separator"])
-                }
-            loaded[kind] = _chosen(config, kind, header)
+    for kind, suffix in {"inter": interactions[0], **{suffix: suffix for suffix in others}}.items():
+        path = Path(config["data_path"]) / f"{config['dataset']}.{suffix}"
+        if path.is_file():
+            loaded[kind] = set(columns_loaded(Table.of(path, settings), settings, kind))
     return loaded
-
-
-def _chosen(config: Any, kind: str, header: set[str]) -> set[str]:
-    wanted, unwanted = config["load_col"], config["unload_col"] or {}
-    if wanted is not None and wanted.get(kind) != "*":
-        header = header & set(wanted.get(kind) or ())
-    return header - set(unwanted.get(kind) or ())
 
 
 def _check_evaluation(config: Any, columns: dict[str, set[str]]) -> None:
     modes = config["eval_args"]["mode"]
     ranks = config["eval_type"] == EvaluatorType.RANKING
-    reported = reported_metrics(config)
-    if str(config["valid_metric"]).lower() not in reported:
+    names = reported(config["metrics"], config["topk"])
+    if str(config["valid_metric"]).lower() not in names:
         raise ConfigurationError(
-            f"valid_metric: {config['valid_metric']!r} is not among what metrics and topk report: "
-            f"{', '.join(reported)}."
+            f"valid_metric: {config['valid_metric']!r} is not among what metrics and topk report: {', '.join(names)}."
         )
     if ranks and "labeled" in modes.values():
         raise ConfigurationError(
@@ -100,14 +91,6 @@ def _check_evaluation(config: Any, columns: dict[str, set[str]]) -> None:
         raise ConfigurationError(f"eval_step: {config['model']} is validated after each round; set it to 1.")
     if "labeled" in modes.values() and not _has_label(config, columns):
         raise ConfigurationError(f"eval_args: mode labeled: {_no_label(config)}")
-
-
-def reported_metrics(config: Any) -> list[str]:
-    """The names under which RecBole's evaluator reports ``metrics`` at ``topk``."""
-    names = [metric.lower() for metric in config["metrics"]]
-    if config["eval_type"] == EvaluatorType.VALUE:
-        return names
-    return [key for name in names for key in ([name] if name == "gauc" else [f"{name}@{k}" for k in config["topk"]])]
 
 
 def _check_time(config: Any, columns: dict[str, set[str]]) -> None:

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.sparse import coo_matrix, csr_matrix, diags
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import pad
 
 from recbole_ext.attach import item_vectors
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models.untrained import Untrained, UntrainedTrainer, last_items, transitions
+from recbole_ext.store.transforms import directions
 
 SCORES_AT_ONCE = 2**23
 
@@ -56,7 +57,7 @@ class TransitionGraph(Untrained):
         self.directions: torch.Tensor | None = None
         if config["item_embedding"]:
             vectors, self.item_vector_coverage = item_vectors(dataset, config)
-            self.directions = pad(normalize(vectors, dim=-1), (0, 0, 1, 0))
+            self.directions = pad(directions(vectors), (0, 0, 1, 0))
 
     def score(self, items: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         at_once = max(1, SCORES_AT_ONCE // self.n_items)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from recbole_ext.encoders.source import ResolvedEncoder
-
-log = logging.getLogger(__name__)
 
 POOLINGS = ("cls", "mean")
 ITEM_POSITIONS = "item_position_embeddings"

@@ -5,8 +5,23 @@ More than one place is where other items have the very score of the test item: i
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+
+from recbole_ext.writing import replacing_file
+
+
+def ranks_beside(record: Path) -> Path:
+    """The file of the ranks of the run whose record this is."""
+    return record.with_suffix(".ranks.npy")
+
+
+def write_ranks(record: Path, ranks: NDArray[np.integer]) -> None:
+    """Write ``ranks``, as :func:`packed` makes them, beside this record."""
+    with replacing_file(ranks_beside(record)) as temporary, temporary.open("wb") as file:
+        np.save(file, ranks)
 
 
 def alone(ranks: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recbole_ext.report.leaderboard import Leaderboard
     from recbole_ext.report.popularity import ByPopularity
 
-__all__ = ["LeaderboardReport", "read_report", "write_report", "write_reports"]
+__all__ = ["LeaderboardReport", "Reports", "read_report", "write_report", "write_reports"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class LeaderboardReport:
         """
         from recbole_ext.report.figures import draw_figures
 
-        drawings = draw_figures(self.board, Path(folder) if folder else self.folder / "figures")
+        drawings = draw_figures(self.board, Path(folder).expanduser() if folder else self.folder / "figures")
         return [drawing.path for drawing in drawings]
 
     def _repr_html_(self) -> str:
@@ -86,6 +86,19 @@ class LeaderboardReport:
         return [*lines, f"all columns: {self.folder / 'leaderboard.md'}   page: {self.folder / 'index.html'}"]
 
 
+@dataclass(frozen=True)
+class Reports:
+    """The reports of all benchmarks in a folder, and a sentence about each one, or study, that can't be read."""
+
+    made: list[LeaderboardReport]
+    unreadable: list[str]
+
+    def lines(self) -> list[str]:
+        """Those of the reports, and then what is amiss."""
+        parts = ["\n".join(report.lines()) for report in self.made]
+        return ["\n\n".join(parts), *(f"note: {sentence}" for sentence in self.unreadable)]
+
+
 def read_report(folder: Path | str) -> LeaderboardReport:
     """The results of the benchmark in ``folder``, from its grid and the records that it names; writes nothing.
 
@@ -99,7 +112,7 @@ def read_report(folder: Path | str) -> LeaderboardReport:
     from recbole_ext.report.results import finished_results, outside_results
     from recbole_ext.report.significance import compare_with_baselines
 
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     grid, results = finished_results(folder)
     outside, left_out = outside_results(folder, results)
     results = [*results, *outside]
@@ -146,17 +159,25 @@ def write_report(folder: Path | str) -> LeaderboardReport:
     return report
 
 
-def write_reports(results: Path) -> list[LeaderboardReport]:
+def write_reports(results: Path) -> Reports:
     """The reports of all benchmarks in the folder ``results``, the page above them, and their README where its source
-    is there; see :func:`write_report` and :mod:`recbole_ext.report.readme`.
+    is there; see :func:`write_report` and :mod:`recbole_ext.report.readme`. What can't be read hides nothing else.
 
     Raises:
-        ConfigurationError: as :func:`write_report`; or the README asks for a number that no table has.
+        ConfigurationError: the README asks for a number that no table has.
     """
-    from recbole_ext.report.index import write_index
+    from recbole_ext.errors import ConfigurationError
+    from recbole_ext.report.index import STUDIES, readable_studies, write_index
     from recbole_ext.report.readme import write_readme
 
-    reports = [write_report(grid.parent) for grid in sorted(Path(results).glob("*/grid.json"))]
-    write_index(Path(results))
-    write_readme(Path(results))
-    return reports
+    results = results.expanduser()
+    made, unreadable = [], []
+    for grid in sorted(results.glob("*/grid.json")):
+        try:
+            made.append(write_report(grid.parent))
+        except ConfigurationError as error:
+            unreadable.append(f"{grid.parent}: no report: {error}")
+    unreadable += readable_studies(results / STUDIES)[1]
+    write_index(results)
+    write_readme(results)
+    return Reports(made, unreadable)

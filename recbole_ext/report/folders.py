@@ -14,8 +14,8 @@ WANTED = (
 )
 
 
-def report_lines(folder: Path) -> list[str]:
-    """Write the reports of ``folder``, and what there is to say about them.
+def report_lines(folder: Path) -> tuple[list[str], bool]:
+    """Write the reports of ``folder``; what there is to say about them, and whether all of it could be read.
 
     Raises:
         ConfigurationError: the folder is none of the three, or what it holds is damaged.
@@ -25,12 +25,12 @@ def report_lines(folder: Path) -> list[str]:
 
     _refuse_what_is_no_folder(folder)
     if (folder / GRID).is_file():
-        return write_report(folder).lines()
+        return write_report(folder).lines(), True
     if holds_cards(folder):
-        return write_encoders(folder).lines()
+        return write_encoders(folder).lines(), True
     if any(folder.glob(f"*/{GRID}")):
-        reports = ["\n".join(report.lines()) for report in write_reports(folder)]
-        return ["\n\n".join(reports)]
+        reports = write_reports(folder)
+        return reports.lines(), not reports.unreadable
     raise ConfigurationError(_what_it_is_instead(folder))
 
 

@@ -20,7 +20,7 @@ from recbole_ext.report.encoders import Group, group_cards
 from recbole_ext.report.leaderboard import improvement_of, mark_of, std_of
 from recbole_ext.report.metrics import headline, metric_title
 from recbole_ext.report.page import render_html
-from recbole_ext.report.studies import Study, as_html, load_studies
+from recbole_ext.report.studies import Study, as_html, load_study
 from recbole_ext.writing import replacing_file
 
 STUDIES = "studies"
@@ -77,9 +77,6 @@ def write_index(results: Path) -> Path | None:
     """Write ``results``/index.html, from the grids and leaderboards below it.
 
     An index.html that this package did not write is left as it is; returns ``None`` then.
-
-    Raises:
-        ConfigurationError: a study is damaged.
     """
     path = results / "index.html"
     if path.exists() and GENERATOR not in path.read_text(encoding="utf-8", errors="replace"):
@@ -109,13 +106,25 @@ def read_index(results: Path) -> Index:
         for file in sorted((results / PERFORMANCE).rglob("*.md"))
     ]
     board = Board("benchmarks", "Best row of each benchmark, dataset and protocol", Sheet(_COLUMNS, rows))
-    studies = load_studies(results / STUDIES)
+    studies, unreadable = readable_studies(results / STUDIES)
+    notes += unreadable
     try:
         cards = _cards(results / ENCODERS)
     except ConfigurationError as error:
         notes.append(str(error))
         cards = []
     return Index(results.resolve().name, board, number, studies, performance, notes, cards)
+
+
+def readable_studies(folder: Path) -> tuple[list[Study], list[str]]:
+    """The studies in ``folder`` by name, and a sentence about each that is damaged."""
+    studies, unreadable = [], []
+    for path in sorted(folder.glob("*/study.json")):
+        try:
+            studies.append(load_study(path.parent))
+        except ConfigurationError as error:
+            unreadable.append(str(error))
+    return studies, unreadable
 
 
 def _name(measured: Path) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RunRecord
-from recbole_ext.records.ranks import alone, expected_worth
+from recbole_ext.records.ranks import alone, expected_worth, ranks_beside
 from recbole_ext.report.metrics import cutoff, family
 
 _OF_ONE_ITEM = ("recall", "hit", "precision", "ndcg", "mrr")
@@ -58,7 +58,7 @@ def load_ranks(folder: Path, record: RunRecord) -> NDArray[np.integer] | None:
     Raises:
         ConfigurationError: the file can't be read, or contradicts what the record reports.
     """
-    path = folder / record.kept_in / f"{record.run}.ranks.npy"
+    path = ranks_beside(folder / record.kept_in / f"{record.run}.json")
     name = f"{record.kept_in}/{path.name}"
     if not path.exists():
         return None

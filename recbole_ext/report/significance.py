@@ -132,8 +132,8 @@ def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against its baseline in one metric, on the users and seeds of both; of metrics that ranks decide, the larger
-    is the better.
+    """A row against its baseline in one metric, on the users and seeds of both. Of a metric that ranks decide, more is
+    better.
 
     Attributes:
         low, high: ends of the 95 % interval of the difference, before any correction.

@@ -157,6 +157,7 @@ class RayTasks:
         self._submitted: list[Any] = []
 
     def submit(self, spec: RunSpec, wait: bool) -> Future[bool]:
+        self._check_gpus(spec)
         reference = self._task.remote(spec, str(Path.cwd()), self._cpus, wait)
         self._submitted.append(reference)
         return reference.future()
@@ -172,7 +173,8 @@ class RayTasks:
             ray.cancel(reference, force=True)
 
     @cached_property
-    def _task(self) -> Any:
+    def _machines(self) -> list[dict[str, float]]:
+        """What each machine of the cluster has; Ray is started or joined."""
         # Set before the import, which reads it. A benchmark reports to nobody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
@@ -197,13 +199,28 @@ class RayTasks:
                 f"ray_address: no Ray cluster at {self._address or 'RAY_ADDRESS'}: {error}. Start one with "
                 "`ray start --head`, or set ray_address to `local` for one of this command's own."
             ) from error
-        self._check_room([node["Resources"] for node in ray.nodes() if node["Alive"]])
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    @cached_property
+    def _task(self) -> Any:
+        self._check_room()
+        import ray
+
         # One run per worker process, and no second try: that is what the next call is for.
         return ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_calls=1, max_retries=0)(_in_worker)
 
-    def _check_room(self, machines: list[dict[str, float]]) -> None:
+    def _check_gpus(self, spec: RunSpec) -> None:
+        """A run that Ray gives no GPU would train on a processor beside idle GPUs, without a word."""
+        there_are = any(machine.get("GPU", 0) for machine in self._machines)
+        if there_are and not self._gpus and spec.config.get("use_gpu") is not False:
+            raise ConfigurationError(
+                "gpus_per_run: 0, but the Ray cluster has GPUs, and no run would use one. Set gpus_per_run: 1, or 0.5 "
+                "for two runs a GPU; or say use_gpu: false to train on processors."
+            )
+
+    def _check_room(self) -> None:
         """Ray would let a run that no machine has room for wait for ever."""
-        room = [(machine.get("CPU", 0), machine.get("GPU", 0)) for machine in machines]
+        room = [(machine.get("CPU", 0), machine.get("GPU", 0)) for machine in self._machines]
         if not any(cpus >= self._cpus and gpus >= self._gpus for cpus, gpus in room):
             there_is = ", ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in room)
             raise ConfigurationError(

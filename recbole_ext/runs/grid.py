@@ -6,22 +6,21 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
+from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.machine import require_gpu, without_home
-from recbole_ext.records import Grid, Row, RowKey, RunRecord
+from recbole_ext.records import Grid, Row, RunRecord
 from recbole_ext.runs.executors import Executor, executor_of
 from recbole_ext.runs.gpus import require_gpu_for_each_process
 from recbole_ext.runs.progress import read_progress
 from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death
-from recbole_ext.tuning.stage import make_once
+from recbole_ext.runs.stores import check_stores, make_stores
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +33,12 @@ LOGGING = 60.0
 def run_benchmark(resolved: Resolved) -> list[RunSpec]:
     """Make the stores, run what is missing of the grid, and write ``grid.json``; returns the runs that failed.
 
-    A run whose record is there and was made from the same settings, dataset and vectors is not run again.
+    A run whose record is there and was made from the same settings, dataset and vectors is not run again, and a store
+    that only such runs have started from is not made again.
 
     Raises:
         ConfigurationError: something that the benchmark needs is not on this machine.
-        RecboleExtError: a store can't be made.
+        RecboleExtError: a store can't be made, or does not fit the runs that are to start from it.
     """
     if resolved.missing:
         raise ConfigurationError("not on this machine:\n" + "\n".join(f"  - {line}" for line in resolved.missing))
@@ -50,7 +50,9 @@ def run_benchmark(resolved: Resolved) -> list[RunSpec]:
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     for sentence in resolved.notices:
         log.info("%s", sentence)
-    make_stores(resolved)
+    left = [spec for row in resolved.rows for spec in runs_left(row)]
+    make_stores(resolved, left)
+    check_stores(resolved, left)
     write_grid(resolved)
     with executor_of(benchmark) as executor:
         search = list({spec.name: spec for row in resolved.rows for spec in row.searched}.values())
@@ -66,20 +68,16 @@ def run_benchmark(resolved: Resolved) -> list[RunSpec]:
     return failed
 
 
-def make_stores(resolved: Resolved) -> None:
-    """See that every store is there that a run starts from, and every encoder that one reads text with."""
-    artifacts = resolved.benchmark.artifacts
-    for encoder in resolved.encoders:
-        make_once(encoder.tuned, artifacts)
-    for store in resolved.stores:
-        store.source.make_once(store.dataset, artifacts)
+def runs_left(row: ResolvedRow) -> list[RunSpec]:
+    """The runs of the row that may still be run: as long as its search is not done, those of every trial."""
+    chosen = chosen_trial(row) if all(map(is_done, row.searched)) else None
+    trials = row.trials if chosen is None else (row.trials[chosen],)
+    return [spec for runs in trials for spec in runs if not is_done(spec)]
 
 
-def write_grid(resolved: Resolved) -> Path:
+def write_grid(resolved: Resolved) -> None:
     """Write :func:`grid_of` to ``grid.json``."""
-    folder = resolved.benchmark.folder
-    grid_of(resolved).write(folder)
-    return folder
+    grid_of(resolved).write(resolved.benchmark.folder)
 
 
 def grid_of(resolved: Resolved) -> Grid:
@@ -87,14 +85,13 @@ def grid_of(resolved: Resolved) -> Grid:
     benchmark = resolved.benchmark
     metrics = {str(row.effective["valid_metric"]).lower() for row in resolved.rows}
     searches = dict.fromkeys(words for row in resolved.rows if (words := row.search.in_words()))
-    asked = {row.key for row in resolved.rows}
     return Grid(
         benchmark=benchmark.name,
         command=without_home(resolved.command),
         note=without_home(benchmark.note.strip()),
         metric=sorted(metrics)[0],
         search="; ".join(searches),
-        rows=[_grid_row(row, asked) for row in resolved.rows],
+        rows=[_grid_row(row) for row in resolved.rows],
         published=benchmark.published,
         content=_shared(
             benchmark.model_dump(mode="json", exclude_unset=True)
@@ -112,14 +109,13 @@ def _shared(value: Any) -> Any:
     return without_home(value) if isinstance(value, str) else value
 
 
-def _grid_row(row: ResolvedRow, asked: set[RowKey]) -> Row:
+def _grid_row(row: ResolvedRow) -> Row:
     chosen = chosen_trial(row)
-    against = row.key._replace(variant=row.baseline) if row.baseline else None
     return Row(
         **row.key._asdict(),
         mode=row.mode,
         vectors=without_home(row.variant.in_words()),
-        baseline=row.baseline if against in asked else None,
+        baseline=row.baseline,
         trials=[spec.name for spec in row.searched],
         chosen=chosen,
         runs=[spec.name for spec in row.trials[chosen]] if chosen is not None else [],

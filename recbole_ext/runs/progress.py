@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recbole_ext.benchmark.plan import duration
 from recbole_ext.errors import WriteError
+from recbole_ext.wording import duration
 from recbole_ext.writing import write_json
 
-OnEpoch = Callable[[list[dict[str, float]], int, int], None]
-"""Is called after each epoch with the curve so far (see :class:`recbole_ext.records.record.Epoch`), the number of
-epochs that there are at most, and 1 where a higher validation score is better, else -1."""
 NO_EPOCH_YET = "no epoch yet"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """``epoch`` epochs of at most ``epochs`` are over; validation only, never test. ``began`` is in Unix seconds."""
+    """``epoch`` epochs of at most ``epochs`` are over; validation only, never test."""
 
-    began: float
     epoch: int = 0
     epochs: int = 0
     loss: float | None = None
@@ -32,11 +28,11 @@ class Progress:
 
     @classmethod
     def of(cls, curve: Sequence[Mapping[str, float]], epochs: int, began: float, direction: int = 1) -> Progress:
-        """After the epochs of ``curve``, of at most ``epochs``; ``direction`` is -1 where lower scores are better."""
+        """After the epochs of ``curve``, of at most ``epochs``, since ``began``, in Unix seconds; ``direction`` is -1
+        where lower scores are better."""
         loss = curve[-1].get("train_loss")  # boosted trees have none
         validated = [entry["valid"] for entry in curve if "valid" in entry]
         return cls(
-            began=began,
             epoch=len(curve),
             epochs=epochs,
             loss=None if loss is None else round(loss, 4),
@@ -79,7 +75,7 @@ def write_progress(path: Path, progress: Progress) -> None:
 
 
 def tell_progress(path: Path, began: float, curve: list[dict[str, float]], epochs: int, direction: int) -> None:
-    """Write how far a run is; as :data:`OnEpoch`, with the first two arguments given."""
+    """Write how far a run is; as :data:`recbole_ext.training.trainer.OnEpoch`, with the first two arguments given."""
     write_progress(path, Progress.of(curve, epochs, began, direction))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import traceback
 from functools import partial
@@ -17,8 +16,6 @@ from recbole_ext.runs.endings import in_words
 from recbole_ext.runs.gpus import require_given
 from recbole_ext.runs.progress import Progress, remove_progress, tell_progress, write_progress
 from recbole_ext.runs.together import ProcessFailed, run_together
-
-log = logging.getLogger(__name__)
 
 
 class RunDied(Exception):
@@ -78,7 +75,7 @@ def _run(spec: RunSpec, threads: int, gpus: str) -> None:
     torch.set_num_threads(threads)
     quiet_recbole()
     began = time.time()
-    write_progress(spec.progress_path, Progress(began=began))
+    write_progress(spec.progress_path, Progress())
     tell = partial(tell_progress, spec.progress_path, began)
     try:
         require_given(gpus)
@@ -95,7 +92,7 @@ def _run(spec: RunSpec, threads: int, gpus: str) -> None:
 
 
 def _record_failure(spec: RunSpec, error: str, trace: str) -> None:
-    from recbole_ext.runs.single import names_of
+    from recbole_ext.runs.recorded import names_of
 
     RunRecord(
         **names_of(spec),

@@ -14,11 +14,13 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.runs.endings import how_it_ended, in_words, kill
-from recbole_ext.runs.progress import OnEpoch
+
+if TYPE_CHECKING:
+    from recbole_ext.training.trainer import OnEpoch
 
 SECONDS_TO_END = 10
 """For a process that is told to end; one that waits for another inside of torch does not hear it, and is killed."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.benchmark.resolver import Resolved, ResolvedRow
+from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.suite import Suite
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError

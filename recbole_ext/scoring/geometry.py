@@ -24,37 +24,42 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from recbole_ext.data.histories import Histories
+
 NEIGHBOURS = 10
 MOST_ASKED = 10_000
 """Items whose neighbours are looked for; of more, so many drawn with a fixed seed."""
 ROWS_AT_ONCE = 512
 
 
-def geometry_of(vectors: torch.Tensor, items: Sequence[str], histories: Sequence[np.ndarray]) -> Geometry:
+def geometry_of(vectors: torch.Tensor, items: Sequence[str], histories: Histories) -> Geometry:
     """The figures of ``vectors``, ``[len(items), width]``.
 
+    Beside the vectors, memory is taken for those of the items in training once.
+
     Args:
-        histories: each user's training items, as tokens.
+        histories: each user's training items.
     """
     import numpy as np
     import torch
-    from torch.nn.functional import normalize
 
-    row_of = {token: row for row, token in enumerate(items)}
-    users, rows = _taken(histories, row_of)
+    from recbole_ext.store.transforms import Rows, center, l2
+
+    users, rows = _taken(histories, {token: row for row, token in enumerate(items)})
     kept = np.unique(rows)
     of_kept = np.full(len(items), -1)
     of_kept[kept] = np.arange(len(kept))
-    chosen = vectors[torch.from_numpy(kept)].float()
-    directions = normalize(chosen, dim=1)
     number = len(kept)
-    together = directions.double().sum(dim=0)
-    mean_cosine = (float(together @ together) - float(directions.double().pow(2).sum())) / max(number * (number - 1), 1)
-    centred = chosen - chosen.mean(dim=0)
-    share = torch.linalg.eigvalsh(_covariance(centred)).clamp_min(0)
+    chosen = Rows(vectors, torch.from_numpy(kept))
+    directions, centred = chosen.then(l2(chosen)), chosen.then(center(chosen))
+    together = directions.sum(lambda piece: piece.sum(dim=0))
+    with_themselves = directions.sum(lambda piece: piece.pow(2).sum())
+    mean_cosine = float(together @ together - with_themselves) / max(number * (number - 1), 1)
+    share = torch.linalg.eigvalsh(centred.sum(lambda piece: piece.T @ piece) / max(number, 1)).clamp_min(0)
     share = share / share.sum().clamp_min(1e-300)
     entropy = float(-(share * share.clamp_min(1e-300).log()).sum())
-    hubness, co_taken, chance = _neighbourhood(normalize(centred, dim=1), users, of_kept[rows])
+    of_centred = centred.then(l2(centred)).gathered()
+    hubness, co_taken, chance = _neighbourhood(of_centred, users, of_kept[rows])
     return Geometry(
         items=number,
         width=int(vectors.shape[1]),
@@ -67,23 +72,14 @@ def geometry_of(vectors: torch.Tensor, items: Sequence[str], histories: Sequence
     )
 
 
-def _taken(histories: Sequence[np.ndarray], row_of: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+def _taken(histories: Histories, row_of: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """User and row of each training interaction with an item that has a vector, ``[interactions]`` each."""
     import numpy as np
 
-    users = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-    rows = np.array([row_of.get(str(item), -1) for history in histories for item in history], dtype=np.int64)
+    row_of_number = np.array([row_of.get(token, -1) for token in histories.tokens.astype(str).tolist()])
+    users = np.repeat(np.arange(len(histories)), [len(history) for history in histories.numbers])
+    rows = row_of_number[np.concatenate(histories.numbers)]
     return users[rows >= 0], rows[rows >= 0]
-
-
-def _covariance(centred: torch.Tensor) -> torch.Tensor:
-    """``[width, width]``, float64, summed in pieces: the vectors of a million items are not copied."""
-    import torch
-
-    total = torch.zeros(centred.shape[1], centred.shape[1], dtype=torch.float64)
-    for rows in centred.split(4096):
-        total += rows.double().T @ rows.double()
-    return total / max(len(centred), 1)
 
 
 def _neighbourhood(directions: torch.Tensor, users: np.ndarray, items: np.ndarray) -> tuple[float, float, float]:

@@ -128,7 +128,7 @@ def score_source(
         RecboleExtError: the vectors can't be made.
     """
     resolved, called = resolve_score(suite, source, name, command, results=out, **keys)
-    for line in what_will_be_done(resolved, is_done, "--out FOLDER"):
+    for line in what_will_be_done(resolved, is_done, "--out FOLDER", all_stores=True):
         log.info("%s", line)
     if not resolved.missing:
         make_apart(resolved.stores, resolved.benchmark.artifacts, compute or Compute())

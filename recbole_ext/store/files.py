@@ -1,4 +1,4 @@
-"""The files that item vectors in any readable form consist of, and their width, told without reading the vectors."""
+"""What can be said of item vectors in any readable form without reading them: their files, items and width."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 
 from recbole_ext.errors import StoreError
 from recbole_ext.hashing import sha256_of, sha256_of_file
-from recbole_ext.store.folder import EMBEDDINGS_FILE, ITEMS_FILE, read_meta
-from recbole_ext.store.table_file import TABLE_FORMATS
-from recbole_ext.store.tensor_file import TENSOR_FORMATS, token_list_of
+from recbole_ext.store.folder import EMBEDDINGS_FILE, ITEMS_FILE, read_json, read_meta
+from recbole_ext.store.item_tokens import parse_item_tokens
+from recbole_ext.store.preload_weight_file import read_preload_weight_file
+from recbole_ext.store.table_file import TABLE_FORMATS, width_of_table
+from recbole_ext.store.tensor_file import TENSOR_FORMATS, read_token_list, shape_of_tensor, token_list_of
 
 
 def files_of(path: Path) -> list[Path]:
@@ -35,17 +37,31 @@ def is_table(path: Path) -> bool:
     return path.suffix in TABLE_FORMATS
 
 
-def width_of(path: Path) -> int | None:
-    """Width of a store folder's vectors or of a ``.npy`` array; ``None`` for other forms."""
-    if path.is_dir():
-        width = read_meta(path).get("dim")
-        return int(width) if width is not None else None
-    if path.suffix == ".npy":
-        import numpy
+def items_of(path: Path) -> list[str]:
+    """The item tokens in row order; the vectors are read only where both stand in one file.
 
-        try:
-            shape = numpy.load(path, mmap_mode="r", allow_pickle=False).shape
-        except (ValueError, EOFError, OSError):
-            return None  # what is wrong with it is said where it is read
-        return int(shape[1]) if len(shape) == 2 else None
-    return None
+    Raises:
+        StoreError: the list is missing or damaged.
+    """
+    if path.is_dir():
+        return parse_item_tokens(read_json(path / ITEMS_FILE), path / ITEMS_FILE)
+    return read_token_list(path) if path.suffix in TENSOR_FORMATS else read_preload_weight_file(path)[1]
+
+
+def width_of(path: Path, ids: str | None = None, vectors: str | None = None) -> int | None:
+    """Width of the vectors at ``path``, by a header or the first row; ``None`` where they are damaged.
+
+    Args:
+        ids, vectors: of a table; see :func:`recbole_ext.store.table_file.read_table_file`.
+    """
+    try:
+        if path.is_dir():
+            return int(read_meta(path)["dim"])
+        if is_table(path):
+            return width_of_table(path, ids, vectors)
+        if path.suffix in TENSOR_FORMATS:
+            _, width = shape_of_tensor(path)
+            return width
+        return read_preload_weight_file(path, most=1)[0].shape[1]
+    except Exception:  # of as many types as there are readers; what is wrong is said where the vectors are read
+        return None

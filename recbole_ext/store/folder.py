@@ -65,6 +65,6 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file of the store; StoreError if it isn't JSON."""
     refuse_pickle(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} is damaged: {error}. Make the store again with `recbole-ext encode`.") from None

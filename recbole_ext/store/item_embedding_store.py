@@ -22,6 +22,7 @@ from recbole_ext.store.folder import (
 )
 from recbole_ext.store.item_tokens import parse_item_tokens
 from recbole_ext.store.pickles import refuse_pickle
+from recbole_ext.wording import some
 from recbole_ext.writing import replacing_folder, write_json
 
 if TYPE_CHECKING:
@@ -198,6 +199,4 @@ def _check(embeddings: Tensor, items: list[str]) -> None:
 
 
 def _some(tokens: Sequence[str]) -> str:
-    shown = ", ".join(repr(token) for token in tokens[:5])
-    rest = len(tokens) - 5
-    return f"{'item' if len(tokens) == 1 else 'items'} {shown}" + (f" and {rest} more" if rest > 0 else "")
+    return f"{'item' if len(tokens) == 1 else 'items'} {some(list(map(repr, tokens)))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def read_preload_weight_file(path: Path) -> tuple[Tensor, list[str]]:
+def read_preload_weight_file(path: Path, most: int | None = None) -> tuple[Tensor, list[str]]:
     """Read an atomic file with one ``token`` and one ``float_seq`` column, as ``preload_weight`` uses it.
 
     Other columns are ignored. Values are read as float32.
+
+    Args:
+        most: items that are read, from the first on; by default all.
 
     Returns:
         The vectors and the tokens; whether they make a store is not checked here.
@@ -40,7 +44,7 @@ def read_preload_weight_file(path: Path) -> tuple[Tensor, list[str]]:
                     "one ':float_seq' column."
                 )
             id_column, vector_column = kinds.index("token"), kinds.index("float_seq")
-            for number, line in enumerate(file, start=2):
+            for number, line in enumerate(islice(file, most), start=2):
                 cells = line.rstrip("\r\n").split("\t")
                 if len(cells) != len(kinds):
                     raise StoreError(f"{path}, line {number}: {len(cells)} fields instead of {len(kinds)}.")

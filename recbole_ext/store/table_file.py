@@ -30,10 +30,22 @@ def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[T
         StoreError: no such columns, an item token that is missing, a vector that is none or of another width; names the
             row, counted from 1.
     """
+    return _parsed(_read(path), path, ids, vectors)
+
+
+def width_of_table(path: Path, ids: str | None, vectors: str | None) -> int:
+    """Width of the vectors of a table, by its first row.
+
+    Raises:
+        StoreError: as :func:`read_table_file`, of that row.
+    """
+    return _parsed(_read(path, first_alone=True), path, ids, vectors)[0].shape[1]
+
+
+def _parsed(table: pd.DataFrame, path: Path, ids: str | None, vectors: str | None) -> tuple[Tensor, list[str]]:
     import numpy
     import torch
 
-    table = _read(path)
     columns = [str(column) for column in table.columns]
     if ids is None:
         raise StoreError(
@@ -71,16 +83,22 @@ def _as_numbers(column: pd.Series) -> pd.Series:
     return pandas.to_numeric(column, errors="coerce")
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, first_alone: bool = False) -> pd.DataFrame:
+    """The table, or its first row alone."""
     import pandas
 
     try:
         if path.suffix == ".parquet":
-            table = pandas.read_parquet(path)
+            table = _first_of_parquet(path) if first_alone else pandas.read_parquet(path)
             # pandas keeps a named index beside the columns, and ids often are one.
             return table.reset_index() if table.index.name is not None else table
         table = pandas.read_csv(
-            path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False, encoding="utf-8-sig"
+            path,
+            sep="\t" if path.suffix == ".tsv" else ",",
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            nrows=1 if first_alone else None,
         )
     except ImportError as error:
         raise StoreError(f"{path}: reading parquet needs pyarrow: pip install pyarrow.") from error
@@ -96,6 +114,13 @@ def _read(path: Path) -> pd.DataFrame:
             "column, or take separators at the ends of lines out."
         )
     return table
+
+
+def _first_of_parquet(path: Path) -> pd.DataFrame:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        return next(file.iter_batches(batch_size=1)).to_pandas()
 
 
 def _tokens(column: pd.Series, path: Path) -> list[str]:

@@ -26,7 +26,7 @@ def read_tensor_file(path: Path) -> tuple[Tensor, list[str]]:
         StoreError: an unsafe or damaged file, something else than a single tensor, or no token list.
     """
     readers = {".npy": _read_npy, ".safetensors": _read_safetensors}
-    return readers.get(path.suffix, _read_pt)(path), _read_token_list(path)
+    return readers.get(path.suffix, _read_pt)(path), read_token_list(path)
 
 
 def token_list_of(path: Path) -> Path:
@@ -43,6 +43,39 @@ def token_list_of(path: Path) -> Path:
         f"{path} says nothing about which row is which item. Put the item tokens, in row order, beside it: "
         f"{as_json.name} (a JSON list) or {as_text.name} (one a line)."
     )
+
+
+def read_token_list(path: Path) -> list[str]:
+    """The tokens beside the tensor ``path``, in row order.
+
+    Raises:
+        StoreError: there are none, or they can't be read.
+    """
+    beside = token_list_of(path)
+    try:
+        text = beside.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a byte order mark
+        return parse_item_tokens(
+            json.loads(text) if beside.suffix == ".json" else text.removesuffix("\n").split("\n"), beside
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: its list of item tokens can't be read: {error}.") from None
+
+
+def shape_of_tensor(path: Path) -> tuple[int, ...]:
+    """Of the tensor ``path``, by its header; what is wrong with the file is an error of its reader's."""
+    if path.suffix == ".npy":
+        import numpy
+
+        return numpy.load(path, mmap_mode="r", allow_pickle=False).shape
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as file:
+            (name,) = file.keys()
+            return tuple(file.get_slice(name).get_shape())
+    import torch
+
+    return tuple(torch.load(path, map_location="meta", weights_only=True).shape)
 
 
 def _read_npy(path: Path) -> Tensor:
@@ -88,14 +121,3 @@ def _read_safetensors(path: Path) -> Tensor:
     if len(tensors) != 1:
         raise StoreError(f"{path} holds {', '.join(tensors) or 'nothing'}; save the matrix of item vectors alone.")
     return next(iter(tensors.values()))
-
-
-def _read_token_list(path: Path) -> list[str]:
-    beside = token_list_of(path)
-    try:
-        text = beside.read_text(encoding="utf-8")
-        return parse_item_tokens(
-            json.loads(text) if beside.suffix == ".json" else text.removesuffix("\n").split("\n"), beside
-        )
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path}: its list of item tokens can't be read: {error}.") from None

@@ -48,7 +48,8 @@ class Settings(CheckedSettings):
     encoder_costs: bool = False
     """Set the metric against each variant's encoder too: its parameters, and the time of an item, taken here."""
     benchmark: dict[str, Any]
-    """As in a benchmark's YAML; its runs and leaderboard go to the folder of its name."""
+    """As in a benchmark's YAML; what it includes is looked for in the working folder. Its runs and leaderboard go to
+    the folder of its name."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Keys of the benchmark, of RecBole or of the hook that override what it says, as ``run`` takes them."""
 
@@ -90,10 +91,11 @@ def resolved_benchmark(settings: Settings, command: str, fetch: bool = True) -> 
     Raises:
         ConfigurationError: it is wrong.
     """
-    from recbole_ext.benchmark import benchmark_of, resolve
+    from recbole_ext.benchmark import resolve
+    from recbole_ext.benchmark.file import read_benchmark
 
-    benchmark, recboles = benchmark_of(settings.benchmark, settings.overrides, "benchmark")
-    return resolve(benchmark, recboles, command, "benchmark", fetch)
+    where, benchmark, recboles = read_benchmark(settings.benchmark, settings.overrides)
+    return resolve(benchmark, recboles, command, where, fetch)
 
 
 def finished_benchmark(settings: Settings, command: str) -> tuple[Resolved, Path]:

@@ -110,7 +110,7 @@ def _sentence(found: dict[str, dict[str, np.ndarray]]) -> str:
 
 
 def _pairs(found: dict[str, dict[str, np.ndarray]]) -> pd.DataFrame:
-    """One row per encoder, measure and pair, of heads of a layer or of layers; ``cka`` counts the word embeddings as 0."""
+    """One row per encoder, measure and pair of heads or layers; ``cka`` counts the word embeddings as layer 0."""
     rows = []
     for name, measures in found.items():
         for measure, values in measures.items():

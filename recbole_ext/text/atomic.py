@@ -16,8 +16,11 @@ _SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", " ":
 
 
 @contextmanager
-def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
+def open_text(path: Path, encoding: str | None = None, instead: str = "convert the dataset first") -> Iterator[TextIO]:
     """Open a text file, UTF-8 by default; a byte order mark is skipped, and only ``\\n`` ends a line.
+
+    Args:
+        instead: the way out where the file is missing and its name is right, for the error.
 
     Raises:
         SourceDataError: the file is missing, empty or unreadable, or a line read inside the ``with`` block is
@@ -32,7 +35,7 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
         with path.open(encoding="utf-8-sig" if name.lower() in ("utf-8", "utf8") else name, newline="\n") as file:
             yield file
     except FileNotFoundError:
-        raise SourceDataError(f"{path} doesn't exist. {_what_is_there(path)}") from None
+        raise SourceDataError(f"{path} doesn't exist. {_what_is_there(path, instead)}") from None
     except UnicodeDecodeError as error:
         way_out = "Save the file as UTF-8." if encoding is None else "Set the key `encoding` to the file's."
         raise SourceDataError(
@@ -100,12 +103,12 @@ def _shown(separator: str) -> str:
     return "<TAB>" if separator == "\t" else separator
 
 
-def _what_is_there(missing: Path) -> str:
+def _what_is_there(missing: Path, instead: str) -> str:
     """The way out where a file is missing: what stands beside it, which shows a name that was spelled otherwise."""
     there = [path.name for path in missing.parent.glob("*") if path.is_file()]
     beside = sorted(there, key=lambda name: (-SequenceMatcher(None, name, missing.name).ratio(), name))
     if not beside:
-        return "Check the path, or convert the dataset first."
+        return f"Check the path, or {instead}."
     shown = ", ".join(name if name.isprintable() else ascii(name) for name in beside[:5])
     more = f" and {len(beside) - 5} more" if len(beside) > 5 else ""
-    return f"Beside it there is {shown}{more}. Check the name, or convert the dataset first."
+    return f"Beside it there is {shown}{more}. Check the name, or {instead}."

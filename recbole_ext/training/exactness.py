@@ -218,7 +218,8 @@ def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
 @contextmanager
 def _no_neutral_parameters(model: Any) -> Iterator[None]:
     """Add a little noise to every parameter that is one number throughout."""
-    neutral = [(p, p.flatten()[0].item()) for p in model.parameters() if p.numel() and bool((p == p.flatten()[0]).all())]
+    filled = [(parameter, parameter.flatten()[0].item()) for parameter in model.parameters() if parameter.numel()]
+    neutral = [(parameter, value) for parameter, value in filled if bool((parameter == value).all())]
     for parameter, value in neutral:
         noise = torch.randn(parameter.shape, dtype=parameter.dtype, generator=torch.Generator().manual_seed(0))
         parameter.copy_(value + 0.1 * noise)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +31,6 @@ from recbole_ext.training.prefixes import MaskedPrefixLoader, PrefixLoader
 from recbole_ext.training.rows import UserRowLoader
 from recbole_ext.training.sampled_ranking import SampledRankingLoader, has_one_positive_each
 from recbole_ext.training.transformer import fuse_kernels
-
-log = logging.getLogger(__name__)
 
 OWN_SAMPLES = "training_samples"
 """Attribute of a model that reads histories through a trainer of its own: what to call its samples."""
@@ -84,11 +81,8 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
         return TrainingSamples(own, loaders.train)
     samples = None
     if wanted != "augmented" and isinstance(loaders.dataset, SequenceViewDataset):
-        if config["single_spec"]:
-            with own_random_numbers():
-                samples = _shortcut(config, model, loaders, wanted)
-        else:
-            log.info("training_samples: several processes train on RecBole's own samples")
+        with own_random_numbers():
+            samples = _shortcut(config, model, loaders, wanted)
     samples = samples or TrainingSamples("augmented", loaders.train)
     if samples.loss_of_rows is None:
         _replace_loss(config, model, loaders)

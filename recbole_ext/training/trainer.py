@@ -37,6 +37,8 @@ from recbole_ext.training.shares import share_of_rows, share_of_samples
 from recbole_ext.training.team import ALONE, Team
 
 OnEpoch: TypeAlias = Callable[[list[dict[str, float]], int, int], None]
+"""Is called after each epoch with the curve so far (see :class:`recbole_ext.records.record.Epoch`), the number of
+epochs that there are at most, and 1 where a higher validation score is better, else -1."""
 
 
 class NoTensorboard:
@@ -149,7 +151,7 @@ class BenchmarkTrainer:
         own = next(
             kind for kind in type(self).__mro__[1:] if "_train_epoch" in vars(kind) and kind is not BenchmarkTrainer
         )
-        return own is Trainer and not args and bool(self.config["single_spec"])
+        return own is Trainer and not args
 
     def _train_samples(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float | tuple[float, ...]:
         """An epoch of RecBole's ``Trainer``, to the last bit, that asks the device for the losses once, at its end."""

@@ -19,9 +19,14 @@ def numbered_histories(dataset: Dataset) -> tuple[list[str], list[np.ndarray]]:
     import numpy as np
 
     histories = dataset.training_histories()
-    items, numbers = np.unique(np.concatenate([np.asarray(h, dtype=str) for h in histories]), return_inverse=True)
-    ends = np.cumsum([len(history) for history in histories])[:-1]
-    return [str(item) for item in items], np.split(numbers.reshape(-1), ends)
+    flat = np.concatenate(histories.numbers)
+    taken = np.flatnonzero(np.bincount(flat))
+    items = histories.tokens[taken].astype(str)
+    in_order = np.argsort(items)
+    place = np.empty(len(histories.tokens), dtype=np.int64)
+    place[taken[in_order]] = np.arange(len(items))
+    ends = np.cumsum([len(history) for history in histories.numbers])[:-1]
+    return items[in_order].tolist(), np.split(place[flat], ends)
 
 
 def pairs_within(histories: list[np.ndarray], window: int) -> tuple[np.ndarray, np.ndarray]:

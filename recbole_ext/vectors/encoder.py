@@ -109,7 +109,9 @@ class Encoder(EncodingSettings, VectorSource):
 
     def missing(self, dataset: Dataset) -> list[str]:
         lines = self._to_be_made(dataset)
-        for source in self.tune.domains_of_all_steps(dataset) if self.tune else ():
+        for source in self._domains(dataset):
+            if source.url is not None:  # among what is downloaded
+                continue
             if not source.item_file.is_file():
                 lines.append(f"{source.item_file}, a source domain: convert it, or point data_path to it")
                 continue
@@ -121,7 +123,22 @@ class Encoder(EncodingSettings, VectorSource):
 
     def downloads(self, dataset: Dataset) -> list[str]:
         encoder = [] if self.made_by else _download("encoder", self.encoder, resolve_encoder)
-        return encoder + (_download("adapter", self.adapter, resolve_adapter) if self.adapter else [])
+        adapter = _download("adapter", self.adapter, resolve_adapter) if self.adapter else []
+        domains = [
+            f"{source.folder}, a source domain: not on this machine; it is downloaded from {source.url} first"
+            for source in self._domains(dataset)
+            if source.url is not None
+        ]
+        return list(dict.fromkeys([*encoder, *adapter, *domains]))
+
+    def fetch(self, dataset: Dataset) -> None:
+        super().fetch(dataset)
+        for source in self._domains(dataset):
+            if source.url is not None:
+                source.require()
+
+    def _domains(self, dataset: Dataset) -> list[Dataset]:
+        return self.tune.domains_of_all_steps(dataset) if self.tune else []
 
     def _tuned_on(self) -> Settings:
         """What the encoder was tuned on before it came here; nothing where no folder of `tune` says it."""

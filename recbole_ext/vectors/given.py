@@ -52,7 +52,7 @@ class Store(VectorSource):
 
     def width(self, dataset: Dataset) -> int | None:
         path = self._path(dataset)
-        return width_of(path) if path.exists() else None
+        return width_of(path, self.ids, self.vectors) if path.exists() else None
 
     def missing(self, dataset: Dataset) -> list[str]:
         path = self._path(dataset)

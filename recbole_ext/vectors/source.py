@@ -163,6 +163,17 @@ class VectorSource(CheckedSettings, ABC):
         why. Asks the network."""
         return [line for part in self.parts() for line in part.downloads(dataset)]
 
+    def fetch(self, dataset: Dataset) -> None:
+        """Download the datasets that it is made from and that RecBole knows; what is here is left as it is.
+
+        Raises:
+            SourceDataError: one can't be downloaded.
+        """
+        if dataset.url is not None:
+            dataset.require()
+        for part in self.parts():
+            part.fetch(dataset)
+
     def estimate(self, dataset: Dataset) -> Estimate | None:
         """What making the vectors costs, without those of its parts; ``None`` where too little is known."""
         return None
@@ -200,6 +211,7 @@ class VectorSource(CheckedSettings, ABC):
 
         out = out.expanduser()
         refuse_to_overwrite(out)
+        self.fetch(dataset)
         request = {"kind": self.kind, **self.request(dataset)}
         identity = sha256_of(request)
         if (made := finished(out, identity)) is not None:
@@ -255,10 +267,15 @@ class VectorSource(CheckedSettings, ABC):
         )
 
     def make_once(self, dataset: Dataset, artifacts: Path, compute: Compute | None = None) -> Path:
-        """See that the store is there, whoever makes it; returns its path."""
+        """See that the store is there, whoever makes it; returns its path.
+
+        One that is there is read where it is: the place may be somebody else's, or read-only.
+        """
         out = self.store_path(dataset, artifacts)
-        with claim(out.with_name(f".{out.name}.lock"), wait=True):
-            made = self.make(dataset, out, artifacts, compute)
+        made = finished(out, self.identity(dataset)) if out.exists() else None
+        if made is None:
+            with claim(out.with_name(f".{out.name}.lock"), wait=True):
+                made = self.make(dataset, out, artifacts, compute)
         for line in made.lines():
             log.info("%s", line)
         return out

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -362,3 +364,49 @@ def test_the_attached_model_survives_a_checkpoint(build: Build, tmp_path: Path) 
         second.model.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
         first.model.eval(), second.model.eval()
         assert torch.equal(first.model.item_embedding.weight, second.model.item_embedding.weight)
+
+
+PEAK = """
+import sys
+from types import SimpleNamespace
+import numpy as np
+from recbole_ext.attach import item_vectors
+from recbole_ext.machine import peak_memory_mb
+
+def attached(store, items):
+    tokens = np.array(["[PAD]", *(f"i{item}" for item in range(items))])
+    dataset = SimpleNamespace(iid_field="item_id", field2id_token={"item_id": tokens})
+    keys = {"item_embedding_missing": "mean", "item_embedding_transform": sys.argv[3:], "seed": 1}
+    return item_vectors(dataset, {"item_embedding": store, **keys})
+
+attached(sys.argv[1], 2)
+before = peak_memory_mb()
+vectors, coverage = attached(sys.argv[2], 100_002)
+print(peak_memory_mb() - before, vectors.numel() * 4 / 2**20, coverage.missing)
+"""
+
+
+@pytest.mark.parametrize("steps", [[], ["center", "l2"]])
+def test_at_its_peak_attaching_holds_the_store_and_the_vectors_that_come_of_it(
+    tmp_path: Path, steps: list[str]
+) -> None:
+    tokens = [f"i{item}" for item in range(100_000)]
+    ItemEmbeddingStore(torch.rand(100_000, 512), tokens).save(tmp_path / "large")
+    ItemEmbeddingStore(torch.rand(2, 512), tokens[:2]).save(tmp_path / "small")
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "small"), str(tmp_path / "large"), *steps]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak, size, missing = map(float, done.stdout.split())
+    assert missing == 2 and size > 190
+    assert peak < 3.5 * size, "twice, and pieces and tokens on the way"
+
+
+def test_what_training_changes_is_not_the_store_that_was_given(build: Build) -> None:
+    for mode in MODES:
+        built = build("SASRec")
+        store = make_store(list(built.dataset.field2id_token["item_id"][1:]))
+        before = store.embeddings.clone()
+        attach(built, store, item_embedding_mode=mode)
+        with torch.no_grad():
+            for tensor in [*built.model.item_embedding.parameters(), *built.model.item_embedding.buffers()]:
+                tensor.copy_(tensor + 1 if tensor.is_floating_point() else ~tensor)
+        assert torch.equal(store.embeddings, before)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from recbole_ext.benchmark import PRESETS, Benchmark, load_benchmark, parse_overrides, resolve
+from recbole_ext.benchmark import EMBEDDED, PRESETS, Benchmark, load_benchmark, parse_overrides, resolve
+from recbole_ext.benchmark.file import read_benchmark
 from recbole_ext.errors import ConfigurationError
 
 Load = Callable[..., tuple[Benchmark, dict[str, Any]]]
@@ -54,6 +55,20 @@ def test_a_file_of_the_users_own_goes_before_a_preset_of_that_name(
     described(tmp_path).rename(tmp_path / "embedded.yaml")
     monkeypatch.chdir(tmp_path)
     assert load_benchmark(Path("embedded.yaml"))[0].name == "trial"
+
+
+def test_a_benchmark_is_meant_by_path_preset_mapping_or_nothing(
+    described: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = described(tmp_path)
+    assert read_benchmark(path, {"epochs": 3}) == ("benchmark.yaml", load_benchmark(path)[0], {"epochs": 3})
+    assert read_benchmark("paper.yaml")[1] == load_benchmark(PRESETS / "paper.yaml")[0]
+    assert read_benchmark(None)[:2] == (EMBEDDED.name, load_benchmark(EMBEDDED)[0])
+    where, benchmark, keys = read_benchmark({"name": "above", "include": "benchmark.yaml"}, {"seeds": [7]})
+    assert (where, benchmark.name, benchmark.seeds, keys) == ("benchmark", "above", [7], {})
+    with pytest.raises(ConfigurationError, match="^benchmark: include: a list of benchmark files"):
+        read_benchmark({"name": "above", "include": 3})
 
 
 # --- include ---
@@ -173,6 +188,12 @@ def test_names_alone_and_empty_entries_mean_no_keys(load: Load) -> None:
     assert benchmark.initialisations == {"random": {}}
 
 
+def test_a_single_name_is_a_list_of_one(load: Load) -> None:
+    benchmark, _ = load(datasets="tiny", models="SASRec", initialisations="random", protocols="full")
+    listed, _ = load(datasets=["tiny"], models=["SASRec"], initialisations=["random"], protocols=["full"])
+    assert benchmark == listed
+
+
 def test_a_class_of_the_users_own_is_named_by_its_path(load: Load) -> None:
     benchmark, _ = load(models={"my_package.models.MySASRec": {"n_layers": 1}})
     assert list(benchmark.models) == ["my_package.models.MySASRec"]
@@ -213,6 +234,12 @@ def test_a_list_of_names_keeps_those_of_the_file_as_they_are(load: Load) -> None
     assert benchmark.models == {"SASRec": {"n_layers": 1}}
     assert benchmark.protocols == {"sampled": {"eval_args": {"mode": "uni5"}}}
     assert benchmark.part("SASRec", "initialisations") == ["pretrain"]
+
+
+def test_a_single_name_keeps_that_of_the_file_as_it_is(load: Load) -> None:
+    listed = load("--models=[SASRec]", "--initialisations=[pretrain]", "--protocols=[sampled]", **GRID)
+    assert load("--models=SASRec", "--initialisations=pretrain", "--protocols=sampled", **GRID) == listed
+    assert load("--datasets=other", **GRID)[0].datasets == ["other"]
 
 
 def test_what_an_initialisation_is_made_of_stays_and_is_not_run(load: Load) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from recbole_ext.benchmark.keys import keys_of
+from recbole_ext.benchmark.keys import ATTACHING, HOOK_KEYS, PLACES, keys_of
 from recbole_ext.errors import ConfigurationError
 
 
-def refused(model: str, key: str, value: Any) -> str:
+def refused(model: str, key: Any, value: Any) -> str:
     with pytest.raises(ConfigurationError) as error:
         keys_of(model).check("here", key, value)
     return str(error.value)
@@ -33,6 +33,13 @@ TAKEN: list[tuple[str, str, Any]] = [
     ("SASRec", "item_embedding_scale", 0.1),
     ("SASRec", "train_neg_sample_args", None),
     ("BPR", "embedding_size", 64),
+    ("SASRec", "encoding", "latin-1"),
+    ("SASRec", "tail_ratio", 0.2),
+    ("SASRec", "eval_args", {"mode": "uni100"}),
+    ("SASRec", "eval_args", {"split": {"LS": "test_only"}}),
+    ("SASRec", "eval_args", {"split": {"RS": [8, 1, 1]}}),
+    ("SASRec", "eval_args", {"split": {"TS": [0.8, 0.1, 0.1]}}),
+    ("SASRec", "eval_args", {"split": {"temporal": None}}),
 ]
 
 
@@ -47,7 +54,7 @@ def test_a_key_of_another_model_is_refused_with_the_closest_of_its_own() -> None
     assert "hidden_dropout_prob" in said or "attn_dropout_prob" in said
 
 
-WRONG: list[tuple[str, Any, str]] = [
+WRONG: list[tuple[Any, Any, str]] = [
     ("epochs", "three", "epochs should be int; got 'three'"),
     ("epochs", 2.5, "epochs should be int"),
     ("epochs", True, "epochs should be int"),
@@ -59,15 +66,35 @@ WRONG: list[tuple[str, Any, str]] = [
     ("hidden_dropout_prob", [0.1], "hidden_dropout_prob should be float"),
     ("metrics", 3, "metrics should be list or str"),
     ("eval_args", "full", r"eval_args is a mapping"),
+    ("eval_args", {"split": "LS"}, "eval_args.split: LS, RS, TS or temporal with what it needs is expected"),
+    ("eval_args", {"split": {"LOO": 1}}, "eval_args.split: LS, RS, TS or temporal"),
+    ("eval_args", {"split": None}, "eval_args.split: LS, RS, TS or temporal"),
+    ("eval_args", {"split": {"LS": "valid_and_test", "RS": [8, 1, 1]}}, "eval_args.split: LS, RS are several splits"),
+    ("eval_args", {"split": {"LS": True}}, "eval_args.split: LS is one of valid_and_test, valid_only, test_only"),
+    ("eval_args", {"split": {"RS": 0.8}}, "eval_args.split: RS has the shares of training, validation and test"),
+    ("eval_args", {"split": {"RS": "[8,1,1]"}}, "as in {RS: [0.8, 0.1, 0.1]}; got '[8,1,1]'"),
+    ("eval_args", {"split": {"RS": [0.8, 0.2]}}, "eval_args.split: RS has the shares"),
+    ("eval_args", {"split": {"RS": [0, 0, 0]}}, "eval_args.split: RS has the shares"),
+    ("eval_args", {"split": {"RS": [0.8, "a", 0.1]}}, "eval_args.split: RS has the shares"),
+    (5, 1, "SASRec has no key 5."),
+    ("encoding", 5, "encoding should be str or None"),
+    ("tail_ratio", "a tenth", "tail_ratio should be float or None"),
     ("save_dataset", True, "save_dataset is refused"),
     ("dataloaders_save_path", "x.pth", "dataloaders_save_path is refused"),
 ]
 
 
 @pytest.mark.parametrize(("key", "value", "message"), WRONG)
-def test_a_value_of_another_type_is_refused(key: str, value: Any, message: str) -> None:
+def test_a_value_of_another_type_is_refused(key: Any, value: Any, message: str) -> None:
     assert message in refused("SASRec", key, value)
 
 
 def test_switching_a_cache_of_recboles_off_is_fine() -> None:
     keys_of("SASRec").check("here", "save_dataset", False)
+
+
+def test_every_key_of_the_hook_has_its_place_in_an_initialisation() -> None:
+    assert {"item_embedding", *(f"item_embedding_{key}" for key in ATTACHING)} == set(HOOK_KEYS)
+    assert PLACES["item_embedding"] == "initialisations.NAME"
+    assert PLACES["item_embedding_mode"] == "initialisations.NAME.mode"
+    assert set(HOOK_KEYS) < set(PLACES)

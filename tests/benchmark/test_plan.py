@@ -14,7 +14,6 @@ from recbole_ext.benchmark.plan import (
     AUGMENTED,
     PREFIX,
     Step,
-    duration,
     estimate_run,
     plan,
     plan_lines,
@@ -220,6 +219,44 @@ def test_a_source_domain_without_interactions_is_refused_before_anything_is_comp
         run_benchmark(found)
 
 
+def of(steps: list[Step], kind: str) -> list[int]:
+    return [step.times for step in steps if step.kind == kind]
+
+
+def test_only_what_a_run_that_is_left_starts_from_is_to_be_made(
+    resolved: Resolve, tiny_encoders: dict[str, Path], store_of: Callable[..., Path]
+) -> None:
+    tuned = {"encoder": str(tiny_encoders["bert"]), "tune": {"sources": ["tiny"], "objective": "pairs"}}
+    pca: dict[str, Any] = {"transform": [{"pca": 16}]}
+    found = resolved(
+        initialisations={"random": {}, "tuned": {**tuned, **pca}, "shuffled": {"shuffled": "tuned", **pca}}
+    )
+
+    def left(*variants: str) -> tuple[list[int], list[int]]:
+        steps = plan(found, lambda spec: spec.variant not in variants)
+        return of(steps, "tune"), of(steps, "store")
+
+    assert left("random", "tuned", "shuffled") == left("shuffled") == ([1], [1, 1])
+    assert left("tuned") == ([1], [1, 0])
+    assert left("random") == left() == ([0], [0, 0])
+    steps = plan(found, lambda spec: True, all_stores=True)
+    assert (of(steps, "tune"), of(steps, "store")) == ([1], [1, 1])
+    _, shuffled = found.stores
+    assert shuffled.path
+    store_of(["i0"], shuffled.path)
+    assert left("shuffled") == ([0], [0, 0]), "what a store that is there was made of is not made again"
+
+
+def test_the_memory_of_a_run_counts_the_store_that_it_loads(
+    resolved: Resolve, store_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    store = store_of([f"i{item}" for item in range(60)], tmp_path / "store")
+    steps = named(plan(resolved(initialisations={"random": {}, "given": {"store": str(store)}}), nothing_is_done))
+    random, given = (steps[f"run tiny SASRec {variant} full"].estimate for variant in ("random", "given"))
+    assert random and given and given.operations == random.operations
+    assert given.memory_mb - random.memory_mb == pytest.approx(60 * 16 * 4 / 2**20)
+
+
 # --- words ---
 
 
@@ -239,17 +276,23 @@ def test_where_all_is_done_it_says_so_and_how_to_do_it_again(resolved: Resolve) 
     assert "nothing to do" in said and "--results=FOLDER" in said
 
 
+def test_where_all_runs_are_done_stores_that_are_gone_are_told_where_they_are_wanted(
+    resolved: Resolve, tiny_encoders: dict[str, Path]
+) -> None:
+    found = resolved(initialisations={"bert": {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}})
+    for spec in found.specs():
+        spec.record_path.parent.mkdir(parents=True, exist_ok=True)
+        spec.record_path.write_text("{}")
+    (said,) = what_will_be_done(found, lambda spec: True)
+    assert "nothing to do" in said
+    (said,) = what_will_be_done(found, lambda spec: True, all_stores=True)
+    assert said.startswith("trial: all of its runs are done; to make: store tiny (encoder ")
+
+
 def test_steps_that_nobody_can_count_are_told_beside_the_sum(resolved: Resolve) -> None:
     found = resolved(fetch=False, datasets=["tiny", "nowhere"])
     text = "\n".join(plan_lines(found, nothing_is_done))
     assert "and 1 steps of unknown length in all" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(3.4, "3 s"), (119, "119 s"), (121, "2 min"), (7300, "2.0 h"), (200_000, "2.3 days")]
-)
-def test_durations_read_well(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 # --- runs ---

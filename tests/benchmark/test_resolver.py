@@ -242,6 +242,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"config": {"eval_step": 0}, "search": {"space": {"learning_rate": [0.1, 0.2]}}},
         "nothing to choose by: eval_step is 0",
     ),
+    ({"config": {"eval_args": {"split": {"RS": 0.8}}}}, "config: eval_args.split: RS has the shares of training"),
     ({"config": {"seed": 1}}, "'seed' is not set here but by `seeds`"),
     ({"config": {"item_embedding_mode": "frozen"}}, "'item_embedding_mode' is not set here"),
     ({"config": {"save_dataloaders": True}}, "save_dataloaders is refused"),
@@ -284,6 +285,7 @@ def test_the_protocols_own_valid_metric_goes_to_the_nearest_cutoff(resolved: Res
     assert valid_metric(topk=[3, 7]) == "NDCG@7"
     assert valid_metric(topk=[20, 400]) == "NDCG@20"
     assert valid_metric(metrics=["Recall", "MRR"], topk=[5]) == "Recall@5"
+    assert valid_metric(metrics=["GAUC", "Recall"]) == "GAUC"
 
 
 def test_no_validation_set_is_fine_where_nothing_is_chosen(resolved: Resolve) -> None:

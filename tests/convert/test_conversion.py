@@ -128,6 +128,8 @@ def test_unknown_format_and_impossible_name_are_errors_that_say_what_there_is(tm
     for name in ("", ".", "..", "a/b", "../x", "a b", "-x"):
         with pytest.raises(ConfigurationError, match="can't name a dataset"):
             convert(tmp_path, "lcrec", name, tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="'ml-100k' always means the dataset in RecBole's wheel"):
+        convert(tmp_path, "lcrec", "ml-100k", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert all(format.source_is for format in FORMATS.values())
 

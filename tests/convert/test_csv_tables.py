@@ -169,5 +169,9 @@ def test_missing_table_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "items.csv").unlink()
     with pytest.raises(SourceDataError, match=r"items\.csv doesn't exist"):
         csv_tables.read(tmp_path, "Tiny")
+    (tmp_path / "interactions.csv").rename(tmp_path / "ratings.csv")
+    way_out = r"Beside it there is ratings\.csv\. Check the name, or rename the file .* to interactions\.csv\.$"
+    with pytest.raises(SourceDataError, match=way_out):
+        csv_tables.read(tmp_path, "Tiny")
     with pytest.raises(SourceDataError, match=r"holds interactions\.csv and items\.csv"):
         csv_tables.read(tmp_path / "absent", "Tiny")

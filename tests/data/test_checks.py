@@ -9,20 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from recbole_ext.data.dataset import Dataset
-from recbole_ext.data.stock import stock_dataset
 from recbole_ext.errors import ConfigurationError, SourceDataError
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 ROWS = ["u1\ta\t1", "u1\tb\t2", "u2\tb\t1", "u2\ta\t2"]
 ALL = {"load_col": None}
-SPLITS: dict[str, Any] = {
-    "benchmark_filename": ["train", "valid", "test"],
-    "load_col": {"inter": ["user_id", "item_id_list", "item_id"]},
-}
 KNOWLEDGE = {
     "model": "CKE",
     "load_col": {
@@ -34,135 +27,11 @@ KNOWLEDGE = {
 Made = Callable[..., Dataset]
 
 
-def split_files(header: str = "user_id:token\titem_id_list:token_seq\titem_id:token") -> dict[str, Iterable[str]]:
-    rows = {
-        "train": ["u1\ta\tb", "u2\tb\ta", "u3\tc\td"],
-        "valid": ["u1\ta b\tc", "u2\tb a\tc"],
-        "test": ["u1\ta b c\td", "u2\tb a c\td"],
-    }
-    return {f"{name}.inter": [header, *lines] for name, lines in rows.items()}
-
-
 def test_a_sound_dataset_has_nothing_to_say(made: Made) -> None:
     assert made({"inter": [HEADER, *ROWS]}).check() == []
 
 
-# -- what is read as it is -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n"])
-@pytest.mark.parametrize("last", [True, False])
-def test_byte_order_marks_line_ends_and_blank_lines_change_nothing(
-    made: Made, mark: bytes, end: bytes, last: bool
-) -> None:
-    content = mark + end.join(line.encode() for line in [HEADER, *ROWS]) + (end if last else b"")
-    dataset = made({"inter": content})
-    assert dataset.check() == []
-    assert [list(history) for history in dataset.training_histories()] == [["a", "b"], ["b", "a"]]
-
-
-# Whatever an atomic file can hold. "[PAD]" is RecBole's.
-ids = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\0"), min_size=1, max_size=6).filter(
-    lambda text: text != "[PAD]" and not text.startswith("\ufeff")
-)
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(st.sampled_from(["NA", "None", "null", "nan", "N/A", '"a', "'", "1", "01", "1.0", " "]) | ids, min_size=2)
-)
-def test_every_id_is_kept_as_it_is_written_and_no_row_is_lost(
-    tmp_path_factory: pytest.TempPathFactory, tokens: list[str]
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / "ids"
-    folder.mkdir(exist_ok=True)
-    rows = [f"{user}\t{item}\t{time}" for time, (user, item) in enumerate(zip(tokens, reversed(tokens), strict=True))]
-    (folder / "ids.inter").write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8", newline="\n")
-    dataset = Dataset("ids", folder.parent)
-    assert not [sentence for sentence in dataset.check() if "single row" not in sentence]
-    read = stock_dataset("ids", folder, dataset.effective_keys)
-    for field, expected in (("user_id", tokens), ("item_id", list(reversed(tokens)))):
-        assert list(read.id2token(field, read.inter_feat[field].to_numpy())) == expected
-
-
-def test_another_encoding_is_read_where_the_key_names_it(made: Made) -> None:
-    rows = [HEADER, "u1\tcafé\t1", "u1\tb\t2"]
-    dataset = made({"inter": "\n".join(rows).encode("latin-1")}, encoding="latin-1")
-    assert dataset.check() == []
-    assert list(dataset.training_histories()[0]) == ["café", "b"]
-
-
-# -- what can't be read --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["user_id\titem_id\ttimestamp", *ROWS], r"line 1: the header column 'user_id' has no type"),
-        (["user_id:token\titem_id:id\ttimestamp:float"], r"line 1: the header column 'item_id:id' has no type"),
-        ([HEADER.replace("\t", ","), "u,a,1"], r"line 1: .*separated by commas, and tabs .*field_separator: \",\""),
-        ([HEADER.replace("\t", " "), "u a 1"], r"line 1: .*separated by spaces, and tabs .*field_separator: \" \""),
-        (["user_id,item_id,timestamp", "u,a,1"], r"line 1: .*separated by commas"),
-        ([HEADER.replace("item_id", "user_id")], r"line 1: the header names 'user_id' twice"),
-        (
-            [HEADER.replace("item_id:token", "item_id:float")],
-            r"line 1: the column 'item_id', .*declared float.*item_id:token",
-        ),
-        ([HEADER.replace("user_id:token", "user_id:token_seq")], r"line 1: the column 'user_id'.*declared token_seq"),
-        (
-            [HEADER.replace("timestamp:float", "timestamp:token")],
-            r"line 1: the column 'timestamp', .*declared token.*:float",
-        ),
-        ([HEADER.removesuffix("\ttimestamp:float"), "u\ta"], r"line 1: no column 'timestamp'.*TIME_FIELD.*order RO"),
-        (
-            [HEADER.replace("item_id", "sku"), *ROWS],
-            r"line 1: no column 'item_id', .*there are user_id, sku.*ITEM_ID_FIELD",
-        ),
-        ([HEADER.replace("item_id", "itemid"), *ROWS], r"Did you mean 'itemid'"),
-        ([HEADER], r"a header but no rows"),
-        ([HEADER, *ROWS, "u3\ta"], r"line 6: 2 fields, but the header names 3"),
-        ([HEADER, "", *ROWS, "u3\ta\t1\t5"], r"line 7: 4 fields, but the header names 3"),
-        ([HEADER, *ROWS, "\ta\t1"], r"line 6: 'user_id' is empty"),
-        ([HEADER, *ROWS, "", "u3\t\t1"], r"line 7: 'item_id' is empty"),
-        ([HEADER, *ROWS, "u3\t[PAD]\t1"], r"line 6: RecBole keeps '\[PAD\]'"),
-        ([HEADER, *ROWS, "u3\ta\t"], r"line 6: no time in 'timestamp'"),
-        ([HEADER, *ROWS, "u3\ta\tNA"], r"line 6: no time in 'timestamp'"),
-        ([HEADER, *ROWS, "u3\ta\tinf"], r"line 6: no time in 'timestamp'"),
-        ([HEADER, *ROWS, "u3\ta\t2014-01-01"], r"line 6: '2014-01-01' is no number.*'timestamp'"),
-        ([HEADER, *ROWS, "u3\ta\rb\t1"], r"line 6: a zero byte or a carriage return"),
-        ([HEADER, *ROWS, "u3\ta\0b\t1"], r"line 6: a zero byte or a carriage return"),
-    ],
-)
-def test_interactions_that_recbole_can_t_read_are_an_error_with_file_and_line(
-    made: Made, lines: list[str], message: str
-) -> None:
-    with pytest.raises(SourceDataError, match=rf"own\.inter.*{message}"):
-        made({"inter": lines}).check()
-
-
-def test_text_that_is_not_utf_8_is_an_error_with_its_line(made: Made) -> None:
-    content = "\n".join([HEADER, *ROWS, "u3\tcafé\t1", ""])
-    with pytest.raises(SourceDataError, match=r"own\.inter, line 6: not UTF-8"):
-        made({"inter": content.encode("latin-1")}).check()
-    with pytest.raises(ConfigurationError, match="encoding: 'utf-16' is none"):
-        made({"inter": content.encode("utf-16")}, encoding="utf-16").check()
-
-
-def test_the_line_is_right_far_into_a_large_file(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recbole_ext.data.tables._BLOCK", 100)
-    rows = [f"u{number}\ta\t{number}" for number in range(50)]
-    with pytest.raises(SourceDataError, match="line 52: 2 fields"):
-        made({"inter": [HEADER, *rows, "u\ta"]}).check()
-    with pytest.raises(SourceDataError, match="line 52: not UTF-8"):
-        made({"inter": "\n".join([HEADER, *rows, "é"]).encode("latin-1")}).check()
-
-
-def test_a_column_that_load_col_names_must_be_there(made: Made) -> None:
-    keys = {"load_col": {"inter": ["user_id", "item_id", "timestamp", "rate"]}}
-    rows = [f"{row}\t5" for row in ROWS]
-    with pytest.raises(SourceDataError, match=r"no column 'rate', which load_col names.*Did you mean 'rating'"):
-        made({"inter": [f"{HEADER}\trating:float", *rows]}, **keys).check()
+# -- keys that can't be, other tables ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -308,84 +177,6 @@ def test_without_an_order_in_time_a_dataset_needs_no_times(made: Made) -> None:
     assert dataset.check() == []
     with pytest.raises(SourceDataError, match="no column 'timestamp', which the rows are ordered by"):
         dataset.with_keys({"model": "SASRec"}).check()
-
-
-# -- files that are split already ----------------------------------------------------------------------------------
-
-
-def test_split_files_need_no_file_of_all_interactions(made: Made) -> None:
-    made(split_files(), **SPLITS, alias_of_item_id=["item_id_list"], model="SASRec").check()
-
-
-def test_splits_of_different_datasets_are_an_error(made: Made) -> None:
-    files = {**split_files(), "test.inter": ["user_id:token\titem_id_list:token_seq\titem_id:token", "x\ty z\tz"]}
-    with pytest.raises(SourceDataError, match=r"own\.train\.inter and own\.test\.inter share no user and no item"):
-        made(files, **SPLITS, alias_of_item_id=["item_id_list"]).check()
-
-
-def test_histories_are_read_as_items_whatever_columns_are_named(made: Made) -> None:
-    for model in ("BPR", "SASRec"):
-        for load in (None, {"inter": ["user_id", "item_id"]}, {"inter": ["user_id", "item_id_list", "item_id"]}):
-            assert made(split_files(), **{**SPLITS, "load_col": load}, model=model).check() == []
-    named = {"ITEM_ID_FIELD": "sku", "load_col": {"inter": ["user_id", "sku"]}, "model": "SASRec"}
-    files = split_files("user_id:token\tsku_list:token_seq\tsku:token")
-    assert made(files, **{**SPLITS, **named}).check() == []
-    files = split_files("user_id:token\titem_id_list:token\titem_id:token")
-    with pytest.raises(SourceDataError, match="'item_id_list', which holds the histories, is declared token"):
-        made(files, **SPLITS).check()
-
-
-PLAIN = {"benchmark_filename": ["train", "valid", "test"]}
-PLAIN_FILES = {
-    "train.inter": [HEADER, "u1\ta\t1", "u1\tb\t2", "u2\tb\t1"],
-    "valid.inter": [HEADER, "u1\ta\t3"],
-    "test.inter": [HEADER, "u1\tb\t4", "u2\ta\t4"],
-}
-
-
-def test_plain_files_need_no_histories_and_repeated_items_are_other_rows(made: Made) -> None:
-    assert made(PLAIN_FILES, **PLAIN, model="SASRec").check() == []
-    timeless = {"load_col": {"inter": ["user_id", "item_id"]}}
-    said = made({}, **PLAIN, **timeless, model="SASRec").check()
-    assert said[0] == "own.train.inter: no 'timestamp' is loaded; a user's rows are in the order of the file."
-
-
-def test_of_files_with_histories_users_and_items_are_counted_and_rows_are_not(made: Made) -> None:
-    made(split_files(), **SPLITS, expected={"users": 3, "items": 4, "interactions": 99}, model="SASRec").check()
-    with pytest.raises(ConfigurationError, match="own: 4 items, but its dataset config expects 5"):
-        made({}, **SPLITS, expected={"items": 5}, model="SASRec").check()
-
-
-@pytest.mark.parametrize("file", ["valid", "test"])
-def test_files_that_share_rows_are_an_error_that_names_one(made: Made, file: str) -> None:
-    files = split_files()
-    files[f"{file}.inter"] = [*files[f"{file}.inter"], "u2\tb\ta"]
-    message = rf"own\.train\.inter and own\.{file}\.inter share 1 rows, such as user_id u2, item_id_list b, item_id a\."
-    with pytest.raises(SourceDataError, match=message):
-        made(files, **SPLITS, model="SASRec").check()
-    shared = {**PLAIN_FILES, f"{file}.inter": [HEADER, "u1\tb\t2"]}
-    with pytest.raises(SourceDataError, match=r"such as user_id u1, item_id b, timestamp 2\.0"):
-        made(shared, **PLAIN, model="Pop").check()
-    columns = {"train.inter": ["user_id:token\titem_id:token", "u1\ta"]}
-    columns |= {name: [columns["train.inter"][0], f"u1\t{name[0]}", "u1\ta"] for name in ("valid.inter", "test.inter")}
-    with pytest.raises(SourceDataError, match="If users repeat items, give the rows their times"):
-        made(columns, **PLAIN, name="timeless", model="Pop", load_col={"inter": ["user_id", "item_id"]}).check()
-
-
-def test_items_that_nothing_knows_are_an_error_that_names_them(made: Made) -> None:
-    files = split_files()
-    files["test.inter"] = [*files["test.inter"], "u3\tc d zz\ta", "u3\tc\tyy"]
-    with pytest.raises(SourceDataError, match=r"own\.test\.inter names 2 items that neither .*such as yy, zz"):
-        made(files, **SPLITS, model="SASRec").check()
-    described = {"item": ["item_id:token\ttitle:token_seq", *(f"{item}\tthing" for item in ("a", "b", "yy", "zz"))]}
-    said = made({**files, **described}, **SPLITS, model="SASRec").check()
-    assert "own.test.inter: 2 of its items are not in own.train.inter, but in own.item." in said
-
-
-def test_a_plain_row_without_a_time_is_an_error(made: Made) -> None:
-    files = {**PLAIN_FILES, "valid.inter": [HEADER, "u1\ta\t"]}
-    with pytest.raises(SourceDataError, match=r"own\.valid\.inter, line 2: no time in 'timestamp'"):
-        made(files, **PLAIN, model="SASRec").check()
 
 
 # -- text ----------------------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_size_is_what_the_config_expects_after_its_filters_and_counted_where_it_
     assert made(files, expected={"users": 3, "items": 5}).size() == Size(3, 5, 15)
     assert made(files, expected={"users": 3}).size() == Size(4, 6, 15)
     absent = {"expected": {"users": 10, "items": 5}, "user_inter_num_interval": "[4,inf)"}
-    assert Dataset.named("absent", "nowhere", keys=absent).size() == Size(10, 5, 40, at_least=True)
+    assert Dataset.named("absent", "nowhere", keys=absent).size() == Size(10, 5, 40)
     assert Dataset.named("absent", "nowhere").size() is None
 
 
@@ -214,6 +214,8 @@ def test_the_template_is_the_asked_one_else_the_config_s_else_all_text_fields(ma
     assert configured.template() == ["Brand: {brand}", "{title}"]
     assert configured.template(["{title}"]) == ["{title}"]
     assert configured.item_texts()["a"] == "Brand: BIC. A pen"
+    assert configured.item_parts() == [["Brand: BIC", "A pen"], ["Ink"]]
+    assert configured.template("{title}") == ["{title}"] and configured.item_texts("{title}")["a"] == "A pen"
     assert configured.item_key_values()["a"] == [("brand", "BIC"), ("title", "A pen")]
     assert configured.item_key_values(["title"]) == {"a": [("title", "A pen")], "b": [("title", "Ink")]}
 

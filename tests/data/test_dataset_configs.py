@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from recbole_ext.cli import build_parser
-from recbole_ext.data.config import find_config, read_config
+from recbole_ext.data import config
+from recbole_ext.data.config import SET_BY_THE_BENCHMARK, find_config, read_config
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.files import download_url
 from recbole_ext.errors import ConfigurationError
@@ -89,9 +90,80 @@ def test_a_config_is_found_by_the_dataset_s_name() -> None:
         ("- user_id", r"a dataset config is a mapping"),
         ("a: [", r"not YAML"),
         ("a: 2023-13-01", r"not YAML: month must be in 1\.\.12"),
+        ("data_path: elsewhere", r"'data_path' is not set here but by `data_path at the top` of the benchmark"),
+        ("seed: 1", r"'seed' is not set here but by `seeds` of the benchmark"),
+        ("checkpoint_dir: saved", r"'checkpoint_dir' is not set here but by `artifacts`"),
+        ("repeatable: true", r"'repeatable' is not set here but by `rank_seen_items`"),
+        ("2015: x", r"the key 2015 is no text"),
+        ("threshold: 4", r"threshold should be dict or None; got 4"),
+        ("normalize_field: true", r"normalize_field should be list or None; got True"),
+        ("val_interval: ['[3,inf)']", r"val_interval should be dict or None"),
+        ("epochs: many", r"epochs should be int; got 'many'"),
+        ("eval_args: uni100", r"eval_args is a mapping"),
+        ("eval_args: {split: LS}", r"eval_args\.split: LS, RS, TS or temporal with what it needs.*got 'LS'"),
     ],
 )
 def test_a_config_that_nobody_can_read_is_an_error_that_names_it(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "own.yaml").write_text(content)
     with pytest.raises(ConfigurationError, match=rf"own\.yaml: .*{message}"):
         Dataset.named("own", configs=tmp_path)
+
+
+def test_a_config_sets_nothing_that_a_run_would_overwrite() -> None:
+    """What a run sets itself, of the keys that RecBole knows for every run."""
+    from recbole_ext.benchmark.keys import PLACES
+
+    assert {key for key in PLACES if key in config.recbole_keys_of_datasets()} == set(SET_BY_THE_BENCHMARK)
+
+
+@pytest.mark.parametrize("key", ["user_inter_num_interval: [2, 5]", "additional_feat_suffix: [ent]", "load_col: ~"])
+def test_a_config_takes_what_recbole_takes(tmp_path: Path, key: str) -> None:
+    (tmp_path / "own.yaml").write_text(key)
+    assert len(read_config(tmp_path / "own.yaml")) == 1
+
+
+# --- the configs of this package ---
+
+
+@pytest.fixture
+def beauty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's own dataset of that name below a working folder without configs; the file of its interactions."""
+    monkeypatch.chdir(tmp_path)
+    config._say_packaged.cache_clear()
+    path = tmp_path / "Beauty" / "Beauty.inter"
+    path.parent.mkdir()
+    rows = [f"u{user}\ti{item}\t{item}" for user in range(2) for item in range(3)]
+    path.write_text("\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows, ""]))
+    return path
+
+
+def test_that_a_config_of_this_package_is_used_is_logged_once(beauty: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            assert Dataset.named("Beauty", beauty.parents[1]).expected
+    [said] = caplog.messages
+    assert str(FOLDER / "Beauty.yaml") in said and "write dataset_configs/Beauty.yaml" in said
+
+
+def test_errors_over_a_config_of_this_package_name_it_and_the_place_of_ones_own(beauty: Path) -> None:
+    own = rf"The dataset config is {FOLDER}/\w+\.yaml, one of this package\. .* write dataset_configs/\w+\.yaml"
+    with pytest.raises(ConfigurationError, match=rf"Beauty: 2 users, but its dataset config expects 22,363.* {own}"):
+        Dataset.named("Beauty", beauty.parents[1]).check()
+    beauty.rename(beauty.with_name("Sports.inter"))
+    beauty.parent.rename(beauty.parents[1] / "Sports")
+    sports = Dataset.named("Sports", beauty.parents[1])
+    for call in (sports.check, sports.training_histories):
+        with pytest.raises(ConfigurationError, match=rf"Sports: RecBole can't read .*feat is empty.* {own}"):
+            call()
+
+
+def test_a_config_of_ones_own_goes_above_that_of_this_package(beauty: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (beauty.parents[1] / "dataset_configs").mkdir()
+    path = Path("dataset_configs/Beauty.yaml")
+    path.write_text("expected: {users: 3}")
+    with (
+        caplog.at_level("INFO"),
+        pytest.raises(ConfigurationError, match=rf"2 users, .* expects 3\..* The dataset config is {path}\.$"),
+    ):
+        Dataset.named("Beauty", beauty.parents[1]).check()
+    assert not caplog.messages

@@ -398,6 +398,16 @@ def test_the_exported_training_part_under_one_cut_in_time_is_every_row_before_it
     assert parts["history"] == [("new", 14, 0), ("often", 11, 3), ("often", 21, 5)]
 
 
+def test_a_mapping_of_which_rows_are_exported_may_include_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("below.yaml").write_text("{datasets: [made], models: [SASRec]}")
+    histories = {"one": [1, 2, 3, 4, 5], "two": [2, 3, 4, 5, 6]}
+    parts = exported(tmp_path, histories, {"name": "above", "include": "below.yaml"})
+    assert parts["test"] == [("one", 5, 4), ("two", 6, 4)]
+
+
 def test_lists_of_one_item_export_every_row_once(tmp_path: Path) -> None:
     histories = {"one": [1, 2, 3, 4, 5], "two": [2, 3, 4, 5, 6]}
     parts = exported(tmp_path, histories, "made", MAX_ITEM_LIST_LENGTH=1)

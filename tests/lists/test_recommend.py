@@ -52,7 +52,7 @@ def test_seen_items_are_left_out_as_the_protocol_says(finished: Finished, atomic
 
 def test_named_users_get_the_lists_that_they_get_among_all(finished: Finished, tmp_path: Path) -> None:
     whole = lists_of(recommend(finished.run()).to_pandas())
-    (tmp_path / "who.txt").write_text("u3\nu7\n", encoding="utf-8")
+    (tmp_path / "who.txt").write_text("u3\nu7\n", encoding="utf-8-sig")  # with a byte order mark
     for users in (["u3", "u7"], tmp_path / "who.txt"):
         some = lists_of(recommend(finished.run(), users=users).to_pandas())
         assert some == {user: whole[user] for user in ("u3", "u7")}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.models import recbole_config
 from recbole_ext.models.needs import check_needs
 from recbole_ext.survey.keys import OF_A_MODEL
@@ -112,3 +112,21 @@ def test_a_package_that_a_model_is_made_of_is_named(
 )
 def test_a_model_with_all_that_it_needs_is_let_through(config: Any, model: str, settings: dict[str, Any]) -> None:
     check_needs(config(model, **settings))
+
+
+def test_columns_are_those_that_are_loaded_whatever_mark_and_line_ends_the_file_has(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    header, row = "timestamp:float\tuser_id:token\titem_id:token\tlabel:float", "1\tu\ta\t1"
+    (tmp_path / "own" / "own.inter").write_bytes(f"\ufeff{header}\r\n{row}\r\n".encode())
+    (tmp_path / "own" / "own.kg").write_text("broken\n")  # which these models do not read
+
+    def check(model: str, **settings: Any) -> None:
+        common = {"eval_args": FULL, "metrics": ["NDCG"], "valid_metric": "NDCG@10", "data_path": str(tmp_path)}
+        check_needs(recbole_config(model, "own", {**common, **settings}))
+
+    check("SASRec", **NONE, load_col={"inter": TIME})
+    check("DeepFM", **NONE, load_col=None)
+    with pytest.raises(ConfigurationError, match="DeepFM learns from labels"):
+        check("DeepFM", **NONE, load_col=None, unload_col={"inter": ["label"]})
+    with pytest.raises(SourceDataError, match=r"own\.kg, line 1: the header column 'broken' has no type"):
+        check("CFKG", load_col=GRAPH)

@@ -243,6 +243,27 @@ def test_items_stand_by_the_cosine_to_the_last_item_with_the_mean_taken_off(buil
     assert built.model.item_vector_coverage.covered == 60
 
 
+@pytest.mark.parametrize(
+    ("model", "transform"),
+    [
+        ("NearestNeighbour", None),
+        ("NearestNeighbour", ["center"]),
+        ("NearestNeighbour", ["center", "l2"]),
+        ("TransitionGraph", ["center"]),
+    ],
+)
+def test_items_that_the_store_lacks_have_no_direction_after_centring(
+    build_on_vectors: Build, store: ItemEmbeddingStore, model: str, transform: list[str] | None
+) -> None:
+    part = ItemEmbeddingStore(store.embeddings[:50], store.items[:50])
+    keys = {"item_embedding_missing": "mean", "item_embedding_transform": transform}
+    built = build_on_vectors(model, item_embedding=part, **keys)
+    norms = built.model.directions.norm(dim=1)
+    lacking = ids(built, store.items[50:])
+    assert not norms[lacking].any()
+    assert torch.allclose(norms[ids(built, store.items[:50])], torch.ones(50), atol=1e-6)
+
+
 def test_without_vectors_there_are_no_neighbours(build: Build) -> None:
     with pytest.raises(AttachError, match="NearestNeighbour is made of item vectors"):
         build("NearestNeighbour")

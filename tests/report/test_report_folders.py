@@ -66,6 +66,19 @@ def test_cards_with_their_runs_in_folders_below_are_reported_as_cards(results: P
 
 def test_benchmarks_are_found_below_a_folder_with_other_json_files(results: Path) -> None:
     (results / "models.json").write_text('{"models": {}}')
-    report_lines(results)
+    _, whole = report_lines(results)
+    assert whole
     assert (results / "index.html").is_file() and (results / "trial" / "leaderboard.md").is_file()
     assert not (results / "table.md").exists()
+
+
+def test_an_unfinished_neighbour_is_a_note_and_stops_no_other_report(results: Path) -> None:
+    Benchmark(results / "another").write()
+    (results / "studies" / "damaged").mkdir(parents=True)
+    (results / "studies" / "damaged" / "study.json").write_text("{")
+    lines, whole = report_lines(results)
+    assert not whole
+    assert (results / "index.html").is_file() and (results / "trial" / "leaderboard.md").is_file()
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert [note.split(": ")[1].split("/")[-1] for note in notes] == ["another", "study.json"]
+    assert "no report: " in notes[0]

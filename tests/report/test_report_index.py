@@ -75,6 +75,18 @@ def test_a_benchmark_without_a_leaderboard_is_said(results: Path) -> None:
     assert "leaderboard.csv can't be read" in note
 
 
+def test_a_damaged_study_is_said_and_hides_nothing_else(results: Path) -> None:
+    for name in ("layers", "damaged"):
+        add_study(results / "studies" / name, text="")
+    (results / "studies" / "damaged" / "study.json").write_text("{")
+    index = read_index(results)
+    assert [study.folder.name for study in index.studies] == ["layers"] and index.number == 2
+    (note,) = index.notes
+    assert str(results / "studies" / "damaged") in note and "not JSON" in note
+    write_report(results / "amazon")
+    assert "studies/damaged" in (results / "index.html").read_text(encoding="utf-8")
+
+
 def test_an_index_that_somebody_else_wrote_is_left_alone(results: Path) -> None:
     (results / "index.html").write_text("<h1>Mine</h1>")
     assert write_index(results) is None

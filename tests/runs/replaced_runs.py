@@ -10,7 +10,7 @@ from synthetic_runs import made
 
 from recbole_ext.benchmark import RunSpec
 from recbole_ext.records import RunRecord
-from recbole_ext.runs.single import names_of
+from recbole_ext.runs.recorded import names_of
 
 
 def record_of(spec: RunSpec, error: str | None = None, identity: str | None = None, **changes: Any) -> RunRecord:

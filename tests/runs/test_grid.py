@@ -20,10 +20,11 @@ import pytest
 from replaced_runs import Instead, record_of
 
 from recbole_ext.benchmark import Resolved, RunSpec
-from recbole_ext.errors import ConfigurationError, StoreError
+from recbole_ext.errors import AttachError, ConfigurationError, StoreError
 from recbole_ext.records import Grid, RunRecord, history, read_records
 from recbole_ext.runs import grid
 from recbole_ext.runs.recording import is_done, read_record
+from recbole_ext.runs.stores import make_stores
 
 Resolve = Callable[..., Resolved]
 Recorded = Callable[..., tuple[Resolved, list[RunSpec]]]
@@ -148,16 +149,16 @@ def test_runs_leave_nothing_but_results_and_stores(finished: SimpleNamespace) ->
 def test_a_failed_run_is_recorded_and_the_others_go_on(
     resolved: Resolve, store_of: Callable[..., Path], tmp_path: Path
 ) -> None:
-    foreign = store_of(["of", "another", "dataset"], tmp_path / "foreign")
-    found = resolved(initialisations={"foreign": {"store": str(foreign)}, "random": {}}, config={**CONFIG, "epochs": 1})
+    wild = {"store": str(store_of(ITEMS, tmp_path / "store")), "config": {"learning_rate": 1e30}}
+    found = resolved(initialisations={"wild": wild, "random": {}}, config={**CONFIG, "epochs": 1})
     (failed,) = grid.run_benchmark(found)
-    assert failed.variant == "foreign"
+    assert failed.variant == "wild"
     record, done = (read_record(spec) for spec in found.specs())
     assert record and done and (record.status, done.status) == ("failed", "done")
-    assert "none of the dataset's 60 items is in the store" in str(record.error)
+    assert "nan" in str(record.error).lower()
     rows = Grid.read(found.benchmark.folder).rows
     assert [(row.variant, row.chosen, row.trials) for row in rows] == [
-        ("foreign", None, [record.run]),
+        ("wild", None, [record.run]),
         ("random", 0, [done.run]),
     ]
 
@@ -243,8 +244,9 @@ def test_stores_are_named_by_their_request_and_never_made_again_over_each_other(
     resolved: Resolve, tiny_encoders: dict[str, Path]
 ) -> None:
     encoder, small = str(tiny_encoders["bert"]), {"transform": [{"pca": 16}]}
-    (mean,) = resolved(initialisations={"bert": {"encoder": encoder, "pooling": "mean", **small}}).stores
-    grid.make_stores(resolved(initialisations={"bert": {"encoder": encoder, "pooling": "mean", **small}}))
+    first = resolved(initialisations={"bert": {"encoder": encoder, "pooling": "mean", **small}})
+    (mean,) = first.stores
+    make_stores(first, list(first.specs()))
     assert mean.path
     written = {path: path.stat().st_mtime_ns for path in mean.path.iterdir()}
     both = resolved(
@@ -253,7 +255,7 @@ def test_stores_are_named_by_their_request_and_never_made_again_over_each_other(
             "again": {"encoder": encoder, "pooling": "mean", "mode": "frozen", **small},
         }
     )
-    grid.make_stores(both)
+    make_stores(both, list(both.specs()))
     assert {store.path for store in both.stores} > {mean.path} and len(both.stores) == 2
     assert {path: path.stat().st_mtime_ns for path in mean.path.iterdir()} == written
 
@@ -270,6 +272,71 @@ def test_a_store_that_can_not_be_made_ends_the_benchmark_before_a_run(
             lambda spec: pytest.fail(f"{spec.name} was run"),
             initialisations={"bert": {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}},
         )
+
+
+def nothing_runs(spec: RunSpec) -> dict[str, Any]:
+    raise AssertionError(f"{spec.name} was run")
+
+
+def test_where_all_runs_are_done_no_store_is_made_again(recorded: Recorded, tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"initialisations": {"random": {}, "words": {"lexical": "tfidf", "dim": 16}}}
+    found, ran = recorded(lambda spec: {}, **keys)
+    (store,) = found.stores
+    assert store.path and store.path.is_dir() and len(ran) == 2
+    shutil.rmtree(tmp_path / "artifacts")
+    assert recorded(nothing_runs, **keys)[1] == []
+    assert not (tmp_path / "artifacts").exists()
+    ran[1].record_path.unlink()
+    assert [spec.variant for spec in recorded(lambda spec: {}, **keys)[1]] == ["words"]
+    assert store.path.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("items", "policy", "refused"),
+    [
+        (ITEMS, "error", None),
+        (ITEMS[2:], "error", "2 of 60 items are not in the store .*, the first i[01], i[01]"),
+        (ITEMS[2:], "mean", None),
+        (["of", "another", "dataset"], "error", "none of the dataset's 60 items is in the store"),
+        (["of", "another", "dataset"], "mean", "none of the dataset's 60 items is in the store"),
+    ],
+)
+def test_a_store_that_lacks_items_is_refused_before_the_first_run_unless_something_is_said_about_them(
+    recorded: Recorded,
+    store_of: Callable[..., Path],
+    tmp_path: Path,
+    items: list[str],
+    policy: str,
+    refused: str | None,
+) -> None:
+    given = {"store": str(store_of(items, tmp_path / "store")), "missing": policy}
+    keys: dict[str, Any] = {"initialisations": {"random": {}, "given": given}}
+    if refused is None:
+        assert len(recorded(lambda spec: {}, **keys)[1]) == 2
+        return
+    with pytest.raises(AttachError, match=refused):
+        recorded(nothing_runs, **keys)
+
+
+def test_items_that_filters_leave_out_need_no_vector(
+    recorded: Recorded, store_of: Callable[..., Path], own_data: Path, tmp_path: Path
+) -> None:
+    with (own_data / "tiny" / "tiny.inter").open("a") as file:
+        file.write("u0\trare\t-1\n")
+    given = {"given": {"store": str(store_of(ITEMS, tmp_path / "store"))}}
+    keys: dict[str, Any] = {"data_path": str(own_data), "initialisations": given}
+    with pytest.raises(AttachError, match="1 of 61 items are not in the store .*, the first rare"):
+        recorded(nothing_runs, **keys)
+    filtered = {**CONFIG, "item_inter_num_interval": "[2,inf)"}
+    assert len(recorded(lambda spec: {}, **keys, config=filtered)[1]) == 1
+
+
+def test_a_width_that_only_making_the_vectors_tells_is_refused_before_the_first_run(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recbole_ext.vectors.lexical.Lexical.width", lambda source, dataset: None)
+    with pytest.raises(ConfigurationError, match="tiny, SASRec, words: the vectors are 8 wide, the model's items 16"):
+        recorded(nothing_runs, initialisations={"random": {}, "words": {"lexical": "tfidf", "dim": 8}})
 
 
 def test_what_is_missing_is_told_in_one_message(described: Callable[..., Path], tmp_path: Path) -> None:
@@ -343,7 +410,7 @@ def test_what_exports_a_store_runs_first_and_only_what_starts_from_that_store_wa
         return run_all(specs, *others)
 
     monkeypatch.setattr(grid, "run_all", counted)
-    monkeypatch.setattr(grid, "make_stores", lambda resolved: None)
+    monkeypatch.setattr(grid, "make_stores", lambda resolved, specs: None)
     plm = {"encoder": str(tiny_encoders["bert"]), "transform": [{"pca": 16}]}
     _, ran = recorded(
         lambda spec: {},

@@ -23,7 +23,7 @@ def test_it_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbole_ext.runs.progress.time.time", lambda: 1020.0)
     words = Progress.of(CURVE, 300, began=1000.0).in_words()
     assert words == "epoch 2 of at most 300, loss 5.6123, validation 0.0611 (best 0.0624), at most 50 min left"
-    assert Progress(began=0).in_words() == Progress(began=0).in_short() == "no epoch yet"
+    assert Progress().in_words() == Progress().in_short() == "no epoch yet"
 
 
 def test_of_several_runs_it_is_told_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_what_was_written_is_read_and_nothing_else_is(tmp_path: Path) -> None:
 
 def test_a_folder_that_can_not_be_written_stops_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    write_progress(tmp_path / "file" / "progress.json", Progress(began=0))
+    write_progress(tmp_path / "file" / "progress.json", Progress())
 
 
 def test_a_run_tells_every_epoch_and_never_a_test_metric(
@@ -86,7 +86,7 @@ def test_a_run_tells_every_epoch_and_never_a_test_metric(
 def test_what_a_killed_process_left_half_written_goes_with_the_progress_of_the_next(tmp_path: Path) -> None:
     path, other = tmp_path / ".run.progress.json", tmp_path / ".run2.progress.json"
     for progress in (path, other):
-        write_progress(progress, Progress(began=0))
+        write_progress(progress, Progress())
         (tmp_path / f".{progress.name}.s89vzhc7.tmp").touch()
     remove_progress(path)
     assert sorted(tmp_path.iterdir()) == sorted([other, tmp_path / f".{other.name}.s89vzhc7.tmp"])

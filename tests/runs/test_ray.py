@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,39 @@ def test_a_run_that_no_machine_has_room_for_is_refused_rather_than_waited_for(
     with RayTasks("local", cpus=1, gpus=64) as executor, pytest.raises(ConfigurationError, match="gpus_per_run: 64"):
         executor.submit(spec, False)
     assert not is_done(spec)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "use_gpu", "refused"), [(0, None, True), (0, True, True), (0, False, False), (0.5, None, False)]
+)
+def test_a_cluster_whose_gpus_no_run_would_use_is_refused(
+    described: Callable[..., Path], tmp_path: Path, gpus: float, use_gpu: bool | None, refused: bool
+) -> None:
+    spec = first_run(described(tmp_path))
+    spec = replace(spec, config={**spec.config, "use_gpu": use_gpu})
+    executor = RayTasks("auto", cpus=1, gpus=gpus)
+    executor._machines = [{"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0}]
+    sent: list[tuple[Any, ...]] = []
+    future = SimpleNamespace(future=lambda: "the future")
+
+    def remote(*arguments: Any) -> Any:
+        sent.append(arguments)
+        return future
+
+    executor._task = SimpleNamespace(remote=remote)
+    if refused:
+        with pytest.raises(ConfigurationError, match="gpus_per_run: 0, .*gpus_per_run: 1.*use_gpu: false"):
+            executor.submit(spec, False)
+    else:
+        assert executor.submit(spec, False) == "the future"
+    assert len(sent) == (0 if refused else 1)
+
+
+def test_a_cluster_without_gpus_asks_for_none(described: Callable[..., Path], tmp_path: Path) -> None:
+    executor = RayTasks("auto", cpus=1, gpus=0)
+    executor._machines = [{"CPU": 4.0}]
+    executor._task = SimpleNamespace(remote=lambda *arguments: SimpleNamespace(future=lambda: "the future"))
+    assert executor.submit(first_run(described(tmp_path)), False) == "the future"
 
 
 def test_the_executor_and_its_resources_can_be_given_on_the_command_line(

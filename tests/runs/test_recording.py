@@ -18,8 +18,8 @@ from recbole_ext.claims import claim
 from recbole_ext.errors import StoreError
 from recbole_ext.records import RunRecord
 from recbole_ext.runs.grid import grid_of
+from recbole_ext.runs.recorded import recorded_config
 from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death, record_run
-from recbole_ext.runs.single import recorded_config
 
 
 @pytest.fixture

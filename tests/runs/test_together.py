@@ -17,6 +17,7 @@ import torch
 from recbole_ext.benchmark import load_benchmark, resolve
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.records import RunRecord
+from recbole_ext.records.ranks import ranks_beside
 from recbole_ext.runs.executors import LocalProcesses
 from recbole_ext.runs.progress import read_progress
 
@@ -63,7 +64,7 @@ def left_by(spec: RunSpec) -> SimpleNamespace:
     record = RunRecord.read(spec.record_path)
     assert record.status == "done", record.traceback
     weights = torch.load(spec.weights_path, weights_only=True)["state_dict"]
-    return SimpleNamespace(made=record.done, weights=weights, ranks=np.load(spec.ranks_path))
+    return SimpleNamespace(made=record.done, weights=weights, ranks=np.load(ranks_beside(spec.record_path)))
 
 
 @pytest.mark.parametrize("path", PATHS)

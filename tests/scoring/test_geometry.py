@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_ext.data.histories import Histories
 from recbole_ext.scoring import geometry
 from recbole_ext.scoring.geometry import geometry_of
 
@@ -14,8 +15,16 @@ def tokens(number: int) -> list[str]:
     return [f"i{item}" for item in range(number)]
 
 
-def everybody_takes_all(number: int) -> list[np.ndarray]:
-    return [np.array(tokens(number))]
+def taken(*users: list[str]) -> Histories:
+    """What each of ``users`` took, as a dataset numbers it: items have other numbers than rows."""
+    known = sorted({item for items in users for item in items}, reverse=True)
+    return Histories(
+        [np.array([1 + known.index(item) for item in items]) for items in users], np.array(["[PAD]", *known])
+    )
+
+
+def everybody_takes_all(number: int) -> Histories:
+    return taken(tokens(number))
 
 
 def test_directions_that_are_spread_out_have_no_mean_cosine_and_full_rank() -> None:
@@ -41,12 +50,12 @@ def test_the_mean_cosine_is_that_of_all_pairs() -> None:
     assert found.mean_cosine == pytest.approx(float(pairs.mean()), abs=1e-5)
 
 
-def two_groups() -> tuple[torch.Tensor, list[np.ndarray]]:
-    """24 items in two far groups, and users who keep to one of them."""
+def two_groups(*others: list[str]) -> tuple[torch.Tensor, Histories]:
+    """24 items in two far groups, and users who keep to one of them; ``others`` took what they took."""
     draw = torch.randn(24, 4, generator=torch.Generator().manual_seed(2)) * 0.1
     draw[:12, 0] += 5
     draw[12:, 0] -= 5
-    return draw, [np.array([f"i{item}" for item in range(12)]), np.array([f"i{item}" for item in range(12, 24)])]
+    return draw, taken(tokens(24)[:12], tokens(24)[12:], *others)
 
 
 def test_neighbours_that_the_same_people_take_are_counted_against_chance() -> None:
@@ -76,7 +85,7 @@ def test_hubness_is_the_skewness_of_how_often_items_are_among_the_ten_nearest() 
 def test_items_without_a_vector_or_outside_training_count_for_nothing() -> None:
     vectors, histories = two_groups()
     more = torch.cat([vectors, torch.full((5, 4), 100.0)])
-    with_others = geometry_of(more, tokens(29), [*histories, np.array(["unknown"])])
+    with_others = geometry_of(more, tokens(29), two_groups(["unknown"])[1])
     assert with_others == geometry_of(vectors, tokens(24), histories)
 
 
@@ -91,5 +100,5 @@ def test_of_many_items_a_drawn_part_is_asked(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_single_item_has_no_neighbours() -> None:
-    found = geometry_of(torch.ones(1, 3), ["i0"], [np.array(["i0"])])
+    found = geometry_of(torch.ones(1, 3), ["i0"], taken(["i0"]))
     assert (found.items, found.co_taken, found.hubness, found.mean_cosine) == (1, 0.0, 0.0, 0.0)

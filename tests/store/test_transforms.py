@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.store.transforms import apply_transforms, transform_alike
+from recbole_ext.store import transforms
+from recbole_ext.store.transforms import Rows, apply_transforms, directions, transformed
 
 
 def vectors(seed: int, n: int = 50, width: int = 8) -> torch.Tensor:
@@ -129,9 +130,62 @@ def test_a_wrong_transform_is_an_error_that_names_the_key(step: object) -> None:
 )
 def test_others_go_the_way_of_the_vectors_that_the_transforms_were_fitted_on(steps: list[object]) -> None:
     fitted_on, others = vectors(1), vectors(2)
-    ours, theirs = transform_alike(fitted_on, steps, torch.cat([fitted_on[:5], others]))
-    assert torch.equal(ours, apply_transforms(fitted_on, steps))
-    assert torch.allclose(theirs[:5], ours[:5], atol=1e-6)
-    assert torch.equal(
-        transform_alike(fitted_on, steps, others[:1])[1], transform_alike(fitted_on, steps, others)[1][:1]
-    )
+    fitted = transformed(Rows(fitted_on), steps)
+    theirs = Rows(torch.cat([fitted_on[:5], others]), transforms=fitted.transforms).gathered()
+    assert torch.allclose(theirs[:5], apply_transforms(fitted_on, steps)[:5], atol=1e-6)
+    assert torch.allclose(theirs[5:6], Rows(others[:1], transforms=fitted.transforms).gathered(), atol=1e-6)
+
+
+STEPS: list[list[object]] = [
+    [],
+    ["center"],
+    ["l2"],
+    ["whiten"],
+    [{"pca": 3}],
+    [{"width": 3}],
+    [{"width": 12}],
+    [{"select": 3}],
+    [{"scale": 0.02}],
+    ["center", "l2", {"pca": 5}, "whiten", {"scale": 0.02}],
+]
+
+
+@pytest.mark.parametrize("steps", STEPS, ids=str)
+@pytest.mark.parametrize("some", [False, True], ids=["fitted on all", "fitted on some"])
+def test_in_how_many_pieces_vectors_are_read_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, steps: list[object], some: bool
+) -> None:
+    given_vectors, fitted_on = vectors(4), torch.arange(50) % 3 > 0 if some else None
+    whole = apply_transforms(given_vectors, steps, fitted_on)
+    monkeypatch.setattr(transforms, "ROWS_AT_ONCE", 7)
+    in_pieces = apply_transforms(given_vectors, steps, fitted_on)
+    assert in_pieces.dtype == torch.float32
+    assert torch.allclose(in_pieces, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows_at_once", [7, 4096])
+def test_sums_over_pieces_are_those_of_the_whole_in_double_precision(
+    monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(transforms, "ROWS_AT_ONCE", rows_at_once)
+    given_vectors, numbers = vectors(9), torch.tensor([3, 1, 4, 15, 9, 2, 6, 5, 35, 8])
+    rows, whole = Rows(given_vectors, numbers), given_vectors[numbers].double()
+    torch.testing.assert_close(rows.mean(), whole.mean(dim=0))
+    torch.testing.assert_close(rows.variance(), whole.var(dim=0, correction=0))
+    torch.testing.assert_close(rows.deviation(), whole.std(correction=0))
+    assert torch.equal(rows.gathered(), given_vectors[numbers])
+
+
+def test_without_steps_vectors_are_not_copied() -> None:
+    given_vectors = vectors(1)
+    assert apply_transforms(given_vectors, None) is given_vectors
+    assert Rows(given_vectors).gathered().data_ptr() != given_vectors.data_ptr()
+
+
+def test_a_vector_that_centring_leaves_nothing_of_has_no_direction() -> None:
+    given_vectors = vectors(2)
+    given_vectors = torch.cat([given_vectors, given_vectors.mean(dim=0).expand(5, -1)])
+    found = directions(given_vectors, ["center"])
+    assert not found[50:].any(), "rounding is all that was left"
+    assert torch.equal(found[:50], apply_transforms(given_vectors, ["center", "l2"])[:50])
+    assert apply_transforms(given_vectors, ["center", "l2"])[50:].any()

@@ -17,7 +17,7 @@ from recbole_ext.records import Grid, RunRecord
 from recbole_ext.report.results import finished_results
 from recbole_ext.studies import STUDIES, plan_study, run_study
 from recbole_ext.studies.encoder_costs import encoder_costs
-from recbole_ext.studies.grid import Settings, _markdown, _sentence, compare
+from recbole_ext.studies.grid import Settings, _markdown, _sentence, compare, resolved_benchmark
 from recbole_ext.studies.settings import PRESETS, read_settings
 
 GRIDS = [name for name, module in STUDIES.items() if module.endswith("grid")]
@@ -139,6 +139,17 @@ def test_what_the_study_does_not_know_goes_to_its_benchmark(tmp_path: Path) -> N
     assert (found.metric, found.overrides) == ("recall@10", {"epochs": 3, "results": "mine"})
     _, recboles = benchmark_of(found.benchmark, found.overrides, "benchmark")
     assert recboles == {"epochs": 3}
+
+
+def test_the_benchmark_of_a_study_may_include_files_of_the_working_folder(
+    atomic_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    below = {"datasets": ["tiny"], "data_path": str(atomic_folder), "models": {"Pop": {}, "LastItem": {}}}
+    Path("below.yaml").write_text(yaml.safe_dump(below))
+    study = settings(by="model", reference="Pop", benchmark={"name": "study", "include": "below.yaml"})
+    resolved = resolved_benchmark(study, "", fetch=False)
+    assert {row.key.model for row in resolved.rows} == {"Pop", "LastItem"}
 
 
 def test_what_is_wrong_with_a_call_is_put_on_the_call_and_not_on_the_preset() -> None:

@@ -211,7 +211,7 @@ def test_malformed_item_file_is_an_error_that_names_file_and_line(
 
 
 def test_missing_item_file_or_a_folder_in_its_place_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(SourceDataError, match=r"absent\.item doesn't exist"):
+    with pytest.raises(SourceDataError, match=r"absent\.item doesn't exist\. .* convert the dataset first"):
         read_item_fields(tmp_path / "absent.item")
     with pytest.raises(SourceDataError, match="is a folder"):
         read_item_fields(tmp_path)

@@ -159,3 +159,31 @@ def test_pairs_are_all_that_stand_within_the_window_of_one_history(histories: li
 def test_numbered_histories_are_the_datasets_own(shop: Dataset) -> None:
     items, histories = numbered_histories(shop)
     assert [[items[n] for n in history] for history in histories] == [list(h) for h in shop.training_histories()]
+
+
+def numbered_as_text(dataset: Dataset) -> tuple[list[str], list[np.ndarray]]:
+    """The same by sorting every interaction's token, which takes the memory of all of them."""
+    histories = list(dataset.training_histories())
+    items, numbers = np.unique(np.concatenate([np.asarray(h, dtype=str) for h in histories]), return_inverse=True)
+    ends = np.cumsum([len(history) for history in histories])[:-1]
+    return [str(item) for item in items], np.split(numbers.reshape(-1), ends)
+
+
+@every
+def test_a_store_is_bit_for_bit_that_of_numbering_all_tokens_as_text(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens whose order as text is neither that of the file nor that of their numbers."""
+    rows = ["user_id:token\titem_id:token\ttimestamp:float"]
+    rows += [f"u{user}\t{(7 * user + 3 * step) % 23}é\t{step}" for user in range(20) for step in range(3 + user % 9)]
+    write(tmp_path / "data", "unsorted", rows, ["0\tx"])
+    dataset = Dataset.named("unsorted", tmp_path / "data", configs=tmp_path)
+    items, histories = numbered_histories(dataset)
+    assert items == sorted(items) != sorted(items, key=lambda item: int(item[:-1]))
+    as_text = numbered_as_text(dataset)
+    assert items == as_text[0] and all(map(np.array_equal, histories, as_text[1]))
+    ours = made(settings, dataset, tmp_path / "ours")
+    for kind in ("cooccurrence", "item2vec"):
+        monkeypatch.setattr(f"recbole_ext.vectors.{kind}.numbered_histories", numbered_as_text)
+    theirs = made(settings, dataset, tmp_path / "theirs")
+    assert ours.items == theirs.items and torch.equal(ours.embeddings, theirs.embeddings)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_shops import write
 
+from recbole_ext.benchmark.beginnings import Beginning, Beginnings
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError, EncoderError, RecboleExtError
 from recbole_ext.store import ItemEmbeddingStore
@@ -330,3 +331,45 @@ def test_tuned_encoders_are_told_apart_in_words() -> None:
     assert "seed 7" in words[1] and "seeds [1, 2]" in words[2] and "temperature 0.1" in words[3]
     assert "sources by dataset" in words[4] and "mlm on shop, then pairs on shop" in words[5]
     assert Encoder(encoder="plm", layers=2, pooling="mean").in_words() == "encoder plm, pooling mean, layers 2"
+
+
+def test_datasets_that_recbole_knows_are_downloaded_before_vectors_are_made_of_them(
+    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dataset itself and the source domains; what is here is left as it is."""
+    downloaded: list[str] = []
+
+    def download(url: str, name: str, folder: Path) -> None:
+        downloaded.append(name)
+        write(folder.parent, name, (shop.folder / "shop.inter").read_text().splitlines(), ["i0\tred", "i1\tblue"])
+
+    monkeypatch.setattr("recbole_ext.data.files._download", download)
+    known = Dataset.named("ml-1m", tmp_path, keys={"expected": None, "item_text": None})
+    source = tuned(tiny_encoders["bert"], sources=("ml-20m",))
+    source.make(known, tmp_path / "store", tmp_path)
+    assert downloaded == ["ml-1m", "ml-20m"]
+    assert set(ItemEmbeddingStore.load(tmp_path / "store").items) == {"i0", "i1"}
+    source.make(known, tmp_path / "again", tmp_path)
+    assert len(downloaded) == 2
+
+
+def test_source_domains_that_recbole_knows_are_listed_by_a_plan_and_fetched_by_a_run(
+    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a source that is made of others, too."""
+    downloaded: list[str] = []
+
+    def download(url: str, name: str, folder: Path) -> None:
+        downloaded.append(name)
+        write(folder.parent, name, (shop.folder / "shop.inter").read_text().splitlines(), ["i0\tred", "i1\tblue"])
+
+    monkeypatch.setattr("recbole_ext.data.files._download", download)
+    here = Dataset.named("shop", shutil.copytree(shop.data_path, tmp_path / "data"), tmp_path)
+    source = Shuffled(shuffled=tuned(tiny_encoders["bert"], sources=("ml-20m",)))
+    plan = Beginnings(tmp_path, False, lambda *_: Beginning())
+    plan.of(here, source, as_text=False)
+    assert any("ml-20m, a source domain: not on this machine; it is downloaded from https" in s for s in plan.missing)
+    assert not downloaded
+    run = Beginnings(tmp_path, True, lambda *_: Beginning())
+    assert run.of(here, source, as_text=False).store is not None
+    assert downloaded == ["ml-20m"] and not run.missing

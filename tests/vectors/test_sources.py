@@ -71,6 +71,22 @@ def test_a_source_makes_a_store_of_the_width_that_it_said_and_makes_it_once(
     assert {file: file.stat().st_mtime_ns for file in path.iterdir()} == before
 
 
+def test_a_store_that_is_there_is_used_also_where_nothing_can_be_written(
+    shop: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions would not stop a test that is run as root, so that every claim is refused here."""
+
+    def refuse(lock: Path, wait: bool) -> None:
+        raise PermissionError(lock)
+
+    source = parsed({"lexical": "tfidf", "dim": 3})
+    made = source.make_once(shop, tmp_path)
+    monkeypatch.setattr("recbole_ext.vectors.source.claim", refuse)
+    assert source.make_once(shop, tmp_path) == made
+    with pytest.raises(PermissionError):
+        source.make_once(shop, tmp_path / "elsewhere")
+
+
 @of_every_kind
 def test_the_same_settings_make_the_same_vectors(settings: dict[str, Any], shop: Dataset, tmp_path: Path) -> None:
     stores = [ItemEmbeddingStore.load(parsed(settings).make_once(shop, tmp_path / name)) for name in ("one", "two")]
