@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterable, Sequence
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from recbole_ext.compat import make_recbole_work
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.named_classes import class_at
 
 OWN_METRICS = {
     "intralistdistance": "recbole_ext.beyond_accuracy.IntraListDistance",
@@ -79,15 +77,7 @@ def reported(metrics: Iterable[str], topk: Iterable[Any]) -> list[str]:
 def _users_metric(path: str) -> Any:
     from recbole.evaluator.base_metric import AbstractMetric
 
-    module_name, _, class_name = path.rpartition(".")
-    if str(Path.cwd()) not in sys.path:  # where `python -m` would look, and a console script does not
-        sys.path.append(str(Path.cwd()))
-    try:
-        found = getattr(import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"metrics: {path} can't be imported ({error}). Install its package, or run from the folder that holds it."
-        ) from error
+    found = class_at(path, "metrics")
     if not (isinstance(found, type) and issubclass(found, AbstractMetric)):
         raise ConfigurationError(f"metrics: {path} is no metric: derive it from one of recbole.evaluator.base_metric.")
     return found

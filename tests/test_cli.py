@@ -186,7 +186,7 @@ def test_failed_runs_end_with_1_and_are_named(road: SimpleNamespace, tmp_path: P
     initialisations = {"random": {}, "wild": {"config": {"learning_rate": 1e30}}}
     (tmp_path / "b.yaml").write_text(yaml.safe_dump({**BENCHMARK, "initialisations": initialisations}))
     with working_in(road.folder):
-        done = call("run", str(tmp_path / "b.yaml"), f"--results={tmp_path}", "--epochs=1")
+        done = call("run", str(tmp_path / "b.yaml"), f"--results={tmp_path}")
     assert done.code == 1
     assert "failed: tiny-SASRec-wild-full" in done.out
     assert "nan" in done.out.lower()

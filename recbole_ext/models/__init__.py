@@ -25,6 +25,7 @@ from typing import Any
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import register_metrics
+from recbole_ext.named_classes import class_at
 from recbole_ext.wording import did_you_mean
 from recbole_ext.yaml_files import read_yaml
 
@@ -124,22 +125,9 @@ def require_package(model: str, package: str | None) -> None:
 
 
 def _users_class(path: str) -> Any:
-    module_name, _, class_name = path.rpartition(".")
-    if str(Path.cwd()) not in sys.path:  # where `python -m` would look, and a console script does not
-        sys.path.append(str(Path.cwd()))
-    try:
-        module = import_module(module_name)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"models: {path}: {module_name} can't be imported ({error}). Install its package, or run from the folder "
-            "that holds it."
-        ) from error
-    found = getattr(module, class_name, None)
-    if found is None:
-        hint = did_you_mean(class_name, dir(module))
-        raise ConfigurationError(f"models: {path}: {module_name} has no class {class_name}. {hint}".rstrip())
     from recbole.utils import ModelType
 
+    found = class_at(path, "models")
     if not isinstance(found, type) or not isinstance(getattr(found, "type", None), ModelType):
         raise ConfigurationError(
             f"models: {path} is no RecBole model: derive it from one, or from one of RecBole's abstract recommenders."

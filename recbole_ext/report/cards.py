@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from recbole_ext.records.card import Card, Gain, TuningCost
-from recbole_ext.report.cells import NOTHING, Cell, Column, Row, Sheet, number_cell, percent_cell, signed, text_cell
+from recbole_ext.report.cells import NOTHING, Cell, Column, Row, Sheet, number_cell, percent_cell, text_cell
 from recbole_ext.report.leaderboard import AT_LIMIT, ends_of, improvement_of
 from recbole_ext.report.metrics import metric_title
 
@@ -96,10 +95,7 @@ def gain_cell(gain: Gain | None) -> Cell:
     """A gain in per cent, its mark and its interval."""
     if gain is None:
         return Cell(NOTHING)
-    cell = percent_cell(gain.mean, mark=gain.mark)
-    if gain.low is None or gain.high is None:
-        return cell
-    return replace(cell, spread=f"[{signed(gain.low, 1)}, {signed(gain.high, 1)}]")
+    return percent_cell(gain.mean, gain.low, gain.high, gain.mark)
 
 
 def score_cell(value: float | None) -> Cell:

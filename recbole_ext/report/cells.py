@@ -209,11 +209,12 @@ def number_cell(value: float | None, decimals: int) -> Cell:
     return Cell(f"{value:,.{decimals}f}", float(value))
 
 
-def percent_cell(percent: float, decimals: int = 1, mark: str = "") -> Cell:
-    """A change, with the tone of its mark: a colour says that a difference was shown."""
+def percent_cell(percent: float, low: float | None = None, high: float | None = None, mark: str = "") -> Cell:
+    """A change, the ends of its interval if any, and the tone of its mark: a colour says that one was shown."""
     if math.isnan(percent):
         return Cell(NOTHING)
-    return Cell(f"{signed(percent, decimals)} %", percent, tone=mark if mark in ("better", "worse") else "")
+    spread = "" if low is None or high is None or math.isnan(low) else f"[{signed(low, 1)}, {signed(high, 1)}]"
+    return Cell(f"{signed(percent, 1)} %", percent, spread, tone=mark if mark in ("better", "worse") else "")
 
 
 def signed(number: float, decimals: int) -> str:
@@ -255,8 +256,7 @@ def _metric_cell(mean: float, std: float, place: int) -> Cell:
 
 def _change_cell(line: Mapping[str, Any], metric: str) -> Cell:
     low, high = (line[end] for end in ends_of(metric))
-    cell = percent_cell(line[improvement_of(metric)], mark=line[mark_of(metric)])
-    return cell if math.isnan(low) else replace(cell, spread=f"[{signed(low, 1)}, {signed(high, 1)}]")
+    return percent_cell(line[improvement_of(metric)], low, high, line[mark_of(metric)])
 
 
 def _remarks_cell(line: Mapping[str, Any]) -> Cell:

@@ -19,7 +19,7 @@ from statistics import fmean
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RowKey
 from recbole_ext.records.card import Card, file_name_of
-from recbole_ext.report.cells import p_cell, signed
+from recbole_ext.report.cells import p_cell, percent_cell
 from recbole_ext.report.index import ENCODERS
 from recbole_ext.report.leaderboard import KEYS, ends_of, improvement_of, mark_of, p_of, std_of
 from recbole_ext.report.results import finished_results
@@ -153,14 +153,13 @@ def _number(line: dict[str, str], column: str) -> float:
 
 def _told(change: float, low: float, high: float, p: float, seeds: int) -> str:
     """In per cent, with the ends of the interval where there is a test."""
-    if math.isnan(low):
-        said = [_change(change, None, None)]
-    else:
+    said = [_change(change, low, high)]
+    if not math.isnan(low):
         shown = p_cell(p).text
-        said = [_change(change, low, high), f"p {shown if shown.startswith('<') else '= ' + shown}"]
+        said.append(f"p {shown if shown.startswith('<') else '= ' + shown}")
     return ", ".join([*said, f"{seeds} seed{'s' if seeds > 1 else ''}"])
 
 
 def _change(change: float, low: float | None, high: float | None) -> str:
-    interval = "" if low is None or high is None else f" [{signed(low, 1)}, {signed(high, 1)}]"
-    return f"{signed(change, 1)} %{interval}"
+    cell = percent_cell(change, low, high)
+    return " ".join(filter(None, (cell.text, cell.spread)))
