@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from synthetic_cards import card
 
 import recbole_ext
 from recbole_ext import api
-from recbole_ext.errors import ConfigurationError, EncoderError, StoreError
+from recbole_ext.benchmark import Resolved, RunSpec
+from recbole_ext.errors import AttachError, ConfigurationError, EncoderError, StoreError
 from recbole_ext.records import RunRecord
 from recbole_ext.records.card import Card
 from recbole_ext.report import write_report
 from recbole_ext.report.ranks import metric_of_ranks
+from recbole_ext.runs.recording import record_death
 from recbole_ext.scoring import Scored
 from recbole_ext.store import ItemEmbeddingStore
 
@@ -221,15 +224,31 @@ def test_what_is_wrong_with_given_vectors_is_said_by_the_process_that_reads_them
         score({"store": str(tmp_path / "given.parquet"), "ids": "item"}, out=tmp_path / "out")
 
 
-def test_a_store_of_other_items_gives_no_card_and_says_why(
+def test_a_store_of_other_items_is_refused_before_a_run(
     score: Callable[..., Scored], store_of: Callable[..., Path], tmp_path: Path
 ) -> None:
     foreign = store_of(["of", "another", "dataset"], tmp_path / "foreign")
-    with pytest.raises(
-        ConfigurationError, match="no card, for not all of the suite's runs(.|\n)*none of the dataset's"
-    ):
+    with pytest.raises(AttachError, match="none of the dataset's 60 items is in the store"):
         score({"store": str(foreign)}, out=tmp_path / "out")
-    assert list((tmp_path / "out").glob("*.json")) == []
+    assert list((tmp_path / "out").rglob("*.json")) == []
+
+
+def test_a_run_that_failed_gives_no_card_and_is_named(
+    words: Scored, score: Callable[..., Scored], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_fails(resolved: Resolved) -> list[RunSpec]:
+        spec = next(spec for spec in resolved.specs() if spec.model == "NearestNeighbour")
+        spec.record_path.unlink()
+        assert record_death(spec, RuntimeError("out of luck"))
+        return [spec]
+
+    shutil.copytree(words.path.parent, tmp_path / "out")
+    (tmp_path / "out" / words.path.name).unlink()
+    monkeypatch.setattr("recbole_ext.scoring.score.run_benchmark", one_fails)
+    message = "no card, for not all of the suite's runs have ended well:\n  - .*NearestNeighbour.*out of luck"
+    with pytest.raises(ConfigurationError, match=message):
+        score({"lexical": "tfidf", "dim": 8}, out=tmp_path / "out")
+    assert not (tmp_path / "out" / words.path.name).exists()
 
 
 def test_random_vectors_have_no_other_name(score: Callable[..., Scored]) -> None:
