@@ -166,7 +166,10 @@ def test_the_paper_s_table_is_planned_without_its_data(
         assert any(f"{dataset}.inter" in line for line in found.missing)
         assert sum(step.kind == "store" and step.what == dataset for step in plan(found, nothing_is_done)) == 2
     assert steps["tune allenai/longformer-base-4096, recformer, seed 42"].estimate is not None
-    needed = "amazon-automotive-18, a source domain: not on this", "encoder allenai/longformer-base-4096: not on this machine"
+    needed = (
+        "amazon-automotive-18, a source domain: not on this",
+        "encoder allenai/longformer-base-4096: not on this machine",
+    )
     for words in needed:
         assert sum(words in line for line in found.missing) == 1
 
