@@ -241,7 +241,7 @@ def score_plan(
 
     keys = _score_keys(data_path, dataset_configs, artifacts, parallel_runs, executor)
     resolved, _ = resolve_score(*_scored(suite, source), name, "", fetch=False, results=Path(out), **keys)
-    return plan_lines(resolved, is_done)
+    return plan_lines(resolved, is_done, all_stores=True)  # a card describes its vectors
 
 
 def _scored(suite: str | Path, source: str | Mapping[str, Any]) -> tuple[Suite, Mapping[str, Any] | None]:

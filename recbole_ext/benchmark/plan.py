@@ -99,9 +99,9 @@ def _lacking(wanted: Iterable[EncoderToTune | StoreToMake]) -> Iterator[EncoderT
             yield from _lacking(one.made_of)
 
 
-def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool]) -> list[str]:
-    """The steps as an aligned table, what is missing, and what the estimates stand on."""
-    steps = plan(resolved, is_done)
+def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool], all_stores: bool = False) -> list[str]:
+    """The steps of :func:`plan` as an aligned table, what is missing, and what the estimates stand on."""
+    steps = plan(resolved, is_done, all_stores)
     device, speed = measured_speed()
     titles = ("step", "to do", "time", "memory", "made of")
     rows = [

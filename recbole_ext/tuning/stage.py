@@ -120,7 +120,12 @@ def make_once(wanted: TunedEncoder, artifacts: Path) -> TuneReport:
 
 
 def _make_alone(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
-    """:func:`_make`, after any other command that makes ``out``. Of several processes the writer claims it for all."""
+    """:func:`_make`, after any other command that makes ``out``. Of several processes the writer claims it for all.
+
+    One that is there is read where it is: the place may be somebody else's, or read-only.
+    """
+    if (found := _finished(wanted, out)) is not None:
+        return found
     if not is_writer():
         return _make(wanted, encoder, out)
     with ExitStack() as held:
@@ -129,17 +134,27 @@ def _make_alone(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
         return _make(wanted, encoder, out)
 
 
+def _finished(wanted: TunedEncoder, out: Path) -> TuneReport | None:
+    """What ``out`` says of itself, if it is what is wanted."""
+    record = read_record(out)
+    if record is None:
+        return None
+    for source in wanted.sources:
+        source.require()
+    return TuneReport(out, record, up_to_date=True) if record.get("request") == sha256_of(wanted.request()) else None
+
+
 def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
     """Make the tuned encoder ``out`` of ``encoder``, which is there."""
     tuning, sources = wanted.tuning, wanted.sources
     if out.exists() and not (out / RECORD).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise TuningError(f"{out} exists and was not written by `tune`: choose another --out.")
+    if (found := _finished(wanted, out)) is not None:
+        return found
     for source in sources:
         source.require()
     request = wanted.request()
     identity = sha256_of(request)
-    if (record := read_record(out)) is not None and record.get("request") == identity:
-        return TuneReport(out, record, up_to_date=True)
     corpus = read_corpus(sources, tuning.settings)
     names = [source.name for source in sources]
     with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:

@@ -105,10 +105,12 @@ def test_encode_gives_the_vectors_that_the_objective_contrasts(atomic_folder: Pa
 
 
 def test_a_second_call_does_nothing_and_other_settings_tune_again(
-    atomic_folder: Path, bert: str, tmp_path: Path
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run(atomic_folder, bert, tmp_path / "tuned", "pairs")
+    monkeypatch.setattr("recbole_ext.tuning.stage.claim", lambda *_, **__: pytest.fail("nothing is to be written"))
     assert run(atomic_folder, bert, tmp_path / "tuned", "pairs").up_to_date
+    monkeypatch.undo()
     assert not run(atomic_folder, bert, tmp_path / "tuned", "pairs", seed=7).up_to_date
     assert json.loads((tmp_path / "tuned" / "tuning.json").read_text())["request"] != first.record["request"]
     assert not (tmp_path / "tuned.partial").exists()
