@@ -114,6 +114,9 @@ class Outcome:
         """The leaderboard, a row of the benchmark each, as in ``leaderboard.csv``."""
         return self.report.to_pandas()
 
+    def __str__(self) -> str:
+        return str(self.report)
+
     def _repr_html_(self) -> str:
         return self.report._repr_html_()
 
@@ -268,7 +271,8 @@ def study(name: str, file: Path | str | None = None, out: Path | str = "runs/stu
         name: which one; ``recbole-ext study --help`` lists them.
         file: a YAML with its settings; by default the preset of its name.
         out: the folder of all studies.
-        overrides: settings of the study, above the file's; of a study that runs a benchmark also keys of that.
+        overrides: settings of the study above the file's, such as ``dataset="Office", encoders={"mine": "minilm"}``;
+            of a study that runs a benchmark also keys of that.
 
     Returns:
         ``sentence`` says what it shows, ``to_pandas()`` has its numbers, ``figures`` are PNG files in ``folder``.

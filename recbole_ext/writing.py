@@ -63,6 +63,8 @@ def replacing_folder(target: Path) -> Iterator[Path]:
             if old.exists() and not target.exists():
                 old.replace(target)
             for leftover in (temporary, old):
+                if leftover.is_file():
+                    leftover.unlink()
                 shutil.rmtree(leftover, ignore_errors=True)
 
 

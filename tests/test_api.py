@@ -12,6 +12,7 @@ import yaml
 from synthetic_runs import Benchmark
 
 import recbole_ext
+from recbole_ext.api import Outcome
 from recbole_ext.errors import ConfigurationError
 
 VERBS = ("encode", "evaluate", "export_split", "load_results", "plan", "recommend", "run", "score", "study", "tune")
@@ -81,6 +82,12 @@ def test_results_come_back_as_data_frames_records_and_figures(finished: Path) ->
 def test_a_notebook_shows_results_as_the_leaderboard(finished: Path) -> None:
     html = recbole_ext.load_results(str(finished))._repr_html_()
     assert html.startswith("<table") and "minilm" in html and "ndcg@10_improvement_%" in html
+
+
+def test_printed_results_are_the_leaderboard_and_not_all_that_they_hold(finished: Path) -> None:
+    results = recbole_ext.load_results(finished)
+    assert "minilm" in str(results) and len(str(results)) < 3000
+    assert str(Outcome(finished, results, [])) == str(results)
 
 
 def test_a_folder_without_results_says_where_they_are(finished: Path) -> None:

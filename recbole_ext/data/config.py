@@ -59,6 +59,9 @@ NUMBER_INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _LEFT_OUT = ("valid_and_test", "valid_only", "test_only")
 """What RecBole's leave-one-out holds out."""
 
+EVAL_ARGS = ("split", "order", "group_by", "mode")
+"""Parts of the key of this name."""
+
 _INTERVAL = re.compile(r"\s*[\[(]\s*[-+\w.]+\s*,\s*[-+\w.]+\s*[\])]\s*")
 
 
@@ -171,6 +174,14 @@ def check_eval_args(value: Any, where: str) -> None:
     """
     if not isinstance(value, dict):
         raise ConfigurationError(f"{where}: eval_args is a mapping, such as {{mode: uni100}}; got {value!r}.")
+    for part in value:
+        if part not in EVAL_ARGS:
+            hint = did_you_mean(str(part), EVAL_ARGS, f"There are {', '.join(EVAL_ARGS)}.")
+            raise ConfigurationError(f"{where}: eval_args has no part {part!r}. {hint}")
+    if value.get("order", "TO") not in ("RO", "TO"):
+        raise ConfigurationError(f"{where}: eval_args.order is RO or TO; got {value['order']!r}.")
+    if value.get("group_by") not in (None, "user", "none", "None"):
+        raise ConfigurationError(f"{where}: eval_args.group_by is user or none; got {value['group_by']!r}.")
     if "split" not in value:
         return
     split = value["split"]
@@ -219,7 +230,11 @@ def check_data_keys(keys: Mapping[str, Any]) -> None:
         )
     for key in ("load_col", "unload_col"):
         if keys[key] is not None and not (
-            isinstance(keys[key], dict) and all(isinstance(part, list) or part == "*" for part in keys[key].values())
+            isinstance(keys[key], dict)
+            and all(
+                part == "*" or (isinstance(part, list) and all(isinstance(name, str) for name in part))
+                for part in keys[key].values()
+            )
         ):
             raise ConfigurationError(
                 f"{key}: lists of columns are expected, as in {{inter: [user_id, item_id]}}; got {keys[key]!r}."

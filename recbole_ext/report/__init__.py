@@ -58,6 +58,9 @@ class LeaderboardReport:
         drawings = draw_figures(self.board, Path(folder).expanduser() if folder else self.folder / "figures")
         return [drawing.path for drawing in drawings]
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def _repr_html_(self) -> str:
         """In a notebook: the main columns of the leaderboard."""
         from recbole_ext.report.leaderboard import KEYS, improvement_of

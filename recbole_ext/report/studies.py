@@ -36,6 +36,9 @@ class Study:
 
         return pd.DataFrame(self.rows)
 
+    def __str__(self) -> str:
+        return f"{self.title}: {self.sentence} ({self.folder})"
+
     def _repr_html_(self) -> str:
         return f"<h3>{escape(self.title)}</h3><p>{escape(self.sentence)}</p>{as_html(self.text, '')}"
 
@@ -83,10 +86,12 @@ def load_study(folder: Path) -> Study:
     """
     path = folder / "study.json"
     way_out = f"Run `recbole-ext study {folder.name}` again, or delete the folder."
+    text = folder / "text.md"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not JSON ({error}). {way_out}") from error
+        said = text.read_text(encoding="utf-8") if text.exists() else ""
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not JSON, or text.md can't be read ({error}). {way_out}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: not a study but a {type(content).__name__}. {way_out}")
     for key in _KEYS:
@@ -95,11 +100,10 @@ def load_study(folder: Path) -> Study:
     rows = content.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ConfigurationError(f"{path}: key `rows` is missing or not a list of rows. {way_out}")
-    text = folder / "text.md"
     return Study(
         **{key: content[key] for key in _KEYS},
         folder=folder,
         figures=sorted(folder.glob("*.png")),
         rows=rows,
-        text=text.read_text(encoding="utf-8") if text.exists() else "",
+        text=said,
     )

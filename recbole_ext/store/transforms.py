@@ -8,6 +8,7 @@ store may fill half of the memory.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -162,7 +163,7 @@ def factor_to(deviation: Any, present: torch.Tensor, key: str) -> torch.Tensor:
     Raises:
         ConfigurationError: ``deviation``, the value of ``key``, is no number above 0.
     """
-    if not isinstance(deviation, int | float) or isinstance(deviation, bool) or deviation <= 0:
+    if not isinstance(deviation, int | float) or isinstance(deviation, bool) or not 0 < deviation < math.inf:
         raise ConfigurationError(f"{key} needs a number above 0, such as 0.02; got {deviation!r}.")
     return deviation / present.clamp_min(1e-300)
 

@@ -40,12 +40,22 @@ def has_known_loss(model: Any) -> bool:
     What another adds while it trains alone, such as the distance of two passes with dropout, no comparison without
     dropout can see: it is never replaced by a loss that is equal without it.
     """
-    own = next(vars(kind)["calculate_loss"] for kind in type(model).__mro__ if "calculate_loss" in vars(kind))
-    # Of the model itself too: this package's way of leaving new items out is put over the class's.
-    return all(
-        loss.__module__.partition(".")[0] in ("recbole", "recbole_ext")
-        for loss in (own, vars(model).get("calculate_loss", own))
-    )
+    inner = getattr(model, "loss_fct", None)
+    return _is_known(model, "calculate_loss") and (inner is None or _of_packages(type(inner).__module__, "torch"))
+
+
+def _is_known(model: Any, method: str) -> bool:
+    """Whether RecBole or this package has written it: the class's, and what may have been put over it in the model."""
+    owner = next((kind for kind in type(model).__mro__ if method in vars(kind)), None)
+    if owner is None or not _of_packages(owner.__module__):
+        return False
+    # This package's way of leaving new items out is such a function; its globals tell whose it is.
+    over = vars(model).get(method)
+    return over is None or _of_packages(str(getattr(over, "__globals__", {}).get("__name__")))
+
+
+def _of_packages(module: str, *others: str) -> bool:
+    return module.partition(".")[0] in ("recbole", "recbole_ext", *others)
 
 
 def trimmed_scores_are_exact(model: Any, dataset: SequenceViewDataset) -> bool:
@@ -193,15 +203,15 @@ def own_random_numbers() -> Iterator[None]:
 @torch.no_grad()
 def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
     """Whether ``compare`` gives equal pairs; a model that can't compute one of them does not qualify."""
-    was_training, precision = model.training, next(model.parameters()).dtype
+    was_training = model.training
+    precision = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     model.eval()
-    # Without dropout, but with what a user's own loss does in training alone.
-    model.training = not has_known_loss(model)
+    # Without dropout, but with what a model of the user's does in training alone.
+    model.training = not (has_known_loss(model) and _is_known(model, "forward"))
     try:
         for dtype in (torch.float64, precision):
-            model.to(dtype)
             try:
-                with _no_neutral_parameters(model):
+                with _lent(model, dtype):
                     return all(_equal(expected, found) for expected, found in compare())
             # Whatever a model does not bear says no; in double precision perhaps only for a constant of another type.
             except Exception as error:
@@ -214,22 +224,25 @@ def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
                 )
         return False
     finally:
-        model.to(precision).train(was_training)
+        model.train(was_training)
 
 
 @contextmanager
-def _no_neutral_parameters(model: Any) -> Iterator[None]:
-    """Add a little noise to every parameter that is one number throughout."""
-    filled = [(parameter, parameter.flatten()[0].item()) for parameter in model.parameters() if parameter.numel()]
-    neutral = [(parameter, value) for parameter, value in filled if bool((parameter == value).all())]
-    for parameter, value in neutral:
-        noise = torch.randn(parameter.shape, dtype=parameter.dtype, generator=torch.Generator().manual_seed(0))
-        parameter.copy_(value + 0.1 * noise)
+def _lent(model: Any, dtype: torch.dtype) -> Iterator[None]:
+    """The model with copies of its parameters and buffers in this precision, in which a little noise is added to every
+    parameter that is one number throughout; its own ones are put back as they were."""
+    kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers())]
     try:
+        for tensor, data in kept:
+            tensor.data = data.to(dtype, copy=True) if data.is_floating_point() else data.clone()
+            is_one = data.numel() and bool((data == data.flatten()[0]).all())
+            if is_one and isinstance(tensor, torch.nn.Parameter) and data.is_floating_point():
+                noise = torch.randn(data.shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+                tensor.data += 0.1 * noise.to(data.device)
         yield
     finally:
-        for parameter, value in neutral:
-            parameter.fill_(value)
+        for tensor, data in kept:
+            tensor.data = data
 
 
 def _equal(expected: torch.Tensor, found: torch.Tensor) -> bool:

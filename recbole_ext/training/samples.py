@@ -185,6 +185,8 @@ def _loss(config: Any, model: Any, own: LossOfRows, dataset: SequenceViewDataset
         return loss_at_targets(softmax_loss) if is_softmax else own
     if not by_dot_product:
         raise _no_dot_product(model)
+    if not has_known_loss(model) and not loss_is_of_scores_alone(model, dataset):
+        raise _more_than_scores(config, model)
     return loss_at_targets(loss)
 
 
@@ -201,11 +203,15 @@ def _replace_loss(config: Any, model: Any, loaders: Loaders) -> None:
     if not by_dot_product:
         raise _no_dot_product(model)
     if not of_scores_alone:
-        raise ConfigurationError(
-            f"training_loss: {type(model).__name__} adds to the loss of its scores something that "
-            f"{config['training_loss']!r} would drop; leave the key out."
-        )
+        raise _more_than_scores(config, model)
     replace_loss(model, loss)
+
+
+def _more_than_scores(config: Any, model: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"training_loss: {type(model).__name__} adds to the loss of its scores something that "
+        f"{config['training_loss']!r} would drop; leave the key out."
+    )
 
 
 def _no_dot_product(model: Any) -> ConfigurationError:

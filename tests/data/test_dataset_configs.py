@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recbole_ext.cli import build_parser
 from recbole_ext.data import config
-from recbole_ext.data.config import SET_BY_THE_BENCHMARK, find_config, read_config
+from recbole_ext.data.config import SET_BY_THE_BENCHMARK, check_eval_args, find_config, read_config
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.files import download_url
 from recbole_ext.errors import ConfigurationError
@@ -167,3 +168,16 @@ def test_a_config_of_ones_own_goes_above_that_of_this_package(beauty: Path, capl
     ):
         Dataset.named("Beauty", beauty.parents[1]).check()
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"spilt": {"RS": [0.8, 0.1, 0.1]}}, "no part 'spilt'. Did you mean 'split'?"),
+        ({"order": "XX"}, "order is RO or TO; got 'XX'"),
+        ({"group_by": "item"}, "group_by is user or none; got 'item'"),
+    ],
+)
+def test_a_part_of_eval_args_that_recbole_would_pass_over_is_refused(value: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        check_eval_args(value, "here")

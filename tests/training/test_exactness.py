@@ -11,6 +11,7 @@ import pytest
 import torch
 from recbole.model.sequential_recommender.sasrec import SASRec
 
+from recbole_ext.errors import ConfigurationError
 from recbole_ext.training import choose_samples
 from recbole_ext.training.exactness import has_known_loss, rows_are_exact
 from recbole_ext.training.rows import UserRowLoader
@@ -67,6 +68,28 @@ class AgainstTheBatch(SASRec):
         return loss + (outputs @ outputs.T).pow(2).sum() if self.training else loss
 
 
+class MixedInTraining(SASRec):
+    """Its outputs are mixed with another sample's, in training alone."""
+
+    def forward(self, item_seq: Any, item_seq_len: Any) -> torch.Tensor:
+        outputs = super().forward(item_seq, item_seq_len)
+        return 0.7 * outputs + 0.3 * outputs.roll(1, 0) if self.training else outputs
+
+
+class Heavy(SASRec):
+    """Adds the size of its vectors to RecBole's loss, and counts in whole numbers and in double precision."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.whole = torch.nn.Parameter(torch.zeros(3, dtype=torch.long), requires_grad=False)
+        self.third = torch.nn.Parameter(torch.tensor(1 / 3, dtype=torch.float64))
+        self.register_buffer("seen", torch.zeros(2))
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        self.seen += 1
+        return super().calculate_loss(interaction) + self.item_embedding.weight.pow(2).sum()
+
+
 def named(model: type) -> str:
     return f"{model.__module__}.{model.__name__}"
 
@@ -100,8 +123,9 @@ def test_what_dropout_alone_shows_stays_in_the_loss(build: Build) -> None:
     assert with_distance > samples.loss_of_rows(built.model, part) + 0.1
 
 
-def test_a_loss_that_compares_a_batch_in_training_alone_is_not_computed_on_rows(build: Build) -> None:
-    built = build(named(AgainstTheBatch))
+@pytest.mark.parametrize("model", [AgainstTheBatch, MixedInTraining])
+def test_what_compares_a_batch_in_training_alone_is_not_computed_on_rows(build: Build, model: type) -> None:
+    built = build(named(model))
     assert choose_samples(built.config, built.model, built.loaders).name != "user"
 
 
@@ -120,11 +144,19 @@ def test_whose_loss_it_is_is_told_by_the_class_that_defines_it(build: Build) -> 
     assert not has_known_loss(build(named(TwoPasses)).model)
 
 
-def test_probes_leave_a_model_as_it_was(build: Build) -> None:
-    built = build("SASRec")
+def test_a_training_loss_that_would_drop_a_term_of_the_users_is_refused(build: Build) -> None:
+    built = build(named(Heavy), training_loss="gbce")
+    with pytest.raises(ConfigurationError, match="Heavy adds to the loss of its scores something"):
+        choose_samples(built.config, built.model, built.loaders)
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", named(Heavy)])
+def test_probes_leave_a_model_as_it_was(build: Build, model: str) -> None:
+    built = build(model)
     before = {name: value.clone() for name, value in built.model.state_dict().items()}
     built.model.train()
     train = built.loaders.train
-    assert rows_are_exact(built.model, UserRowLoader(built.config, train._dataset, train._sampler))
-    assert built.model.training and built.model.trm_encoder.training
-    assert all(torch.equal(value, before[name]) for name, value in built.model.state_dict().items())
+    rows_are_exact(built.model, UserRowLoader(built.config, train._dataset, train._sampler))
+    assert all(module.training for module in built.model.modules())
+    for name, value in built.model.state_dict().items():
+        assert value.dtype == before[name].dtype and torch.equal(value, before[name]), name
