@@ -333,17 +333,23 @@ def test_tuned_encoders_are_told_apart_in_words() -> None:
     assert Encoder(encoder="plm", layers=2, pooling="mean").in_words() == "encoder plm, pooling mean, layers 2"
 
 
-def test_datasets_that_recbole_knows_are_downloaded_before_vectors_are_made_of_them(
-    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The dataset itself and the source domains; what is here is left as it is."""
-    downloaded: list[str] = []
+@pytest.fixture
+def downloaded(shop: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the datasets that are downloaded from now on; each is the small shop."""
+    names: list[str] = []
 
     def download(url: str, name: str, folder: Path) -> None:
-        downloaded.append(name)
+        names.append(name)
         write(folder.parent, name, (shop.folder / "shop.inter").read_text().splitlines(), ["i0\tred", "i1\tblue"])
 
     monkeypatch.setattr("recbole_ext.data.files._download", download)
+    return names
+
+
+def test_datasets_that_recbole_knows_are_downloaded_before_vectors_are_made_of_them(
+    downloaded: list[str], tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    """The dataset itself and the source domains; what is here is left as it is."""
     known = Dataset.named("ml-1m", tmp_path, keys={"expected": None, "item_text": None})
     source = tuned(tiny_encoders["bert"], sources=("ml-20m",))
     source.make(known, tmp_path / "store", tmp_path)
@@ -354,16 +360,9 @@ def test_datasets_that_recbole_knows_are_downloaded_before_vectors_are_made_of_t
 
 
 def test_source_domains_that_recbole_knows_are_listed_by_a_plan_and_fetched_by_a_run(
-    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Dataset, downloaded: list[str], tiny_encoders: dict[str, Path], tmp_path: Path
 ) -> None:
     """Of a source that is made of others, too."""
-    downloaded: list[str] = []
-
-    def download(url: str, name: str, folder: Path) -> None:
-        downloaded.append(name)
-        write(folder.parent, name, (shop.folder / "shop.inter").read_text().splitlines(), ["i0\tred", "i1\tblue"])
-
-    monkeypatch.setattr("recbole_ext.data.files._download", download)
     here = Dataset.named("shop", shutil.copytree(shop.data_path, tmp_path / "data"), tmp_path)
     source = Shuffled(shuffled=tuned(tiny_encoders["bert"], sources=("ml-20m",)))
     plan = Beginnings(tmp_path, False, lambda *_: Beginning())
