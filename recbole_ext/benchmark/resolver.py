@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from recbole_ext.attach import MODES
-from recbole_ext.benchmark import checks
+from recbole_ext.attach import MISSING, MODES
+from recbole_ext.benchmark import checks, coverage
 from recbole_ext.benchmark.beginnings import Beginning, Beginnings
 from recbole_ext.benchmark.contents import contents
 from recbole_ext.benchmark.exporting import Exports
@@ -17,6 +17,7 @@ from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.benchmark.variant import Variant, baseline_of, parse_variants
+from recbole_ext.data.config import about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError, RecboleExtError
@@ -65,6 +66,7 @@ class _Resolver:
         self.exports = Exports(benchmark, self.variants, self.variants_of, self._row, where)
         self.beginnings = Beginnings(benchmark.artifacts, fetch, self.exports.beginning)
         self.notices: list[str] = []
+        self._with_texts: set[tuple[str, str, str]] = set()
 
     def resolved(self) -> Resolved:
         benchmark = self.benchmark
@@ -137,6 +139,13 @@ class _Resolver:
             return
         self.notices += [f"{dataset.name}: {sentence}" for sentence in dataset.check(text)]
 
+    def _check_texts(self, dataset: Dataset, source: VectorSource, where: str) -> None:
+        """Once for all models that begin from the source."""
+        about = (dataset.name, json.dumps(about_data(dataset.keys), sort_keys=True, default=str), repr(source))
+        if about not in self._with_texts:
+            coverage.check_texts(dataset, source, where)
+            self._with_texts.add(about)
+
     def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
         where = f"{self.where}: {dataset.name}, {model}, {variant.name}"
         layers = self._layers(model, dataset, protocol, variant)
@@ -163,6 +172,8 @@ class _Resolver:
         if variant.source is not None and not reads_text(model) and not needs_item_vectors(model, configs[0]):
             for config in configs:
                 checks.check_width(beginning.width, config, {**effective, **config}, where)
+            if any(config.get("item_embedding_missing", MISSING[0]) in (None, MISSING[0]) for config in configs):
+                self._check_texts(seen, variant.source, where)
         mode = self._mode(model, variant, configs[0])
         trials = tuple(
             tuple(

@@ -15,6 +15,8 @@ class ConversionReport:
         users: distinct users in ``.inter``.
         items: distinct items in ``.inter``.
         interactions: rows of ``.inter``.
+        repeats: rows of ``.inter`` whose user has had the item before.
+        exact_repeats: those of them that equal an earlier row in every column.
         described_items: rows of ``.item``.
         items_without_text: items in ``.inter`` that have no text in ``.item``, no row or an empty one.
         items_without_row: those of them that have no row.
@@ -34,6 +36,8 @@ class ConversionReport:
     items: int
     interactions: int
     described_items: int
+    repeats: int = 0
+    exact_repeats: int = 0
     items_without_text: int = 0
     items_without_row: int = 0
     items_without_interaction: int = 0
@@ -50,12 +54,18 @@ class ConversionReport:
             f"{self.name}: {self.users:,} users, {self.items:,} items, {self.interactions:,} interactions; "
             f"{self.described_items:,} items described"
         ]
+        if self.repeats:
+            lines.append(
+                f"interactions that repeat an item of their user: {self.repeats:,} ({self.exact_repeats:,} of them the "
+                "same row again); with one of them, rank_seen_items: auto ranks the items that a user has had. "
+                "rm_dup_inter: first in a benchmark's config keeps the first of each"
+            )
         if self.items_without_text:
             lines.append(
                 f"items without text: {self.items_without_text:,} "
                 f"({self.items_without_row:,} without a description, "
                 f"{self.items_without_text - self.items_without_row:,} with an empty one); "
-                f"item_embedding_missing says what becomes of them"
+                "`missing`, or item_embedding_missing, says what stands for it"
             )
         if self.items_without_interaction:
             lines.append(f"items described but never interacted with, kept: {self.items_without_interaction:,}")

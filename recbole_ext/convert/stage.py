@@ -83,6 +83,8 @@ def _count(name: str, format: str, data: SourceData, items: pd.DataFrame) -> Con
         users=data.interactions["user_id"].nunique(),
         items=len(interacted),
         interactions=len(data.interactions),
+        repeats=int(data.interactions.duplicated(["user_id", "item_id"]).sum()),
+        exact_repeats=int(data.interactions.duplicated().sum()),
         described_items=len(items),
         items_without_text=len(interacted.difference(with_text)),
         items_without_row=len(interacted.difference(items.index)),

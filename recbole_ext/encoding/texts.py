@@ -36,7 +36,7 @@ class ItemTexts:
         """What there is to say about items without text."""
         if not self.without:
             return ()
-        return (f"{self.without} items have no text and get no vector (item_embedding_missing decides about them)",)
+        return (f"{self.without} items have no text and get no vector (`missing`, or item_embedding_missing, says what stands for it)",)
 
 
 def item_texts(dataset: Dataset, template: Sequence[str] | None = None) -> ItemTexts:

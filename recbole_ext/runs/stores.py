@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from recbole_ext.attach import MISSING, count_covered
+from recbole_ext.attach import MISSING
 from recbole_ext.benchmark.beginnings import StoreToMake
 from recbole_ext.benchmark.checks import check_width
+from recbole_ext.benchmark.coverage import check_items
 from recbole_ext.benchmark.plan import begun_from
 from recbole_ext.benchmark.resolved import Resolved
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.data.config import about_data
-from recbole_ext.data.dataset import Dataset
-from recbole_ext.data.stock import stock_dataset
-from recbole_ext.data.temporal import Temporal
 from recbole_ext.models import needs_item_vectors
 from recbole_ext.store.files import items_of, width_of
 from recbole_ext.tuning.stage import make_once
@@ -59,15 +57,4 @@ def check_stores(resolved: Resolved, specs: Sequence[RunSpec]) -> None:
         checked.add((about, spec.store, policy))
         if about not in items:
             items[about] = dataset.items() or set()
-        _check_items(dataset, items[about], tokens(spec.store), policy, spec.store)
-
-
-def _check_items(dataset: Dataset, items: set[str], there: Collection[str], policy: str, store: Path) -> None:
-    """RecBole is asked which items its filters leave where some of the files', ``items``, are not among ``there``."""
-    lacking = items.difference(there)
-    if not lacking or (policy != "error" and len(lacking) < len(items)):
-        return
-    cut = Temporal.of(dataset.keys.get("eval_args")) is not None
-    filtered = stock_dataset(dataset.name, dataset.folder, dataset.effective_keys, cut)
-    tokens = [str(token) for token in filtered.field2id_token[filtered.iid_field][1:]]
-    count_covered(tokens, [token in there for token in tokens], policy, str(store))
+        check_items(dataset, items[about], tokens(spec.store), policy, str(spec.store))

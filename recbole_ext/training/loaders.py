@@ -173,6 +173,12 @@ def _ranks_seen_items(config: Any, dataset: Any) -> bool:
             repeats,
             len(rows),
         )
+    if wanted == "auto" and repeats:
+        log.info(
+            "rank_seen_items: auto ranks items that the user has seen: %d of %d interactions repeat one",
+            repeats,
+            len(rows),
+        )
     return wanted if wanted != "auto" else repeats > 0
 
 

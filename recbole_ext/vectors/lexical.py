@@ -9,7 +9,7 @@ from pydantic import Field
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
-from recbole_ext.encoding.texts import item_texts
+from recbole_ext.encoding.texts import ItemTexts, item_texts
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
@@ -43,7 +43,7 @@ class Lexical(VectorSource):
 
     def request(self, dataset: Dataset) -> Settings:
         settings = self.model_dump(mode="json", exclude={"template"})
-        return {**settings, **item_texts(dataset, self.template).request}
+        return {**settings, **self.texts(dataset).request}
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
         """Items whose words are all left out have no vector.
@@ -56,7 +56,7 @@ class Lexical(VectorSource):
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        texts = item_texts(dataset, self.template)
+        texts = self.texts(dataset)
         vectorizer = TfidfVectorizer(
             token_pattern=WORD, ngram_range=(1, self.ngrams), min_df=self.min_items, sublinear_tf=True, dtype=np.float64
         )
@@ -80,6 +80,9 @@ class Lexical(VectorSource):
             notes = (*notes, f"{without} items have a text without any word that counts, and get no vector")
         meta = {"words": weights.shape[1], "explained_variance": round(float(svd.explained_variance_ratio_.sum()), 4)}
         return Vectors(torch.from_numpy(vectors[has_words]).float(), items, meta, notes)
+
+    def texts(self, dataset: Dataset) -> ItemTexts:
+        return item_texts(dataset, self.template)
 
     def width(self, dataset: Dataset) -> int | None:
         return self.dim

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from recbole_ext.encoding.shards import ShardFolder
+    from recbole_ext.encoding.texts import ItemTexts
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,14 @@ class VectorSource(CheckedSettings, ABC):
     def needs_text(self) -> bool:
         """Whether the items' text is read, for it or for one of its parts."""
         return self.reads_text or any(part.needs_text() for part in self.parts())
+
+    def texts(self, dataset: Dataset) -> ItemTexts | None:
+        """The texts that it reads itself, of the only items that can get a vector; ``None`` where it reads none.
+
+        Raises:
+            SourceDataError, ConfigurationError: there are none, or not with its template.
+        """
+        return None
 
     def missing(self, dataset: Dataset) -> list[str]:
         """What is not on this machine, nor downloaded on the way, and how to get it, a line each."""

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
-from recbole_ext.encoding.texts import item_texts
+from recbole_ext.encoding.texts import ItemTexts, item_texts
 from recbole_ext.errors import SourceDataError
 from recbole_ext.estimate import LOADED_MB, Estimate
 from recbole_ext.hashing import sha256_of_file
@@ -43,7 +43,7 @@ class Static(VectorSource):
 
     def request(self, dataset: Dataset) -> Settings:
         settings = self.model_dump(mode="json", exclude={"template", "static"})
-        return {**settings, "words": sha256_of_file(self._file()), **item_texts(dataset, self.template).request}
+        return {**settings, "words": sha256_of_file(self._file()), **self.texts(dataset).request}
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
         """Items of which the file knows no word have no vector; words are looked up in lower case.
@@ -54,7 +54,7 @@ class Static(VectorSource):
         import numpy as np
         import torch
 
-        texts = item_texts(dataset, self.template)
+        texts = self.texts(dataset)
         words_of = {item: WORD.findall(text.lower()) for item, text in texts.of_item.items()}
         counts = Counter(word for words in words_of.values() for word in words)
         known = read_word_vectors(self._file(), counts)
@@ -79,6 +79,9 @@ class Static(VectorSource):
             notes = (*notes, f"{without} items have no word that {Path(self.static).name} knows, and get no vector")
         covered = sum(counts[word] for word in known) / total
         return Vectors(torch.from_numpy(vectors).float(), items, {"known_words": round(covered, 4)}, notes)
+
+    def texts(self, dataset: Dataset) -> ItemTexts:
+        return item_texts(dataset, self.template)
 
     def width(self, dataset: Dataset) -> int | None:
         path = Path(self.static).expanduser()

@@ -316,9 +316,30 @@ def test_items_without_text_are_told_where_a_source_reads_the_text(resolved: Res
     item.write_text("\n".join(lines[:-2]) + "\n", encoding="utf-8")
     said = "tiny: tiny.item: 2 of 60 items have no row there, and so no text."
     behaviour = {"cooccurrence": "ppmi", "dim": 16}
-    words = {"shuffled": {"lexical": "tfidf", "dim": 16}}
+    words = {"lexical": "tfidf", "dim": 16, "missing": "mean"}
     assert said not in resolved(data_path=str(own_data), initialisations={"behaviour": behaviour}).notices
     assert said in resolved(data_path=str(own_data), initialisations={"words": words}).notices
+
+
+def test_an_item_without_text_is_refused_before_vectors_are_made_unless_something_is_said_about_it(
+    resolved: Resolve, own_data: Path
+) -> None:
+    item = own_data / "tiny" / "tiny.item"
+    lines = item.read_text(encoding="utf-8").splitlines()
+    item.write_text("\n".join(lines[:-2]) + "\n", encoding="utf-8")
+    words = {"lexical": "tfidf", "dim": 16}
+    with pytest.raises(ConfigurationError, match=r"tiny, .*words: 2 of 60 items have no text.*missing: mean"):
+        resolved(data_path=str(own_data), initialisations={"words": words})
+    assert resolved(data_path=str(own_data), initialisations={"words": {**words, "missing": "random"}}).rows
+
+
+def test_an_item_without_text_that_filters_leave_out_is_not_asked_for_one(resolved: Resolve, own_data: Path) -> None:
+    with (own_data / "tiny" / "tiny.inter").open("a") as file:
+        file.write("u0\trare\t-1\n")
+    keys = {"data_path": str(own_data), "initialisations": {"words": {"lexical": "tfidf", "dim": 16}}}
+    with pytest.raises(ConfigurationError, match="1 of 61 items have no text, and so no vector, the first rare"):
+        resolved(**keys)
+    assert resolved("--item_inter_num_interval=[2,inf)", **keys).rows
 
 
 # --- words and transforms ---

@@ -63,6 +63,18 @@ def test_atomic_files_hold_every_interaction_and_cleaned_text_of_every_described
     ]
 
 
+def test_report_counts_repeats_and_says_what_they_change(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    rows = ["u,1,1", "u,1,1", "u,1,2", "v,1,1", "v,2,3"]
+    (source / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+    (source / "items.csv").write_text("item_id,title\n1,a\n2,b\n")
+    report = convert(source, "csv", "Own", tmp_path / "out")
+    assert (report.repeats, report.exact_repeats) == (2, 1)
+    said = next(line for line in report.lines() if "repeat" in line)
+    assert "2 (1 of them the same row again)" in said and "rank_seen_items" in said and "rm_dup_inter: first" in said
+
+
 def test_report_counts_what_was_kept_and_dropped_and_says_it_in_words(source: Path, tmp_path: Path) -> None:
     report = convert(source, "lcrec", "Tiny", tmp_path / "out")
     assert report == ConversionReport(
