@@ -14,7 +14,7 @@ from recbole_ext.benchmark.file import read_benchmark
 from recbole_ext.benchmark.plan import plan_lines, what_will_be_done
 from recbole_ext.benchmark.suite import RANDOM, Suite, load_suite
 from recbole_ext.encoding.settings import Compute
-from recbole_ext.runs.grid import run_benchmark
+from recbole_ext.runs.grid import rows_left_out, run_benchmark
 from recbole_ext.runs.recording import is_done
 from recbole_ext.settings import with_keywords_of
 from recbole_ext.tuning.objectives import OBJECTIVES
@@ -143,6 +143,8 @@ def run(
     resolved = _resolved(benchmark, overrides, command, fetch=True)
     for line in what_will_be_done(resolved, is_done):
         log.info("%s", line)
+    for line in rows_left_out(resolved):
+        log.warning("%s", line)
     failed = run_benchmark(resolved)
     folder = resolved.benchmark.folder
     return Outcome(folder, write_report(folder), [spec.name for spec in failed])
@@ -282,7 +284,8 @@ def study(name: str, file: Path | str | None = None, out: Path | str = "runs/stu
     """
     from recbole_ext.studies import run_study
 
-    command = f"recbole_ext.study({name!r})"
+    given = {**({"file": str(file)} if file else {}), **overrides}
+    command = f"recbole_ext.study({', '.join([repr(name), *(f'{key}={value!r}' for key, value in given.items())])})"
     return run_study(name, Path(file) if file else None, overrides, Path(out), command)
 
 

@@ -111,11 +111,21 @@ def given_options(options: argparse.Namespace, settings: Iterable[type[CheckedSe
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class _Absent:
+    """What a keyword is that was not given and has no one default, as a signature shows it."""
+
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+ABSENT = _Absent()
+
+
 def with_keywords_of(*settings: type[CheckedSettings]) -> Callable[[Function], Function]:
     """A decorator: the function's signature shows the fields of these classes in place of its ``**keywords``.
 
-    So they are completed and looked up in a notebook; what a field's default is where classes differ, or where it has
-    none, is written ``...``.
+    So they are completed and looked up in a notebook; a field that has no default, or not the same in all classes, is
+    shown as absent. The docstring says which class has which.
     """
 
     def decorate(function: Function) -> Function:
@@ -126,12 +136,14 @@ def with_keywords_of(*settings: type[CheckedSettings]) -> Callable[[Function], F
         for part in settings:
             types = typing.get_type_hints(part)  # without pydantic's annotations
             for name, field in part.model_fields.items():
-                default = ... if field.is_required() else field.get_default(call_default_factory=True)
+                default = ABSENT if field.is_required() else field.get_default(call_default_factory=True)
                 if name in keywords and keywords[name].default != default:
-                    default = ...
+                    default = ABSENT
                 if name not in taken:
                     of_keyword = inspect.Parameter.KEYWORD_ONLY
                     keywords[name] = inspect.Parameter(name, of_keyword, default=default, annotation=types[name])
+        of_classes = [f"    {part.__name__}: {', '.join(part.model_fields)}." for part in settings]
+        function.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Keywords of:", *of_classes])
         function.__signature__ = signature.replace(parameters=[*own, *keywords.values()])  # type: ignore[attr-defined]
         return function
 

@@ -63,6 +63,7 @@ def test_settings_stand_in_the_signature_so_that_a_notebook_completes_them(verb:
     assert some - set(signature.parameters) == set()
     assert all(part.kind is not inspect.Parameter.VAR_KEYWORD for part in signature.parameters.values())
     assert all(signature.parameters[name].default is not inspect.Parameter.empty for name in some)
+    assert "Ellipsis" not in str(signature)
     assert not any("Annotated" in str(part.annotation) for part in signature.parameters.values())
 
 

@@ -230,8 +230,8 @@ def count_covered(tokens: Sequence[str], covered: Sequence[bool], policy: str, s
     if absent and policy == "error":
         raise AttachError(
             f"item_embedding: {coverage.missing} of {coverage.items} items are not in the store {store}, the first "
-            f"{', '.join(absent[:5])}. Set item_embedding_missing (in an initialisation of a benchmark: missing) to 'mean' or "
-            "'random', or encode the dataset again."
+            f"{', '.join(absent[:5])}. Set item_embedding_missing (in a benchmark: `missing` of the "
+            "initialisation) to 'mean' or 'random', or encode the dataset again."
         )
     return coverage
 

@@ -1,4 +1,4 @@
-"""Whether every item that a run ranks has a vector, asked before the runs and, of texts, before the vectors are made."""
+"""Whether every item that a run ranks has a vector, asked before the runs; of texts, before the vectors are made."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def check_texts(dataset: Dataset, source: VectorSource, where: str) -> None:
     if absent:
         raise ConfigurationError(
             f"{where}: {len(absent)} of {len(items)} items have no text, and so no vector, the first "
-            f"{', '.join(absent[:5])}. Give them one in the .item file, or say what stands for it in the initialisation: "
-            "missing: mean, or missing: random."
+            f"{', '.join(absent[:5])}. Give them one in the .item file, or say in the initialisation what stands for "
+            "it: missing: mean, or missing: random."
         )
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 from recbole_ext.benchmark.keys import ATTACHING, HOOK_KEYS
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.vectors import VectorSource, made_of, parse_source
+from recbole_ext.vectors import SOURCES, VectorSource, made_of, parse_source
 from recbole_ext.wording import did_you_mean
 
 Settings = dict[str, Any]
+
+OWN_KEYS = (*ATTACHING, "config", "baseline")
+"""What an entry says beside where its vectors come from."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +94,23 @@ def _parse(name: str, entries: Mapping[str, Settings], where: str) -> Variant:
     try:
         source = parse_source(entry, where)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{error} {_meant(entry)}".rstrip()) from error
+        raise ConfigurationError(f"{error} {_meant(entry, str(error))}".rstrip()) from error
     if source is None and set(attach) - {"item_embedding_scale"}:
         key = sorted(set(attach) - {"item_embedding_scale"})[0].removeprefix("item_embedding_")
         raise ConfigurationError(f"{where}: {key!r} is about item vectors, and this entry has no source of any.")
     return Variant(name, source, attach, config, baseline)
 
 
-def _meant(entry: Settings) -> str:
+def _meant(entry: Settings, said: str) -> str:
     """Which of an entry's own keys may have been meant by one that its source does not know."""
     if "search" in entry:
         return "All initialisations have the same search: it stands at the top of the file, or in grids for a model."
-    own = [str(key).removeprefix("item_embedding_") for key in entry]
-    return next(filter(None, (did_you_mean(key, (*ATTACHING, "config", "baseline")) for key in own)), "")
+    of_source = [key for kind, source in SOURCES.items() if kind in entry for key in source.model_fields]
+    unknown = [str(key).removeprefix("item_embedding_") for key in entry if key not in of_source]
+    if not unknown or not of_source:
+        return ""
+    every = f"Beside its source's keys an initialisation has {', '.join(OWN_KEYS)}."
+    return next(filter(None, (did_you_mean(key, OWN_KEYS) for key in unknown)), "" if "Did you mean" in said else every)
 
 
 def _made_of_sources(entry: Settings, entries: Mapping[str, Settings], where: str, seen: tuple[str, ...]) -> Settings:
@@ -113,7 +120,7 @@ def _made_of_sources(entry: Settings, entries: Mapping[str, Settings], where: st
             raise ConfigurationError(f"{where}: it is made of itself, by way of {' and '.join(seen)}.")
         if name not in entries:
             continue  # not a name but a source's own word
-        other = {key: value for key, value in entries[name].items() if key not in ("config", "baseline", *ATTACHING)}
+        other = {key: value for key, value in entries[name].items() if key not in OWN_KEYS}
         other = _made_of_sources(other, entries, where, (*seen, name))
         target: Any = entry
         for step in path[:-1]:

@@ -120,6 +120,10 @@ def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEn
             f"encoder {name_or_path!r}: there is no such folder. Offer a folder written by save_pretrained, "
             f"a Hugging Face name such as intfloat/e5-base-v2, or {MINILM!r}."
         )
+    is_a_slip = bool(difflib.get_close_matches(name_or_path.lower(), [MINILM], cutoff=0.75))
+    if is_a_slip and folder_here(name_or_path) is None:
+        # The Hub may take a minute to say that it does not know it.
+        raise EncoderError(f"encoder {name_or_path!r}: no folder has this name. {_embedded(name_or_path)}")
     return _hub_encoder(name_or_path)
 
 

@@ -36,7 +36,10 @@ class ItemTexts:
         """What there is to say about items without text."""
         if not self.without:
             return ()
-        return (f"{self.without} items have no text and get no vector (`missing`, or item_embedding_missing, says what stands for it)",)
+        return (
+            f"{self.without} items have no text and get no vector (what stands for it says `missing`, or "
+            "item_embedding_missing)",
+        )
 
 
 def item_texts(dataset: Dataset, template: Sequence[str] | None = None) -> ItemTexts:

@@ -109,8 +109,9 @@ def _ids(path: Path, column: pd.Series, known: pd.Index, what: str) -> NDArray[n
     found = ids_of(known, tokens)
     if (found < 0).any():
         wrong = tokens[found < 0]
+        rows = f"{len(wrong):,} {'row' if len(wrong) == 1 else 'rows'}"
         raise SourceDataError(
-            f"{path}, row {wrong.index[0]}: {len(wrong):,} rows with {what} that are not among the dataset's "
+            f"{path}, row {wrong.index[0]}: {rows} with {what} that are not among the dataset's "
             f"{len(known):,}: {some(list(dict.fromkeys(wrong)))}. Tokens are wanted, as they stand in the atomic files "
             "and in `recbole-ext export-split`, not internal numbers."
         )

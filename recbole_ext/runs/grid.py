@@ -21,6 +21,7 @@ from recbole_ext.runs.gpus import require_gpu_for_each_process
 from recbole_ext.runs.progress import read_progress
 from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death
 from recbole_ext.runs.stores import check_stores, make_stores
+from recbole_ext.wording import some
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,22 @@ def runs_left(row: ResolvedRow) -> list[RunSpec]:
 def write_grid(resolved: Resolved) -> None:
     """Write :func:`grid_of` to ``grid.json``."""
     grid_of(resolved).write(resolved.benchmark.folder)
+
+
+def rows_left_out(resolved: Resolved) -> list[str]:
+    """A sentence about the rows that the folder's last report has and this benchmark no longer asks for."""
+    try:
+        before = Grid.read(resolved.benchmark.folder)
+    except ConfigurationError:
+        return []
+    asked = {row.key for row in resolved.rows}
+    gone = [str(row.key) for row in before.rows if row.key not in asked]
+    if not gone:
+        return []
+    return [
+        f"{len(gone)} of the {len(before.rows)} rows of the report in {resolved.benchmark.folder} are not asked for "
+        f"now, and the new one is without them: {some(gone, 3)}. Their runs stay; asked for again, the rows come back."
+    ]
 
 
 def grid_of(resolved: Resolved) -> Grid:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.settings import CheckedSettings
@@ -16,14 +16,30 @@ PRESETS = Path(__file__).parent / "presets"
 OVERRIDES = "overrides"
 
 
+def _named(encoders: Any) -> Any:
+    if isinstance(encoders, str):
+        encoders = [encoders]
+    if isinstance(encoders, list | tuple) and all(isinstance(encoder, str) for encoder in encoders):
+        named: dict[str, str] = {}
+        for encoder in encoders:
+            if (twin := named.setdefault(Path(encoder).name, encoder)) != encoder:
+                raise ValueError(
+                    f"{twin!r} and {encoder!r} are both called {Path(encoder).name}. Give each a name of its own: "
+                    "{one: …, other: …}"
+                )
+        return named
+    return encoders
+
+
 class StudySettings(CheckedSettings):
     """What all studies that look into encoders share."""
 
     dataset: str
     """Whose training sequences the encoders read."""
-    encoders: dict[str, str | Encoder] = Field(min_length=1)
+    encoders: Annotated[dict[str, str | Encoder], BeforeValidator(_named)] = Field(min_length=1)
     """What to call an encoder: ``minilm``, a Hugging Face name, a folder, or a mapping as in a benchmark's
-    ``initialisations:``, such as ``{encoder: minilm, tune: {sources: [Office]}}``, which is tuned first."""
+    ``initialisations:``, such as ``{encoder: minilm, tune: {sources: [Office]}}``, which is tuned first. One encoder,
+    or a list of them, is called by its own name."""
     sequences: int = Field(default=256, ge=1)
     """Sequences that are read, drawn by ``seed``."""
     attributes: tuple[str, ...] | None = None

@@ -91,3 +91,10 @@ def test_the_first_of_random_entries_with_the_same_keys_is_the_baseline() -> Non
     assert baseline_of(variants["vectors"], variants) == "small"
     assert baseline_of(variants["plain"], variants) is None
     assert baseline_of(variants["wide"], variants) is None
+
+
+def test_an_unknown_key_is_answered_with_the_keys_of_the_source_and_of_any_entry() -> None:
+    assert "pooling" in refused(a={"encoder": "minilm", "colour": 1})
+    assert "transform, mode, missing, scale" in refused(a={"encoder": "minilm", "colour": 1})
+    assert "Did you mean 'transform'?" in refused(a={"encoder": "minilm", "transfrom": ["center"]})
+    assert refused(a={"encoder": "minilm", "polling": "mean"}).endswith("Did you mean 'pooling'?")

@@ -10,6 +10,7 @@ import torch
 from encode_runs import Encoded, run
 from tiny_models import write_items
 
+from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.errors import ConfigurationError, EncoderError, SourceDataError, StoreError
 from recbole_ext.store import ItemEmbeddingStore
 
@@ -114,6 +115,18 @@ def test_a_slip_in_the_embedded_encoder_s_name_is_answered_with_it(
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", offline)
     with pytest.raises(EncoderError, match=r"Did you mean 'minilm', the embedded encoder"):
         run(data_path, name, tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", ["minilmm", "minlm", "MiniLM"])
+def test_a_slip_in_it_is_answered_without_asking_hugging_face(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def asked(*_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", asked)
+    with pytest.raises(EncoderError, match="Did you mean 'minilm'"):
+        resolve_encoder(name)
 
 
 def test_loading_an_encoder_draws_no_bar(

@@ -186,11 +186,11 @@ def mistakes() -> dict[str, tuple[dict[str, list[Any]], str]]:
     return {
         "unknown user": (
             {**good, "user": ["u1", "u1", "who"]},
-            "row 3: 1 rows with users that are not among .* 40: who",
+            "row 3: 1 row with users that are not among .* 40: who",
         ),
         "unknown item": (
             {**good, "item": ["i1", "what", "i3"]},
-            "row 2: 1 rows with items that are not among .* 60: what",
+            "row 2: 1 row with items that are not among .* 60: what",
         ),
         "internal ids": ({**good, "item": [1, 2, 3]}, "Tokens are wanted"),
         "duplicate": ({**good, "item": ["i1", "i1", "i3"], "rank": [1, 1, 1]}, "rows 1 and 2: item i1 stands twice"),

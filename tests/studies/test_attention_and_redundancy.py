@@ -18,6 +18,7 @@ from recbole_ext.studies import run_study
 from recbole_ext.studies.attention import attention_shares
 from recbole_ext.studies.reading import observe
 from recbole_ext.studies.redundancy import head_distances, linear_cka
+from recbole_ext.studies.settings import StudySettings, read_settings
 
 ATTRIBUTES = [[("title", f"thing number {n}"), ("brand", "acme")] for n in range(8)]
 SEQUENCES = [np.array([1, 2, 3]), np.array([4])]
@@ -149,3 +150,15 @@ def test_what_a_study_does_not_know_is_named(tmp_path: Path) -> None:
         run_study("attention", None, {"colour": "red"}, tmp_path, "test")
     with pytest.raises(ConfigurationError, match="no such file"):
         run_study("attention", tmp_path / "nothing.yaml", {}, tmp_path, "test")
+
+
+@pytest.mark.parametrize("encoders", ["minilm", ["minilm", "folder/of/mine"], {"minilm": "minilm"}])
+def test_encoders_may_be_given_by_their_names_alone(encoders: Any) -> None:
+    settings = read_settings(StudySettings, "attention", None, {"encoders": encoders})
+    assert settings.encoders["minilm"] == "minilm"
+    assert settings.encoders.get("mine", "folder/of/mine") == "folder/of/mine"
+
+
+def test_two_encoders_of_one_name_have_to_be_told_apart() -> None:
+    with pytest.raises(ConfigurationError, match=r"encoders: 'a/base' and 'b/base' are both called base.*\{"):
+        read_settings(StudySettings, "attention", None, {"encoders": ["a/base", "b/base"]})
