@@ -138,6 +138,8 @@ def _check_number(where: str, key: str, value: float) -> None:
         raise ConfigurationError(f"{where}: {key} should be at least 1; got {value!r}.")
     if key == "learning_rate" and not 0 < value < math.inf:
         raise ConfigurationError(f"{where}: {key} should be a number above 0; got {value!r}.")
+    if key in ("weight_decay", "stopping_step") and not 0 <= value < math.inf:
+        raise ConfigurationError(f"{where}: {key} should be 0 or more; got {value!r}.")
     if key.endswith("dropout_prob") and not 0 <= value < 1:
         raise ConfigurationError(f"{where}: {key} should be from 0 to less than 1; got {value!r}.")
 

@@ -93,7 +93,8 @@ def _said(problem: Any) -> str:
         return f"one of {context['expected'].replace(chr(39), '')} is needed; got {given!r}"
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
-        return f"{words} {context[bound]:g} is needed; got {given!r}"
+        limit = context[bound]
+        return f"{words} {limit if isinstance(limit, int) else f'{limit:g}'} is needed; got {given!r}"
     if kind == "finite_number":
         return f"a finite number is needed; got {given!r}"
     wanted = _WANTED.get(kind.split("_")[0])

@@ -26,8 +26,14 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml_loader())
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}, {error}") from error
+    except OSError as error:  # a loop of links, a folder, a file that may not be read
+        raise ConfigurationError(f"{path}: {error.strerror}. Give a file that can be read.") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}: not YAML: its lists or mappings are too deep") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that no calendar has
         raise ConfigurationError(f"{path}: not YAML: {error}") from error
+    except (AttributeError, KeyError) as error:  # PyYAML's own, of a value that its tag can't have
+        raise ConfigurationError(f"{path}: not YAML: a value can't be what its tag (!!) says") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: {what} is a mapping of keys to values.")
     for key in content:

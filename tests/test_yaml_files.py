@@ -54,3 +54,25 @@ def test_recboles_own_files_are_read(folder: str) -> None:
     for path in (recbole_folder() / "properties" / folder).glob("*.yaml"):
         if path.read_text(encoding="utf-8").strip():
             assert read_yaml(path, "a file")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: !!timestamp x\n", "a value can't be what its tag"),
+        ("name: !!bool 3\n", "a value can't be what its tag"),
+        ("name: !!int x\n", "invalid literal"),
+        ("name: " + "[" * 3000, "too deep"),
+    ],
+)
+def test_what_yaml_s_reader_stumbles_over_is_an_error_that_names_the_file(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"own\.yaml: not YAML: .*{message}"):
+        read(tmp_path, content)
+
+
+def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    with pytest.raises(ConfigurationError, match=r"loop\.yaml: Too many levels of symbolic links"):
+        read_yaml(tmp_path / "loop.yaml", "a file")

@@ -184,6 +184,12 @@ def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, 
     if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in cutoffs):
         raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")
     names = reported(metrics, cutoffs)
+    if not names:
+        raise ConfigurationError(
+            f"{where}: metrics: {metrics} with topk: {config.get('topk')!r} leave nothing to report. Name a metric and "
+            "a cutoff, as in [NDCG] and [10]."
+        )
+    _check_negatives(config.get("train_neg_sample_args"), where)
     if valid_metric_given and str(config["valid_metric"]).lower() not in names:
         raise ConfigurationError(
             f"{where}: valid_metric: {config['valid_metric']!r} is not among what is reported: {', '.join(names)}."
@@ -312,6 +318,24 @@ def refuse_equal_trials(points: Sequence[Settings], configs: Sequence[Settings],
                 "command line) sets these keys. Leave them out of one of the two places."
             )
         seen[content] = point
+
+
+def _check_negatives(negatives: Any, where: str) -> None:
+    """RecBole looks at the distribution alone before it trains."""
+    if not isinstance(negatives, dict):
+        return
+    number, alpha = negatives.get("sample_num", 1), negatives.get("alpha", 1.0)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ConfigurationError(
+            f"{where}: train_neg_sample_args.sample_num: a whole number from 1 on; got {number!r}."
+        )
+    if not isinstance(alpha, int | float) or isinstance(alpha, bool) or not math.isfinite(alpha):
+        raise ConfigurationError(f"{where}: train_neg_sample_args.alpha: a number is needed; got {alpha!r}.")
+    for key in ("dynamic", "candidate_num"):
+        value = negatives.get(key, 0)
+        if not isinstance(value, int) or value < 0:
+            wanted = "true or false" if key == "dynamic" else "a whole number from 0 on"
+            raise ConfigurationError(f"{where}: train_neg_sample_args.{key}: {wanted}; got {value!r}.")
 
 
 def _cutoffs(config: Settings) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -21,6 +21,9 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what NumPy's generator takes
+
+
 class ModelGrid(_Part):
     """The part of the grid for one model, where it is not all of it."""
 
@@ -28,7 +31,7 @@ class ModelGrid(_Part):
     """Those of the benchmark that this model is run on."""
     initialisations: list[str] | None = None
     """Those that it is run with."""
-    seeds: list[int] | None = None
+    seeds: list[Seed] | None = None
     """Those that it is run with; the benchmark's first is the first here too, for it searches."""
     protocols: list[str] | None = None
     """Those that it is run under."""
@@ -50,7 +53,7 @@ class Benchmark(_Part):
     By default random vectors alone, which is also how models without item vectors are run."""
     grids: dict[str, ModelGrid] = Field(default_factory=dict)
     """Model: the part of the grid that it is run on, and a search of its own."""
-    seeds: list[int] = Field(default=[42], min_length=1)
+    seeds: list[Seed] = Field(default=[42], min_length=1)
     """The first one searches."""
     protocols: dict[str, Settings] = Field(default={"full": {}}, min_length=1)
     """Name: RecBole keys above the protocol's own (leave-one-out, full ranking)."""

@@ -231,6 +231,8 @@ class _Check:
             value = self.keys[key] or ()
             named = [*value, *value.values()] if key == "preload_weight" and isinstance(value, dict) else value
             for name in [named] if isinstance(named, str) else named:
+                if not isinstance(name, str):
+                    raise ConfigurationError(f"{key}: names of fields are expected; got {name!r}.")
                 if name not in self.types:
                     raise ConfigurationError(
                         f"{key}: no field {name!r} is loaded; there are {', '.join(sorted(self.types))}. Name one of "

@@ -245,6 +245,12 @@ def check_data_keys(keys: Mapping[str, Any]) -> None:
     for key in (*NUMBER_INTERVALS, "entity_kg_num_interval", "relation_kg_num_interval"):
         if keys[key] is not None:
             check_interval(key, keys[key])
+    if isinstance(keys["threshold"], dict):
+        numbers = [value for value in keys["threshold"].values() if isinstance(value, int | float) and value == value]
+        if len(keys["threshold"]) != 1 or len(numbers) != 1:
+            raise ConfigurationError(
+                f"threshold: one field and its number are expected, as in {{rating: 3}}; got {keys['threshold']!r}."
+            )
     if keys["rm_dup_inter"] not in (None, "first", "last"):
         raise ConfigurationError(f"rm_dup_inter: first, last or nothing is expected; got {keys['rm_dup_inter']!r}.")
     if Temporal.of(keys.get("eval_args")) is not None:

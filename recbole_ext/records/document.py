@@ -51,10 +51,15 @@ def read_document(kind: type[AnyDocument], path: Path, way_out: str) -> AnyDocum
     """Read and check a file; ``way_out`` ends the message of an error.
 
     Raises:
-        ConfigurationError: the file is of an earlier version, or damaged; names the key.
+        ConfigurationError: the file can't be read, is of an earlier version, or damaged; names the key.
         FileNotFoundError: there is none.
     """
-    text = path.read_bytes()
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a folder, a loop of links, a file that may not be read
+        raise ConfigurationError(f"{path}: {error.strerror}. {way_out}") from error
     if _is_earlier(text):
         raise ConfigurationError(f"{path}: of an earlier version of this package; delete it. {way_out}")
     try:

@@ -24,6 +24,8 @@ from recbole_ext.wording import did_you_mean
 Vectors: TypeAlias = torch.Tensor
 Transform: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """Vectors, float64 ``[any number, width]``, to what a transform fitted on the dataset's makes of them."""
+SMALLEST_DEVIATION = 1e-12
+"""Numbers whose standard deviation is below it are one number and rounding."""
 NO_DIRECTION = 1e-5
 """Of the mean norm: vectors below it are what rounding has left."""
 
@@ -161,11 +163,15 @@ def factor_to(deviation: Any, present: torch.Tensor, key: str) -> torch.Tensor:
     """What numbers of the standard deviation ``present`` are multiplied with, so that it becomes ``deviation``.
 
     Raises:
-        ConfigurationError: ``deviation``, the value of ``key``, is no number above 0.
+        ConfigurationError: ``deviation``, the value of ``key``, is no number above 0; or the numbers don't differ.
     """
     if not isinstance(deviation, int | float) or isinstance(deviation, bool) or not 0 < deviation < math.inf:
         raise ConfigurationError(f"{key} needs a number above 0, such as 0.02; got {deviation!r}.")
-    return deviation / present.clamp_min(1e-300)
+    if not present.is_meta and present < SMALLEST_DEVIATION:
+        raise ConfigurationError(
+            f"{key}: the vectors are all the same number, so that no factor gives them a deviation."
+        )
+    return deviation / present
 
 
 PLAIN: dict[str, Callable[[Rows], Transform]] = {"center": center, "l2": l2, "whiten": whiten}
@@ -184,7 +190,7 @@ def transformed(vectors: Rows, steps: Sequence[Any] | None) -> Rows:
     A step is a name (``center``, ``l2``, ``whiten``) or a mapping of one name to its argument
     (``{pca: 64}``, ``{scale: 0.02}``). Raises ``ConfigurationError`` for anything else.
     """
-    for step in [steps] if isinstance(steps, str | dict) else steps or []:
+    for step in steps if isinstance(steps, list | tuple) else [] if steps is None else [steps]:
         vectors = vectors.then(_fitted(vectors, step))
     return vectors
 

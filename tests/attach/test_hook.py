@@ -266,6 +266,14 @@ def test_a_scale_of_zero_is_refused(build: Build, with_store: bool) -> None:
         attach(build("SASRec"), store, item_embedding_scale=0)
 
 
+def test_vectors_that_are_one_number_have_no_scale_to_change(build: Build) -> None:
+    store = ItemEmbeddingStore(torch.ones(60, 16), shuffled_tokens())
+    with pytest.raises(ConfigurationError, match="the vectors are all the same number"):
+        attach(build("SASRec"), store, item_embedding_transform=[{"scale": 0.02}])
+    with pytest.raises(ConfigurationError, match="item_embedding_scale: the vectors are all the same number"):
+        attach(build("SASRec"), store, item_embedding_transform=["center"], item_embedding_scale=0.02)
+
+
 def test_a_model_without_item_vectors_has_none_to_scale(build: Build) -> None:
     with pytest.raises(AttachError, match="item_embedding_scale: LastItem keeps its items in no table"):
         attach(build("LastItem"), None, item_embedding_scale=0.1)

@@ -62,6 +62,8 @@ WRONG: list[tuple[Any, Any, str]] = [
     ("learning_rate", None, "learning_rate should be float"),
     ("learning_rate", math.nan, "learning_rate should be a number above 0; got nan"),
     ("learning_rate", math.inf, "learning_rate should be a number above 0; got inf"),
+    ("weight_decay", -0.1, "weight_decay should be 0 or more; got -0.1"),
+    ("stopping_step", -1, "stopping_step should be 0 or more; got -1"),
     ("reproducibility", 1, "reproducibility should be bool"),
     ("hidden_dropout_prob", [0.1], "hidden_dropout_prob should be float"),
     ("metrics", 3, "metrics should be list or str"),

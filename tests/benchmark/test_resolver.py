@@ -232,11 +232,23 @@ def test_a_searched_key_that_the_model_does_not_have_is_refused(resolved: Resolv
 
 # --- refusals before computing ---
 
+
+def negatives(**keys: Any) -> dict[str, Any]:
+    return {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1, **keys}}
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"config": {"epochs": "three"}}, "config: epochs should be int; got 'three'"),
     ({"config": {"metrics": ["NDGC"]}}, "no metric 'NDGC'. Did you mean 'NDCG'"),
     ({"config": {"valid_metric": "NDCG@7"}}, "valid_metric: 'NDCG@7' is not among"),
     ({"config": {"topk": [0]}}, "topk: whole numbers from 1 on"),
+    ({"config": {"topk": []}}, "leave nothing to report"),
+    ({"config": negatives(sample_num="x")}, "train_neg_sample_args.sample_num: a whole number from 1 on; got 'x'"),
+    ({"config": negatives(sample_num=0)}, "train_neg_sample_args.sample_num: a whole number from 1 on; got 0"),
+    ({"config": negatives(alpha="x")}, "train_neg_sample_args.alpha: a number is needed"),
+    ({"config": negatives(dynamic="x")}, "train_neg_sample_args.dynamic: true or false"),
+    ({"seeds": [-1]}, "seeds.0: at least 0 is needed"),
+    ({"seeds": [2**32]}, "seeds.0: at most 4294967295 is needed"),
     ({"config": {"eval_args": {"split": {"LS": "valid_only"}}}}, "leaves nothing to test"),
     (
         {"config": {"eval_step": 0}, "search": {"space": {"learning_rate": [0.1, 0.2]}}},
@@ -351,6 +363,7 @@ def test_an_item_without_text_that_filters_leave_out_is_not_asked_for_one(resolv
         ({"mode": "frozn"}, r"item_embedding_mode: 'frozn' is unknown; choose one of full, .* Did you mean 'frozen'\?"),
         ({"missing": "zero"}, "item_embedding_missing: 'zero' is unknown; choose one of error, mean, random"),
         ({"transform": ["pca"]}, "item_embedding_transform: 'pca' is not a transform; use center"),
+        ({"transform": 5}, "item_embedding_transform: 5 is not a transform; use center"),
         ({"transform": [{"pac": 8}]}, "item_embedding_transform: {'pac': 8} is not a transform.* Did you mean 'pca'"),
         ({"transform": [{"pca": "wide"}]}, "pca needs a width"),
         ({"transform": [{"scale": 0}]}, "scale needs a number above 0"),

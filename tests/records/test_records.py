@@ -182,6 +182,12 @@ def test_a_damaged_grid_is_named_with_its_key(benchmark: Benchmark, changes: dic
         Grid.read(benchmark.folder)
 
 
+def test_a_grid_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "grid.json").mkdir()
+    with pytest.raises(ConfigurationError, match=r"grid\.json: Is a directory\. Run the benchmark again"):
+        Grid.read(tmp_path)
+
+
 def test_a_choice_is_one_of_the_trials_and_its_run_one_of_the_row_s() -> None:
     row = {"dataset": "d", "model": "m", "variant": "v", "protocol": "p", "mode": "-", "vectors": "random"}
     assert Row(**row, trials=["a", "b"], chosen=1, runs=["b", "c"]).key == ("d", "m", "v", "p")
