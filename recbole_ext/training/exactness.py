@@ -230,19 +230,29 @@ def _all_equal(model: Any, compare: Callable[[], Pairs]) -> bool:
 @contextmanager
 def _lent(model: Any, dtype: torch.dtype) -> Iterator[None]:
     """The model with copies of its parameters and buffers in this precision, in which a little noise is added to every
-    parameter that is one number throughout; its own ones are put back as they were."""
+    parameter that is made of one number or two (zeros, ones, the identity), for these may leave out what training does
+    with it. Its own ones are put back as they were, and so are numbers that it counts with."""
+    counted = [(part, _plain_attributes(part)) for part in model.modules()]
     kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers())]
     try:
         for tensor, data in kept:
             tensor.data = data.to(dtype, copy=True) if data.is_floating_point() else data.clone()
-            is_one = data.numel() and bool((data == data.flatten()[0]).all())
-            if is_one and isinstance(tensor, torch.nn.Parameter) and data.is_floating_point():
+            is_plain = data.numel() and bool(((data == data.min()) | (data == data.max())).all())
+            if is_plain and isinstance(tensor, torch.nn.Parameter) and data.is_floating_point():
                 noise = torch.randn(data.shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
                 tensor.data += 0.1 * noise.to(data.device)
         yield
     finally:
         for tensor, data in kept:
             tensor.data = data
+        for part, values in counted:
+            for name in _plain_attributes(part).keys() - values.keys():
+                delattr(part, name)  # of its class before
+            vars(part).update(values)
+
+
+def _plain_attributes(part: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(part).items() if isinstance(value, int | float | str)}
 
 
 def _equal(expected: torch.Tensor, found: torch.Tensor) -> bool:

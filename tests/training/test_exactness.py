@@ -50,6 +50,28 @@ class WarmedUp(SASRec):
         return self.loss_fct(self.scale * outputs @ self.item_embedding.weight.T, interaction[self.POS_ITEM_ID])
 
 
+class Mapped(SASRec):
+    """Maps the outputs, by the identity at the start, in the loss alone."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.map = torch.nn.Parameter(torch.eye(self.hidden_size))
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        outputs = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]) @ self.map
+        return self.loss_fct(outputs @ self.item_embedding.weight.T, interaction[self.POS_ITEM_ID])
+
+
+class Counting(SASRec):
+    """Weighs its loss by how often it was asked for."""
+
+    asked = 0
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        self.asked += 1
+        return super().calculate_loss(interaction) * min(1.0, self.asked / 100)
+
+
 class TwoPasses(SASRec):
     """Adds the squared distance of two passes, which differ by their dropout alone."""
 
@@ -103,7 +125,7 @@ def gradient_of(built: SimpleNamespace, name: str) -> torch.Tensor:
     return built.model.get_parameter(name).grad
 
 
-@pytest.mark.parametrize(("model", "parameter"), [(Biased, "item_bias"), (WarmedUp, "scale")])
+@pytest.mark.parametrize(("model", "parameter"), [(Biased, "item_bias"), (WarmedUp, "scale"), (Mapped, "map")])
 def test_a_parameter_that_begins_neutral_is_trained(build: Build, model: type, parameter: str) -> None:
     built = build(named(model))
     start = built.model.get_parameter(parameter).detach().clone()
@@ -148,6 +170,15 @@ def test_a_training_loss_that_would_drop_a_term_of_the_users_is_refused(build: B
     built = build(named(Heavy), training_loss="gbce")
     with pytest.raises(ConfigurationError, match="Heavy adds to the loss of its scores something"):
         choose_samples(built.config, built.model, built.loaders)
+
+
+def test_probes_do_not_count_as_training(build: Build) -> None:
+    built = build(named(Counting))
+    for asked in (0, 3):
+        if asked:
+            built.model.asked = asked
+        choose_samples(built.config, built.model, built.loaders)
+        assert built.model.asked == asked
 
 
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", named(Heavy)])
