@@ -47,7 +47,7 @@ def test_recboles_metric_type_says_whether_results_have_a_cutoff() -> None:
 def test_validation_goes_by_a_metric_of_ones_own_under_the_name_that_is_reported(
     metrics: list[str], chosen: str
 ) -> None:
-    from recbole_ext.benchmark.checks import nearest_valid_metric
+    from recbole_ext.benchmark.protocol import nearest_valid_metric
 
     assert nearest_valid_metric({"metrics": metrics, "topk": [10, 20]}) == chosen
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_ext.attach import ANY_WIDTH, MISSING, MODES
 from recbole_ext.benchmark.keys import PLACES, keys_of
 from recbole_ext.benchmark.settings import Benchmark
-from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.metrics import has_cutoff, register_metrics, reported
 from recbole_ext.models import is_trained, model_class, takes_item_vectors, trainer_class
 from recbole_ext.records import RowKey
 from recbole_ext.store.transforms import width_after
@@ -75,28 +72,6 @@ def check_checkpoints(benchmark: Benchmark, model: str, where: str) -> None:
             f"{where}: keep_checkpoints: {model} is a boosted tree, whose file is no checkpoint of tensors. Leave the "
             "key or the model out."
         )
-
-
-def check_protocol_name(protocol: str, config: Settings, where: str) -> None:
-    """See that a protocol does what its name says; any other name is a label.
-
-    Raises:
-        ConfigurationError: it is called ``temporal``, ``given`` or as a sampled ranking (``uni100``), and is none.
-    """
-    arguments = config.get("eval_args") or {}
-    sampled = re.fullmatch(r"(uni|pop)\d+", protocol)
-    if protocol == "temporal" and Temporal.of(arguments) is None:
-        promised = "eval_args: {split: {temporal: {}}}"
-    elif protocol == "given" and not config.get("benchmark_filename"):
-        promised = "benchmark_filename: [train, valid, test]"
-    elif sampled and protocol not in str(arguments.get("mode")):
-        promised = f"eval_args: {{mode: {protocol}}}"
-    else:
-        return
-    raise ConfigurationError(
-        f"{where}: protocols.{protocol}: a name alone changes nothing, and would be leave-one-out with full ranking. "
-        f"Say protocols: {{{protocol}: {{{promised}}}}}, or choose another name."
-    )
 
 
 def check_processes(benchmark: Benchmark, model: str, config: Settings, where: str) -> None:
@@ -164,78 +139,6 @@ def check_budgets(trials: Mapping[RowKey, int], where: str) -> None:
             )
 
 
-def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, where: str) -> None:
-    """See that metrics, cutoffs, split and mode fit each other.
-
-    Raises:
-        ConfigurationError: an unknown metric, cutoffs that are no positive numbers, a ``valid_metric`` that is not
-            among ``metrics`` × ``topk``, a split without a test set, or a search without a validation set.
-    """
-    try:
-        metrics = register_metrics(config.get("metrics") or [])
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error}") from error
-    if "intralistdistance" in map(str.lower, metrics) and not config.get("diversity_vectors"):
-        raise ConfigurationError(
-            f"{where}: metrics: IntraListDistance needs `diversity_vectors`, the path of the store in whose vectors "
-            "items are compared, the same for all rows."
-        )
-    cutoffs = _cutoffs(config)
-    if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in cutoffs):
-        raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")
-    names = reported(metrics, cutoffs)
-    if not names:
-        raise ConfigurationError(
-            f"{where}: metrics: {metrics} with topk: {config.get('topk')!r} leave nothing to report. Name a metric and "
-            "a cutoff, as in [NDCG] and [10]."
-        )
-    _check_negatives(config.get("train_neg_sample_args"), where)
-    if valid_metric_given and str(config["valid_metric"]).lower() not in names:
-        raise ConfigurationError(
-            f"{where}: valid_metric: {config['valid_metric']!r} is not among what is reported: {', '.join(names)}."
-        )
-    validates, tests = held_out(config)
-    if not tests:
-        raise ConfigurationError(
-            f"{where}: eval_args.split: {config['eval_args'].get('split')!r} leaves nothing to test, and a leaderboard "
-            "is made of test metrics. Use LS: valid_and_test or test_only, or RS with a share for testing."
-        )
-    if not validates and n_trials > 1:
-        raise ConfigurationError(
-            f"{where}: search: {n_trials} trials, and nothing to choose by: {_why_nothing_validates(config)}."
-        )
-
-
-def nearest_valid_metric(config: Settings) -> str:
-    """What validation goes by where nobody says it: NDCG at 10 or the nearest cutoff, else the first metric."""
-    try:
-        metrics = register_metrics(config.get("metrics") or [])
-    except ConfigurationError:  # which check_evaluation raises with the place
-        metrics = []
-    cutoffs = _cutoffs(config)
-    name = next((metric for metric in metrics if metric.lower() == "ndcg"), metrics[0] if metrics else "NDCG")
-    if not has_cutoff(name) or not cutoffs:
-        return name
-    positive = [k for k in cutoffs if isinstance(k, int) and k > 0] or [10]
-    return f"{name}@{min(positive, key=lambda k: (abs(math.log(k / 10)), k))}"
-
-
-def held_out(config: Settings) -> tuple[bool, bool]:
-    """Whether the configuration holds out users' items for validation, and for testing."""
-    split = (config.get("eval_args") or {}).get("split") or {}
-    # RecBole takes an eval_step of 0 for "never validate".
-    validates = int(config.get("eval_step", 1)) > 0
-    if "LS" in split:
-        return validates and split["LS"] in ("valid_and_test", "valid_only"), split["LS"] in (
-            "valid_and_test",
-            "test_only",
-        )
-    if "RS" in split:
-        _, valid, test = split["RS"]
-        return validates and valid > 0, test > 0
-    return validates, True
-
-
 def check_choices(config: Settings, where: str) -> None:
     """See that values fit that a run would find out about: words, transforms, the width of heads, the windows' stride.
 
@@ -274,6 +177,28 @@ def check_choices(config: Settings, where: str) -> None:
             "windows would have no history. Lower it, or leave it out for windows that begin at every item."
         )
     _width_after(config, WIDEST, where)
+
+
+def check_scale(model: str, is_random: bool, config: Settings, where: str) -> None:
+    """See that where ``item_embedding_scale`` is set, there are vectors to scale.
+
+    Raises:
+        ConfigurationError: the model has none, or, begun at random (``is_random``), none of its own; or a transform
+            scales them too, which would have no effect.
+    """
+    if config.get("item_embedding_scale") is None:
+        return
+    steps = config.get("item_embedding_transform") or []
+    if twice := [step for step in steps if isinstance(step, dict) and "scale" in step]:
+        raise ConfigurationError(
+            f"{where}: item_embedding_scale: it scales the vectors after all transforms, so that {twice[-1]} among "
+            "them would have no effect. Leave one of the two out."
+        )
+    if not takes_item_vectors(model) or (is_random and not is_trained(model)):
+        raise ConfigurationError(
+            f"{where}: item_embedding_scale: there are no item vectors of {model} to scale. Leave it out of the "
+            f"model's search (grids.{model}.search: {{}}) or of its initialisation (scale), and off the command line."
+        )
 
 
 def check_width(width: int | None, config: Settings, effective: Mapping[str, Any], where: str) -> None:
@@ -320,8 +245,13 @@ def refuse_equal_trials(points: Sequence[Settings], configs: Sequence[Settings],
         seen[content] = point
 
 
-def _check_negatives(negatives: Any, where: str) -> None:
-    """RecBole looks at the distribution alone before it trains."""
+def check_negatives(config: Settings, where: str) -> None:
+    """See that negatives can be sampled as asked for: RecBole looks at their distribution alone before it trains.
+
+    Raises:
+        ConfigurationError: they can't; names the key.
+    """
+    negatives = config.get("train_neg_sample_args")
     if not isinstance(negatives, dict):
         return
     number, alpha = negatives.get("sample_num", 1), negatives.get("alpha", 1.0)
@@ -336,36 +266,3 @@ def _check_negatives(negatives: Any, where: str) -> None:
         if not isinstance(value, int) or value < 0:
             wanted = "true or false" if key == "dynamic" else "a whole number from 0 on"
             raise ConfigurationError(f"{where}: train_neg_sample_args.{key}: {wanted}; got {value!r}.")
-
-
-def _cutoffs(config: Settings) -> list[Any]:
-    topk = config.get("topk")
-    return list(topk) if isinstance(topk, list | tuple) else [] if topk is None else [topk]
-
-
-def _why_nothing_validates(config: Settings) -> str:
-    if int(config.get("eval_step", 1)) <= 0:
-        return "eval_step is 0, so no epoch is validated"
-    return f"eval_args.split {config['eval_args'].get('split')!r} holds nothing out for validation"
-
-
-def check_scale(model: str, is_random: bool, config: Settings, where: str) -> None:
-    """See that where ``item_embedding_scale`` is set, there are vectors to scale.
-
-    Raises:
-        ConfigurationError: the model has none, or, begun at random (``is_random``), none of its own; or a transform
-            scales them too, which would have no effect.
-    """
-    if config.get("item_embedding_scale") is None:
-        return
-    steps = config.get("item_embedding_transform") or []
-    if twice := [step for step in steps if isinstance(step, dict) and "scale" in step]:
-        raise ConfigurationError(
-            f"{where}: item_embedding_scale: it scales the vectors after all transforms, so that {twice[-1]} among "
-            "them would have no effect. Leave one of the two out."
-        )
-    if not takes_item_vectors(model) or (is_random and not is_trained(model)):
-        raise ConfigurationError(
-            f"{where}: item_embedding_scale: there are no item vectors of {model} to scale. Leave it out of the "
-            f"model's search (grids.{model}.search: {{}}) or of its initialisation (scale), and off the command line."
-        )

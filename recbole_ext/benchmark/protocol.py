@@ -1,8 +1,14 @@
-"""What all models are split, trained and ranked by."""
+"""What all models are split, trained and ranked by, and whether its parts fit each other."""
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
+
+from recbole_ext.data.temporal import Temporal
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.metrics import has_cutoff, register_metrics, reported
 
 Settings = dict[str, Any]
 
@@ -24,3 +30,107 @@ A benchmark's ``protocols`` go above it: ``{eval_args: {split: {temporal: {…}}
 (:class:`recbole_ext.data.temporal.Temporal`), ``{benchmark_filename: [train, valid, test]}`` takes files that are split
 already.
 """
+
+
+def check_protocol_name(protocol: str, config: Settings, where: str) -> None:
+    """See that a protocol does what its name says; any other name is a label.
+
+    Raises:
+        ConfigurationError: it is called ``temporal``, ``given`` or as a sampled ranking (``uni100``), and is none.
+    """
+    arguments = config.get("eval_args") or {}
+    sampled = re.fullmatch(r"(uni|pop)\d+", protocol)
+    if protocol == "temporal" and Temporal.of(arguments) is None:
+        promised = "eval_args: {split: {temporal: {}}}"
+    elif protocol == "given" and not config.get("benchmark_filename"):
+        promised = "benchmark_filename: [train, valid, test]"
+    elif sampled and protocol not in str(arguments.get("mode")):
+        promised = f"eval_args: {{mode: {protocol}}}"
+    else:
+        return
+    raise ConfigurationError(
+        f"{where}: protocols.{protocol}: a name alone changes nothing, and would be leave-one-out with full ranking. "
+        f"Say protocols: {{{protocol}: {{{promised}}}}}, or choose another name."
+    )
+
+
+def check_evaluation(config: Settings, valid_metric_given: bool, n_trials: int, where: str) -> None:
+    """See that metrics, cutoffs, split and mode fit each other.
+
+    Raises:
+        ConfigurationError: an unknown metric, cutoffs that are no positive numbers, a ``valid_metric`` that is not
+            among ``metrics`` × ``topk``, a split without a test set, or a search without a validation set.
+    """
+    try:
+        metrics = register_metrics(config.get("metrics") or [])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    if "intralistdistance" in map(str.lower, metrics) and not config.get("diversity_vectors"):
+        raise ConfigurationError(
+            f"{where}: metrics: IntraListDistance needs `diversity_vectors`, the path of the store in whose vectors "
+            "items are compared, the same for all rows."
+        )
+    cutoffs = _cutoffs(config)
+    if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in cutoffs):
+        raise ConfigurationError(f"{where}: topk: whole numbers from 1 on; got {config.get('topk')!r}.")
+    names = reported(metrics, cutoffs)
+    if not names:
+        raise ConfigurationError(
+            f"{where}: metrics: {metrics} with topk: {config.get('topk')!r} leave nothing to report. Name a metric and "
+            "a cutoff, as in [NDCG] and [10]."
+        )
+    if valid_metric_given and str(config["valid_metric"]).lower() not in names:
+        raise ConfigurationError(
+            f"{where}: valid_metric: {config['valid_metric']!r} is not among what is reported: {', '.join(names)}."
+        )
+    validates, tests = held_out(config)
+    if not tests:
+        raise ConfigurationError(
+            f"{where}: eval_args.split: {config['eval_args'].get('split')!r} leaves nothing to test, and a leaderboard "
+            "is made of test metrics. Use LS: valid_and_test or test_only, or RS with a share for testing."
+        )
+    if not validates and n_trials > 1:
+        raise ConfigurationError(
+            f"{where}: search: {n_trials} trials, and nothing to choose by: {_why_nothing_validates(config)}."
+        )
+
+
+def nearest_valid_metric(config: Settings) -> str:
+    """What validation goes by where nobody says it: NDCG at 10 or the nearest cutoff, else the first metric."""
+    try:
+        metrics = register_metrics(config.get("metrics") or [])
+    except ConfigurationError:  # which check_evaluation raises with the place
+        metrics = []
+    cutoffs = _cutoffs(config)
+    name = next((metric for metric in metrics if metric.lower() == "ndcg"), metrics[0] if metrics else "NDCG")
+    if not has_cutoff(name) or not cutoffs:
+        return name
+    positive = [k for k in cutoffs if isinstance(k, int) and k > 0] or [10]
+    return f"{name}@{min(positive, key=lambda k: (abs(math.log(k / 10)), k))}"
+
+
+def held_out(config: Settings) -> tuple[bool, bool]:
+    """Whether the configuration holds out users' items for validation, and for testing."""
+    split = (config.get("eval_args") or {}).get("split") or {}
+    # RecBole takes an eval_step of 0 for "never validate".
+    validates = int(config.get("eval_step", 1)) > 0
+    if "LS" in split:
+        return validates and split["LS"] in ("valid_and_test", "valid_only"), split["LS"] in (
+            "valid_and_test",
+            "test_only",
+        )
+    if "RS" in split:
+        _, valid, test = split["RS"]
+        return validates and valid > 0, test > 0
+    return validates, True
+
+
+def _cutoffs(config: Settings) -> list[Any]:
+    topk = config.get("topk")
+    return list(topk) if isinstance(topk, list | tuple) else [] if topk is None else [topk]
+
+
+def _why_nothing_validates(config: Settings) -> str:
+    if int(config.get("eval_step", 1)) <= 0:
+        return "eval_step is 0, so no epoch is validated"
+    return f"eval_args.split {config['eval_args'].get('split')!r} holds nothing out for validation"

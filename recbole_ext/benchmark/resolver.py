@@ -11,8 +11,15 @@ from recbole_ext.benchmark import checks, coverage
 from recbole_ext.benchmark.beginnings import Beginning, Beginnings
 from recbole_ext.benchmark.contents import contents
 from recbole_ext.benchmark.exporting import Exports
-from recbole_ext.benchmark.layers import merged, refuse_contradictions, refuse_what_is_searched
-from recbole_ext.benchmark.protocol import PROTOCOL
+from recbole_ext.benchmark.layers import (
+    chosen_by_user,
+    config_of,
+    layers_of,
+    points_of,
+    refuse_contradictions,
+    refuse_what_is_searched,
+)
+from recbole_ext.benchmark.protocol import check_evaluation, check_protocol_name
 from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
@@ -25,7 +32,6 @@ from recbole_ext.models import (
     code_of,
     model_defaults,
     needs_item_vectors,
-    own_model_defaults,
     reads_text,
     recbole_config,
     takes_item_vectors,
@@ -148,18 +154,19 @@ class _Resolver:
 
     def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
         where = f"{self.where}: {dataset.name}, {model}, {variant.name}"
-        layers = self._layers(model, dataset, protocol, variant)
+        layers = layers_of(self.benchmark, self.overrides, model, dataset, protocol, variant)
         refuse_contradictions(self.benchmark.protocols[protocol], layers, f"{self.where}: protocols.{protocol}")
-        search, points = self.benchmark.search_of(model), self._points(model, variant)
+        search, points = self.benchmark.search_of(model), points_of(self.benchmark, model, variant)
         refuse_what_is_searched(layers, points[0], where)
-        configs = [self._config(model, layers, point) for point in points]
+        configs = [config_of(model, layers, point) for point in points]
         checks.refuse_equal_trials(points, configs, where)
         for config in configs:
-            checks.check_protocol_name(protocol, config, where)
+            check_protocol_name(protocol, config, where)
             checks.check_scale(model, variant.is_random, config, where)
             checks.check_processes(self.benchmark, model, config, where)
             checks.check_gpus(self.benchmark, config, where)
-            checks.check_evaluation(config, self._chosen_by_user(layers, "valid_metric"), len(points), where)
+            checks.check_negatives(config, where)
+            check_evaluation(config, chosen_by_user(layers, "valid_metric"), len(points), where)
         effective = self._effective(model, dataset, configs[0], where)
         for config in configs:
             checks.check_choices({**effective, **config}, where)
@@ -226,32 +233,6 @@ class _Resolver:
         ]
         return [of_tuning[number % n_tunings] for number in range(n_seeds)]
 
-    def _layers(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> dict[str, Settings]:
-        named = self.benchmark.protocols[protocol]
-        return {
-            "protocol": merged({"protocol": PROTOCOL, "model defaults": named}),
-            # RecBole's own defaults are fixed by its version; this package's are not, and so part of the identity.
-            "model defaults": own_model_defaults(model) or {},
-            "dataset": Dataset.named(dataset.name, dataset.data_path, self.benchmark.dataset_configs).recbole_keys,
-            "benchmark": self.benchmark.config,
-            "model": self.benchmark.models[model],
-            "variant": {**self._applying(variant.attach, model, variant), **variant.config},
-            "command line": self._applying(self.overrides, model, variant),
-        }
-
-    def _config(self, model: str, layers: Mapping[str, Settings], point: Settings) -> Settings:
-        config = merged({**layers, "trial": point})
-        loss = config.get("loss_type", model_defaults(model).get("loss_type"))
-        if loss == "CE" and "train_neg_sample_args" not in config:
-            config["train_neg_sample_args"] = None
-        if not self._chosen_by_user({**layers, "trial": point}, "valid_metric"):
-            config["valid_metric"] = checks.nearest_valid_metric(config)
-        return config
-
-    @staticmethod
-    def _chosen_by_user(layers: Mapping[str, Settings], key: str) -> bool:
-        return any(key in settings for name, settings in layers.items() if name != "protocol")
-
     def _effective(self, model: str, dataset: Dataset, config: Settings, where: str) -> Mapping[str, Any]:
         """RecBole's whole configuration, which also says whether RecBole takes it."""
         settings = {**config, "data_path": str(dataset.data_path), "seed": self.benchmark.seeds[0]}
@@ -259,24 +240,6 @@ class _Resolver:
             return dict(recbole_config(model, dataset.name, settings).final_config_dict)
         except ConfigurationError as error:
             raise ConfigurationError(f"{where}: {error}") from error
-
-    def _points(self, model: str, variant: Variant) -> list[Settings]:
-        """The search's points as far as they say something about this variant, each once."""
-        points = [self._applying(point, model, variant) for point in self.benchmark.search_of(model).points()]
-        return list({json.dumps(point, sort_keys=True): point for point in points}.values())
-
-    @staticmethod
-    def _applying(settings: Settings, model: str, variant: Variant) -> Settings:
-        """The keys that say something about this variant: of the hook's, random vectors have a scale and no more."""
-        if reads_text(model):
-            return {key: value for key, value in settings.items() if not key.startswith("item_embedding_")}
-        if variant.is_random:
-            return {
-                key: value
-                for key, value in settings.items()
-                if key == "item_embedding_scale" or not key.startswith("item_embedding_")
-            }
-        return settings
 
     def _spec(
         self,
