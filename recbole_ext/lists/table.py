@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recbole_ext.errors import ConfigurationError, SourceDataError
+from recbole_ext.tables import FORMATS, NO_PYARROW, pieces_of, separator_of
 from recbole_ext.writing import replacing_file
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SUFFIXES = (".csv", ".tsv", ".parquet")
-ROWS_AT_ONCE = 2**19
-_NO_PYARROW = "parquet needs pyarrow: pip install pyarrow; or take csv."
 
 
 def read_table(
@@ -34,24 +31,10 @@ def read_table(
     Raises:
         SourceDataError: no such file, no such column, or no table.
     """
-    if path.suffix not in SUFFIXES:
-        raise SourceDataError(f"{path}: a table ends with {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise SourceDataError(f"{path}: no such file.")
-    read = _read_parquet if path.suffix == ".parquet" else _read_csv
     begin = 1
-    try:
-        for piece in read(path):
-            yield named(path, piece, columns, optional, begin)
-            begin += len(piece)
-    except SourceDataError:
-        raise
-    except ImportError as error:
-        raise SourceDataError(f"{path}: reading {_NO_PYARROW}") from error
-    # Damage has as many types as there are readers below pandas.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SourceDataError(f"{path} can't be read as a table: {reason}.") from error
+    for piece in pieces_of(path, SourceDataError):
+        yield named(path, piece, columns, optional, begin)
+        begin += len(piece)
 
 
 def named(
@@ -61,42 +44,6 @@ def named(
     table = table.rename(columns=str)
     names = _names(path, list(table.columns), columns, optional)
     return table[list(names)].rename(columns=names).set_axis(range(begin, begin + len(table)))
-
-
-def _read_csv(path: Path) -> Iterator[pd.DataFrame]:
-    import pandas
-
-    of_text: dict[str, Any] = {
-        "sep": "\t" if path.suffix == ".tsv" else ",",
-        "dtype": str,
-        "keep_default_na": False,
-        "encoding": "utf-8-sig",
-    }
-    # Of two columns with one name pandas calls the second another name, and it would go unseen.
-    header = pandas.read_csv(path, header=None, nrows=1, **of_text).iloc[0]
-    if (twice := header[header.duplicated() & (header != "")]).size:
-        raise SourceDataError(f"{path}: two columns are called {twice.iloc[0]}; leave one.")
-    for piece in pandas.read_csv(path, chunksize=ROWS_AT_ONCE, **of_text):
-        # Of rows that are longer than the header pandas takes the first fields for an index.
-        if not isinstance(piece.index, pandas.RangeIndex):
-            raise SourceDataError(
-                f"{path}: rows have more fields than the header's {len(header)} ({', '.join(header)}). Name every "
-                "column, or take separators at the ends of lines out."
-            )
-        yield piece
-
-
-def _read_parquet(path: Path) -> Iterator[pd.DataFrame]:
-    from pyarrow import parquet
-
-    with parquet.ParquetFile(path) as file:
-        empty = True
-        for batch in file.iter_batches(ROWS_AT_ONCE):
-            empty = False
-            table = batch.to_pandas()
-            yield table.reset_index() if table.index.name is not None else table
-        if empty:
-            yield file.read().to_pandas()
 
 
 def _names(
@@ -163,13 +110,13 @@ def check_writable(path: Path) -> None:
     Raises:
         ConfigurationError: the name says no format, or pyarrow is missing.
     """
-    if path.suffix not in SUFFIXES:
-        raise ConfigurationError(f"--out {path}: a table ends with {', '.join(SUFFIXES)}.")
+    if path.suffix not in FORMATS:
+        raise ConfigurationError(f"--out {path}: a table ends with {', '.join(FORMATS)}.")
     if path.suffix == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError as error:
-            raise ConfigurationError(f"--out {path}: writing {_NO_PYARROW}") from error
+            raise ConfigurationError(f"--out {path}: writing {NO_PYARROW}") from error
 
 
 @contextmanager
@@ -189,8 +136,7 @@ def writing_table(target: Path) -> Iterator[Any]:
 
             def append(frame: pd.DataFrame) -> None:
                 nonlocal begun
-                separator = "\t" if target.suffix == ".tsv" else ","
-                frame.to_csv(file, sep=separator, index=False, header=not begun)
+                frame.to_csv(file, sep=separator_of(target), index=False, header=not begun)
                 begun = True
 
             yield append

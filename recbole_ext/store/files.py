@@ -9,8 +9,9 @@ from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.store.folder import EMBEDDINGS_FILE, ITEMS_FILE, read_json, read_meta
 from recbole_ext.store.item_tokens import parse_item_tokens
 from recbole_ext.store.preload_weight_file import read_preload_weight_file
-from recbole_ext.store.table_file import TABLE_FORMATS, width_of_table
+from recbole_ext.store.table_file import width_of_table
 from recbole_ext.store.tensor_file import TENSOR_FORMATS, read_token_list, shape_of_tensor, token_list_of
+from recbole_ext.tables import FORMATS
 
 
 def files_of(path: Path) -> list[Path]:
@@ -34,7 +35,7 @@ def fingerprint_of(path: Path) -> str:
 
 def is_table(path: Path) -> bool:
     """Whether ``path`` is a table, whose columns have to be named to read vectors from it."""
-    return path.suffix in TABLE_FORMATS
+    return path.suffix in FORMATS
 
 
 def items_of(path: Path) -> list[str]:

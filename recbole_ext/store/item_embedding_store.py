@@ -117,15 +117,16 @@ class ItemEmbeddingStore:
             StoreError: missing, incomplete, damaged, unsafe or contradictory files.
         """
         from recbole_ext.store.preload_weight_file import read_preload_weight_file
-        from recbole_ext.store.table_file import TABLE_FORMATS, read_table_file
+        from recbole_ext.store.table_file import read_table_file
         from recbole_ext.store.tensor_file import TENSOR_FORMATS, read_tensor_file
+        from recbole_ext.tables import FORMATS
 
         path = Path(path).expanduser()
         if path.is_dir():
             return _load_folder(path)
         if not path.exists():
             raise StoreError(f"{path}: no such item embedding store. Make it with `recbole-ext encode`.")
-        if path.suffix in TABLE_FORMATS:
+        if path.suffix in FORMATS:
             return _build(path, *read_table_file(path, ids, vectors), {"source": path.name})
         read = read_tensor_file if path.suffix in TENSOR_FORMATS else read_preload_weight_file
         return _build(path, *read(path), {"source": path.name})

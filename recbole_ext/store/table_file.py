@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext.errors import StoreError
 from recbole_ext.store.widths import odd_one_out
+from recbole_ext.tables import pieces_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-
-TABLE_FORMATS = (".parquet", ".csv", ".tsv")
 
 
 def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[Tensor, list[str]]:
@@ -30,7 +29,9 @@ def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[T
         StoreError: no such columns, an item token that is missing, a vector that is none or of another width; names the
             row, counted from 1.
     """
-    return _parsed(_read(path), path, ids, vectors)
+    import pandas
+
+    return _parsed(pandas.concat(pieces_of(path, StoreError), ignore_index=True), path, ids, vectors)
 
 
 def width_of_table(path: Path, ids: str | None, vectors: str | None) -> int:
@@ -39,7 +40,7 @@ def width_of_table(path: Path, ids: str | None, vectors: str | None) -> int:
     Raises:
         StoreError: as :func:`read_table_file`, of that row.
     """
-    return _parsed(_read(path, first_alone=True), path, ids, vectors)[0].shape[1]
+    return _parsed(next(pieces_of(path, StoreError, rows=1)), path, ids, vectors)[0].shape[1]
 
 
 def _parsed(table: pd.DataFrame, path: Path, ids: str | None, vectors: str | None) -> tuple[Tensor, list[str]]:
@@ -81,46 +82,6 @@ def _as_numbers(column: pd.Series) -> pd.Series:
     import pandas
 
     return pandas.to_numeric(column, errors="coerce")
-
-
-def _read(path: Path, first_alone: bool = False) -> pd.DataFrame:
-    """The table, or its first row alone."""
-    import pandas
-
-    try:
-        if path.suffix == ".parquet":
-            table = _first_of_parquet(path) if first_alone else pandas.read_parquet(path)
-            # pandas keeps a named index beside the columns, and ids often are one.
-            return table.reset_index() if table.index.name is not None else table
-        table = pandas.read_csv(
-            path,
-            sep="\t" if path.suffix == ".tsv" else ",",
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            nrows=1 if first_alone else None,
-        )
-    except ImportError as error:
-        raise StoreError(f"{path}: reading parquet needs pyarrow: pip install pyarrow.") from error
-    # Damage has as many types as there are readers below pandas.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise StoreError(f"{path} can't be read as a table: {reason}.") from error
-    # Of rows that are longer than the header pandas takes the first fields for an index.
-    if not isinstance(table.index, pandas.RangeIndex):
-        columns = [str(column) for column in table.columns]
-        raise StoreError(
-            f"{path}: rows have more fields than the header's {len(columns)} ({', '.join(columns)}). Name every "
-            "column, or take separators at the ends of lines out."
-        )
-    return table
-
-
-def _first_of_parquet(path: Path) -> pd.DataFrame:
-    from pyarrow.parquet import ParquetFile
-
-    with ParquetFile(path) as file:
-        return next(file.iter_batches(batch_size=1)).to_pandas()
 
 
 def _tokens(column: pd.Series, path: Path) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from recbole_ext import tables
 from recbole_ext.errors import StoreError
 from recbole_ext.store import ItemEmbeddingStore
 
@@ -109,16 +111,10 @@ def test_parquet_without_proper_ids_or_numbers_is_refused(table: dict[str, Any],
 def test_a_broken_parquet_and_a_missing_reader_are_clear_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pandas
-
     (tmp_path / "x.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(StoreError, match="can't be read as a table|pip install pyarrow"):
         ItemEmbeddingStore.load(tmp_path / "x.parquet", ids="item")
-
-    def no_reader(*_: Any, **__: Any) -> Any:
-        raise ImportError("Unable to find a usable engine")
-
-    monkeypatch.setattr(pandas, "read_parquet", no_reader)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(StoreError, match="pip install pyarrow"):
         ItemEmbeddingStore.load(tmp_path / "x.parquet", ids="item")
 
@@ -147,3 +143,18 @@ def test_a_vector_that_is_null_is_blamed_on_its_own_row(tmp_path: Path, row: int
     path = parquet(tmp_path, {"item": ["a", "b", "c"], "v": vectors})
     with pytest.raises(StoreError, match=rf"x\.parquet, row {row + 1}: the vector is missing"):
         ItemEmbeddingStore.load(path, "item", "v")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"x\.csv: two columns are called a"):
+        ItemEmbeddingStore.load(csv(tmp_path, "item,a,a\nx,1,2\n"), ids="item")
+
+
+def test_a_table_is_the_same_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_parquet = parquet(tmp_path, {"item": ["x", "y", "z"], "a": [1.0, 2.0, 3.0]})
+    for path in (of_parquet, csv(tmp_path, "item,a\nx,1\ny,2\nz,3\n")):
+        whole = ItemEmbeddingStore.load(path, ids="item")
+        monkeypatch.setattr(tables.pieces_of, "__defaults__", (2,))
+        pieces = ItemEmbeddingStore.load(path, ids="item")
+        monkeypatch.undo()
+        assert pieces.items == whole.items and torch.equal(pieces.embeddings, whole.embeddings)
