@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from recbole_ext.compat import make_recbole_work
     from recbole_ext.data.dataset import Dataset
     from recbole_ext.lists.evaluate import evaluate
+    from recbole_ext.lists.export import export_split
     from recbole_ext.lists.recommend import recommend
-    from recbole_ext.lists.split import export_split
     from recbole_ext.store import ItemEmbeddingStore
 
 __version__ = "0.2.0"
@@ -38,7 +38,7 @@ _HOME = {
     "ItemEmbeddingStore": "recbole_ext.store",
     "attach_item_embedding": "recbole_ext.attach",
     "evaluate": "recbole_ext.lists.evaluate",
-    "export_split": "recbole_ext.lists.split",
+    "export_split": "recbole_ext.lists.export",
     "make_recbole_work": "recbole_ext.compat",
     "recommend": "recbole_ext.lists.recommend",
     **dict.fromkeys(

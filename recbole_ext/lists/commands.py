@@ -166,7 +166,7 @@ def _add_export_split(commands: argparse._SubParsersAction) -> None:
 
 def _export_split(options: argparse.Namespace) -> int:
     from recbole_ext.benchmark import parse_overrides
-    from recbole_ext.lists.split import export_split
+    from recbole_ext.lists.export import export_split
 
     print(
         "\n".join(

@@ -142,6 +142,7 @@ def write_report(folder: Path | str) -> LeaderboardReport:
     from recbole_ext.records import history
     from recbole_ext.report.figures import draw_figures
     from recbole_ext.report.index import write_index
+    from recbole_ext.report.leaderboard_file import LEADERBOARD
     from recbole_ext.report.page import Content, render_markdown, render_page
     from recbole_ext.report.popularity import popularity_section
     from recbole_ext.report.provenance import trace
@@ -153,7 +154,7 @@ def write_report(folder: Path | str) -> LeaderboardReport:
     provenance = trace(board, history(folder, board.grid), report.notes)
     drawings = draw_figures(board, folder / "figures")
     content = Content.of(board, report.costs, provenance, drawings, [section] if section else [])
-    with replacing_file(folder / "leaderboard.csv") as temporary:
+    with replacing_file(folder / LEADERBOARD) as temporary:
         board.table.to_csv(temporary, index=False, float_format="%.6g")
     for name, text in (("leaderboard.md", render_markdown(content)), ("index.html", render_page(content))):
         with replacing_file(folder / name) as temporary:

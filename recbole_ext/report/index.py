@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from recbole_ext.report.boards import Board, RunList
 from recbole_ext.report.cells import MARKS, Cell, Column, Row, Sheet, mark_cell, number_cell, percent_cell, text_cell
 from recbole_ext.report.encoders import Group, group_cards
 from recbole_ext.report.leaderboard import improvement_of, mark_of, std_of
+from recbole_ext.report.leaderboard_file import number_in, read_lines
 from recbole_ext.report.metrics import headline, metric_title
 from recbole_ext.report.page import render_html
 from recbole_ext.report.studies import Study, as_html, load_study
@@ -139,13 +139,7 @@ def _cards(folder: Path) -> list[Group]:
 
 def _best_rows(folder: Path) -> Iterator[Row]:
     grid = Grid.read(folder)
-    try:
-        with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-            lines = [line for line in csv.DictReader(file) if not line["source"] and line["fair"]]
-    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
-        raise ConfigurationError(
-            f"{folder / 'leaderboard.csv'} can't be read ({error}). Make it again: recbole-ext report {folder}"
-        ) from error
+    lines = [line for line in read_lines(folder) if not line["source"] and line["fair"]]
     metrics = [name.removesuffix("_std") for name in (lines[0] if lines else {}) if name.endswith("_std")]
     metric = headline(metrics, grid.metric)[0]
     families: dict[tuple[str, str], list[dict[str, str]]] = {}
@@ -157,7 +151,7 @@ def _best_rows(folder: Path) -> Iterator[Row]:
 
 def _row(folder: Path, metric: str, lines: list[dict[str, str]]) -> Row:
     best: Mapping[str, Any] = next((line for line in lines if line["rank"] == "1"), lines[0])
-    score, deviation = _number(best, metric), _number(best, std_of(metric))
+    score, deviation = number_in(best, metric), number_in(best, std_of(metric))
     shown, mark = number_cell(score, 4), best.get(mark_of(metric)) or ""
     if not math.isnan(deviation):
         shown = Cell(shown.text, shown.value, f"± {deviation:.4f}", deviation=deviation)
@@ -165,7 +159,7 @@ def _row(folder: Path, metric: str, lines: list[dict[str, str]]) -> Row:
     cells = [name, text_cell(best["dataset"]), text_cell(best["protocol"])]
     cells += [replace(text_cell(f"{best['model']}, {best['variant']}"), below=f"by {metric_title(metric)}"), shown]
     cells += [
-        percent_cell(_number(best, improvement_of(metric)), mark=mark),
+        percent_cell(number_in(best, improvement_of(metric)), mark=mark),
         mark_cell(mark),
         text_cell(_outcomes(lines, metric)),
     ]
@@ -177,7 +171,3 @@ def _outcomes(lines: Sequence[Mapping[str, str]], metric: str) -> str:
     marks = Counter(line.get(mark_of(metric)) for line in lines if line["fair"] == "True")
     found = [f"{marks[mark]} {shown.partition(' ')[2]}" for mark, shown in MARKS.items() if marks[mark]]
     return ", ".join(found) or "none"
-
-
-def _number(line: Mapping[str, Any], name: str) -> float:
-    return float(line.get(name) or math.nan)

@@ -11,7 +11,6 @@ What is written by hand is ``README.md.j2`` (Jinja2). It asks for numbers, and s
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +21,7 @@ from recbole_ext.records.card import Card, file_name_of
 from recbole_ext.report.cells import p_cell, percent_cell
 from recbole_ext.report.index import ENCODERS
 from recbole_ext.report.leaderboard import KEYS, ends_of, improvement_of, mark_of, p_of, std_of
+from recbole_ext.report.leaderboard_file import LEADERBOARD, number_in, read_lines
 from recbole_ext.report.results import finished_results
 from recbole_ext.report.significance import compare_with_baselines
 from recbole_ext.writing import replacing_file
@@ -73,15 +73,15 @@ class Tables:
     def score(self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full") -> str:
         """Mean and standard deviation over seeds: ``0.0713 ± 0.0010``."""
         line = self._line(benchmark, dataset, model, variant, protocol, metric)
-        spread = _number(line, std_of(metric))
-        return f"{_number(line, metric):.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
+        spread = number_in(line, std_of(metric))
+        return f"{number_in(line, metric):.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
 
     def gain(self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full") -> str:
         """The change to the row's own baseline, its 95 % interval over users and seeds, p and the number of seeds."""
         line = self._line(benchmark, dataset, model, variant, protocol, improvement_of(metric))
-        low, high = (_number(line, end) for end in ends_of(metric))
+        low, high = (number_in(line, end) for end in ends_of(metric))
         return _told(
-            _number(line, improvement_of(metric)), low, high, _number(line, p_of(metric)), int(line["n_seeds"])
+            number_in(line, improvement_of(metric)), low, high, number_in(line, p_of(metric)), int(line["n_seeds"])
         )
 
     def verdict(
@@ -132,7 +132,7 @@ class Tables:
         lines = [line for line in self._table(benchmark) if [line[name] for name in KEYS] == key and not line["source"]]
         if len(lines) != 1 or not lines[0].get(column):
             raise ConfigurationError(
-                f"{self._results / SOURCE}: {self._results / benchmark / 'leaderboard.csv'} has no {column} of "
+                f"{self._results / SOURCE}: {self._results / benchmark / LEADERBOARD} has no {column} of "
                 f"{', '.join(key)}."
             )
         return lines[0]
@@ -140,15 +140,10 @@ class Tables:
     def _table(self, benchmark: str) -> list[dict[str, str]]:
         if benchmark not in self._tables:
             try:
-                with (self._results / benchmark / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-                    self._tables[benchmark] = list(csv.DictReader(file))
-            except OSError as error:
-                raise ConfigurationError(f"{self._results / SOURCE}: no benchmark {benchmark!r}: {error}") from error
+                self._tables[benchmark] = read_lines(self._results / benchmark)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{self._results / SOURCE}: {error}") from error
         return self._tables[benchmark]
-
-
-def _number(line: dict[str, str], column: str) -> float:
-    return float(line.get(column) or math.nan)
 
 
 def _told(change: float, low: float, high: float, p: float, seeds: int) -> str:

@@ -18,8 +18,8 @@ from finished_lists import OLD_ITEMS, Finished, begin_in_turn
 from recbole_ext.api import run
 from recbole_ext.errors import ConfigurationError, RecboleExtError, SourceDataError
 from recbole_ext.lists.evaluate import evaluate
+from recbole_ext.lists.export import export_split
 from recbole_ext.lists.recommend import recommend
-from recbole_ext.lists.split import export_split
 from recbole_ext.records import RunRecord
 from recbole_ext.report import write_report
 

@@ -15,8 +15,8 @@ from given_layouts import LAYOUTS, NAMES, PLAIN, UNISREC, WANTED, Lines, T
 from recbole_ext.api import run
 from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.lists.evaluate import Evaluation, evaluate
+from recbole_ext.lists.export import export_split
 from recbole_ext.lists.recommend import recommend
-from recbole_ext.lists.split import export_split
 from recbole_ext.report import write_report
 from recbole_ext.survey.keys import OF_A_MODEL
 
