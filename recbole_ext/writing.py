@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,17 @@ from recbole_ext.errors import RecboleExtError, WriteError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+NAMES_OF_FILES = "use letters, digits, '_', '-', '+' and '.', and begin with a letter or digit"
+
+
+def can_name_files(name: str) -> bool:
+    """Whether a user's name for something may be part of a file's: it is what :data:`NAMES_OF_FILES` says.
+
+    What begins with ``_`` would be missing from the legends of matplotlib's figures, too.
+    """
+    return bool(re.fullmatch(r"[^\W_][\w.+-]*", name))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from recbole_ext.benchmark.search import Search
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Published
 from recbole_ext.wording import in_words
+from recbole_ext.writing import NAMES_OF_FILES, can_name_files
 
 Settings = dict[str, Any]
 
@@ -105,8 +105,8 @@ class Benchmark(_Part):
     @classmethod
     def _names_files(cls, value: Any) -> Any:
         for name in [value] if isinstance(value, str) else value:
-            if not re.fullmatch(r"\w[\w.+-]*", name):
-                raise ValueError(f"{name!r} can't be part of a file name; use letters, digits, '_', '-', '+' and '.'")
+            if not can_name_files(name):
+                raise ValueError(f"{name!r} can't be part of a file name; {NAMES_OF_FILES}")
         return value
 
     @field_validator("datasets", "seeds", mode="after")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from recbole_ext.convert.source import SourceData
 from recbole_ext.data.files import EMBEDDED
 from recbole_ext.errors import ConfigurationError, WriteError
 from recbole_ext.text import clean
-from recbole_ext.writing import replacing_file
+from recbole_ext.writing import NAMES_OF_FILES, can_name_files, replacing_file
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +44,8 @@ def convert(source: Path, format: str, name: str, out: Path) -> ConversionReport
     """
     if format not in FORMATS:
         raise ConfigurationError(f"No source format '{format}'. There are: {', '.join(FORMATS)}.")
-    if not re.fullmatch(r"\w[\w.+-]*", name):
-        raise ConfigurationError(
-            f"'{name}' can't name a dataset. Use letters, digits, '_', '-', '+' and '.', "
-            f"and begin with a letter or digit."
-        )
+    if not can_name_files(name):
+        raise ConfigurationError(f"'{name}' can't name a dataset; {NAMES_OF_FILES}.")
     if name == EMBEDDED:
         raise ConfigurationError(
             f"'{name}' always means the dataset in RecBole's wheel, so that yours would never be read. Choose another "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from recbole_ext.records import LISTS, Lists, RunRecord
 from recbole_ext.records.ranks import packed, ranks_beside, write_ranks
 from recbole_ext.records.record import Fingerprints
 from recbole_ext.wording import some
+from recbole_ext.writing import NAMES_OF_FILES, can_name_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,8 +103,8 @@ def evaluate(
     """
     import pandas
 
-    if not re.fullmatch(r"\w[\w.+-]*", name):
-        raise ConfigurationError(f"--name: {name!r} can't be part of a file name; use letters, digits, '_-+.'.")
+    if not can_name_files(name):
+        raise ConfigurationError(f"--name: {name!r} can't be part of a file name; {NAMES_OF_FILES}.")
     given = [lists] if isinstance(lists, str | Path | pandas.DataFrame) else list(lists)
     if not given:
         raise ConfigurationError("evaluate: no lists are given.")

@@ -143,6 +143,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"seeds": []}, "seeds: at least 1 entry is needed"),
     ({"seeds": 3}, r"seeds: a list is needed, such as \[3\]; got 3"),
     ({"seeds": [1, 1]}, "seeds: .*names something twice"),
+    ({"initialisations": {"_x": {}}}, "initialisations: '_x' can't be part of a file name.*begin with a letter"),
     ({"name": ".."}, r"name: '\.\.' can't be part of a file name"),
     ({"initialisations": {"a/b": {}}}, "initialisations: 'a/b' can't be part"),
     ({"initialisations": {"a": 3}}, r"initialisations\.a: a mapping is needed; got 3"),
