@@ -44,7 +44,15 @@ def pages() -> dict[str, str]:
 
 
 def _commands() -> Iterator[str]:
-    yield from ("# Commands", "", "Made from the program's own parser; `recbole-ext COMMAND --help` says the same.", "")
+    yield from (
+        "# Commands",
+        "",
+        "Made from the program's own parser; `recbole-ext COMMAND --help` says the same. `recbole-ext --verbose COMMAND` logs "
+        "details, `recbole-ext --version` says which version this is. A command ends with 0 when it is done, 1 when some of it "
+        "failed, 2 after a mistake in the input, 130 when it was stopped. Tables go to standard output, log lines to standard "
+        "error.",
+        "",
+    )
     for name, parser in _parsers(build_parser()):
         yield from (f"## {name}", "", _cell(parser.description or ""), "")
         usage = (parser.usage or _usage(parser)).replace("%(prog)s", parser.prog)
@@ -146,8 +154,8 @@ def _records() -> Iterator[str]:
     yield from ("# Grid and run records", "", "Made from the classes that check them; see [files](files.md).", "")
     for title, model in (("Grid", Grid), ("Row", Row), ("RunRecord", RunRecord), ("Made", record.Made)):
         yield from _fields(title, model)
-    parts = ("Epoch", "Seconds", "Parameters", "Coverage", "Statistics", "Popularity", "Fingerprints")
-    for name in parts:
+    of_runs = ("Epoch", "Seconds", "Parameters", "Coverage", "Statistics", "Popularity", "TemporalSplit", "Checkpoint")
+    for name in (*of_runs, "Fingerprints", "Lists"):
         yield from _fields(name, getattr(record, name))
 
 

@@ -13,6 +13,7 @@ from recbole_ext.benchmark import Resolved, resolve
 from recbole_ext.benchmark.file import read_benchmark
 from recbole_ext.benchmark.plan import plan_lines, what_will_be_done
 from recbole_ext.benchmark.suite import RANDOM, Suite, load_suite
+from recbole_ext.data.config import DATA_PATH, DATASET_CONFIGS
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.runs.grid import rows_left_out, run_benchmark
 from recbole_ext.runs.recording import is_done
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from recbole_ext.vectors import Made
 
 log = logging.getLogger(__name__)
-
-
-DATA_PATH = Path("artifacts/data")
-DATASET_CONFIGS = Path("dataset_configs")
 
 
 @with_keywords_of(*SOURCES.values(), Compute)

@@ -71,7 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_study(commands)
     add_bench(commands)
-    doctor = commands.add_parser("doctor", help="versions, device, what works and what does not")
+    doctor = commands.add_parser(
+        "doctor",
+        help="versions, device, what works and what does not",
+        description="Say what works here and, for what does not, what to type. Ends with 1 if anything does not.",
+    )
     doctor.add_argument(
         "--models",
         nargs="*",

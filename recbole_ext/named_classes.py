@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.hashing import sha256_of_file
 from recbole_ext.wording import did_you_mean
 
 
@@ -35,3 +37,9 @@ def class_at(path: str, key: str) -> Any:
         hint = did_you_mean(class_name, dir(module))
         raise ConfigurationError(f"{key}: {path}: {module_name} has no class {class_name}. {hint}".rstrip())
     return found
+
+
+def code_of_class(found: type) -> str | None:
+    """SHA-256 of the file that holds a class, ``None`` where there is none; what that file imports is not looked at."""
+    file = inspect.getsourcefile(found)
+    return sha256_of_file(Path(file)) if file else None

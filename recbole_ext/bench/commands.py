@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from recbole_ext.data.dataset import Dataset
 
 OUT = Path("runs/performance")
+SHARED = ("dataset", "model", "repeats")
+"""Options that several kinds read."""
 
 
 class Finding(NamedTuple):
@@ -31,11 +33,12 @@ class Finding(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of measurement: what it measures and writes, in words, and what does it."""
+    """A kind of measurement: what it measures and writes, in words, what does it, and which options it reads."""
 
     measures: str
     writes: str
     run: Callable[[argparse.Namespace], Iterator[Finding]]
+    reads: tuple[str, ...] = SHARED
 
 
 def add_bench(commands: argparse._SubParsersAction) -> None:
@@ -46,7 +49,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         description="Measure training and evaluation against stock RecBole, interleaved in one run, and write "
         f"DATASET-MODEL.json and table.md to OUT/DEVICE. (What the project publishes: --out=results/{OUT.name}.)",
     )
-    _add_shared(bench)
+    _add_shared(bench, SHARED)
     bench.add_argument("--reach", type=float, default=0.0, metavar="NDCG", help="also train both to this NDCG@10")
     bench.set_defaults(
         run=_run, measure=_contest, dataset=None, model=None, data_path="artifacts/data", repeats=3, out=OUT
@@ -56,7 +59,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         parser = kinds.add_parser(
             name, help=kind.measures, description=f"Measure {kind.measures}, and write OUT/DEVICE/{kind.writes}."
         )
-        _add_shared(parser)
+        _add_shared(parser, kind.reads)
         if name == "tune":
             parser.add_argument("--sequences", type=int, default=256, help="default: %(default)s")
             parser.add_argument("--max-tokens", type=int, default=512, help="of a sequence; default: %(default)s")
@@ -75,13 +78,17 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         parser.set_defaults(measure=kind.run)
 
 
-def _add_shared(parser: argparse.ArgumentParser) -> None:
-    """What all kinds understand; without defaults, so that a kind does not undo what was said before its name."""
+def _add_shared(parser: argparse.ArgumentParser, reads: Collection[str]) -> None:
+    """Options of several kinds; without defaults, so that a kind does not undo what was said before its name."""
     quiet: dict[str, Any] = {"default": argparse.SUPPRESS}
-    parser.add_argument("--dataset", action="append", help="as in RecBole; repeat for more (default: ml-100k)", **quiet)
-    parser.add_argument("--model", action="append", help="repeat for more (default: SASRec)", **quiet)
-    parser.add_argument("--data-path", "--data_path", help="default: artifacts/data", **quiet)
-    parser.add_argument("--repeats", type=int, help="of what is timed, on each side (default: 3)", **quiet)
+    if "dataset" in reads:
+        said = "as in RecBole; repeat for more (default: ml-100k)"
+        parser.add_argument("--dataset", action="append", help=said, **quiet)
+        parser.add_argument("--data-path", "--data_path", help="default: artifacts/data", **quiet)
+    if "model" in reads:
+        parser.add_argument("--model", action="append", help="repeat for more (default: SASRec)", **quiet)
+    if "repeats" in reads:
+        parser.add_argument("--repeats", type=int, help="of what is timed, on each side (default: 3)", **quiet)
     parser.add_argument("--out", type=with_home, help=f"default: {OUT}", **quiet)
 
 
@@ -225,17 +232,22 @@ def _models(options: argparse.Namespace) -> list[str]:
 
 KINDS: dict[str, Kind] = {
     "encode": Kind(
-        "the encode stage against sentence-transformers' own encode", "encode-DATASET.json and .md", _encode
+        "the encode stage against sentence-transformers' own encode",
+        "encode-DATASET.json and .md",
+        _encode,
+        ("dataset", "repeats"),
     ),
     "tune": Kind(
         "RECFORMER's pre-training step and item encoding against the public code's way",
         "tune-DATASET.json and .md",
         _tune,
+        ("dataset", "repeats"),
     ),
     "quality": Kind(
         "test NDCG@10 over several seeds, trained here and on stock RecBole's samples",
         "quality.json, quality.md and a benchmark per side",
         _quality,
+        ("dataset", "model"),
     ),
     "reach": Kind(
         "seconds until stock's best validation score, from the epochs that `bench quality` found",
@@ -246,6 +258,7 @@ KINDS: dict[str, Kind] = {
         "what preparing 10 million interactions and a step over 140,000 items take",
         "memory.json and memory.md",
         _memory,
+        (),
     ),
     "options": Kind(
         "whether mixed precision, torch.compile or loader workers help here",
@@ -261,20 +274,24 @@ KINDS: dict[str, Kind] = {
         "an epoch of SASRec beside one of RecTools' SASRec, if that is installed",
         "rectools-DATASET.json and .md",
         _rectools,
+        ("dataset", "repeats"),
     ),
     "utilisation": Kind(
         "tokens per second of tuning and encoding in bfloat16, and their part of the device's peak",
         "utilisation-DATASET.json and .md",
         _utilisation,
+        ("dataset", "repeats"),
     ),
     "catalogue": Kind(
         "a training step and an evaluation over a million items, with their peak memory",
         "catalogue-ITEMS.json and .md",
         _catalogue,
+        ("repeats",),
     ),
     "scale": Kind(
         "cost as users, history length, catalogue and width grow, on made-up data, with the exponent of the fit",
         "scale-MODEL.json and .md",
         _scale,
+        ("model",),
     ),
 }

@@ -127,6 +127,7 @@ class Beginnings:
 
     def _encoder(self, dataset: Dataset, source: VectorSource) -> Beginning:
         assert isinstance(source, Encoder), source
+        source.require_whole("a model that reads text itself")
         tuned = self._to_tune(source, source.tune.of(source.encoder, dataset)).path if source.tune else None
         encoder = str(tuned) if tuned else source.encoder
         return Beginning(source.identity(dataset), encoder=encoder)

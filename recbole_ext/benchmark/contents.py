@@ -9,11 +9,12 @@ from typing import Any
 from recbole_ext.errors import ConfigurationError, StoreError
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.models import reads_text
+from recbole_ext.named_classes import class_at, code_of_class
 from recbole_ext.store.files import fingerprint_of
 
 
 def contents(model: str, dataset: str, config: Mapping[str, Any], where: str) -> dict[str, str]:
-    """By key the SHA-256 of what it names, for the keys that are set.
+    """By key the SHA-256 of what it names, for the keys that are set; of metrics those of a user's own, by their paths.
 
     Args:
         config: with the model's defaults.
@@ -28,6 +29,10 @@ def contents(model: str, dataset: str, config: Mapping[str, Any], where: str) ->
             found["diversity_vectors"] = fingerprint_of(path)
         except StoreError as error:
             raise ConfigurationError(f"{where}: diversity_vectors: {error}") from error
+    metrics = config.get("metrics") or []
+    for metric in [metrics] if isinstance(metrics, str) else metrics:
+        if "." in metric and (code := code_of_class(class_at(metric, f"{where}: metrics"))):
+            found[f"metrics: {metric}"] = code
     return found
 
 

@@ -53,7 +53,8 @@ MEANINGS: dict[str, str] = {
     "item_embedding_dense_probability": "Of `dual`: how often an item takes the map in training; 0.5 by default.",
     "rank_seen_items": "Whether evaluation ranks items that the user has had: `true`, `false`, or `auto` (the "
     "benchmark's default): not where no user repeats one.",
-    "training_samples": "What is trained on: `auto` (the fastest way that the model proves exact), `user`, `prefix` or "
+    "training_samples": "What is trained on: `auto` (the fastest way that the model proves exact; BERT4Rec "
+    "has one of its own), `user`, `prefix` or "
     "`augmented` (RecBole's samples to the last bit).",
     "window_stride": "Begin windows of long histories at every so many items: cheaper, and no longer exact.",
     "training_loss": "`model` (its own), or for dot-product scorers `softmax`, `sampled_softmax`, `bce`, `gbce`, "

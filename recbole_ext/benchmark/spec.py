@@ -82,6 +82,8 @@ class RunSpec:
             "dataset": self.dataset_fingerprint,
             "vectors": self.vectors,
         }
+        if of_others := {name: of for name, of in self.contents.items() if name not in self.config}:
+            content["contents"] = of_others
         if self.model_code is not None:
             content["model_code"] = self.model_code
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode())

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
+DATA_PATH = Path("artifacts/data")
 DATASET_CONFIGS = Path("dataset_configs")
 """Where the dataset configs are by default: in the working folder, and those of this package below it."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext.data.checks import check
 from recbole_ext.data.config import (
+    DATA_PATH,
     DATASET_CONFIGS,
     OWN_KEYS,
     about_data,
@@ -66,7 +67,7 @@ class Dataset:
     def named(
         cls,
         name: str,
-        data_path: Path | str = "dataset",
+        data_path: Path | str = DATA_PATH,
         configs: Path | str = DATASET_CONFIGS,
         keys: Mapping[str, Any] | None = None,
     ) -> Dataset:

@@ -11,8 +11,6 @@ dictionary of keys. ``MySASRecTrainer`` or ``MySASRecDataset`` beside it are use
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import re
 import sys
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from typing import Any
 from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import register_metrics
-from recbole_ext.named_classes import class_at
+from recbole_ext.named_classes import class_at, code_of_class
 from recbole_ext.wording import did_you_mean
 from recbole_ext.yaml_files import read_yaml
 
@@ -80,17 +78,15 @@ NEEDED_PACKAGES = {"LightGBM": "lightgbm", "XGBoost": "xgboost"}
 
 
 def code_of(name: str) -> str | None:
-    """SHA-256 of the file that holds a user's model; ``None`` for RecBole's and this package's, which have versions.
-
-    What that file imports is not looked at.
+    """:func:`~recbole_ext.named_classes.code_of_class` of a user's model; ``None`` for RecBole's and this package's,
+    which have versions.
 
     Raises:
         ConfigurationError: as :func:`model_class`.
     """
     if "." not in name:
         return None
-    file = inspect.getsourcefile(model_class(name))
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+    return code_of_class(model_class(name))
 
 
 def model_class(name: str) -> Any:

@@ -52,6 +52,7 @@ class RECFORMER(SequentialRecommender):
         self.item_embedding = nn.Embedding(self.n_items, encoder.width, padding_idx=0)
         self.item_embedding.weight.requires_grad_(False)
         self.items_are_current = False
+        self.register_load_state_dict_post_hook(_items_come_with_the_weights)
 
     def encode_items(self) -> None:
         """Set the item matrix to what the PLM makes of every item's text now."""
@@ -84,6 +85,8 @@ class RECFORMER(SequentialRecommender):
         shape = (len(target), self.negatives)
         candidates = torch.cat([target.unsqueeze(-1), torch.randint(1, n_items, shape, device=target.device)], dim=-1)
         logits = (normalize(matrix[candidates], dim=-1) @ users.unsqueeze(-1)).squeeze(-1) / self.temperature
+        # The target itself, drawn by chance, is no negative.
+        logits[:, 1:].masked_fill_(candidates[:, 1:] == target.unsqueeze(-1), float("-inf"))
         return cross_entropy(logits, torch.zeros_like(target))
 
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
@@ -100,6 +103,11 @@ class RECFORMER(SequentialRecommender):
         if not self.items_are_current:
             self.encode_items()
         return normalize(self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]), dim=-1)
+
+
+def _items_come_with_the_weights(model: Any, keys: Any) -> None:
+    """The matrix that was validated is older than the PLM beside it, which stage two has trained on."""
+    model.items_are_current = "item_embedding.weight" not in keys.missing_keys
 
 
 def _tokenise_items(

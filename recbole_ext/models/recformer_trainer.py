@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
+from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_ext import __version__
@@ -41,12 +42,14 @@ class RECFORMERTrainer(Trainer):
     encodes_items = True
     epochs_done = 0
     epoch_limit: int
-    """Epochs that there are at most: those that an ended stage took, and all of the stages from this one on."""
+    """Epochs that there are at most: those that an ended stage took, and all of the stages from this one on. In the end
+    those that there were, where one of the stages was ended by its own limit."""
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         config = self.config
         result = (0.0, None)
         first_of_stage = 0
+        at_limit = False
         to_come = sum(int(config[f"stage_{stage}_epochs"]) for stage in ("one", "two"))
         for stage in ("one", "two"):
             epochs = int(config[f"stage_{stage}_epochs"])
@@ -58,13 +61,17 @@ class RECFORMERTrainer(Trainer):
             if self.encodes_items and not epochs:
                 self.model.encode_items()  # which its epochs do, and stage two trains against
             self.start_epoch, self.epochs = first_of_stage, first_of_stage + epochs
-            self.stopping_step, self.cur_step = int(config[f"stage_{stage}_patience"]), 0
+            # RecBole stops beyond its number of epochs without a better score, and not at it.
+            self.stopping_step, self.cur_step = int(config[f"stage_{stage}_patience"]) - 1, 0
             result = super().fit(train_data, valid_data, *args, **kwargs)
+            at_limit = at_limit or (0 < epochs <= self.epochs_done - first_of_stage)
             first_of_stage = self.epochs_done
             if valid_data is not None:
                 self._load_best()
             if stage == "one":
                 self._export(train_data._dataset, config["export_item_embedding"], config["export_encoder"])
+        if at_limit:
+            self.epoch_limit = self.epochs_done
         return result
 
     def _train_epoch(
@@ -85,6 +92,9 @@ class RECFORMERTrainer(Trainer):
                     loss = self.model.calculate_loss(part) * (len(part) / n_sequences)
                 losses.add(loss)
                 scaler.scale(loss).backward()
+            if self.clip_grad_norm:
+                scaler.unscale_(self.optimizer)
+                clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
             scaler.step(self.optimizer)
             scaler.update()
         (total,) = losses.sums()
@@ -116,7 +126,6 @@ class RECFORMERTrainer(Trainer):
     def _load_best(self) -> None:
         checkpoint = torch.load(self.saved_model_file, map_location=self.device)
         self.model.load_state_dict(checkpoint["state_dict"])
-        self.model.items_are_current = True
 
     def _export(self, dataset: Any, store: str | None, encoder: str | None) -> None:
         """Write what stage one's best epoch made: its PLM, and all items as that PLM encodes them."""

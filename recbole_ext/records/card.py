@@ -179,6 +179,12 @@ class Card(Document):
         return sum(known) / len(known) if len(known) == len(costs) else None
 
     @property
+    def measured_on(self) -> str | None:
+        """The device of :attr:`milliseconds_per_item`, or several; ``None`` where these are not known."""
+        devices = dict.fromkeys(of.cost.device for of in self.datasets if of.cost is not None)
+        return " and ".join(devices) if self.milliseconds_per_item is not None else None
+
+    @property
     def tuning_seconds(self) -> float | None:
         """Of all tunings behind the vectors; ``None`` where there are none that this package knows of."""
         return sum(tuning.seconds for tuning in self.tuning) if self.tuning else None

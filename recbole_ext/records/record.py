@@ -237,7 +237,7 @@ class Lists(Evaluated):
     longest: int
     """Items of the longest list; nothing is reported beyond."""
     shorter: int
-    """Users whose list is shorter than that: what is missing counts as a miss."""
+    """Users whose list is shorter than the largest cutoff that is reported: what is missing counts as a miss."""
     seen: int
     """Listed items that their user had seen, where the protocol leaves these out: they keep the places they take."""
 
@@ -257,7 +257,7 @@ class Lists(Evaluated):
         if self.not_tested:
             said.append(f"{self.not_tested:,} users with a list have no test item in this split and are not counted")
         if self.shorter:
-            said.append(f"{self.shorter:,} lists shorter than {self.longest}")
+            said.append(f"{self.shorter:,} lists shorter than the largest cutoff")
         if self.seen:
             said.append(f"{self.seen:,} listed items already seen, which keep their places")
         return said

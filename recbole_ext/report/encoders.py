@@ -28,7 +28,7 @@ from recbole_ext.report.figures import Drawing
 from recbole_ext.report.leaderboard import AT_LIMIT, improvement_of
 from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.page import environment, render_html
-from recbole_ext.report.pareto import draw_front, front
+from recbole_ext.report.pareto import draw_front
 from recbole_ext.writing import replacing_file
 
 MEAN = "mean"
@@ -71,11 +71,6 @@ class Group:
         """In per cent, with its interval."""
         cell = gain_cell(self.cards[0].gain)
         return f"{cell.text} {cell.spread}".rstrip()
-
-    @property
-    def front(self) -> list[Card]:
-        """Cards that no other one beats in both gain and milliseconds per item."""
-        return front(self.cards)
 
 
 @dataclass(frozen=True)

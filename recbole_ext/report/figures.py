@@ -149,7 +149,8 @@ def _draw_gains(board: Leaderboard, looks: Looks, folder: Path) -> Drawing | Non
         return None
     order = {key: place for place, key in enumerate(board.results)}
     tested = tested.assign(place=[order[key_of(line)] for line in lines_of(tested)]).sort_values("place")
-    families = [family.head(MOST_BARS) for _, family in tested.groupby(["dataset", "protocol"], sort=False)]
+    whole = [family for _, family in tested.groupby(["dataset", "protocol"], sort=False)]
+    families = [family.nlargest(MOST_BARS, improvement_of(metric)).sort_values("place") for family in whole]
     most = max(len(family) for family in families)
     ends = (min(0.0, tested[low].min()), max(0.0, tested[high].max()))
     title = f"Test {metric_title(metric)}, gain over the row's own baseline"
@@ -168,7 +169,8 @@ def _draw_gains(board: Leaderboard, looks: Looks, folder: Path) -> Drawing | Non
             figure, axes, "marker: mean gain, hollow where none is shown    line: 95 % interval over users and seeds"
         )
     datasets = ", ".join(dict.fromkeys(tested["dataset"]))
-    shown = f"Gains with 95 % intervals over users and seeds for {datasets}; the leaderboard holds the numbers."
+    cut = f", of each the largest {MOST_BARS}" if any(len(family) > MOST_BARS for family in whole) else ""
+    shown = f"Gains with 95 % intervals over users and seeds for {datasets}{cut}; the leaderboard holds the numbers."
     return Drawing(path, title, shown)
 
 

@@ -207,7 +207,7 @@ def _line(
     line["fair"] = (
         baseline is not None
         and bool(line[mark_of(tested[0])])
-        and len(result.search) == len(baseline.search)
+        and _points(result) == _points(baseline)
         and not (result.at_limit or baseline.at_limit)
     )
     remarks = [*result.of_lists, result.state, comparisons.untested.get(result.key, "")]
@@ -218,6 +218,11 @@ def _line(
         of = f" ({result.at_limit} of {len(result.runs)} runs)" if result.at_limit < len(result.runs) else ""
         remarks.append(f"{AT_LIMIT} epoch limit{of}")
     return line | {"remarks": "; ".join(filter(None, remarks))}
+
+
+def _points(result: Result) -> list[str]:
+    """The points of the search that have been tried, in an order of their own."""
+    return sorted(json.dumps(record.trial, sort_keys=True, default=str) for record in result.search)
 
 
 def _compared_with(

@@ -11,17 +11,20 @@ from recbole_ext.report.figures import Drawing, drawn_figure
 from recbole_ext.report.looks import INK, Looks
 from recbole_ext.report.metrics import metric_title
 
+_LINES = ("--", ":", "-.")
+
 
 def front(cards: Sequence[Card]) -> list[Card]:
-    """Of the cards with a known cost those that no other one beats in gain and in milliseconds per item, by cost."""
+    """Of the cards with a known cost those that no other one of the same device beats in gain and in milliseconds per
+    item, by cost."""
     found: list[Card] = []
-    best = -float("inf")
+    best: dict[str | None, float] = {}
     costs = {card.name: card.milliseconds_per_item for card in cards}
     known = [card for card in cards if costs[card.name]]
     for card in sorted(known, key=lambda card: (costs[card.name] or 0.0, -card.gain.mean)):
-        if card.gain.mean > best:
+        if card.gain.mean > best.get(card.measured_on, -float("inf")):
             found.append(card)
-            best = card.gain.mean
+            best[card.measured_on] = card.gain.mean
     return found
 
 
@@ -36,6 +39,7 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
         path.unlink(missing_ok=True)
         return None
     best = front(shown)
+    devices = dict.fromkeys(card.measured_on for card in best)
     looks = Looks.of(card.kind for card in shown)
     cost = {card.name: card.milliseconds_per_item or 0.0 for card in shown}
     title = f"Gain and cost of item vectors, suite {suite}"
@@ -55,15 +59,17 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
                 markeredgecolor="white",
                 markersize=8,
             )
-        ax.step(
-            [cost[card.name] for card in best],
-            [card.gain.mean for card in best],
-            where="post",
-            color=INK,
-            linewidth=1.0,
-            linestyle="--",
-            label="front",
-        )
+        for number, device in enumerate(devices):
+            of_device = [card for card in best if card.measured_on == device]
+            ax.step(
+                [cost[card.name] for card in of_device],
+                [card.gain.mean for card in of_device],
+                where="post",
+                color=INK,
+                linewidth=1.0,
+                linestyle=_LINES[number % len(_LINES)],
+                label="front" if len(devices) == 1 else f"front, {device}",
+            )
         for card in shown:
             ax.annotate(
                 card.name,
@@ -82,5 +88,7 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
     names = ", ".join(card.name for card in best)
     missing = [card.name for card in cards if card not in shown]
     without = f" Without a known cost, and so not shown: {', '.join(missing)}." if missing else ""
-    said = f"Whiskers: 95 % interval. On the front, which no others beat in both: {names}.{without}"
+    of = "" if len(devices) == 1 else " of their device"
+    measured = f" Milliseconds were measured on {', '.join(map(str, devices))}."
+    said = f"Whiskers: 95 % interval. On the front, which no others{of} beat in both: {names}.{measured}{without}"
     return Drawing(path, title, said)

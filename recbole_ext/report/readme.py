@@ -20,7 +20,7 @@ from recbole_ext.records import RowKey
 from recbole_ext.records.card import Card, file_name_of
 from recbole_ext.report.cells import p_cell, percent_cell
 from recbole_ext.report.index import ENCODERS
-from recbole_ext.report.leaderboard import KEYS, ends_of, improvement_of, mark_of, p_of, std_of
+from recbole_ext.report.leaderboard import AT_LIMIT, KEYS, ends_of, improvement_of, mark_of, p_of, std_of
 from recbole_ext.report.leaderboard_file import LEADERBOARD, number_in, read_lines
 from recbole_ext.report.results import finished_results
 from recbole_ext.report.significance import compare_with_baselines
@@ -77,19 +77,21 @@ class Tables:
         return f"{number_in(line, metric):.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
 
     def gain(self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full") -> str:
-        """The change to the row's own baseline, its 95 % interval over users and seeds, p and the number of seeds."""
+        """The change to the row's own baseline, its 95 % interval over users and seeds, p and the number of seeds; of a
+        tested one that is no fair comparison (another number of trials, an epoch limit) it says so."""
         line = self._line(benchmark, dataset, model, variant, protocol, improvement_of(metric))
         low, high = (number_in(line, end) for end in ends_of(metric))
-        return _told(
+        told = _told(
             number_in(line, improvement_of(metric)), low, high, number_in(line, p_of(metric)), int(line["n_seeds"])
         )
+        return told if math.isnan(low) or _is_fair(line) else f"{told}, not a fair comparison"
 
     def verdict(
         self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full"
     ) -> str:
-        """``better`` or ``worse`` than the row's baseline, or ``not shown``: no difference, or no test of it."""
+        """``better`` or ``worse`` than the row's baseline, or ``not shown``: no difference, no test, or no fair one."""
         line = self._line(benchmark, dataset, model, variant, protocol, metric)
-        return _VERDICTS.get(line.get(mark_of(metric), ""), NOT_SHOWN)
+        return NOT_SHOWN if not _is_fair(line) else _VERDICTS.get(line.get(mark_of(metric), ""), NOT_SHOWN)
 
     def gain_over(
         self, benchmark: str, dataset: str, model: str, variant: str, other: str, metric: str, protocol: str = "full"
@@ -114,7 +116,8 @@ class Tables:
         return _told(change, low, high, tested.p, len(ours.runs))
 
     def card_gain(self, suite: str, name: str, dataset: str = "") -> str:
-        """What the card says that vectors gain over random ones: on one dataset, or the mean over the suite's."""
+        """What the card says that vectors gain over random ones: on one dataset, or the mean over the suite's; with a †
+        where the epoch limit ended one of its runs."""
         path = self._results / ENCODERS / file_name_of(suite, name)
         if not path.is_file():
             raise ConfigurationError(f"{self._results / SOURCE}: no score card {path}.")
@@ -123,7 +126,8 @@ class Tables:
         if dataset not in gains:
             raise ConfigurationError(f"{self._results / SOURCE}: the card {path} has no dataset {dataset!r}.")
         gain = gains[dataset]
-        return _change(gain.mean, gain.low, gain.high)
+        at_limit = any(score.at_limit for score in card.scores if dataset in ("", score.dataset))
+        return _change(gain.mean, gain.low, gain.high) + (f" {AT_LIMIT}" if at_limit else "")
 
     def _line(
         self, benchmark: str, dataset: str, model: str, variant: str, protocol: str, column: str
@@ -144,6 +148,10 @@ class Tables:
             except ConfigurationError as error:
                 raise ConfigurationError(f"{self._results / SOURCE}: {error}") from error
         return self._tables[benchmark]
+
+
+def _is_fair(line: dict[str, str]) -> bool:
+    return line["fair"] == "True"
 
 
 def _told(change: float, low: float, high: float, p: float, seeds: int) -> str:

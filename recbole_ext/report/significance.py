@@ -255,9 +255,11 @@ def _draws(result: Result) -> list[list[int]]:
 
 
 def _begun_from(record: RunRecord) -> tuple[str | None, str]:
-    """What tells the vectors of a run; of a model that reads text itself, its encoder: a tuned one's path holds the
-    hash of its request, wherever it lies."""
-    return record.fingerprints.vectors, Path(str(record.evaluated.config.get("encoder"))).name
+    """What tells the vectors of a run, or the encoder of a model that reads text itself: the name of either holds the
+    hash of its request, wherever it lies. (Of vectors made twice by one request the last bits may differ.)"""
+    config = record.evaluated.config
+    store = config.get("item_embedding")
+    return Path(str(store)).name if store else record.fingerprints.vectors, Path(str(config.get("encoder"))).name
 
 
 def _by_draw(values: Values, result: Result) -> Values:

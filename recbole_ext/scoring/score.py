@@ -131,7 +131,7 @@ def score_source(
     for line in what_will_be_done(resolved, is_done, "--out FOLDER", all_stores=True):
         log.info("%s", line)
     if not resolved.missing:
-        make_apart(resolved.stores, resolved.benchmark.artifacts, compute or Compute())
+        make_apart(resolved, compute or Compute())
     run_benchmark(resolved)
     card = card_of(resolved, suite, called, source or {})
     path = card.write(out)

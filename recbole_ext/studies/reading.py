@@ -87,4 +87,7 @@ def _dataset(settings: StudySettings) -> Dataset:
 
 def _encoder(name: str, settings: StudySettings) -> ResolvedEncoder:
     named = settings.encoders[name]
-    return resolve_encoder(named) if isinstance(named, str) else named.resolved(_dataset(settings), settings.artifacts)
+    if isinstance(named, str):
+        return resolve_encoder(named)
+    named.require_whole("this study")
+    return named.resolved(_dataset(settings), settings.artifacts)

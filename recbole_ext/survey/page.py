@@ -13,7 +13,7 @@ PAGE = """\
 # The models, tried
 
 Of the {all} models of RecBole 1.2.1 and of this package {models} have been tried: {running} run, {refused} are refused
-before anything is computed with a sentence that says what they need, {failing} end in an error. Of {compared} that were
+before training with a sentence that says what they need, {failing} end in an error. Of {compared} that were
 compared with stock RecBole, {equal} give its metrics to the last digit.
 
 Made by `recbole-ext doctor --models`, which tries every model on ml-100k: one epoch, full ranking, the last item of
@@ -21,7 +21,8 @@ each user tests, histories of at most {length} items.
 
 - *Vectors*: the model's tables that begin with the vectors of a store. `–`: none.
 - *Samples*: what the model is trained on by default. `user` (one row per user) and `prefix` (without padding) are
-  shortcuts, taken only where the model proves them exact. `augmented` is RecBole's own way. `text`: the model reads
+  shortcuts, taken only where the model proves them exact; BERT4Rec's rows are masked in another way than RecBole's
+  samples ([what differs](performance.md)). `augmented` is RecBole's own way. `text`: the model reads
   text, with a trainer of its own. `none`: nothing is trained.
 - *Seconds*: processor time of one epoch of training on all users, on one core; other programs hardly change it.
   `~`: estimated from the batches of the first {limit} s. No number: not measured, or longer than {limit} s in a model

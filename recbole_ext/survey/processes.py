@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,15 @@ def stock(cases: Sequence[Case], folder: Path, limit: int = 900) -> list[dict[st
     return results
 
 
+def _ended_by(done: subprocess.CompletedProcess[str], limit: int) -> str:
+    if done.returncode == -signal.SIGXCPU:
+        return f"not done after {limit} s"
+    if done.returncode < 0:
+        return f"its process was ended by {signal.Signals(-done.returncode).name}"
+    said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(" ")]
+    return (said or ["no word"])[-1][:200]
+
+
 def in_processes(program: str, cases: Sequence[Any], folder: Path, limit: int) -> list[dict[str, Any]]:
     """What ``program``, which defines ``run``, makes of each case: all in one process, as long as that lives.
 
@@ -114,7 +124,5 @@ def in_processes(program: str, cases: Sequence[Any], folder: Path, limit: int) -
         lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
         results += [json.loads(line.removeprefix("RESULT ")) for line in lines]
         if len(results) < len(cases):
-            said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(" ")]
-            word = f"not done after {limit} s" if done.returncode < 0 else (said or ["no word"])[-1][:200]
-            results.append({"failure": word})
+            results.append({"failure": _ended_by(done, limit)})
     return results

@@ -62,7 +62,8 @@ class Retrieval:
             before = torch.from_numpy(self.before).to(scores.device)
             own = scores[rows, target].unsqueeze(-1)
             scores[rows, before] = torch.where(before == target, scores[rows, before], float("-inf"))
-            found = ((scores > own).sum(dim=-1) < CUT).float().mean()
+            # A vector that is no number finds nothing: it is larger than no other.
+            found = (((scores > own).sum(dim=-1) < CUT) & own.isfinite().squeeze(-1)).float().mean()
         objective.train(was_training)
         objective.tokens_read = tokens_read
         self.seconds += time.perf_counter() - began
@@ -94,6 +95,16 @@ class StopsAtTheBest(TrainerCallback):
         if self.patience is not None and len(scores) - 1 - best >= self.patience:
             control.should_training_stop = True
 
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Older weights go once a checkpoint knows of better ones: an interrupted tuning goes on from its log."""
+        scores = self._scores(state)
+        if self.patience is None or not scores or not is_writer():
+            return
+        step = max(scores, key=lambda entry: entry[1])[0]
+        for path in self.folder.glob("best-*.safetensors"):
+            if path != self._weights(step):
+                path.unlink(missing_ok=True)
+
     def restore_best(self, objective: Objective) -> None:
         """Give ``objective`` the weights of its best evaluation, where a patience kept them."""
         from safetensors.torch import load_file
@@ -117,12 +128,8 @@ class StopsAtTheBest(TrainerCallback):
     def _keep(self, model: Any, step: int) -> None:
         from safetensors.torch import save_file
 
-        older = list(self.folder.glob("best-*.safetensors"))
         with replacing_file(self._weights(step)) as temporary:
             save_file({name: value.contiguous() for name, value in _trained(model)}, temporary)
-        for path in older:
-            if path != self._weights(step):
-                path.unlink(missing_ok=True)
 
     def _weights(self, step: int) -> Path:
         return self.folder / f"best-{step}.safetensors"

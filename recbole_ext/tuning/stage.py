@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -264,7 +264,8 @@ def split_sequences(corpus: Corpus, settings: TuneSettings) -> tuple[list[np.nda
 
 @dataclass(frozen=True)
 class _Trained:
-    """A training's log, the seconds it took, the tokens that all processes read in it, and how many those were; what
+    """A training's log, the seconds it took, those before an interruption included, the tokens that all processes read
+    in it, and how many those were; what
     the writer's ran on, in words, and the most that it held there, in MiB (``None`` on a CPU)."""
 
     curve: list[dict[str, float]]
@@ -287,6 +288,7 @@ def _train(
     import torch
     from transformers.trainer_utils import set_seed
 
+    from recbole_ext.tuning.effort import Effort
     from recbole_ext.tuning.retrieval import QUERIES, Retrieval, StopsAtTheBest
     from recbole_ext.tuning.trainer import build_trainer
 
@@ -304,21 +306,30 @@ def _train(
     last = last_checkpoint(checkpoints)
     if last:
         log.info("going on from %s", last)
+    effort = Effort(trainer, objective, last, lambda: validation.retrieval.seconds if validation else 0.0)
+    trainer.add_callback(effort)
     forget_peak_device_memory()
-    began = time.perf_counter()
     # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
     with torch.autograd.set_detect_anomaly(False), out_of_memory_as(TuningError, TOO_LARGE):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
-    seconds = time.perf_counter() - began - (validation.retrieval.seconds if validation else 0.0)
+    seconds, tokens = effort.so_far()
     if validation:
         validation.restore_best(objective)
-    tokens = trainer.accelerator.reduce(torch.tensor(objective.tokens_read, device=trainer.args.device))
     objective.to("cpu")
     keep = ("loss", "eval_loss", RECALL, "learning_rate", "grad_norm", "epoch", "step")
-    curve = [{key: entry[key] for key in keep if key in entry} for entry in trainer.state.log_history]
+    # A loss scaler's first steps may have a gradient that is no number, and JSON has none for it.
+    curve = [
+        {key: entry[key] for key in keep if key in entry and math.isfinite(entry[key])}
+        for entry in trainer.state.log_history
+    ]
+    if not all(bool(value.isfinite().all()) for value in objective.parameters()):
+        raise TuningError(
+            "the tuning has diverged: some of the encoder's weights are no numbers any more. Lower learning_rate, or "
+            f"take precision: bfloat16 or float32. {checkpoints.parent} holds what there is: remove it."
+        )
     device = trainer.args.device
     memory = peak_device_memory_mb(device)
-    return _Trained(curve, seconds, int(tokens), trainer.args.world_size, device_in_words(device), memory)
+    return _Trained(curve, seconds, tokens, trainer.args.world_size, device_in_words(device), memory)
 
 
 def _part() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,11 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from recbole_ext.errors import TuningError
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives.base import Objective
 from recbole_ext.tuning.settings import TuneSettings
+from recbole_ext.tuning.unfinished import number_of_processes
 from recbole_ext.writing import explaining_failed_writes
 
 
@@ -141,7 +142,9 @@ def build_trainer(
     show_progress: bool,
 ) -> ObjectiveTrainer:
     """The trainer of these settings; checkpoints go to ``folder``."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if settings.precision == "float16" and not torch.accelerator.is_available():
+        raise TuningError("precision: float16: a processor does not train in it. Take bfloat16 or float32, or a GPU.")
+    processes = number_of_processes()
     steps = max(1, -(-len(training) // (settings.batch_size * processes * settings.accumulate)))
     evaluated = ("epoch" if settings.evaluate_every == 1 else "steps") if held_out else "no"
     arguments = TrainingArguments(

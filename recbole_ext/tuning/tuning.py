@@ -18,6 +18,7 @@ from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.settings import CheckedSettings
 from recbole_ext.tuning.objectives import objective_class, settings_of
 from recbole_ext.tuning.settings import TuneSettings
+from recbole_ext.tuning.unfinished import number_of_processes
 
 DEFAULT_OBJECTIVE = "recformer"
 OWN_KEYS = ("objective", "sources", "checkpoint", "after", "seeds")
@@ -182,6 +183,8 @@ class TunedEncoder:
             raise TuningError(f"tune.checkpoint: {tuning.checkpoint}: no such file.")
         encoder = self.encoder
         # Told since held-out and left-out sequences are not counted any more: what was tuned before is another encoder.
+        # A step is as many batches as there are processes, and their items are negatives of each other.
+        shared = {"processes": processes} if (processes := number_of_processes()) > 1 else {}
         counted = {"counted": "the sequences that are tuned on"} if tuning.settings.counts_sequences else {}
         return {
             "objective": tuning.objective,
@@ -190,6 +193,7 @@ class TunedEncoder:
             "sources": {source.name: self._read_of(source) for source in self.sources},
             "settings": tuning.settings.request(),
             **counted,
+            **shared,
         }
 
     def in_words(self) -> str:

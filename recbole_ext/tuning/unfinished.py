@@ -16,9 +16,14 @@ from recbole_ext.writing import write_json
 _REQUEST = "request.json"
 
 
+def number_of_processes() -> int:
+    """How many ``torchrun`` started."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
 def is_writer() -> bool:
     """Whether this process writes: it is alone, or the first of those that ``torchrun`` started."""
-    return int(os.environ.get("WORLD_SIZE", 1)) == 1 or int(os.environ.get("RANK", 0)) == 0
+    return number_of_processes() == 1 or int(os.environ.get("RANK", 0)) == 0
 
 
 @contextmanager

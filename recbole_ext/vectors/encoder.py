@@ -92,6 +92,20 @@ class Encoder(EncodingSettings, VectorSource):
             encoder = str(make_once(self.tune.of(self.encoder, dataset), artifacts).folder)
         return resolve_encoder(encoder, self.adapter)
 
+    def require_whole(self, reader: str) -> None:
+        """See that nothing is left out of the encoder or added to it, where ``reader`` loads it by itself.
+
+        Raises:
+            ConfigurationError: something is; names the key.
+        """
+        for key in ("layers", "drop", "adapter"):
+            if value := getattr(self, key):
+                raise ConfigurationError(
+                    f"encoder: {self.encoder}: {reader} reads sequences with the whole encoder, so that {key}: {value} "
+                    "would have no effect. Give it an initialisation without that key (grids.MODEL.initialisations), "
+                    "or an encoder that was cut before."
+                )
+
     def texts(self, dataset: Dataset) -> ItemTexts:
         """The items' texts as this encoder reads them."""
         if self.tune and self.tune.settings.reads_key_values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
@@ -18,19 +18,16 @@ class Finetune(VectorSource):
     """RECFORMER's items, after its first stage began from an encoder. A run of RECFORMER exports them."""
 
     kind: ClassVar[str] = "finetune"
-    yaml_only: ClassVar[Collection[str]] = {"finetune", "run"}
+    yaml_only: ClassVar[Collection[str]] = {"finetune"}
     is_made_of_others: ClassVar[bool] = True
 
     finetune: Nested
     """The encoder that RECFORMER begins from, tuned or not."""
-    run: dict[str, Any] | None = None
-    """RecBole keys of the run that exports them, the seed among them."""
 
     def request(self, dataset: Dataset) -> Settings:
         return {
             "of": {"kind": self.finetune.kind, **self.finetune.request(dataset)},
             "histories": dataset.histories_request(),
-            "run": self.run or {},
         }
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:

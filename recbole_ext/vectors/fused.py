@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LOPSIDED = 2.0
+"""One part's variance over another's from which on it is said."""
+
+
 class Part(CheckedSettings):
     """A source, and what is done to its vectors before they are put together."""
 
@@ -100,8 +104,21 @@ class Fused(VectorSource):
                 notes.append(f"{lacking} items that {part.of.in_words()} lacks get the mean of its vectors")
             mean = of_part[known].mean(dim=0)
             columns.append(torch.where((rows < 0).unsqueeze(-1), mean, of_part[rows.clamp_min(0)]))
+        notes += self._on_variances([float(column.var(dim=0).sum()) for column in columns])
         fused = torch.cat(columns, dim=1) if self.how == "concat" else torch.stack(columns).sum(dim=0)
         return Vectors(fused, items, {}, tuple(notes))
+
+    def _on_variances(self, variances: list[float]) -> list[str]:
+        """A sentence where one part all but decides where the fused vectors point."""
+        if max(variances) < LOPSIDED * min(variances):
+            return []
+        told = " and ".join(
+            f"{variance:.3g} ({part.of.in_words()})" for variance, part in zip(variances, self.fused, strict=True)
+        )
+        return [
+            f"the parts' variances are {told}: the largest part decides what a PCA keeps of them, and how near two items "
+            "are. Give each a transform of its own, such as [center, {scale: 1}]"
+        ]
 
     def parts(self) -> list[VectorSource]:
         return [part.of for part in self.fused]

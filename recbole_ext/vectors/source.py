@@ -18,7 +18,13 @@ from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import StoreError
 from recbole_ext.estimate import Estimate
 from recbole_ext.hashing import sha256_of
-from recbole_ext.machine import device_in_words, forget_peak_device_memory, peak_device_memory_mb, peak_memory_mb
+from recbole_ext.machine import (
+    device_in_words,
+    forget_peak_device_memory,
+    forget_peak_memory,
+    peak_device_memory_mb,
+    peak_memory_mb,
+)
 from recbole_ext.settings import CheckedSettings
 from recbole_ext.store.folder import has_vectors, read_meta, refuse_to_overwrite
 
@@ -227,6 +233,7 @@ class VectorSource(CheckedSettings, ABC):
             return made
         work = out.with_name(out.name + ".partial")
         forget_peak_device_memory()
+        forget_peak_memory()
         began = time.perf_counter()
         vectors = self.compute_vectors(dataset, artifacts, work, compute or Compute())
         effort = vectors.cost or Effort(time.perf_counter() - began, len(vectors.items))

@@ -121,10 +121,64 @@ def test_stage_one_ends_when_patience_does(recformer: Any, monkeypatch: pytest.M
     scores = iter(range(100, 0, -1))  # worse every time
     monkeypatch.setattr(RECFORMERTrainer, "_valid_epoch", lambda *_, **__: (float(next(scores)), {}))
     built = recformer(stage_one_epochs=9, stage_one_patience=2, stage_two_epochs=9, stage_two_patience=1)
-    # RecBole stops after more than `patience` epochs without a better one: 1 + 3 epochs, then 2 of stage two.
+    # The first epoch is the best: 1 + 2 epochs, then 1 of stage two.
     trainer = fit(built)
-    assert len(trainer.curve) == 6
-    assert (trainer.epoch_limit, trainer.stopped_early) == (4 + 9, True)
+    assert len(trainer.curve) == 4
+    assert (trainer.epoch_limit, trainer.stopped_early) == (3 + 9, True)
+
+
+def test_a_stage_that_its_limit_ended_is_told_whatever_ended_the_other(
+    recformer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.models.recformer_trainer import RECFORMERTrainer
+
+    scores = iter([1, 2, 3, 0, 0, 0])
+    monkeypatch.setattr(RECFORMERTrainer, "_valid_epoch", lambda *_, **__: (float(next(scores)), {}))
+    trainer = fit(recformer(stage_one_epochs=3, stage_one_patience=2, stage_two_epochs=9, stage_two_patience=1))
+    assert (len(trainer.curve), trainer.epoch_limit, trainer.stopped_early) == (4, 4, False)
+
+
+def test_weights_that_are_loaded_bring_their_item_matrix(recformer: Any) -> None:
+    """Stage two trains on against a matrix that its PLM no longer makes."""
+    built, again = recformer(), recformer()
+    batch = built.loaders.train._dataset[np.arange(4)]
+    with torch.no_grad():
+        built.model.eval().encode_items()
+        built.model.item_embedding.weight.add_(torch.randn(built.model.item_embedding.weight.shape))
+        again.model.eval().load_state_dict(built.model.state_dict())
+        torch.testing.assert_close(again.model.full_sort_predict(batch), built.model.full_sort_predict(batch))
+
+
+def test_a_target_is_no_negative_of_itself(recformer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = recformer(negatives=2)
+    batch = built.loaders.train._dataset[np.arange(3)]
+    target = batch["item_id"]
+    other = torch.where(target == 1, 2, 1)
+
+    def loss(negatives: torch.Tensor) -> torch.Tensor:
+        monkeypatch.setattr(torch, "randint", lambda *_, **__: negatives)
+        return built.model.calculate_loss(batch)
+
+    with torch.no_grad():
+        built.model.eval().encode_items()
+        with_itself = loss(torch.stack([target, other], dim=-1))
+        alone = loss(other.unsqueeze(-1))
+    torch.testing.assert_close(with_itself, alone)
+
+
+def test_gradients_are_clipped_where_that_is_asked_for(recformer: Any) -> None:
+    one, other = (
+        recformer(stage_one_epochs=1, stage_two_epochs=0, clip_grad_norm=clip) for clip in (None, {"max_norm": 1e-9})
+    )
+    seen: list[float] = []
+
+    def norm(built: Any) -> float:
+        return float(sum(p.grad.pow(2).sum() for p in built.model.parameters() if p.grad is not None) ** 0.5)
+
+    for built in (one, other):
+        fit(built)
+        seen.append(norm(built))
+    assert seen[0] > 1e-6 and seen[1] <= 1.01e-9
 
 
 @pytest.mark.parametrize(("one", "two"), [(1, 2), (1, 0)])

@@ -268,7 +268,7 @@ def test_hard_negatives_are_the_nearest_of_the_same_domain_that_are_no_pair_with
     vectors = torch.randn(2001, 8, generator=torch.Generator().manual_seed(0))
     domains = [range(1, 1501), range(1501, 2001)]
     known = np.array([[3, 5], [5, 3], [1600, 1700], [1700, 1600]])
-    found = nearest_strangers(lambda rows: vectors[torch.from_numpy(rows)], domains, known)
+    found = nearest_strangers(lambda rows: vectors[torch.from_numpy(rows)], domains, known, np.arange(2001))
     assert found.shape == (2001, NEAREST) and not found[0].any()
     for item in (1, 3, 5, 1024, 1025, 1500, 1501, 1600, 2000):
         (own,) = (items for items in domains if item in items)
@@ -282,9 +282,27 @@ def test_hard_negatives_are_the_nearest_of_the_same_domain_that_are_no_pair_with
 def test_a_small_domain_has_fewer_hard_negatives_and_one_of_neighbours_alone_has_none() -> None:
     vectors = torch.eye(6)
     known = np.array([[a, b] for a in (1, 2) for b in (1, 2) if a != b])
-    found = nearest_strangers(lambda rows: vectors[torch.from_numpy(rows)], [range(1, 3), range(3, 6)], known)
+    found = nearest_strangers(
+        lambda rows: vectors[torch.from_numpy(rows)], [range(1, 3), range(3, 6)], known, np.arange(6)
+    )
     assert not found[1:3].any()
     assert [sorted(row[row > 0].tolist()) for row in found[3:]] == [[4, 5], [3, 5], [3, 4]]
+
+
+def test_an_item_with_the_very_text_is_no_hard_negative() -> None:
+    vectors = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    vectors[5] = vectors[2]
+    same = np.array([0, 1, 2, 3, 4, 2, 6, 7, 8])
+    found = nearest_strangers(lambda rows: vectors[torch.from_numpy(rows)], [range(1, 9)], np.empty((0, 2), int), same)
+    assert 5 not in found[2] and 2 not in found[5] and 5 in found[1]
+
+
+@pytest.mark.parametrize("spare", [False, True])
+def test_a_known_neighbour_is_no_hard_negative_of_the_batch(tiny_encoders: dict[str, Path], spare: bool) -> None:
+    objective = build("pairs", tiny_encoders["bert"], hard_negatives=1, spare_neighbours=spare)
+    first = torch.tensor([1, 4])  # items follow each other by their numbers
+    items = torch.tensor([2, 5, 2, 7])
+    assert objective._spared(first, 2)(items)[0].tolist() == [spare, False, True, False]
 
 
 def test_hard_negatives_follow_from_the_draw_and_only_add_to_the_loss(tiny_encoders: dict[str, Path]) -> None:

@@ -116,6 +116,12 @@ def test_the_first_recall_is_that_of_the_encoder_as_it_was(
     assert "recall@10" in report.lines()[2]
 
 
+def test_vectors_that_are_no_numbers_find_nothing() -> None:
+    held_out = [np.array([1, 2, 3]), np.array([2, 4])]
+    vectors = torch.full((6, 3), float("nan"))
+    assert Retrieval(held_out, 5, seed=0).recall(Table(vectors)) == 0.0  # type: ignore[arg-type]
+
+
 def scripted(monkeypatch: pytest.MonkeyPatch, recalls: list[float]) -> list[dict[str, torch.Tensor]]:
     """Let the evaluations say ``recalls``; returns the weights at each."""
     weights: list[dict[str, torch.Tensor]] = []
@@ -177,6 +183,9 @@ def test_an_interrupted_tuning_goes_on_with_its_best_weights(
         scripted(patched, recalls[-2:])
         record = run(atomic_folder, tiny_encoders["bert"], tmp_path / "broken", **settings).record
     assert record["held_out_recall"] == whole["held_out_recall"]
+    assert record["tokens_per_second"] * record["seconds"] == pytest.approx(
+        whole["tokens_per_second"] * whole["seconds"], rel=0.02
+    )
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5, msg=name)

@@ -25,7 +25,7 @@ from recbole_ext.tuning.objectives import OBJECTIVES, objective_class
 from recbole_ext.tuning.settings import PairsSettings
 from recbole_ext.tuning.stage import split_sequences
 from recbole_ext.tuning.trainer import ByLength
-from recbole_ext.tuning.tuning import Tuning
+from recbole_ext.tuning.tuning import TunedEncoder, Tuning
 from recbole_ext.tuning.unfinished import last_checkpoint
 from recbole_ext.vectors.encoder import Encoder
 
@@ -181,6 +181,29 @@ def test_an_interrupted_tuning_goes_on_and_ends_where_an_undisturbed_one_does(
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_a_tuning_that_diverges_is_refused_with_the_way_out(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    with pytest.raises(TuningError, match="the tuning has diverged.*Lower learning_rate"):
+        run(atomic_folder, bert, tmp_path / "out", "pairs", learning_rate=float("1e30"), epochs=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_processor_is_not_asked_for_float16(atomic_folder: Path, bert: str, tmp_path: Path) -> None:
+    if torch.accelerator.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(TuningError, match="precision: float16: a processor does not train in it"):
+        run(atomic_folder, bert, tmp_path / "out", "pairs", precision="float16")
+
+
+def test_how_many_processes_tune_is_part_of_what_is_asked_for(
+    atomic_folder: Path, bert: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Dataset.named("tiny", atomic_folder, configs=atomic_folder)
+    wanted = TunedEncoder(Tuning.parse({"objective": "pairs", "sources": ["tiny"]}, "tune"), bert, (source,))
+    alone = wanted.request()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert wanted.request() == {**alone, "processes": 4}
 
 
 def test_another_runs_unfinished_folder_is_refused(

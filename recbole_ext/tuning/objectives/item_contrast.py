@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from recbole_ext.estimate import TOKENS_OF_A_TEXT, Estimate, Transformer
-from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives.base import estimate_of
 from recbole_ext.tuning.objectives.contrast import in_batch_contrast
 from recbole_ext.tuning.objectives.texts import TextObjective
-from recbole_ext.tuning.settings import ItemContrastSettings, TuneSettings
+from recbole_ext.tuning.settings import TuneSettings
 
 if TYPE_CHECKING:
     from recbole_ext.data.dataset import Size
@@ -32,11 +31,6 @@ class ItemContrast(TextObjective):
     before this in the paper (a folder with another attention is not what ``from_pretrained`` loads). In the public
     code the temperature is 0.1 and the dropout is that of the attention alone, 0.2.
     """
-
-    def __init__(self, model: Any, token_ids: list[list[int]], settings: ItemContrastSettings, corpus: Corpus) -> None:
-        super().__init__(model, token_ids, settings, corpus)
-        number = {text: row for row, text in reversed(list(enumerate(corpus.texts, 1)))}
-        self.same_text = np.array([0, *(number[text] for text in corpus.texts)])
 
     @classmethod
     def estimate(cls, shape: Transformer, sources: Sequence[Size], settings: TuneSettings) -> Estimate:

@@ -44,7 +44,8 @@ class Pairs(TextObjective):
         frequencies = None
         if settings.debias:
             frequencies = settings.debias * log_frequencies(corpus.sequences, len(corpus.texts))
-        known = torch.from_numpy(self._known(corpus)) if settings.spare_neighbours else None
+        is_asked = settings.spare_neighbours or settings.hard_negatives
+        known = torch.from_numpy(self._known(corpus)) if is_asked else None
         self.register_buffer("log_frequency", frequencies, persistent=False)
         self.register_buffer("known", known, persistent=False)
         self.strangers: np.ndarray | None = None
@@ -57,11 +58,11 @@ class Pairs(TextObjective):
                     f"domain. Ask for {others} at most, or name a larger source."
                 )
             pairs = np.stack(np.divmod(self._known(corpus), len(self.token_ids)), axis=-1)
-            self.strangers = nearest_strangers(self.item_vectors, corpus.domain_items(), pairs)
+            self.strangers = nearest_strangers(self.item_vectors, corpus.domain_items(), pairs, self.same_text)
             if few := int(((self.strangers[1:] > 0).sum(axis=1) < wanted).sum()):
                 log.warning(
                     "hard_negatives: %d of %d items have fewer than %d, because all others of their domain are a pair "
-                    "with them; they get what there is",
+                    "with them or have their text; they get what there is",
                     few,
                     len(self.strangers) - 1,
                     wanted,
@@ -105,9 +106,8 @@ class Pairs(TextObjective):
         first_rows, second_rows = rows.T
         temperature, frequency = self.settings.temperature, self.log_frequency
         more = None if hard is None or hard_rows is None else (self.vectors_of(hard), hard_rows)
-        forward, hits = in_batch_contrast(
-            vectors[0], vectors[1], second_rows, temperature, frequency, self._spared(first_rows), more
-        )
+        spared = self._spared(first_rows, 0 if hard_rows is None else len(hard_rows))
+        forward, hits = in_batch_contrast(vectors[0], vectors[1], second_rows, temperature, frequency, spared, more)
         backward, _ = in_batch_contrast(
             vectors[1], vectors[0], first_rows, temperature, frequency, self._spared(second_rows)
         )
@@ -128,8 +128,9 @@ class Pairs(TextObjective):
         both = np.concatenate([pairs, pairs[:, ::-1]])
         return np.unique(both[:, 0] * len(self.token_ids) + both[:, 1])
 
-    def _spared(self, queries: Tensor) -> Callable[[Tensor], Tensor]:
-        """Which items are no negatives of which query: itself and, where asked for, its known neighbours."""
+    def _spared(self, queries: Tensor, n_hard: int = 0) -> Callable[[Tensor], Tensor]:
+        """Which items are no negatives of which query: itself and, where asked for, its known neighbours; these are
+        none anyway among the last ``n_hard`` items, which were looked for as strangers of another query."""
 
         def spared(items: Tensor) -> Tensor:
             itself = queries.unsqueeze(-1) == items
@@ -137,6 +138,9 @@ class Pairs(TextObjective):
             if known is None or not len(known):
                 return itself
             pairs = queries.unsqueeze(-1) * len(self.token_ids) + items
-            return itself | (known[torch.searchsorted(known, pairs).clamp_max(len(known) - 1)] == pairs)
+            is_known = known[torch.searchsorted(known, pairs).clamp_max(len(known) - 1)] == pairs
+            if not self.settings.spare_neighbours:
+                is_known[:, : len(items) - n_hard] = False
+            return itself | is_known
 
         return spared

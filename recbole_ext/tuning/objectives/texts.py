@@ -30,11 +30,16 @@ class TextObjective(Objective):
 
     Args:
         token_ids: of each item's text, ``[items + 1]``; row 0 is empty.
+
+    Attributes:
+        same_text: the first item with the text of each, ``[items + 1]``.
     """
 
     def __init__(self, model: Any, token_ids: list[list[int]], settings: Any, corpus: Corpus) -> None:
         super().__init__()
         self.model, self.token_ids, self.settings = model, token_ids, settings
+        first = {text: row for row, text in reversed(list(enumerate(corpus.texts, 1)))}
+        self.same_text = np.array([0, *(first[text] for text in corpus.texts)])
         self.pad_id = model.tokenizer.pad_token_id
 
     @classmethod
