@@ -47,10 +47,10 @@ def _commands() -> Iterator[str]:
     yield from (
         "# Commands",
         "",
-        "Made from the program's own parser; `recbole-ext COMMAND --help` says the same. `recbole-ext --verbose COMMAND` logs "
-        "details, `recbole-ext --version` says which version this is. A command ends with 0 when it is done, 1 when some of it "
-        "failed, 2 after a mistake in the input, 130 when it was stopped. Tables go to standard output, log lines to standard "
-        "error.",
+        "Made from the program's own parser; `recbole-ext COMMAND --help` says the same. `recbole-ext --verbose "
+        "COMMAND` logs details, `recbole-ext --version` says which version this is. A command ends with 0 when it is "
+        "done, 1 when some of it failed, 2 after a mistake in the input, 130 when it was stopped. Tables go to "
+        "standard output, log lines to standard error.",
         "",
     )
     for name, parser in _parsers(build_parser()):

@@ -116,8 +116,8 @@ class Fused(VectorSource):
             f"{variance:.3g} ({part.of.in_words()})" for variance, part in zip(variances, self.fused, strict=True)
         )
         return [
-            f"the parts' variances are {told}: the largest part decides what a PCA keeps of them, and how near two items "
-            "are. Give each a transform of its own, such as [center, {scale: 1}]"
+            f"the parts' variances are {told}: the largest part decides what a PCA keeps of them, and how near two "
+            "items are. Give each a transform of its own, such as [center, {scale: 1}]"
         ]
 
     def parts(self) -> list[VectorSource]:
