@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,23 @@ def front(cards: Sequence[Card]) -> list[Card]:
             found.append(card)
             best[card.measured_on] = card.gain.mean
     return found
+
+
+def _places_of_names(cards: Sequence[Card]) -> list[tuple[tuple[int, int], str]]:
+    """Where each card's name stands beside its marker, in points, and how it is aligned: to the left of the costliest,
+    whose names would leave the figure, and below the marker where a name is just above."""
+    costs = [math.log(card.milliseconds_per_item or 1.0) for card in cards]
+    gains = [card.gain.mean for card in cards]
+    width, height = max(costs) - min(costs) or 1.0, max(gains) - min(gains) or 1.0
+    places = []
+    for cost, gain in zip(costs, gains, strict=True):
+        is_right = (cost - min(costs)) / width > 0.8
+        is_below = any(
+            0 < other - gain < 0.06 * height and abs(at - cost) < 0.3 * width
+            for at, other in zip(costs, gains, strict=True)
+        )
+        places.append(((-6 if is_right else 6, -11 if is_below else 5), "right" if is_right else "left"))
+    return places
 
 
 def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | None:
@@ -70,12 +88,13 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
                 linestyle=_LINES[number % len(_LINES)],
                 label="front" if len(devices) == 1 else f"front, {device}",
             )
-        for card in shown:
+        for card, (offset, side) in zip(shown, _places_of_names(shown), strict=True):
             ax.annotate(
                 card.name,
                 (cost[card.name], card.gain.mean),
-                xytext=(6, 5),
+                xytext=offset,
                 textcoords="offset points",
+                ha=side,
                 fontsize=8,
                 fontweight="bold" if card in best else "normal",
             )
