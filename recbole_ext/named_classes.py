@@ -39,7 +39,19 @@ def class_at(path: str, key: str) -> Any:
     return found
 
 
-def code_of_class(found: type) -> str | None:
-    """SHA-256 of the file that holds a class, ``None`` where there is none; what that file imports is not looked at."""
-    file = inspect.getsourcefile(found)
-    return sha256_of_file(Path(file)) if file else None
+def code_of_class(found: type, key: str) -> str | None:
+    """SHA-256 of the file that holds a user's class; ``None`` for RecBole's and this package's, which have versions.
+
+    What that file imports is not looked at.
+
+    Raises:
+        ConfigurationError: its code is in no file, so that nobody could say later what was run.
+    """
+    if found.__module__.partition(".")[0] in ("recbole", "recbole_ext"):
+        return None
+    try:
+        return sha256_of_file(Path(inspect.getsourcefile(found) or ""))
+    except (TypeError, OSError) as error:
+        raise ConfigurationError(
+            f"{key}: {found.__module__}.{found.__name__}: its code is in no file. Put the class into a module of yours."
+        ) from error

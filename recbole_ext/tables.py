@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,10 +74,28 @@ def _of_parquet(path: Path, error: type[RecboleExtError], rows: int) -> Iterator
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
-        empty = True
+        names = file.schema_arrow.names
+        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+            raise error(f"{path}: two columns are called {twice[0]}; leave one.")
+        begin = 0
         for batch in file.iter_batches(rows):
-            empty = False
-            table = batch.to_pandas()
-            yield table.reset_index() if table.index.name is not None else table
-        if empty:
-            yield file.read().to_pandas()
+            yield _with_index(batch, file.schema_arrow.pandas_metadata, begin)
+            begin += batch.num_rows
+        if not begin:
+            yield _with_index(file.read(), file.schema_arrow.pandas_metadata, begin)
+
+
+def _with_index(part: Any, metadata: dict[str, Any] | None, begin: int) -> pd.DataFrame:
+    """A part of a table from row ``begin`` on, with pandas's index as a column where it has a name.
+
+    pandas stores an index of consecutive numbers in words alone, and one without a name under a name of its own.
+    """
+    table = part.to_pandas(ignore_metadata=True)
+    for index in (metadata or {}).get("index_columns", ()):
+        if isinstance(index, str):
+            if re.fullmatch(r"__index_level_\d+__", index):
+                table = table.drop(columns=index)
+        elif index.get("name") is not None:
+            first, step = index["start"] + begin * index["step"], index["step"]
+            table.insert(0, index["name"], [first + step * row for row in range(len(table))])
+    return table

@@ -32,7 +32,7 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: not YAML: its lists or mappings are too deep") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that no calendar has
         raise ConfigurationError(f"{path}: not YAML: {error}") from error
-    except (AttributeError, KeyError) as error:  # PyYAML's own, of a value that its tag can't have
+    except (AttributeError, IndexError, KeyError) as error:  # PyYAML's own, of a value that its tag can't have
         raise ConfigurationError(f"{path}: not YAML: a value can't be what its tag (!!) says") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: {what} is a mapping of keys to values.")

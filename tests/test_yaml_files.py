@@ -62,6 +62,7 @@ def test_recboles_own_files_are_read(folder: str) -> None:
         ("name: !!timestamp x\n", "a value can't be what its tag"),
         ("name: !!bool 3\n", "a value can't be what its tag"),
         ("name: !!int x\n", "invalid literal"),
+        ("name: !!int ''\n", "a value can't be what its tag"),
         ("name: " + "[" * 3000, "too deep"),
     ],
 )

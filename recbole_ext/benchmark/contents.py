@@ -31,7 +31,7 @@ def contents(model: str, dataset: str, config: Mapping[str, Any], where: str) ->
             raise ConfigurationError(f"{where}: diversity_vectors: {error}") from error
     metrics = config.get("metrics") or []
     for metric in [metrics] if isinstance(metrics, str) else metrics:
-        if "." in metric and (code := code_of_class(class_at(metric, f"{where}: metrics"))):
+        if "." in metric and (code := code_of_class(class_at(metric, f"{where}: metrics"), f"{where}: metrics")):
             found[f"metrics: {metric}"] = code
     return found
 

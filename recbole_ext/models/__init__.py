@@ -86,7 +86,7 @@ def code_of(name: str) -> str | None:
     """
     if "." not in name:
         return None
-    return code_of_class(model_class(name))
+    return code_of_class(model_class(name), "models")
 
 
 def model_class(name: str) -> Any:

@@ -51,13 +51,13 @@ class RECFORMER(SequentialRecommender):
         self.tokenizer, self.reading = tokenizer, reading
         self.item_embedding = nn.Embedding(self.n_items, encoder.width, padding_idx=0)
         self.item_embedding.weight.requires_grad_(False)
-        self.items_are_current = False
-        self.register_load_state_dict_post_hook(_items_come_with_the_weights)
+        # Kept with the weights: the matrix that was validated is older than the PLM that stage two has trained on.
+        self.register_buffer("items_are_current", torch.tensor(False))
 
     def encode_items(self) -> None:
         """Set the item matrix to what the PLM makes of every item's text now."""
         self.item_embedding.weight.copy_(self.encoder.encode_items(self.tokens))
-        self.items_are_current = True
+        self.items_are_current.fill_(True)
 
     def save_encoder(self, folder: Path) -> None:
         """Write the PLM as ``tune`` does: ``encode``, ``study`` and this model load the folder."""
@@ -103,11 +103,6 @@ class RECFORMER(SequentialRecommender):
         if not self.items_are_current:
             self.encode_items()
         return normalize(self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]), dim=-1)
-
-
-def _items_come_with_the_weights(model: Any, keys: Any) -> None:
-    """The matrix that was validated is older than the PLM beside it, which stage two has trained on."""
-    model.items_are_current = "item_embedding.weight" not in keys.missing_keys
 
 
 def _tokenise_items(

@@ -207,12 +207,14 @@ def _line(
     line["fair"] = (
         baseline is not None
         and bool(line[mark_of(tested[0])])
-        and _points(result) == _points(baseline)
+        and _tried_the_same(result, baseline)
         and not (result.at_limit or baseline.at_limit)
     )
     remarks = [*result.of_lists, result.state, comparisons.untested.get(result.key, "")]
     if result.baseline is not None and baseline is None:
         remarks.append(f"no row with its baseline {result.baseline_in_words}")
+    if baseline is not None and len(result.search) == len(baseline.search) and not _tried_the_same(result, baseline):
+        remarks.append(f"its search tried other points than that of {baseline.row.variant}")
     remarks.append(result.ties_in_words)
     if result.at_limit:
         of = f" ({result.at_limit} of {len(result.runs)} runs)" if result.at_limit < len(result.runs) else ""
@@ -220,9 +222,16 @@ def _line(
     return line | {"remarks": "; ".join(filter(None, remarks))}
 
 
-def _points(result: Result) -> list[str]:
-    """The points of the search that have been tried, in an order of their own."""
-    return sorted(json.dumps(record.trial, sort_keys=True, default=str) for record in result.search)
+def _tried_the_same(result: Result, baseline: Result) -> bool:
+    """Whether both searches have tried the same points, in the keys that say something about both rows."""
+    sides = [[record.trial for record in side.search] for side in (result, baseline)]
+    keys = [{key for trial in side for key in trial} for side in sides]
+    shared = keys[0] & keys[1]
+    ours, theirs = (
+        sorted(json.dumps({key: trial[key] for key in sorted(shared & trial.keys())}, default=str) for trial in side)
+        for side in sides
+    )
+    return ours == theirs
 
 
 def _compared_with(

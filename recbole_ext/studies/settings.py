@@ -17,11 +17,13 @@ OVERRIDES = "overrides"
 
 
 def _named(encoders: Any) -> Any:
-    if isinstance(encoders, str):
+    if isinstance(encoders, str | Path):
         encoders = [encoders]
-    if isinstance(encoders, list | tuple) and all(isinstance(encoder, str) for encoder in encoders):
+    if isinstance(encoders, list | tuple) and all(isinstance(encoder, str | Path) for encoder in encoders):
         named: dict[str, str] = {}
-        for encoder in encoders:
+        for encoder in map(str, map(Path, encoders)):
+            if not Path(encoder).name:
+                raise ValueError(f"{encoder!r} has no name: call it by one, as in {{mine: {encoder}}}")
             if (twin := named.setdefault(Path(encoder).name, encoder)) != encoder:
                 raise ValueError(
                     f"{twin!r} and {encoder!r} are both called {Path(encoder).name}. Give each a name of its own: "

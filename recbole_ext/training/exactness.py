@@ -232,27 +232,38 @@ def _lent(model: Any, dtype: torch.dtype) -> Iterator[None]:
     """The model with copies of its parameters and buffers in this precision, in which a little noise is added to every
     parameter that is made of one number or two (zeros, ones, the identity), for these may leave out what training does
     with it. Its own ones are put back as they were, and so are numbers that it counts with."""
-    counted = [(part, _plain_attributes(part)) for part in model.modules()]
+    attributes = [(part, dict(vars(part))) for part in model.modules()]
     kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers())]
     try:
         for tensor, data in kept:
             tensor.data = data.to(dtype, copy=True) if data.is_floating_point() else data.clone()
-            is_plain = data.numel() and bool(((data == data.min()) | (data == data.max())).all())
-            if is_plain and isinstance(tensor, torch.nn.Parameter) and data.is_floating_point():
+            if isinstance(tensor, torch.nn.Parameter) and data.is_floating_point() and _is_plain_matrix(data):
                 noise = torch.randn(data.shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
                 tensor.data += 0.1 * noise.to(data.device)
         yield
     finally:
         for tensor, data in kept:
             tensor.data = data
-        for part, values in counted:
-            for name in _plain_attributes(part).keys() - values.keys():
-                delattr(part, name)  # of its class before
-            vars(part).update(values)
+        for part, before in attributes:
+            _put_back(part, before)
 
 
-def _plain_attributes(part: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(part).items() if isinstance(value, int | float | str)}
+def _is_plain_matrix(data: torch.Tensor) -> bool:
+    return bool(data.numel()) and bool(((data == data.min()) | (data == data.max())).all())
+
+
+def _put_back(part: Any, before: dict[str, Any]) -> None:
+    """Attributes that are a number, a text or nothing, or were it, as they were ``before``."""
+    for name, now in list(vars(part).items()):
+        if name not in before:
+            if _is_value(now):
+                delattr(part, name)  # it was its class's
+        elif now is not before[name] and (_is_value(now) or _is_value(before[name])):
+            vars(part)[name] = before[name]
+
+
+def _is_value(attribute: Any) -> bool:
+    return attribute is None or isinstance(attribute, int | float | str)
 
 
 def _equal(expected: torch.Tensor, found: torch.Tensor) -> bool:

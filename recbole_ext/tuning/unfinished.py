@@ -17,8 +17,8 @@ _REQUEST = "request.json"
 
 
 def number_of_processes() -> int:
-    """How many ``torchrun`` started."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    """How many ``torchrun`` started; it gives each a ``LOCAL_RANK``, which what else sets ``WORLD_SIZE`` need not."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
 
 
 def is_writer() -> bool:

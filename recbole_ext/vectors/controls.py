@@ -15,6 +15,8 @@ from recbole_ext.vectors.source import Settings, Vectors, VectorSource
 if TYPE_CHECKING:
     import torch
 
+    from recbole_ext.encoding.texts import ItemTexts
+
 
 class _Control(VectorSource):
     """Vectors made of those of another source, and of a seed."""
@@ -38,6 +40,9 @@ class _Control(VectorSource):
 
     def parts(self) -> list[VectorSource]:
         return [self._of]
+
+    def texts(self, dataset: Dataset) -> ItemTexts | None:
+        return self._of.texts(dataset)
 
     def with_seed(self, number: int) -> Self:
         return self.model_copy(update={self.kind: self._of.with_seed(number)})

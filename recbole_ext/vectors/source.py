@@ -162,7 +162,7 @@ class VectorSource(CheckedSettings, ABC):
         return self.reads_text or any(part.needs_text() for part in self.parts())
 
     def texts(self, dataset: Dataset) -> ItemTexts | None:
-        """The texts that it reads itself, of the only items that can get a vector; ``None`` where it reads none.
+        """The texts of the only items that can get a vector; ``None`` where it may give others one too.
 
         Raises:
             SourceDataError, ConfigurationError: there are none, or not with its template.

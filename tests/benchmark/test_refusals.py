@@ -134,6 +134,8 @@ def test_an_item_without_text_is_refused_before_vectors_are_made_unless_somethin
     with pytest.raises(ConfigurationError, match=r"tiny, .*words: 2 of 60 items have no text.*missing: mean"):
         resolved(data_path=str(own_data), initialisations={"words": words})
     assert resolved(data_path=str(own_data), initialisations={"words": {**words, "missing": "random"}}).rows
+    with pytest.raises(ConfigurationError, match="2 of 60 items have no text"):
+        resolved(data_path=str(own_data), initialisations={"wrong": {"shuffled": words}})
 
 
 def test_an_item_without_text_that_filters_leave_out_is_not_asked_for_one(resolved: Resolve, own_data: Path) -> None:

@@ -149,6 +149,16 @@ def test_weights_that_are_loaded_bring_their_item_matrix(recformer: Any) -> None
         torch.testing.assert_close(again.model.full_sort_predict(batch), built.model.full_sort_predict(batch))
 
 
+def test_weights_that_never_encoded_the_items_bring_no_matrix(recformer: Any) -> None:
+    built, again = recformer(), recformer()
+    again.model.load_state_dict(built.model.state_dict())
+    batch = built.loaders.train._dataset[np.arange(2)]
+    with torch.no_grad():
+        again.model.eval().full_sort_predict(batch)
+    assert again.model.item_embedding.weight.abs().sum() > 0 and bool(again.model.items_are_current)
+    assert not built.model.items_are_current
+
+
 def test_a_target_is_no_negative_of_itself(recformer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     built = recformer(negatives=2)
     batch = built.loaders.train._dataset[np.arange(3)]

@@ -180,6 +180,19 @@ def test_only_fair_comparisons_count(benchmark: Benchmark) -> None:
     assert len(board.baselines) == 5
 
 
+def test_searches_of_equal_length_are_fair_where_they_tried_the_same_points(benchmark: Benchmark) -> None:
+    """Keys that say nothing about the baseline, such as how vectors are attached, are not compared."""
+    for seed in (42, 43, 44):
+        for variant, trial in (("none", {"x": 1}), ("same", {"x": 1, "mode": "frozen"}), ("other", {"x": 1})):
+            benchmark.add(variant=variant, seed=seed, trial=trial, quality=0.3 if variant == "none" else 0.6)
+    for variant, trial in (("none", {"x": 2}), ("same", {"x": 2, "mode": "frozen"}), ("other", {"x": 3})):
+        benchmark.add(variant=variant, trial=trial, quality=0.1)
+    board = tested_board(benchmark)
+    assert board.fair()["variant"].tolist() == ["same"]
+    remarks = board.table.set_index("variant")["remarks"]
+    assert "its search tried other points than that of none" in remarks["other"] and remarks["same"] == ""
+
+
 # --- order ---
 
 

@@ -12,6 +12,7 @@ import torch
 from recbole_ext import tables
 from recbole_ext.errors import StoreError
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.store.table_file import width_of_table
 
 
 def csv(folder: Path, text: str, name: str = "x.csv") -> Path:
@@ -148,6 +149,32 @@ def test_a_vector_that_is_null_is_blamed_on_its_own_row(tmp_path: Path, row: int
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"x\.csv: two columns are called a"):
         ItemEmbeddingStore.load(csv(tmp_path, "item,a,a\nx,1,2\n"), ids="item")
+
+
+@pytest.mark.parametrize("names", [["item", "a", "a"], ["item", "item", "a"]])
+def test_two_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path, names: list[str]) -> None:
+    pa = pytest.importorskip("pyarrow", exc_type=ImportError)
+    from pyarrow import parquet
+
+    columns = [pa.array(["x", "y"]), pa.array(["1", "2"]), pa.array([1.0, 2.0])]
+    parquet.write_table(pa.table(columns, names=names), tmp_path / "x.parquet")
+    with pytest.raises(StoreError, match=r"x\.parquet: two columns are called"):
+        ItemEmbeddingStore.load(tmp_path / "x.parquet", ids="item")
+
+
+def test_an_index_of_consecutive_numbers_is_a_column_however_the_table_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = parquet(tmp_path, {"a": [1.0, 2.0, 3.0]}, index=pandas.RangeIndex(5, 11, 2, name="item"))
+    assert width_of_table(path, "item", None) == 1
+    monkeypatch.setattr(tables.pieces_of, "__defaults__", (2,))
+    assert ItemEmbeddingStore.load(path, ids="item").items == ["5", "7", "9"]
+
+
+def test_an_index_without_a_name_is_no_column(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"item": ["x", "y"], "a": [1.0, 2.0]}, index=["p", "q"])
+    assert ItemEmbeddingStore.load(path, ids="item").dim == 1
 
 
 def test_a_table_is_the_same_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,19 @@ class Counting(SASRec):
         return super().calculate_loss(interaction) * min(1.0, self.asked / 100)
 
 
+class Lazy(SASRec):
+    """Counts from the first time on that it is asked, and keeps rotations as complex numbers."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.asked: int | None = None
+        self.register_buffer("rotations", torch.polar(torch.ones(4), torch.arange(4.0)))
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        self.asked = 1 if self.asked is None else self.asked + 1
+        return super().calculate_loss(interaction)
+
+
 class TwoPasses(SASRec):
     """Adds the squared distance of two passes, which differ by their dropout alone."""
 
@@ -179,6 +192,12 @@ def test_probes_do_not_count_as_training(build: Build) -> None:
             built.model.asked = asked
         choose_samples(built.config, built.model, built.loaders)
         assert built.model.asked == asked
+
+
+def test_probes_bear_complex_buffers_and_what_begins_as_nothing(build: Build) -> None:
+    built = build(named(Lazy))
+    assert choose_samples(built.config, built.model, built.loaders).name == "user"
+    assert built.model.asked is None
 
 
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", named(Heavy)])

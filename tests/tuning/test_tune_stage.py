@@ -214,6 +214,8 @@ def test_how_many_processes_tune_is_part_of_what_is_asked_for(
     wanted = TunedEncoder(Tuning.parse({"objective": "pairs", "sources": ["tiny"]}, "tune"), bert, (source,))
     alone = wanted.request()
     monkeypatch.setenv("WORLD_SIZE", "4")
+    assert wanted.request() == alone, "a scheduler's word for something else"
+    monkeypatch.setenv("LOCAL_RANK", "0")
     assert wanted.request() == {**alone, "processes": 4}
 
 
