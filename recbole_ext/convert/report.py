@@ -57,8 +57,9 @@ class ConversionReport:
         if self.repeats:
             lines.append(
                 f"interactions that repeat an item of their user: {self.repeats:,} ({self.exact_repeats:,} of them the "
-                "same row again); with one of them, rank_seen_items: auto ranks the items that a user has had. "
-                "rm_dup_inter: first in a benchmark's config keeps the first of each"
+                "same row again); with a single one, rank_seen_items: auto ranks what users have had, for all of them. "
+                f"If repeats mean nothing here, say rm_dup_inter: first in dataset_configs/{self.name}.yaml, which "
+                "keeps the first of each, and correct `expected` there if it has one"
             )
         if self.items_without_text:
             lines.append(

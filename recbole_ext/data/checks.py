@@ -198,7 +198,8 @@ class _Check:
     def _say_repeated(self, table: Table, rows: int, what: str) -> None:
         if rows:
             fate = "kept" if self.keys["rm_dup_inter"] is None else "left to rm_dup_inter"
-            self._say(f"{table.path.name}: {rows:,} rows repeat an earlier one ({what}); they are {fate}")
+            words = "row repeats an earlier one" if rows == 1 else "rows repeat an earlier one"
+            self._say(f"{table.path.name}: {rows:,} {words} ({what}), {fate}")
 
     # -- other files ------------------------------------------------------------------------------------------------
 
@@ -308,11 +309,12 @@ class _Check:
         expectations = self.dataset.expected
         if history_column(self.keys) in self.types:
             expectations.pop("interactions", None)  # rows are samples here
+        filtered = f" It was filtered by {', '.join(filters)}." if filters else ""
         for what, expected in expectations.items():
             if (found := getattr(after, what)) != expected:
                 raise ConfigurationError(
-                    f"{self.name}: {found:,} {what}, but its dataset config expects {expected:,}. Get or convert it "
-                    "again, or correct `expected` (and any filter) in the dataset config."
+                    f"{self.name}: {found:,} {what}, but its dataset config expects {expected:,}.{filtered} Get or "
+                    "convert it again, or correct `expected` (and any filter) in the dataset config."
                 )
 
     def _filters(self, tables: dict[str, pd.DataFrame]) -> list[str]:

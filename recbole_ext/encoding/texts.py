@@ -37,7 +37,7 @@ class ItemTexts:
         if not self.without:
             return ()
         return (
-            f"{self.without} items have no text and get no vector (what stands for it says `missing`, or "
+            f"items without text, which get no vector: {self.without} (what stands for it says `missing`, or "
             "item_embedding_missing)",
         )
 

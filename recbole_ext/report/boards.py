@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -163,7 +164,8 @@ def remarks_below(sheet: Sheet) -> Sheet:
 
 
 def board_title(dataset: str, protocol: str) -> str:
-    return f"{dataset}, {protocol} ranking"
+    is_ranking = re.fullmatch(r"full|(uni|pop)\d+", protocol)
+    return f"{dataset}, {protocol} ranking" if is_ranking else f"{dataset}, protocol {protocol}"
 
 
 def filter_choices(boards: Sequence[Board]) -> dict[str, list[str]]:

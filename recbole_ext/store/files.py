@@ -9,7 +9,6 @@ from recbole_ext.hashing import sha256_of, sha256_of_file
 from recbole_ext.store.folder import EMBEDDINGS_FILE, ITEMS_FILE, read_json, read_meta
 from recbole_ext.store.item_tokens import parse_item_tokens
 from recbole_ext.store.preload_weight_file import read_preload_weight_file
-from recbole_ext.store.table_file import width_of_table
 from recbole_ext.store.tensor_file import TENSOR_FORMATS, read_token_list, shape_of_tensor, token_list_of
 from recbole_ext.tables import FORMATS
 
@@ -49,17 +48,12 @@ def items_of(path: Path) -> list[str]:
     return read_token_list(path) if path.suffix in TENSOR_FORMATS else read_preload_weight_file(path)[1]
 
 
-def width_of(path: Path, ids: str | None = None, vectors: str | None = None) -> int | None:
-    """Width of the vectors at ``path``, by a header or the first row; ``None`` where they are damaged.
-
-    Args:
-        ids, vectors: of a table; see :func:`recbole_ext.store.table_file.read_table_file`.
-    """
+def width_of(path: Path) -> int | None:
+    """Width of the vectors at ``path``, which is no table, by a header or the first row; ``None`` where they are
+    damaged."""
     try:
         if path.is_dir():
             return int(read_meta(path)["dim"])
-        if is_table(path):
-            return width_of_table(path, ids, vectors)
         if path.suffix in TENSOR_FORMATS:
             _, width = shape_of_tensor(path)
             return width

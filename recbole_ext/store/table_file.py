@@ -104,6 +104,8 @@ def _shown(value: Any) -> str:
 
     if pandas.api.types.is_scalar(value) and pandas.isna(value):
         return "missing"
+    if isinstance(value, numpy.ndarray | list | tuple):
+        return f"a list of {len(value)} values"
     return repr(value.item() if isinstance(value, numpy.generic) else value)
 
 

@@ -13,6 +13,7 @@ from recbole_ext.errors import StoreError
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.store.files import files_of, is_table, width_of
 from recbole_ext.store.folder import is_store_folder, read_meta
+from recbole_ext.store.table_file import width_of_table
 from recbole_ext.vectors.before_the_cut import refuse_later
 from recbole_ext.vectors.source import Cost, Made, Settings, Vectors, VectorSource
 
@@ -52,14 +53,17 @@ class Store(VectorSource):
 
     def width(self, dataset: Dataset) -> int | None:
         path = self._path(dataset)
-        return width_of(path, self.ids, self.vectors) if path.exists() else None
+        if is_table(path) and path.exists():
+            return width_of_table(path, self.ids, self.vectors)  # which says what is wrong with ids and vectors
+        return width_of(path) if path.exists() else None
 
     def missing(self, dataset: Dataset) -> list[str]:
         path = self._path(dataset)
         if path.exists():
             return []
-        made_by = self.made_by.replace("{dataset}", dataset.name) if self.made_by else "no such item embedding store"
-        return [f"{path}: {made_by}"]
+        if self.made_by:
+            return [f"{path}: {self.made_by.replace('{dataset}', dataset.name)}"]
+        return [f"{path}: {'no such file' if path.suffix else 'no such item embedding store'}"]
 
     def store_path(self, dataset: Dataset, artifacts: Path) -> Path:
         path = self._path(dataset)

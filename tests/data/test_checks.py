@@ -150,12 +150,12 @@ def test_repeated_rows_ties_at_the_end_and_users_with_one_row_are_counted(made: 
     rows = [HEADER, "u1\ta\t1", "u1\ta\t1", "u1\tb\t2", "u1\ta\t3", "u2\ta\t1", "u2\tb\t1", "u3\ta\t5"]
     assert made({"inter": rows}).check() == [
         "own.inter: 1 users have several rows at their last time; the file's order says which is last.",
-        "own.inter: 1 rows repeat an earlier one (user, item and time); they are kept.",
+        "own.inter: 1 row repeats an earlier one (user, item and time), kept.",
         "own.inter: 1 users have a single row, and so no history to predict it from.",
     ]
     in_no_order = {"eval_args": {"order": "RO"}, "load_col": {"inter": ["user_id", "item_id"]}}
     assert made({"inter": rows}, **in_no_order).check() == [
-        "own.inter: 2 rows repeat an earlier one (user and item); they are kept."
+        "own.inter: 2 rows repeat an earlier one (user and item), kept."
     ]
 
 

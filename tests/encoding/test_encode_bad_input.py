@@ -29,7 +29,7 @@ def test_a_dataset_without_any_text_is_refused(tmp_path: Path, tiny_bert: Path) 
 
 def test_items_without_text_are_reported(data_path: Path, tiny_bert: Path, tmp_path: Path) -> None:
     made = run(data_path, tiny_bert, tmp_path / "store")
-    assert "1 items have no text" in made.lines()[2]
+    assert "items without text, which get no vector: 1" in made.lines()[2]
     assert ItemEmbeddingStore.load(tmp_path / "store").rows(["d"]).tolist() == [-1]
 
 

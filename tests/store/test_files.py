@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from recbole_ext.errors import StoreError
 from recbole_ext.store import ItemEmbeddingStore, export_preload_weight
 from recbole_ext.store.files import items_of, width_of
+from recbole_ext.store.table_file import width_of_table
 
 ITEMS = ["a", "7", "ünï"]
 VECTORS = torch.arange(15.0).reshape(3, 5)
@@ -73,8 +75,9 @@ def test_the_width_of_a_text_table_is_that_of_its_first_row(tmp_path: Path, suff
     path = tmp_path / f"x{suffix}"
     separator = "\t" if suffix == ".tsv" else ","
     path.write_text("\n".join(line.replace(" ", separator).replace("|", " ") for line in lines) + "\n")
-    assert width_of(path, "item", vectors) == 3
-    assert width_of(path, "id", vectors) is None, "there is no such column"
+    assert width_of_table(path, "item", vectors) == 3
+    with pytest.raises(StoreError, match="ids: there is no column 'id'"):
+        width_of_table(path, "id", vectors)
 
 
 @pytest.mark.parametrize("index", [None, "item"])
@@ -88,7 +91,7 @@ def test_the_width_of_a_parquet_table_is_that_of_its_vectors(
     columns = {"v": VECTORS.tolist()} if vectors else {f"d{n}": VECTORS[:, n].tolist() for n in range(5)}
     table = pandas.DataFrame({"item": ITEMS, **columns})
     (table.set_index(index) if index else table).to_parquet(tmp_path / "x.parquet")
-    assert width_of(tmp_path / "x.parquet", "item", vectors) == 5
+    assert width_of_table(tmp_path / "x.parquet", "item", vectors) == 5
     assert ItemEmbeddingStore.load(tmp_path / "x.parquet", "item", vectors).dim == 5
 
 

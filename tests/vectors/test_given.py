@@ -98,3 +98,12 @@ def test_what_is_not_there_or_no_store_is_refused_before_it_is_used(shop: Datase
     (tmp_path / "x.items.txt").write_text("i0\ni0\n")
     with pytest.raises(StoreError, match="'i0' in the list of item tokens more than once"):
         Store(store=str(tmp_path / "x.npy")).make_once(shop, tmp_path)
+
+
+def test_a_table_whose_columns_are_not_named_is_refused_before_anything_is_made(shop: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("product,a,b\ni0,1,2\ni1,3,4\n", encoding="utf-8")
+    with pytest.raises(StoreError, match="which column holds the item tokens.*product, a, b"):
+        Store(store=str(tmp_path / "x.csv")).width(shop)
+    with pytest.raises(StoreError, match="ids: there is no column 'prod'"):
+        Store(store=str(tmp_path / "x.csv"), ids="prod").width(shop)
+    assert Store(store=str(tmp_path / "x.csv"), ids="product").width(shop) == 2

@@ -57,7 +57,9 @@ def test_a_text_without_words_has_no_vector_and_that_is_said(tmp_path: Path) -> 
     assert source is not None
     notes = source.make(dataset, tmp_path / "store", tmp_path).notes
     assert ItemEmbeddingStore.load(tmp_path / "store").items == ["i0", "i1"]
-    assert "1 items have no text" in notes[0] and "1 items have a text without any word" in notes[1]
+    assert (
+        "items without text, which get no vector: 1" in notes[0] and "1 items have a text without any word" in notes[1]
+    )
 
 
 def test_more_dimensions_than_words_are_refused(tmp_path: Path) -> None:
