@@ -303,7 +303,7 @@ def _row(group: Group, rank: int, card: Card) -> Row:
     limited = f"{AT_LIMIT} {line['at_limit']} runs" if line["at_limit"] else ""
     cells = [
         number_cell(rank, 0),
-        Cell(card.name, card.name, link=quote(card.file_name)),
+        Cell(card.name, card.name, link=quote(card.file_name, safe="/+")),
         replace(text_cell(card.vectors), below=limited),
         number_cell(line["mean_rank"], 1),
         gain_cell(card.gain),

@@ -149,8 +149,8 @@ def test_the_writer_alone_holds_the_claim_of_the_folder_while_it_tunes(
 
     monkeypatch.setattr("recbole_ext.tuning.stage._make", looks)
     run(atomic_folder, bert, tmp_path / "tuned")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
     run(atomic_folder, bert, tmp_path / "tuned")
     assert free == [False, True]
     assert list(tmp_path.iterdir()) == []

@@ -90,7 +90,16 @@ def test_an_item_that_a_part_lacks_gets_the_mean_there_and_that_is_said(shop: Da
     row = fused.embeddings[fused.rows(["marker0"])[0]]
     expected = words.embeddings[words.rows(["marker0"])[0]] + behaviour.embeddings.mean(0)
     torch.testing.assert_close(row, expected)
-    assert result.notes == ("2 items that cooccurrence ppmi lacks get the mean of its vectors",)
+    lacking, lopsided = result.notes
+    assert lacking == "2 items that cooccurrence ppmi lacks get the mean of its vectors"
+    assert "variances are 0.2" in lopsided and "[center, {scale: 1}]" in lopsided
+
+
+def test_parts_of_equal_variance_are_put_together_without_a_word(shop: Dataset, tmp_path: Path) -> None:
+    parts = [{"of": part, "transform": ["center", {"pca": 2}, {"scale": 1}]} for part in (LEXICAL, BEHAVIOUR)]
+    source = parse_source({"fused": parts}, "test")
+    assert source is not None
+    assert not any("variances" in note for note in source.make(shop, tmp_path / "store", tmp_path).notes)
 
 
 def with_a_later_item(folder: Path, title: str) -> Dataset:
@@ -150,12 +159,10 @@ def test_a_part_without_any_item_of_training_is_refused(tmp_path: Path) -> None:
 
 def test_a_fine_tuned_matrix_is_made_by_a_run(shop: Dataset, tmp_path: Path, tiny_encoders: dict[str, Path]) -> None:
     encoder = {"encoder": str(tiny_encoders["bert"])}
-    source = parse_source({"finetune": encoder, "run": {"seed": 1}}, "test")
+    source = parse_source({"finetune": encoder}, "test")
     assert source is not None
     with pytest.raises(StoreError, match="is made by a run of RECFORMER"):
         source.make_once(shop, tmp_path)
-    other = parse_source({"finetune": encoder, "run": {"seed": 2}}, "test")
-    assert other is not None and other.store_path(shop, tmp_path) != source.store_path(shop, tmp_path)
     # What a run exports is taken as it is.
     ItemEmbeddingStore(torch.eye(2), ["a", "b"]).save(source.store_path(shop, tmp_path))
     assert source.make_once(shop, tmp_path) == source.store_path(shop, tmp_path)
