@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_what_the_pages_link_to_outside_the_docs_is_in_the_site(site: Path) -> N
         text = page.read_text(encoding="utf-8")
         for link in re.findall(r"href=[\"']?([^\"'#> ]+)", text):
             if not re.match(r"[a-z]+:|/", link):
-                assert (page.parent / link).exists(), f"{page.relative_to(site)}: {link}"
+                assert (page.parent / unquote(link)).exists(), f"{page.relative_to(site)}: {link}"
 
 
 def test_the_python_api_has_the_verbs_with_their_arguments(site: Path) -> None:
