@@ -21,3 +21,9 @@ def resolved(described: Callable[..., Path], tmp_path: Path) -> Callable[..., Re
         return resolve(benchmark, recboles, "the command", path.name, fetch)
 
     return resolved
+
+
+@pytest.fixture
+def store(store_of: Callable[..., Path], tmp_path: Path) -> Path:
+    """Vectors of all of its items."""
+    return store_of([f"i{item}" for item in range(60)], tmp_path / "vectors")

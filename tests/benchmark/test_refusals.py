@@ -15,11 +15,6 @@ from recbole_ext.errors import ConfigurationError
 Resolve = Callable[..., Resolved]
 
 
-@pytest.fixture
-def store(store_of: Callable[..., Path], tmp_path: Path) -> Path:
-    return store_of([f"i{item}" for item in range(60)], tmp_path / "vectors")
-
-
 def first(resolved: Resolved) -> Any:
     return next(resolved.specs())
 
