@@ -1,4 +1,4 @@
-"""Write the reference pages that the code knows better than any hand: ``docs/reference/{commands,keys,records}.md``.
+"""Write the reference pages that the code knows better than any hand: ``docs/reference/*.md``.
 
 ``python .ci/reference.py`` writes them; a test sees that they are what the code says.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 import types
 import typing
@@ -17,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+import recbole_ext
 from recbole_ext.benchmark.keys import HOOK_KEYS, MEANINGS, TRAINING_KEYS
 from recbole_ext.benchmark.search import Interval, Search
 from recbole_ext.benchmark.settings import Benchmark, ModelGrid
@@ -36,8 +38,83 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 
 def pages() -> dict[str, str]:
     """File name to text of the generated pages."""
-    written = {"commands.md": _commands(), "keys.md": _keys(), "records.md": _records()}
+    written = {"commands.md": _commands(), "keys.md": _keys(), "records.md": _records(), "api.md": _api()}
     return {name: "\n".join(lines).rstrip() + "\n" for name, lines in written.items()}
+
+
+# --- Python ---
+
+API = {
+    "Verbs": [
+        f"recbole_ext.api.{name}"
+        for name in ("encode", "tune", "run", "plan", "score", "score_plan", "study", "load_results")
+    ],
+    "Data in": ["recbole_ext.convert.stage.convert"],
+    "Lists out and in": [
+        "recbole_ext.lists.recommend.recommend",
+        "recbole_ext.lists.evaluate.evaluate",
+        "recbole_ext.lists.export.export_split",
+    ],
+    "What they give back": [
+        "recbole_ext.api.Outcome",
+        "recbole_ext.report.LeaderboardReport",
+        "recbole_ext.vectors.source.Made",
+        "recbole_ext.tuning.stage.TuneReport",
+        "recbole_ext.scoring.score.Scored",
+        "recbole_ext.records.card.Card",
+        "recbole_ext.report.studies.Study",
+        "recbole_ext.lists.recommend.Recommendations",
+        "recbole_ext.lists.evaluate.Evaluation",
+        "recbole_ext.lists.export.ExportedSplit",
+        "recbole_ext.convert.report.ConversionReport",
+    ],
+    "Nouns": [
+        "recbole_ext.data.dataset.Dataset",
+        "recbole_ext.store.item_embedding_store.ItemEmbeddingStore",
+        "recbole_ext.store.preload_weight.export_preload_weight",
+        "recbole_ext.records.record.RunRecord",
+    ],
+    "In a RecBole script": [
+        "recbole_ext.compat.make_recbole_work",
+        "recbole_ext.attach.hook.attach_item_embedding",
+        "recbole_ext.attach.hook.item_vectors",
+    ],
+    "To extend": [
+        "recbole_ext.vectors.source.VectorSource",
+        "recbole_ext.vectors.source.Vectors",
+        "recbole_ext.tuning.objectives.base.Objective",
+    ],
+}
+"""What the page on Python shows, by section."""
+
+
+def _api() -> Iterator[str]:
+    yield from (
+        "# Python API",
+        "",
+        "What `recbole_ext` exports, and what these functions give back. `help(recbole_ext.run)` says the same as this "
+        "page; in a notebook, the tabulator key after `recbole_ext.` lists what there is. The tables are all that is "
+        "shown of this file in the repository; [the documentation as a site](../contributing.md) has every argument.",
+        "",
+    )
+    for section, paths in API.items():
+        yield from (f"## {section}", "")
+        yield from _table(("name", "is"), [(f"`{_imported(path)}`", _summary(path)) for path in paths])
+        for path in paths:
+            yield from (f"::: {path}", "")
+    yield from ("## Errors", "", "::: recbole_ext.errors", "")
+
+
+def _imported(path: str) -> str:
+    """How a user writes it: at the top of the package where it is exported there."""
+    module, _, name = path.rpartition(".")
+    return f"recbole_ext.{name}" if name in recbole_ext.__all__ else f"{module}.{name}"
+
+
+def _summary(path: str) -> str:
+    module, _, name = path.rpartition(".")
+    text = inspect.getdoc(getattr(import_module(module), name)) or ""
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", _cell(text.split("\n\n")[0])).replace("``", "`")
 
 
 # --- commands ---

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from recbole_ext.errors import InstallationError, RecboleExtError
@@ -20,9 +21,11 @@ class Finding:
     what: str
     works: bool
     words: str
+    is_absent: bool = False
+    """What few need is not there; nothing is wrong."""
 
     def __str__(self) -> str:
-        return f"{'ok  ' if self.works else 'FAIL'} {self.what}: {self.words}"
+        return f"{'–   ' if self.is_absent else 'ok  ' if self.works else 'FAIL'} {self.what}: {self.words}"
 
 
 def examine() -> list[Finding]:
@@ -46,8 +49,14 @@ def _machine() -> Finding:
 
 
 def _packages() -> list[Finding]:
-    """RecBole and every requirement of this package."""
-    return [Finding(package.requirement.name, package.fits, str(package)) for package in installed()]
+    """RecBole and every requirement of this package, and what some files and options need beside them."""
+    required = [Finding(package.requirement.name, package.fits, str(package)) for package in installed()]
+    for name, use in OPTIONAL.items():
+        try:
+            required.append(Finding(name, True, version(name)))
+        except PackageNotFoundError:
+            required.append(Finding(name, True, f"not installed; for {use} type: pip install {name}", is_absent=True))
+    return required
 
 
 def _device() -> str:
@@ -87,6 +96,15 @@ def _writing() -> str:
     return f"results can be written below {here.name}/"
 
 
+OPTIONAL = {
+    "pyarrow": "parquet files",
+    "ray": "executor: ray",
+    "peft": "LoRA adapters",
+    "gguf": "encoders in GGUF files",
+    "lightgbm": "LightGBM",
+    "xgboost": "XGBoost",
+}
+"""Packages that are not among the requirements, and what needs them."""
 CHECKS: dict[str, Callable[[], str]] = {
     "device": _device,
     "RecBole": _recbole,

@@ -48,6 +48,15 @@ def test_every_requirement_is_among_the_findings(no_checks: None, monkeypatch: p
     assert finding("numpy").words == "1.24.4 does not work here; type: pip install 'numpy>=1.26'"
 
 
+def test_what_few_need_is_named_with_its_use_and_is_no_failure_where_it_is_not_there(
+    no_checks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "OPTIONAL", {"no-such-package": "parquet files", "numpy": "all"})
+    absent = finding("no-such-package")
+    assert absent.works and str(absent).startswith("–    no-such-package: not installed; for parquet files type: pip")
+    assert str(doctor.examine()[-1]).startswith("ok   numpy: ")
+
+
 def test_an_unsupported_machine_is_a_finding(no_checks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "unsupported_machine", lambda: "Windows is not supported")
     assert finding("Python") == doctor.Finding("Python", False, "Windows is not supported")

@@ -134,6 +134,9 @@ def _part_of(benchmark: Benchmark, parts: Mapping[str, list[str]], where: str) -
         unknown = [str(name) for name in names if name not in there_is]
         if unknown and key != "models":  # RecBole knows more models than the file
             raise ConfigurationError(f"--{key}: {where} has no {unknown[0]!r}, but {', '.join(there_is)}.")
+        for name in unknown:
+            if paths := [own for own in there_is if own.endswith(f".{name}")]:
+                raise ConfigurationError(f"--{key}: {where} has {name} by its path; write {paths[0]}.")
         if key != "initialisations":
             content[key] = {name: there_is.get(name, {}) for name in names}
     models = content["models"]

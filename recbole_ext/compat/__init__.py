@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import functools
 
-from recbole_ext.compat.checkpoints import (
-    dump_neumf_parameters_that_load_safely,
-    save_checkpoints_that_load_safely,
-    save_pretrained_models_that_load_safely,
-)
+from recbole_ext.compat.checkpoints import save_checkpoints_that_load_safely, save_pretrained_models_that_load_safely
 from recbole_ext.compat.configs import leaving_all_gpus, plain_config, recbole_folder, without_command_line
 from recbole_ext.compat.datasets import (
     fill_missing_values,
@@ -59,7 +55,6 @@ WORKAROUNDS = (
     collect_what_is_no_tensor,
     save_checkpoints_that_load_safely,
     save_pretrained_models_that_load_safely,
-    dump_neumf_parameters_that_load_safely,
 )
 
 

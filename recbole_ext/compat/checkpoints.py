@@ -18,7 +18,7 @@ def save_checkpoints_that_load_safely() -> None:
     def save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         target = kwargs.pop("saved_model_file", self.saved_model_file)
         progress = {"cur_step": self.cur_step, "best_valid_score": float(self.best_valid_score)}
-        _save(_state(self, epoch) | progress, target)
+        save(_state(self, epoch) | progress, target)
         if verbose:
             self.logger.info(f"Saving current: {target}")
 
@@ -30,21 +30,10 @@ def save_pretrained_models_that_load_safely() -> None:
     from recbole.trainer.trainer import PretrainTrainer
 
     def save_pretrained_model(self: Any, epoch: int, saved_model_file: str) -> None:
-        _save(_state(self, epoch), saved_model_file)
+        save(_state(self, epoch), saved_model_file)
         self.saved_model_file = saved_model_file
 
     PretrainTrainer.save_pretrained_model = save_pretrained_model
-
-
-def dump_neumf_parameters_that_load_safely() -> None:
-    """Let ``NeuMF.dump_parameters`` (neumf.py:157) write parameters: it pickles the model, which NeuMF can't load."""
-    from recbole.model.general_recommender.neumf import NeuMF
-
-    def dump_parameters(self: Any) -> None:
-        if self.mf_train is not self.mlp_train:
-            _save({"state_dict": self.state_dict()}, self.mf_pretrain_path if self.mf_train else self.mlp_pretrain_path)
-
-    NeuMF.dump_parameters = dump_parameters
 
 
 def _state(trainer: Any, epoch: int) -> dict[str, Any]:
@@ -78,7 +67,8 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or type(value) in (bool, int, float, str, type(None))
 
 
-def _save(state: dict[str, Any], target: str | Path) -> None:
+def save(state: dict[str, Any], target: str | Path) -> None:
+    """Write a checkpoint of plain values and tensors, whole or not at all."""
     import torch
 
     from recbole_ext.writing import replacing_file

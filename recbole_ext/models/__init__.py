@@ -54,6 +54,7 @@ OWN_MODELS: dict[str, OwnModel] = {
     "KSR": OwnModel("recbole_ext.models.ksr"),
     "LastItem": OwnModel("recbole_ext.models.last_item"),
     "NearestNeighbour": OwnModel("recbole_ext.models.nearest_neighbour", needs_item_vectors=True),
+    "NeuMF": OwnModel("recbole_ext.models.neumf"),
     "RECFORMER": OwnModel("recbole_ext.models.recformer", reads_text=True, paper="2305.13731"),
     "RaCT": OwnModel("recbole_ext.models.ract"),
     "RecentPop": OwnModel("recbole_ext.models.recent_pop", paper="2005.13829"),
@@ -102,9 +103,7 @@ def model_class(name: str) -> Any:
     if name in OWN_MODELS:
         return getattr(import_module(OWN_MODELS[name].module), name)
     require_package(name, NEEDED_PACKAGES.get(name))
-    from recbole.utils import get_model
-
-    return get_model(name)
+    return getattr(import_module(recboles()[name]), name)
 
 
 def require_package(model: str, package: str | None) -> None:
@@ -258,13 +257,15 @@ def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
 
 
 @cache
-def recboles() -> frozenset[str]:
-    """Every model of RecBole: the classes that it finds by name, one in each module called so in lower case."""
-    names = set()
+def recboles() -> dict[str, str]:
+    """The module of every model of RecBole: of the classes that it finds by name, one in each module called so in lower
+    case. (Its own ``get_model`` imports its general models to find any other, and scikit-learn with them.)"""
+    modules: dict[str, str] = {}
     for path in (recbole_folder() / "model").glob("*_recommender/*.py"):
         classes = re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        names |= {name for name in classes if name.lower() == path.stem}
-    return frozenset(names)
+        module = f"recbole.model.{path.parent.name}.{path.stem}"
+        modules |= {name: module for name in classes if name.lower() == path.stem}
+    return modules
 
 
 @cache

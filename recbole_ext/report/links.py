@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from recbole_ext.compat import recbole_folder
 from recbole_ext.encoders.source import MINILM
 from recbole_ext.models import OWN_MODELS, recboles
 from recbole_ext.report.results import Result
@@ -29,11 +28,10 @@ def of_model(model: str) -> str:
     own = OWN_MODELS.get(model)
     if own is not None and own.paper:
         return f"https://arxiv.org/abs/{own.paper}"
-    files = (recbole_folder() / "model").glob(f"*_recommender/{model.lower()}.py")
-    folder = next((file.parent.name for file in files if model in recboles()), None)
-    if folder is None:
+    module = recboles().get(model)
+    if module is None:
         return ""
-    family = folder.partition("_")[0].replace("exlib", "external")
+    family = module.split(".")[2].partition("_")[0].replace("exlib", "external")
     return f"https://recbole.io/docs/user_guide/model/{family}/{model.lower()}.html"
 
 

@@ -101,13 +101,12 @@ def l2(vectors: Rows) -> Transform:
     return lambda others: torch.nn.functional.normalize(others, dim=-1)
 
 
-def pca(vectors: Rows, width: Any) -> Transform:
+def pca(vectors: Rows, width: int) -> Transform:
     """Project the centred vectors on their first ``width`` principal components (LLM2BERT4Rec, arXiv 2309.09261).
 
     Raises:
         ConfigurationError: fewer vectors than components; the rest of the columns would be zero.
     """
-    _check_width("pca", vectors, width)
     if width > (most := _most_axes(vectors)):
         raise ConfigurationError(
             f"item_embedding_transform: pca to {width} needs more than {width} items; the {len(vectors)} here vary "
@@ -128,23 +127,20 @@ def whiten(vectors: Rows) -> Transform:
     return lambda others: ((others - mean) @ axes) * torch.where(alive, variance.clamp_min(1e-300).rsqrt(), 0.0)
 
 
-def select(vectors: Rows, width: Any) -> Transform:
+def select(vectors: Rows, width: int) -> Transform:
     """Keep the ``width`` columns of the largest variance, in their order (LLMInit-Var, arXiv 2503.01814).
 
     The paper takes the variance over the most popular fifth of the items; here all items count.
     """
-    _check_width("select", vectors, width)
     chosen = vectors.variance().topk(width).indices.sort().values
     return lambda others: others[:, chosen]
 
 
-def width(vectors: Rows, wanted: Any) -> Transform:
+def width(vectors: Rows, wanted: int) -> Transform:
     """Make vectors ``wanted`` wide: wider ones by :func:`pca`, narrower ones by zeros behind them.
 
     So few items that they vary along fewer axes than ``wanted`` get zeros behind those.
     """
-    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
-        raise ConfigurationError(f"item_embedding_transform: width needs a whole number from 1 on; got {wanted!r}.")
     own = vectors.width
     if own <= wanted:
         return lambda others: torch.nn.functional.pad(others, (0, wanted - own))
@@ -165,22 +161,51 @@ def factor_to(deviation: Any, present: torch.Tensor, key: str) -> torch.Tensor:
     Raises:
         ConfigurationError: ``deviation``, the value of ``key``, is no number above 0; or the numbers don't differ.
     """
-    if not isinstance(deviation, int | float) or isinstance(deviation, bool) or not 0 < deviation < math.inf:
-        raise ConfigurationError(f"{key} needs a number above 0, such as 0.02; got {deviation!r}.")
-    if not present.is_meta and present < SMALLEST_DEVIATION:
+    check_deviation(deviation, key)
+    if present < SMALLEST_DEVIATION:
         raise ConfigurationError(
             f"{key}: the vectors are all the same number, so that no factor gives them a deviation."
         )
     return deviation / present
 
 
+def check_deviation(deviation: Any, key: str) -> None:
+    """See that ``deviation``, the value of ``key``, is a number above 0; else a ``ConfigurationError``."""
+    if not isinstance(deviation, int | float) or isinstance(deviation, bool) or not 0 < deviation < math.inf:
+        raise ConfigurationError(f"{key} needs a number above 0, such as 0.02; got {deviation!r}.")
+
+
+def _any_width(wanted: Any, own: int) -> int:
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise ConfigurationError(f"item_embedding_transform: width needs a whole number from 1 on; got {wanted!r}.")
+    return wanted
+
+
+def _no_wider(transform: str) -> Callable[[Any, int], int]:
+    def width(wanted: Any, own: int) -> int:
+        if not isinstance(wanted, int) or isinstance(wanted, bool) or not 0 < wanted <= own:
+            raise ConfigurationError(
+                f"item_embedding_transform: {transform} needs a width from 1 to {own}, the width of the vectors; "
+                f"got {wanted!r}."
+            )
+        return wanted
+
+    return width
+
+
+def _same_width(deviation: Any, own: int) -> int:
+    check_deviation(deviation, "item_embedding_transform: scale")
+    return own
+
+
 PLAIN: dict[str, Callable[[Rows], Transform]] = {"center": center, "l2": l2, "whiten": whiten}
-WITH_ARGUMENT: dict[str, Callable[[Rows, Any], Transform]] = {
-    "pca": pca,
-    "width": width,
-    "select": select,
-    "scale": scale,
+WITH_ARGUMENT: dict[str, tuple[Callable[[Rows, Any], Transform], Callable[[Any, int], int]]] = {
+    "pca": (pca, _no_wider("pca")),
+    "width": (width, _any_width),
+    "select": (select, _no_wider("select")),
+    "scale": (scale, _same_width),
 }
+"""What fits each, and what gives the width that it makes of another, or refuses its argument."""
 TRANSFORMS = [*PLAIN, *WITH_ARGUMENT]
 
 
@@ -190,8 +215,13 @@ def transformed(vectors: Rows, steps: Sequence[Any] | None) -> Rows:
     A step is a name (``center``, ``l2``, ``whiten``) or a mapping of one name to its argument
     (``{pca: 64}``, ``{scale: 0.02}``). Raises ``ConfigurationError`` for anything else.
     """
-    for step in steps if isinstance(steps, list | tuple) else [] if steps is None else [steps]:
-        vectors = vectors.then(_fitted(vectors, step))
+    for name, argument in _named(steps):
+        if name in PLAIN:
+            vectors = vectors.then(PLAIN[name](vectors))
+        else:
+            fit, width_of = WITH_ARGUMENT[name]
+            width_of(argument, vectors.width)
+            vectors = vectors.then(fit(vectors, argument))
     return vectors
 
 
@@ -233,41 +263,36 @@ def width_after(steps: Sequence[Any] | None, width: int) -> int:
     Raises:
         ConfigurationError: a step is no transform, or asks for more than there is.
     """
-    return int(apply_transforms(torch.empty(1, width, device="meta"), steps).shape[1])
+    for name, argument in _named(steps):
+        if name in WITH_ARGUMENT:
+            width = WITH_ARGUMENT[name][1](argument, width)
+    return width
 
 
 def _known(vectors: Vectors, fitted_on: torch.Tensor | None) -> Rows:
     return Rows(vectors, None if fitted_on is None else fitted_on.nonzero().flatten())
 
 
-def _fitted(vectors: Rows, step: Any) -> Transform:
-    if isinstance(step, str) and step in PLAIN:
-        return PLAIN[step](vectors)
-    if isinstance(step, dict) and len(step) == 1:
-        name, argument = next(iter(step.items()))
-        if name in WITH_ARGUMENT:
-            return WITH_ARGUMENT[name](vectors, argument)
-    given = str(next(iter(step), "") if isinstance(step, dict) else step)
-    others = [name for name in (*PLAIN, *WITH_ARGUMENT) if name != given]
-    raise ConfigurationError(
-        f"item_embedding_transform: {step!r} is not a transform; use "
-        f"{', '.join(PLAIN)}, {', '.join(f'{{{name}: NUMBER}}' for name in WITH_ARGUMENT)}. "
-        f"{did_you_mean(given, others)}".rstrip()
-    )
-
-
-def _check_width(transform: str, vectors: Rows, width: Any) -> None:
-    limit = vectors.width
-    if not isinstance(width, int) or isinstance(width, bool) or not 0 < width <= limit:
-        raise ConfigurationError(
-            f"item_embedding_transform: {transform} needs a width from 1 to {limit}, the width of the vectors; "
-            f"got {width!r}."
-        )
+def _named(steps: Sequence[Any] | None) -> Iterator[tuple[str, Any]]:
+    """Each step's name and argument, ``None`` where it has none."""
+    for step in steps if isinstance(steps, list | tuple) else [] if steps is None else [steps]:
+        if isinstance(step, str) and step in PLAIN:
+            yield step, None
+        elif isinstance(step, dict) and len(step) == 1 and next(iter(step)) in WITH_ARGUMENT:
+            yield next(iter(step.items()))
+        else:
+            given = str(next(iter(step), "") if isinstance(step, dict) else step)
+            others = [name for name in TRANSFORMS if name != given]
+            raise ConfigurationError(
+                f"item_embedding_transform: {step!r} is not a transform; use "
+                f"{', '.join(PLAIN)}, {', '.join(f'{{{name}: NUMBER}}' for name in WITH_ARGUMENT)}. "
+                f"{did_you_mean(given, others)}".rstrip()
+            )
 
 
 def _most_axes(vectors: Rows) -> int:
-    """Along how many axes so many vectors can vary; of vectors without content, along all of their own."""
-    return vectors.width if vectors.matrix.is_meta else max(1, min(vectors.width, len(vectors) - 1))
+    """Along how many axes so many vectors can vary."""
+    return max(1, min(vectors.width, len(vectors) - 1))
 
 
 def _principal_axes(vectors: Rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -50,16 +50,18 @@ def run_study(name: str, file: Path | None, overrides: dict[str, Any], out: Path
         command: what makes the study again.
 
     Raises:
-        ConfigurationError: the study's YAML or an override says something unknown; names the key.
+        ConfigurationError: the study's YAML or an override says something unknown, or the study was made there with
+            other settings; names the key.
     """
     from recbole_ext.report.index import STUDIES as FOLDER
     from recbole_ext.report.index import write_index
     from recbole_ext.report.studies import load_study
     from recbole_ext.studies.settings import read_settings
-    from recbole_ext.studies.written import write_findings
+    from recbole_ext.studies.written import refuse_other_settings, write_findings
 
     module = import_module(STUDIES[name])
     settings = read_settings(module.Settings, name, file, overrides)
+    refuse_other_settings(settings, out / name)
     folder = write_findings(module.run(settings, command), name, settings, out / name, command)
     if out.name == FOLDER:
         write_index(out.absolute().parent)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from recbole_ext.errors import ConfigurationError
+from recbole_ext.studies.settings import OVERRIDES
 from recbole_ext.writing import replacing_folder, write_json, write_png
 
 if TYPE_CHECKING:
@@ -28,6 +30,28 @@ class Findings:
     notes: Sequence[str] = ()
     text: str = ""
     figures: dict[str, Figure] = field(default_factory=dict)
+
+
+def refuse_other_settings(settings: BaseModel, out: Path) -> None:
+    """See that ``out`` holds no study that other settings made: the new one would replace it.
+
+    Raises:
+        ConfigurationError: it does; names the first key that differs, and the ways out.
+    """
+    path = out / "study.json"
+    if not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except (ValueError, TypeError, KeyError):
+        return  # a damaged one, which the new one mends
+    now = settings.model_dump(mode="json")
+    for key in sorted({*before, *now} - {OVERRIDES}):  # those of a benchmark, whose runs have a folder of their own
+        if before.get(key) != now.get(key):
+            raise ConfigurationError(
+                f"{path}: the study was made with {key}: {before.get(key)}, and is now asked for with {now.get(key)}. "
+                f"Give another place with --out, or delete {out}."
+            )
 
 
 def write_findings(findings: Findings, name: str, settings: BaseModel, out: Path, command: str) -> Path:

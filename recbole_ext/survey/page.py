@@ -48,8 +48,8 @@ the defaults of its keys are in `recbole_ext/models/properties/MODEL.yaml`. "SAS
 {own}
 
 FDSA and SASRecF are RecBole's, and can also take the vectors of `item_embedding` as a feature (`selected_features:
-[item_embedding]`). RaCT and S3Rec are RecBole's too, with all their stages in one run (`pretrain_epochs`). KSR is
-RecBole's with one mistake mended, which keeps stock RecBole's from running.
+[item_embedding]`). RaCT and S3Rec are RecBole's too, with all their stages in one run (`pretrain_epochs`). KSR and
+NeuMF are RecBole's with one mistake mended: stock's KSR does not run, its NeuMF can't read what its halves dump.
 
 ## Keys
 

@@ -34,7 +34,7 @@ class _Control(VectorSource):
 
         from recbole_ext.store import ItemEmbeddingStore
 
-        store = ItemEmbeddingStore.load(self._of.make_once(dataset, artifacts, compute))
+        store = ItemEmbeddingStore.load(self._of.store_path(dataset, artifacts))
         generator = torch.Generator().manual_seed(self.seed)
         return Vectors(self._drawn(store.embeddings, generator), store.items)
 

@@ -31,10 +31,7 @@ class Finetune(VectorSource):
         }
 
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
-        raise StoreError(
-            f"the item matrix of a fine-tuned RECFORMER on {dataset.name} is made by a run of RECFORMER: put it among "
-            "the benchmark's models."
-        )
+        raise self._not_made(dataset)
 
     def make(self, dataset: Dataset, out: Path, artifacts: Path, compute: Compute | None = None) -> Made:
         """What the run exported, if it has.
@@ -43,9 +40,15 @@ class Finetune(VectorSource):
             StoreError: it has not.
         """
         if not is_store_folder(out) or out != self.store_path(dataset, artifacts):
-            return super().make(dataset, out, artifacts, compute)
+            raise self._not_made(dataset)
         meta = read_meta(out)
         return Made(out, int(meta["items"]), int(meta["dim"]), up_to_date=True)
+
+    def _not_made(self, dataset: Dataset) -> StoreError:
+        return StoreError(
+            f"the item matrix of a fine-tuned RECFORMER on {dataset.name} is made by a run of RECFORMER: put it among "
+            "the benchmark's models."
+        )
 
     def parts(self) -> list[VectorSource]:
         return [self.finetune]

@@ -87,7 +87,7 @@ class Fused(VectorSource):
         from recbole_ext.store import ItemEmbeddingStore
         from recbole_ext.store.transforms import apply_transforms
 
-        stores = [ItemEmbeddingStore.load(part.of.make_once(dataset, artifacts, compute)) for part in self.fused]
+        stores = [ItemEmbeddingStore.load(part.of.store_path(dataset, artifacts)) for part in self.fused]
         fitted_on = [
             self._fitted_on(part, store.items, dataset) for part, store in zip(self.fused, stores, strict=True)
         ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Any
 
 from recbole_ext.encoding.settings import Compute
-from recbole_ext.settings import add_options, given_options
+from recbole_ext.settings import add_options, given_options, mapping
 from recbole_ext.vectors import DEFAULT, SOURCES, VectorSource, made_of, parse_source
 
 
@@ -26,13 +27,27 @@ def source_settings(options: argparse.Namespace) -> dict[str, Any]:
     Where a source is made of others, a name stands for the encoder of this name: ``--shuffled minilm``.
     """
     given = given_options(options, SOURCES.values())
+    for kind in given.keys() & SOURCES.keys():
+        if SOURCES[kind].is_made_of_others:
+            given[kind] = _read(given[kind])
     for path, name in list(made_of(given)):
-        if not name.lstrip().startswith("{"):
-            target: Any = given
-            for step in path[:-1]:
-                target = target[step]
-            target[path[-1]] = {"encoder": name}
+        if name.lstrip().startswith("{"):
+            continue
+        target: Any = given
+        for step in path[:-1]:
+            target = target[step]
+        target[path[-1]] = {"encoder": name}
     return given if given.keys() & SOURCES.keys() else DEFAULT | given
+
+
+def _read(value: Any) -> Any:
+    """With mappings where the text of one stands; what begins like one and is none is refused with its key later."""
+    if isinstance(value, list | tuple):
+        return [_read(part) for part in value]
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError):
+            return mapping(value)
+    return value
 
 
 def source_of(options: argparse.Namespace) -> VectorSource:

@@ -139,10 +139,10 @@ class VectorSource(CheckedSettings, ABC):
 
     @abstractmethod
     def compute_vectors(self, dataset: Dataset, artifacts: Path, work: Path, compute: Compute) -> Vectors:
-        """Make the vectors.
+        """Make the vectors; the stores of the parts are there.
 
         Args:
-            artifacts: what else has to be made on the way (other stores, tuned encoders) goes below it.
+            artifacts: they are below it, and so is what else has to be made on the way (tuned encoders).
             work: a path for unfinished work, beside the store; what is there is of this very request or of nobody.
 
         Raises:
@@ -232,6 +232,8 @@ class VectorSource(CheckedSettings, ABC):
         if (made := finished(out, identity)) is not None:
             return made
         work = out.with_name(out.name + ".partial")
+        for part in self.parts():  # before the clock runs: their cost is added to this one's
+            part.make_once(dataset, artifacts, compute)
         forget_peak_device_memory()
         forget_peak_memory()
         began = time.perf_counter()

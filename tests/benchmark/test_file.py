@@ -276,6 +276,13 @@ def test_a_name_to_keep_that_the_file_lacks_is_an_error_with_those_it_has(
         load(argument, **GRID)
 
 
+def test_a_users_model_is_kept_by_its_path_and_a_class_alone_is_told_it(load: Load) -> None:
+    content = {**GRID, "models": {**GRID["models"], "my_models.CosSASRec": {}}}
+    assert list(load("--models=[my_models.CosSASRec]", **content)[0].models) == ["my_models.CosSASRec"]
+    with pytest.raises(ConfigurationError, match="has CosSASRec by its path; write my_models.CosSASRec"):
+        load("--models=[CosSASRec]", **content)
+
+
 def test_a_model_that_the_file_lacks_is_run_with_its_defaults(load: Load) -> None:
     benchmark, _ = load("--models=[GRU4Rec]", **GRID)
     assert benchmark.models == {"GRU4Rec": {}} and benchmark.grids == {}

@@ -37,7 +37,7 @@ def test_each_model_on_the_published_page_runs_or_is_refused_and_none_differs_fr
 
 
 def test_the_models_of_this_package_stand_there_with_keys_that_they_have() -> None:
-    recboles = {"FDSA", "KSR", "RaCT", "S3Rec", "SASRecF"}
+    recboles = {"FDSA", "KSR", "NeuMF", "RaCT", "S3Rec", "SASRecF"}
     assert [name for name, _, _ in OWN] == sorted(set(OWN_MODELS) - recboles, key=str.lower)
     for name, _, keys in OWN:
         path = PROPERTIES / f"{name}.yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.store.folder import read_meta
 from recbole_ext.vectors import VectorSource, parse_source
+from recbole_ext.vectors.lexical import Lexical
+from recbole_ext.vectors.source import Vectors
 
 LEXICAL: dict[str, Any] = {"lexical": "tfidf", "dim": 4}
 
@@ -42,6 +45,22 @@ def test_what_is_made_of_others_costs_as_much_as_all_of_them(shop: Dataset, tmp_
     costs = [one.cost(shop, tmp_path) for one in (words, behaviour, fused)]
     of = [cost.milliseconds_per_item for cost in costs if cost is not None]
     assert len(of) == 3 and of[2] > of[0] + of[1] and costs[2] is not None and costs[2].parameters is None
+
+
+def test_making_the_parts_on_the_way_is_not_counted_twice(
+    shop: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_words = Lexical.compute_vectors
+
+    def slow(*arguments: Any) -> Vectors:
+        time.sleep(1)
+        return of_words(*arguments)
+
+    monkeypatch.setattr(Lexical, "compute_vectors", slow)
+    control = source({"shuffled": LEXICAL})
+    control.make_once(shop, tmp_path)
+    seconds = [read_meta(one.store_path(shop, tmp_path))["cost"]["seconds"] for one in (source(LEXICAL), control)]
+    assert seconds[0] >= 1 > seconds[1]
 
 
 def test_of_vectors_that_are_not_there_or_given_nobody_knows(shop: Dataset, tmp_path: Path) -> None:

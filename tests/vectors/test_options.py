@@ -54,6 +54,10 @@ def parse(*arguments: str) -> argparse.Namespace:
             {"fused": [{"lexical": "tfidf"}, {"of": {"cooccurrence": "ppmi"}, "transform": ["center"]}], "how": "sum"},
         ),
         (
+            ["--fused", "{of: x, transform: [center]}", "{shuffled: y}"],
+            {"fused": [{"of": {"encoder": "x"}, "transform": ["center"]}, {"shuffled": {"encoder": "y"}}]},
+        ),
+        (
             ["--tune", "{objective: pairs, sources: [a, b], epochs: 2}"],
             {"encoder": "minilm", "tune": {"objective": "pairs", "sources": ["a", "b"], "epochs": 2}},
         ),
