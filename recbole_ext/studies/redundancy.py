@@ -25,17 +25,16 @@ def run(settings: Settings, command: str) -> Findings:
     found: dict[str, dict[str, np.ndarray]] = {}
     for name in settings.encoders:
         sums: dict[str, torch.Tensor] = {}
-        outputs: list[list[torch.Tensor]] = []
+        alignment = LayerAlignment()
         n_queries = 0
         for reading in readings(name, settings, corpus):
             for measure, value in head_distances(reading.attention, reading.batch).items():
                 sums[measure] = sums.get(measure, torch.zeros(())) + value
             inside = reading.batch["attention_mask"].bool()
             n_queries += int(inside.sum())
-            outputs.append([state[inside].float() for state in reading.hidden])
-        layers = [torch.cat(parts) for parts in zip(*outputs, strict=True)]
+            alignment.add([state[inside].float() for state in reading.hidden])
         found[name] = {measure: (value / n_queries).numpy() for measure, value in sums.items()}
-        found[name]["cka"] = np.array([[linear_cka(x, y) for y in layers] for x in layers])
+        found[name]["cka"] = alignment.similarities()
     return Findings(
         title="How alike heads and layers are",
         sentence=_sentence(found),
@@ -63,11 +62,40 @@ def head_distances(attention: list[torch.Tensor], batch: Batch) -> dict[str, tor
     }
 
 
-def linear_cka(x: torch.Tensor, y: torch.Tensor) -> float:
-    """Linear centred kernel alignment (Kornblith et al., 2019, equation 5) of ``[tokens, width]`` outputs, 0 to 1."""
-    x, y = x - x.mean(0), y - y.mean(0)
-    cross = (y.T @ x).pow(2).sum()
-    return float(cross / ((x.T @ x).norm() * (y.T @ y).norm()))
+class LayerAlignment:
+    """Linear centred kernel alignment (Kornblith et al., 2019, equation 5) of every two layers, a batch at a time.
+
+    Holds one ``[width, width]`` matrix for every two layers, however many tokens there are.
+    """
+
+    def __init__(self) -> None:
+        self._tokens = 0
+        self._means: list[torch.Tensor] = []
+        self._sums: list[torch.Tensor] = []
+        self._products: dict[tuple[int, int], torch.Tensor] = {}
+
+    def add(self, layers: list[torch.Tensor]) -> None:
+        """The outputs of all layers for the same tokens, ``[tokens, width]`` each."""
+        if not self._means:  # an encoder's outputs are far from zero, which sums of their products would be made of
+            self._means = [layer.mean(dim=0) for layer in layers]
+            self._sums = [torch.zeros_like(mean, dtype=torch.float64) for mean in self._means]
+        self._tokens += len(layers[0])
+        shifted = [layer - mean for layer, mean in zip(layers, self._means, strict=True)]
+        for first, x in enumerate(shifted):
+            self._sums[first] += x.sum(dim=0)
+            for second in range(first, len(shifted)):
+                product = (x.T @ shifted[second]).double()
+                before = self._products.get((first, second))
+                self._products[first, second] = product if before is None else before.add_(product)
+
+    def similarities(self) -> np.ndarray:
+        """``[layers, layers]``, from 0 to 1."""
+        norms = torch.zeros(len(self._sums), len(self._sums), dtype=torch.float64)
+        for (first, second), product in self._products.items():
+            covariance = product - torch.outer(self._sums[first], self._sums[second]) / self._tokens
+            norms[first, second] = norms[second, first] = covariance.norm()
+        alone = norms.diagonal()
+        return (norms.square() / torch.outer(alone, alone)).numpy()
 
 
 def _jensen_shannon(distributions: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from recbole_ext.recformer.item_tokens import ItemTokens
 from recbole_ext.studies import run_study
 from recbole_ext.studies.attention import attention_shares
 from recbole_ext.studies.reading import observe
-from recbole_ext.studies.redundancy import head_distances, linear_cka
+from recbole_ext.studies.redundancy import LayerAlignment, head_distances
 from recbole_ext.studies.settings import StudySettings, read_settings
 
 ATTRIBUTES = [[("title", f"thing number {n}"), ("brand", "acme")] for n in range(8)]
@@ -81,12 +81,20 @@ def test_identical_heads_are_at_distance_zero_and_disjoint_ones_at_one_bit(batch
     torch.testing.assert_close(distances["layers_jensen_shannon"], torch.zeros(2, 2), rtol=1e-4, atol=1e-4)
 
 
-def test_cka_is_one_for_a_rotation_and_scale_and_small_for_independent_outputs() -> None:
+def test_cka_of_batches_is_that_of_all_tokens_one_for_a_rotation_and_small_for_independent_outputs() -> None:
     torch.manual_seed(0)
     x = torch.randn(500, 8)
     rotation, _ = torch.linalg.qr(torch.randn(8, 8))
-    assert linear_cka(x, 3 * x @ rotation + 1) == pytest.approx(1, abs=1e-4)
-    assert linear_cka(x, torch.randn(500, 8)) < 0.1
+    layers = [x + 100, 3 * x @ rotation + 1, torch.randn(500, 5), x**3]
+    alignment = LayerAlignment()
+    for begin in range(0, 500, 99):  # batches of which the last is short
+        alignment.add([layer[begin : begin + 99] for layer in layers])
+    found = alignment.similarities()
+    assert found[0, 1] == pytest.approx(1, abs=1e-4) and found[0, 2] < 0.1
+    x, y = (layer - layer.mean(dim=0) for layer in (layers[0], layers[3]))
+    wanted = (y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())
+    assert found[0, 3] == found[3, 0] == pytest.approx(float(wanted), rel=1e-4)
+    np.testing.assert_allclose(found.diagonal(), 1)
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "modernbert", "longformer", "gpt2"])
