@@ -100,6 +100,7 @@ class Benchmark:
         protocol: str = "full",
         baseline: str | None = "none",
         vectors: str | None = None,
+        own_config: dict[str, Any] | None = None,
         trial: dict[str, Any] | None = None,
         ranks: NDArray[Any] | None = None,
         with_ranks: bool = True,
@@ -155,6 +156,7 @@ class Benchmark:
                     "mode": mode,
                     "vectors": vectors or (f"encoder {variant}" if attached else "random"),
                     "baseline": baseline if attached else None,
+                    "config": own_config or {},
                     "trials": {},
                 },
             )
@@ -200,6 +202,7 @@ def _row(key: RowKey, row: dict[str, Any]) -> Row:
         mode=row["mode"],
         vectors=row["vectors"],
         baseline=row["baseline"],
+        config=row.get("config", {}),
         trials=[trial[0].run for trial in trials] or row.get("asked", [])[:1],
         chosen=chosen,
         runs=[*runs, *row.get("asked", [])],

@@ -26,8 +26,8 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 #: In the config.json of an encoder tuned by RECFORMER's objectives: how it reads items.
 KEY_VALUE_READING = "recformer"
 
-# What from_pretrained may read: weights, configurations, tokenizers, code that comes with a model.
-_MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".txt", ".model", ".py"}
+# What from_pretrained may read: weights, configurations, tokenizers, chat templates, code that comes with a model.
+_MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".txt", ".model", ".tiktoken", ".jinja", ".py"}
 
 # What `tune` says about a folder: when it was made, and how fast.
 _NOT_READ = {"tuning.json"}

@@ -46,6 +46,7 @@ def load_encoder(
     """
     settings = settings or EncodingSettings()
     model = _loaded(source, settings, device)
+    _read_plain_text(model, source)
     if source.adapter is not None:
         _merge_adapter(model, source)
     model = _with_modules(model, settings, source, device)
@@ -121,6 +122,17 @@ def _loaded(source: ResolvedEncoder, settings: EncodingSettings, device: str | N
             f"encoder {source.name!r} can't be loaded from {source.location}: {reason}. Check that the "
             "folder or repository holds a whole text model with its tokenizer."
         ) from error
+
+
+def _read_plain_text(model: SentenceTransformer, source: ResolvedEncoder) -> None:
+    """Let a model that was not published as a sentence encoder read a text itself. sentence-transformers takes it for
+    one that reads conversations where its tokenizer has a chat template, and puts each text into one."""
+    from sentence_transformers.util import is_sentence_transformer_model
+
+    modalities = getattr(model[0], "modality_config", {})
+    if {"text", "message"} <= modalities.keys() and not is_sentence_transformer_model(source.location, **source.where):
+        del modalities["message"]
+        model[0].input_formatter.supported_modalities = list(modalities)
 
 
 def _refuse_empty_tokenizer(tokenizer: Any, source: ResolvedEncoder) -> None:

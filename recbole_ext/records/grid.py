@@ -52,6 +52,8 @@ class Row(Part):
     """The vectors' source in words, such as ``encoder minilm``; :data:`RANDOM` where nothing is attached."""
     baseline: str | None = None
     """The variant that it is compared with (same dataset, model and protocol); ``None``: it is nobody's rival."""
+    config: Settings = {}
+    """What its entry of ``initialisations:`` sets for its runs, beside the vectors."""
     trials: list[str]
     """Run names of the search, on its seed, in the order of trials; one where nothing is searched."""
     chosen: int | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_ext.records import Grid, Published, RowKey, RunRecord
+from recbole_ext.records import Grid, Published, Row, RowKey, RunRecord
 from recbole_ext.report.metrics import compared, headline, in_order, sign
 from recbole_ext.report.results import Result
 from recbole_ext.report.significance import Comparisons
@@ -208,6 +208,7 @@ def _line(
         baseline is not None
         and bool(line[mark_of(tested[0])])
         and _tried_the_same(result, baseline)
+        and result.row.config == baseline.row.config
         and not (result.at_limit or baseline.at_limit)
     )
     remarks = [*result.of_lists, result.state, comparisons.untested.get(result.key, "")]
@@ -215,6 +216,8 @@ def _line(
         remarks.append(f"no row with its baseline {result.baseline_in_words}")
     if baseline is not None and len(result.search) == len(baseline.search) and not _tried_the_same(result, baseline):
         remarks.append(f"its search tried other points than that of {baseline.row.variant}")
+    if baseline is not None and (others := _other_settings(result.row, baseline.row)):
+        remarks.append(f"other settings than {baseline.row.variant}: {others}")
     remarks.append(result.ties_in_words)
     if result.at_limit:
         of = f" ({result.at_limit} of {len(result.runs)} runs)" if result.at_limit < len(result.runs) else ""
@@ -232,6 +235,15 @@ def _tried_the_same(result: Result, baseline: Result) -> bool:
         for side in sides
     )
     return ours == theirs
+
+
+def _other_settings(row: Row, baseline: Row) -> str:
+    """What the entries of the two set differently, in words."""
+    keys = dict.fromkeys((*row.config, *baseline.config))
+    differing = [key for key in keys if row.config.get(key) != baseline.config.get(key)]
+    return ", ".join(
+        f"{key} {row.config.get(key, 'unset')}, there {baseline.config.get(key, 'unset')}" for key in differing
+    )
 
 
 def _compared_with(

@@ -78,7 +78,7 @@ class Tables:
 
     def gain(self, benchmark: str, dataset: str, model: str, variant: str, metric: str, protocol: str = "full") -> str:
         """The change to the row's own baseline, its 95 % interval over users and seeds, p and the number of seeds; of a
-        tested one that is no fair comparison (another number of trials, an epoch limit) it says so."""
+        tested one that is no fair comparison (other trials, other settings, an epoch limit) it says so."""
         line = self._line(benchmark, dataset, model, variant, protocol, improvement_of(metric))
         low, high = (number_in(line, end) for end in ends_of(metric))
         told = _told(

@@ -133,6 +133,7 @@ def _grid_row(row: ResolvedRow) -> Row:
         mode=row.mode,
         vectors=without_home(row.variant.in_words()),
         baseline=row.baseline,
+        config=_shared(row.variant.config),
         trials=[spec.name for spec in row.searched],
         chosen=chosen,
         runs=[spec.name for spec in row.trials[chosen]] if chosen is not None else [],

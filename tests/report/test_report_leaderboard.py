@@ -193,6 +193,17 @@ def test_searches_of_equal_length_are_fair_where_they_tried_the_same_points(benc
     assert "its search tried other points than that of none" in remarks["other"] and remarks["same"] == ""
 
 
+def test_a_row_whose_entry_sets_what_its_baselines_does_not_is_no_fair_comparison(benchmark: Benchmark) -> None:
+    own: dict[str, dict[str, Any]] = {"none": {"dropout": 0.5}, "same": {"dropout": 0.5}, "other": {"dropout": 0.3}}
+    for seed in (42, 43, 44):
+        for variant, config in own.items():
+            benchmark.add(variant=variant, seed=seed, own_config=config, quality=0.3 if variant == "none" else 0.6)
+    board = tested_board(benchmark)
+    assert board.fair()["variant"].tolist() == ["same"]
+    remarks = board.table.set_index("variant")["remarks"]
+    assert remarks["other"] == "other settings than none: dropout 0.3, there 0.5" and remarks["same"] == ""
+
+
 # --- order ---
 
 

@@ -23,6 +23,19 @@ from recbole_ext.tuning.settings import TuneSettings
 ITEMS_OF_A_PASS = 64
 
 
+def _token_ids(model: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
+    """What ``model.encode`` reads of each text, a prompt that it is published with included, up to ``limit`` tokens."""
+    prompt = model.prompts.get(model.default_prompt_name) or None
+    whole, model.max_seq_length = model.max_seq_length, limit
+    ids = []
+    for begin in range(0, len(texts), ITEMS_OF_A_PASS):
+        read = model.preprocess(list(texts[begin : begin + ITEMS_OF_A_PASS]), prompt=prompt)
+        rows = zip(read["input_ids"], read["attention_mask"].bool(), strict=True)
+        ids += [row[inside].tolist() for row, inside in rows]
+    model.max_seq_length = whole  # which is saved with the tuned encoder
+    return ids
+
+
 class TextObjective(Objective):
     """Tunes any model that sentence-transformers loads, an encoder or a decoder.
 
@@ -55,8 +68,7 @@ class TextObjective(Objective):
         words = model[0].auto_model.get_input_embeddings()
         words.weight.requires_grad_(not settings.freeze_words)
         limit = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
-        ids = model.tokenizer(corpus.texts, truncation=True, max_length=limit)["input_ids"]
-        return cls(model, [[], *ids], settings, corpus)
+        return cls(model, [[], *_token_ids(model, corpus.texts, limit)], settings, corpus)
 
     @property
     def base(self) -> Any:
