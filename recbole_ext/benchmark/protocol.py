@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import has_cutoff, register_metrics, reported
+
+if TYPE_CHECKING:
+    from recbole_ext.benchmark.resolved import ResolvedRow
 
 Settings = dict[str, Any]
 
@@ -30,6 +34,45 @@ A benchmark's ``protocols`` go above it: ``{eval_args: {split: {temporal: {…}}
 (:class:`recbole_ext.data.temporal.Temporal`), ``{benchmark_filename: [train, valid, test]}`` takes files that are split
 already.
 """
+
+
+OF_ALL_ROWS = (
+    "eval_args",
+    "benchmark_filename",
+    "rank_seen_items",
+    "metrics",
+    "topk",
+    "valid_metric",
+    "exact_time_order",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "filter_inter_by_user_or_item",
+    "val_interval",
+    "rm_dup_inter",
+    "threshold",
+)
+"""Keys that say which interactions there are, how they are split and how lists are ranked."""
+
+
+def check_tested_alike(rows: Sequence[ResolvedRow], where: str) -> None:
+    """See that rows of one dataset and protocol, which a leaderboard ranks among each other, are tested alike.
+
+    Raises:
+        ConfigurationError: a model, an initialisation or a trial has another value of a key of ``OF_ALL_ROWS``.
+    """
+    first: dict[tuple[str, str], tuple[str, Settings]] = {}
+    for row in rows:
+        of = row.key.dataset, row.key.protocol
+        for spec in row.searched:
+            config = {**row.effective, **spec.config}
+            other, wanted = first.setdefault(of, (f"{row.key.model}, {row.key.variant}", config))
+            for key in OF_ALL_ROWS:
+                if config.get(key) != wanted.get(key):
+                    raise ConfigurationError(
+                        f"{where}: {', '.join(of)}: {key} is {wanted.get(key)!r} for {other} and {config.get(key)!r} "
+                        f"for {row.key.model}, {row.key.variant}, and rows of one table have to be tested alike. Set "
+                        "it below config or a protocol, or write a benchmark of each."
+                    )
 
 
 def check_protocol_name(protocol: str, config: Settings, where: str) -> None:

@@ -19,7 +19,7 @@ from recbole_ext.benchmark.layers import (
     refuse_contradictions,
     refuse_what_is_searched,
 )
-from recbole_ext.benchmark.protocol import check_evaluation, check_protocol_name
+from recbole_ext.benchmark.protocol import check_evaluation, check_protocol_name, check_tested_alike
 from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
@@ -93,6 +93,7 @@ class _Resolver:
             if dataset in benchmark.part(model, "datasets") and protocol in benchmark.part(model, "protocols")
             for name in self.variants_of(model)
         ]
+        check_tested_alike(rows, self.where)
         checks.check_budgets({row.key: len(row.trials) for row in rows}, self.where)
         return Resolved(
             benchmark,

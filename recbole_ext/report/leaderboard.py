@@ -260,8 +260,9 @@ def _compared_with(
     comparison = comparisons.made.get((key, metric))
     if comparison:
         # Its own, which the interval is around: where a run of several tunings failed, not that of the means.
-        line[improvement_of(metric)] = 100.0 * comparison.difference / base
-        line |= {low: 100.0 * comparison.low / base, high: 100.0 * comparison.high / base}
+        ends = comparison.gain.interval
+        line[improvement_of(metric)] = 100.0 * comparison.gain.mean
+        line |= {low: 100.0 * ends[0], high: 100.0 * ends[1]}
         line |= {p_of(metric): comparison.p_holm, mark_of(metric): comparison.mark}
     return line
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from statistics import fmean
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import RowKey
@@ -111,8 +110,7 @@ class Tables:
             raise ConfigurationError(
                 f"{self._results / SOURCE}: {folder} can't compare {keys[0]} with {other} in {metric}."
             )
-        base = fmean(run.done.test[metric] for run in theirs.runs)
-        change, low, high = (100 * value / base for value in (tested.difference, tested.low, tested.high))
+        change, low, high = (100 * value for value in (tested.gain.mean, *tested.gain.interval))
         return _told(change, low, high, tested.p, len(ours.runs))
 
     def card_gain(self, suite: str, name: str, dataset: str = "") -> str:

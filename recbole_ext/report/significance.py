@@ -95,6 +95,22 @@ def difference_of_means(ours: Values, others: Values) -> Difference:
     return Difference(float(differences.mean()), math.sqrt(variance), variance**2 / spread if spread else math.inf)
 
 
+def gain_of_means(ours: Values, others: Values) -> Difference:
+    """How far the mean of ``ours`` lies above that of ``others``, in parts of the latter; both as for
+    :func:`difference_of_means`.
+
+    The mean of ``others`` is an estimate too. By the delta method the error of the ratio R of the two is that of the
+    mean of ours − R · others, in parts of the mean of others. (Taking the baseline's mean for known covers too little
+    the larger the gain is.) ``nan`` where the mean of ``others`` is zero.
+    """
+    base = float(others.mean())
+    if not base:
+        return Difference(math.nan, math.nan, math.nan)
+    ratio = float(ours.mean()) / base
+    around = difference_of_means(ours, ratio * others)
+    return Difference(ratio - 1.0, around.error / base, around.freedom)
+
+
 def mean_of_independent(differences: Sequence[Difference]) -> Difference:
     """The mean of differences that share neither users nor seeds: their variances add, Satterthwaite's freedom."""
     variances = [(difference.error / len(differences)) ** 2 for difference in differences]
@@ -112,7 +128,7 @@ def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path)
     A seed of the mean is that seed of every row, so what users have in common over the rows is in the interval; runs
     of one tuning are one draw, as in :func:`compare_with_baselines`. A sentence says why where there is no test.
     """
-    ours, others = [], []
+    ours, others, gains = [], [], []
     for result, baseline in pairs:
         ranks = [_ranks_of(side, folder, {}) for side in (result, baseline)]
         if reason := _why_not(result, baseline, *ranks):
@@ -123,11 +139,14 @@ def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path)
         unit = float(values[1].mean())
         if not unit:
             return f"no test: {baseline.row.variant} is at zero"
-        ours.append(_by_draw(values[0], result) / unit)
-        others.append(_by_draw(values[1], baseline) / unit)
+        own, base = _by_draw(values[0], result), _by_draw(values[1], baseline)
+        gains.append(float(own.mean()) / unit - 1.0)
+        ours.append(own / unit)
+        others.append(base * (1.0 + gains[-1]) / unit)  # see :func:`gain_of_means`
     if len({side.shape for side in ours}) > 1 or len({side.shape for side in others}) > 1:
         return "no test: its models were run with other seeds or users"
-    return difference_of_means(np.mean(ours, axis=0), np.mean(others, axis=0))
+    around = difference_of_means(np.mean(ours, axis=0), np.mean(others, axis=0))
+    return Difference(float(np.mean(gains)), around.error, around.freedom)
 
 
 @dataclass(frozen=True)
@@ -137,12 +156,14 @@ class Comparison:
 
     Attributes:
         low, high: ends of the 95 % interval of the difference, before any correction.
+        gain: in parts of the baseline's mean, with an interval of its own; see :func:`gain_of_means`.
         p_holm: p after Holm's correction over all comparisons of the dataset and protocol in this metric.
     """
 
     difference: float
     low: float
     high: float
+    gain: Difference
     p: float
     p_holm: float
 
@@ -179,7 +200,7 @@ def compare_with_baselines(
     for result in [*(r for r in results if r.key in baselines), *baselines.values()]:
         if result.key not in ranks:
             ranks[result.key] = _ranks_of(result, folder, notes)
-    found: dict[tuple[RowKey, str], Difference] = {}
+    found: dict[tuple[RowKey, str], tuple[Difference, Difference]] = {}
     untested: dict[RowKey, str] = {}
     for result in results:
         if result.key not in baselines:
@@ -194,7 +215,10 @@ def compare_with_baselines(
             if all(decided_by_ranks(metric, record) for record in (*result.runs, *baseline.runs)):
                 ours_by_draw = _by_draw(metric_of_ranks(metric, ours), result)
                 others_by_draw = _by_draw(metric_of_ranks(metric, others), baseline)
-                found[result.key, metric] = difference_of_means(ours_by_draw, others_by_draw)
+                found[result.key, metric] = (
+                    difference_of_means(ours_by_draw, others_by_draw),
+                    gain_of_means(ours_by_draw, others_by_draw),
+                )
             elif metric == metrics[0]:
                 untested[result.key] = f"no test: ranks do not decide {metric_title(metric)}"
     return Comparisons(_corrected(found, baselines), untested, list(notes))
@@ -211,7 +235,7 @@ def holm(p_values: Iterable[float]) -> list[float]:
 
 
 def _corrected(
-    found: Mapping[tuple[RowKey, str], Difference], baselines: Mapping[RowKey, Result]
+    found: Mapping[tuple[RowKey, str], tuple[Difference, Difference]], baselines: Mapping[RowKey, Result]
 ) -> dict[tuple[RowKey, str], Comparison]:
     families: dict[tuple[str, str, str], list[tuple[RowKey, str]]] = {}
     for key, metric in found:
@@ -219,10 +243,10 @@ def _corrected(
         families.setdefault((other.dataset, other.protocol, metric), []).append((key, metric))
     made = {}
     for family in families.values():
-        for compared, p_holm in zip(family, holm(found[compared].p for compared in family), strict=True):
-            difference = found[compared]
+        for compared, p_holm in zip(family, holm(found[compared][0].p for compared in family), strict=True):
+            difference, gain = found[compared]
             low, high = difference.interval
-            made[compared] = Comparison(difference.mean, low, high, difference.p, p_holm)
+            made[compared] = Comparison(difference.mean, low, high, gain, difference.p, p_holm)
     return made
 
 

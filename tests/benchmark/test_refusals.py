@@ -60,6 +60,23 @@ def test_what_can_not_be_right_is_refused_before_anything_is_computed(
         resolved(**keys, **({"config": config} if config else {}))
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"models": {"SASRec": {"rank_seen_items": True}, "GRU4Rec": {}}}, "rank_seen_items is True for SASRec"),
+        ({"models": {"SASRec": {}, "GRU4Rec": {"topk": [5]}}}, r"topk is \[.*for GRU4Rec, .*tested alike"),
+        ({"search": {"space": {"rank_seen_items": [True, False]}}}, "rank_seen_items is True"),
+        ({"initialisations": {"a": {}, "b": {"config": {"metrics": ["NDCG"]}}}}, "metrics is"),
+    ],
+)
+def test_rows_of_one_table_that_would_be_tested_in_several_ways_are_refused(
+    resolved: Resolve, keys: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        resolved(**keys)
+    resolved(models={"SASRec": {"rank_seen_items": True}, "GRU4Rec": {"rank_seen_items": True}})
+
+
 def test_vectors_that_do_not_fit_are_refused_with_the_ways_out(resolved: Resolve, store: Path) -> None:
     way_out = r"the vectors are 16 wide, the model's items 64.*\[{width: 64}\].*mode: adapter"
     with pytest.raises(ConfigurationError, match=way_out):

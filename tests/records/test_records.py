@@ -189,7 +189,8 @@ def test_a_grid_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_choice_is_one_of_the_trials_and_its_run_one_of_the_row_s() -> None:
-    row = {"dataset": "d", "model": "m", "variant": "v", "protocol": "p", "mode": "-", "vectors": "random"}
+    row: dict[str, Any] = {"dataset": "d", "model": "m", "variant": "v", "protocol": "p", "mode": "-"}
+    row["vectors"] = "random"
     assert Row(**row, trials=["a", "b"], chosen=1, runs=["b", "c"]).key == ("d", "m", "v", "p")
     assert Row(**row, trials=["a"], chosen=None, runs=[]).chosen is None
     with pytest.raises(ValidationError, match="chosen 2 is none of its 2 trials"):

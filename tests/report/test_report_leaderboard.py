@@ -13,7 +13,7 @@ from recbole_ext.report import write_report
 from recbole_ext.report.cells import leaderboard_sheet
 from recbole_ext.report.leaderboard import Leaderboard, baselines_of, costs_table, leaderboard, lines_of, places
 from recbole_ext.report.results import read_results
-from recbole_ext.report.significance import Comparison, Comparisons, compare_with_baselines
+from recbole_ext.report.significance import Comparison, Comparisons, Difference, compare_with_baselines
 
 OFFICE = ("Office", "full")
 
@@ -135,11 +135,12 @@ def test_a_comparison_stands_in_its_own_row_in_per_cent_of_the_baseline(benchmar
     benchmark.add(test={"ndcg@10": 0.2})
     benchmark.add(variant="minilm", test={"ndcg@10": 0.3})
     minilm = RowKey("Office", "SASRec", "minilm", "full")
-    comparison = Comparison(difference=0.1, low=0.05, high=0.15, p=0.01, p_holm=0.02)
+    comparison = Comparison(0.1, 0.05, 0.15, Difference(0.5, 0.25 / 1.984, 100.0), p=0.01, p_holm=0.02)
     board = board_of(benchmark, Comparisons({(minilm, "ndcg@10"): comparison}, {}, []))
     first, second = lines_of(board.table)
     assert (first["variant"], first["ndcg@10_p_holm"], first["ndcg@10_mark"]) == ("minilm", 0.02, "better")
-    assert (first["ndcg@10_low_%"], first["ndcg@10_high_%"]) == pytest.approx((25, 75))
+    assert first["ndcg@10_improvement_%"] == pytest.approx(50)
+    assert (first["ndcg@10_low_%"], first["ndcg@10_high_%"]) == pytest.approx((25, 75), abs=0.2)
     assert math.isnan(second["ndcg@10_p_holm"]) and second["ndcg@10_mark"] == ""
 
 

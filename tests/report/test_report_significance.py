@@ -24,6 +24,7 @@ from recbole_ext.report.significance import (
     Difference,
     compare_with_baselines,
     difference_of_means,
+    gain_of_means,
     holm,
     mean_gain,
     mean_of_independent,
@@ -96,6 +97,30 @@ def test_an_interval_over_users_alone_would_cover_too_little() -> None:
         low, high = stats.t.interval(0.95, len(differences) - 1, differences.mean(), stats.sem(differences))
         covered += low <= 0 <= high
     assert covered / 500 < 0.7
+
+
+def test_the_interval_of_a_gain_covers_it_as_often_as_it_says_where_the_baseline_is_an_estimate_too() -> None:
+    """A gain of a half, of other users: an interval that takes the baseline's mean for known covers too little."""
+    draw, covered, covered_of_known = np.random.default_rng(5), 0, 0
+    for _ in range(1000):
+        user, helped, noise = draw.exponential(1.0, 400), draw.random(400), draw.normal(0, 0.05, (6, 400))
+        own, others = user + helped + noise[:3], user + noise[3:]
+        low, high = gain_of_means(own, others).interval
+        covered += low <= 0.5 <= high
+        low, high = (end / others.mean() for end in difference_of_means(own, others).interval)
+        covered_of_known += low <= 0.5 <= high
+    assert 0.93 <= covered / 1000 <= 0.98
+    assert covered_of_known / 1000 < 0.9
+
+
+def test_a_gain_is_no_matter_of_units_and_where_there_is_none_it_is_as_sure_as_the_difference() -> None:
+    draw = np.random.default_rng(0)
+    ours, others = draw.random((3, 50)), draw.random((3, 50))
+    assert gain_of_means(7 * ours, 7 * others).interval == pytest.approx(gain_of_means(ours, others).interval)
+    level = ours * others.mean() / ours.mean()
+    found, plain = gain_of_means(level, others), difference_of_means(level, others)
+    assert (found.mean, found.error) == pytest.approx((0, plain.error / others.mean()), abs=1e-12)
+    assert math.isnan(gain_of_means(ours, 0 * others).mean)
 
 
 def test_by_hand() -> None:
@@ -399,5 +424,4 @@ def test_runs_of_one_tuning_are_one_draw_of_the_mean_gain_too(benchmark: Benchma
     add_tunings(benchmark, tunings)
     gain, found = gain_of(benchmark, "SASRec"), compare(benchmark).made[MINILM, "ndcg@10"]
     assert isinstance(gain, Difference)
-    low, high = (end / found.difference for end in (found.low, found.high))
-    assert [end / gain.mean for end in gain.interval] == pytest.approx([low, high])
+    assert (gain.mean, *gain.interval) == pytest.approx((found.gain.mean, *found.gain.interval))
