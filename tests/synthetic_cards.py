@@ -15,6 +15,8 @@ def card(
     version: int = 1,
     suite_hash: str = "a" * 64,
     fingerprint: str = "d" * 64,
+    described_by: str = "k" * 64,
+    random: float = 0.05,
     datasets: tuple[str, ...] = ("Toys", "Books"),
     **changes: Any,
 ) -> Card:
@@ -37,7 +39,8 @@ def card(
     for dataset in datasets:
         unseen = Unseen(users=7, score=0.01, random=0.001)
         both: dict[str, Any] = {"dataset": dataset, "trials": 2, "chosen": {"item_embedding_scale": 0.1}}
-        scores.append(Score(model="SASRec", score=score, random=0.05, gain=of_gain, unseen=unseen, seeds=3, **both))
+        both["runs"] = [f"{dataset}-{name}-s{seed}" for seed in (42, 43, 44)]
+        scores.append(Score(model="SASRec", score=score, random=random, gain=of_gain, unseen=unseen, seeds=3, **both))
         scores.append(Score(model="NearestNeighbour", score=0.03, seeds=1, **{**both, "chosen": {}, "trials": 1}))
     content: dict[str, Any] = {
         "name": name,
@@ -53,6 +56,7 @@ def card(
             OnDataset(
                 dataset=dataset,
                 fingerprint=fingerprint,
+                described_by=described_by,
                 users=300,
                 items=510,
                 covered=500,

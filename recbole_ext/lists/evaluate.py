@@ -114,9 +114,9 @@ def evaluate(
     require_full_ranking(split)
     _check_names(split, name, baseline)
     hashes = [_hash(each) for each in files]
-    if len(set(hashes)) < len(hashes):
-        raise SourceDataError("evaluate: two of the files hold the same lists; seeds of a system differ.")
     read = [read_lists(each, split.users, split.items) for each in files]
+    if len({tuple(part.tobytes() for part in vars(each).values()) for each in read}) < len(read):
+        raise SourceDataError("evaluate: two of the files hold the same lists; seeds of a system differ.")
     tested = [_tested(split, lists_of_seed) for lists_of_seed in read]
     folder = split.resolved.benchmark.folder
     records = []

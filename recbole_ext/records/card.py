@@ -51,6 +51,8 @@ class Score(Part):
     gain: Gain | None = None
     unseen: Unseen | None = None
     seeds: int
+    runs: list[str]
+    """Run records of the chosen trial, one per seed, in the suite's folder beside the card's."""
     trials: int
     chosen: Settings
     """The trial that validation chose."""
@@ -103,6 +105,8 @@ class OnDataset(Part):
     dataset: str
     fingerprint: str
     """SHA-256 of its files."""
+    described_by: str
+    """SHA-256 of what its config says of them: which interactions are kept, and what an item's text is."""
     users: int
     items: int
     covered: int | None = None
@@ -167,9 +171,9 @@ class Card(Document):
         return [score for score in self.scores if score.gain is not None]
 
     @property
-    def data(self) -> dict[str, str]:
-        """The fingerprint of each dataset."""
-        return {of.dataset: of.fingerprint for of in self.datasets}
+    def data(self) -> dict[str, tuple[str, str]]:
+        """Of each dataset, what tells its files and what is read of them."""
+        return {of.dataset: (of.fingerprint, of.described_by) for of in self.datasets}
 
     @property
     def milliseconds_per_item(self) -> float | None:

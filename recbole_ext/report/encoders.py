@@ -62,6 +62,17 @@ class Group:
         return [of.dataset for of in self.cards[0].datasets]
 
     @property
+    def baselines(self) -> str:
+        """What random vectors score where cards don't agree on it, in words; empty where they do."""
+        found: dict[str, set[float]] = {}
+        for card in self.cards:
+            for score in card.trained:
+                if score.random is not None:
+                    found.setdefault(f"{score.dataset}, {score.model}", set()).add(score.random)
+        differing = {name: scores for name, scores in found.items() if len(scores) > 1}
+        return "; ".join(f"{name} {min(scores):.4f} to {max(scores):.4f}" for name, scores in differing.items())
+
+    @property
     def better(self) -> int:
         """How many cards' mean gain over random vectors is above zero with its whole interval."""
         return sum(card.gain.mark == "better" for card in self.cards)

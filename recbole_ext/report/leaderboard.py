@@ -220,7 +220,7 @@ def _line(
         remarks.append(f"other settings than {baseline.row.variant}: {others}")
     remarks.append(result.ties_in_words)
     if result.at_limit:
-        of = f" ({result.at_limit} of {len(result.runs)} runs)" if result.at_limit < len(result.runs) else ""
+        of = f" ({result.at_limit} of {len(result.finished)} runs)" if result.at_limit < len(result.finished) else ""
         remarks.append(f"{AT_LIMIT} epoch limit{of}")
     return line | {"remarks": "; ".join(filter(None, remarks))}
 

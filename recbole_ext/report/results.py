@@ -86,9 +86,14 @@ class Result:
         return median(known) if known else None
 
     @property
+    def finished(self) -> list[RunRecord]:
+        """Its runs and those of its search, each once."""
+        return list({record.run: record for record in (*self.runs, *self.search)}.values())
+
+    @property
     def at_limit(self) -> int:
-        """How many of its runs the epoch limit ended."""
-        return sum(record.made.ended_at_limit for record in self.runs if record.made)
+        """How many of them the epoch limit ended; a trial that it cut off may have lost the choice by it."""
+        return sum(record.made.ended_at_limit for record in self.finished if record.made)
 
     @property
     def state(self) -> str:

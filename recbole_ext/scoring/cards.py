@@ -10,8 +10,10 @@ from typing import Any
 
 from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.suite import Suite
+from recbole_ext.data.config import about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.hashing import sha256_of
 from recbole_ext.machine import git_revision, versions, without_home
 from recbole_ext.records import RowKey
 from recbole_ext.records.card import (
@@ -121,6 +123,7 @@ class _OfDataset:
         return OnDataset(
             dataset=self.dataset,
             fingerprint=row.searched[0].dataset_fingerprint,
+            described_by=sha256_of([about_data(dataset.recbole_keys), dataset.keys.get("item_text")]),
             users=made.statistics.users,
             items=made.statistics.items,
             covered=made.coverage.covered if made.coverage else None,
@@ -162,6 +165,7 @@ def _score(
         gain=gain,
         unseen=_unseen(result, baseline, metric, folder, unseen),
         seeds=len(result.runs),
+        runs=[record.run for record in result.runs],
         trials=len(result.search),
         chosen=chosen.trial if chosen else {},
         at_limit=result.at_limit + (baseline.at_limit if baseline and baseline is not result else 0),

@@ -258,9 +258,13 @@ def test_rows_that_are_longer_than_the_header_are_refused(here: Finished, tmp_pa
         evaluate(tmp_path / "lists.csv", here.file, "other")
 
 
-def test_the_same_lists_twice_are_no_seeds(here: Finished, lists: pd.DataFrame) -> None:
-    with pytest.raises(SourceDataError, match="two of the files hold the same lists"):
-        evaluate([lists, lists.copy()], here.file, "other")
+def test_the_same_lists_twice_are_no_seeds_in_whatever_order_and_file(
+    here: Finished, lists: pd.DataFrame, tmp_path: Path
+) -> None:
+    lists.to_csv(tmp_path / "lists.csv", index=False)
+    for again in (lists.copy(), lists.sample(frac=1, random_state=1), tmp_path / "lists.csv"):
+        with pytest.raises(SourceDataError, match="two of the files hold the same lists"):
+            evaluate([lists, again], here.file, "other")
 
 
 # --- in the leaderboard ---

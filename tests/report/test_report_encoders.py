@@ -112,11 +112,22 @@ def test_the_figure_is_drawn_where_two_cards_have_a_cost(folder: Path) -> None:
     )
 
 
+def test_cards_that_compare_with_other_random_runs_are_told_apart(tmp_path: Path) -> None:
+    write(tmp_path, [card("a"), card("b")])
+    write_encoders(tmp_path)
+    assert "different runs" not in (tmp_path / "table.md").read_text(encoding="utf-8")
+    write(tmp_path, [card("c", random=0.0512)])
+    write_encoders(tmp_path)
+    for name in ("table.md", "index.html"):
+        assert "Toys, SASRec 0.0500 to 0.0512" in (tmp_path / name).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
         (card("b", suite_hash="b" * 64), "both of the suite shops, version 1, but what it says differs"),
         (card("b", fingerprint="e" * 64), "but of other data under the same names"),
+        (card("b", described_by="e" * 64), "but of other data under the same names"),
         (card("b", datasets=("Toys",)), "but of other data|with other rows"),
     ],
 )

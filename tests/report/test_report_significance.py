@@ -107,7 +107,7 @@ def test_the_interval_of_a_gain_covers_it_as_often_as_it_says_where_the_baseline
         own, others = user + helped + noise[:3], user + noise[3:]
         low, high = gain_of_means(own, others).interval
         covered += low <= 0.5 <= high
-        low, high = (end / others.mean() for end in difference_of_means(own, others).interval)
+        low, high = (end / float(others.mean()) for end in difference_of_means(own, others).interval)
         covered_of_known += low <= 0.5 <= high
     assert 0.93 <= covered / 1000 <= 0.98
     assert covered_of_known / 1000 < 0.9

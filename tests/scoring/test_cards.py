@@ -11,7 +11,7 @@ from recbole_ext.scoring.cards import _refuse_zero, mean_over_datasets
 
 GAINS = [Difference(0.1, 0.03, 10.0), Difference(0.3, 0.04, 20.0)]
 SCORES = [
-    Score(dataset=name, model="SASRec", score=0.05, gain=Gain(mean=mean), seeds=6, trials=1, chosen={})
+    Score(dataset=name, model="SASRec", score=0.05, gain=Gain(mean=mean), seeds=6, runs=[], trials=1, chosen={})
     for name, mean in (("Toys", 10.0), ("Books", 30.0))
 ]
 
