@@ -7,6 +7,7 @@ What is written by hand is ``README.md.j2`` (Jinja2). It asks for numbers, and s
     {{ verdict("language", "Scientific", "SASRec", "minilm", "ndcg@10") }}  better
     {{ gain_over("language", "Scientific", "SASRec", "minilm", "tf-idf", "ndcg@10") }}  as a gain, over another row
     {{ card_gain("standard", "minilm") }}, {{ card_gain("standard", "minilm", "Office") }}  +9.9 % [+4.0, +15.8]
+    {{ card_score("standard", "minilm", "Office", "SASRec") }}  0.0756
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def render(source: str, results: Path) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     tables = Tables(results)
-    for ask in (tables.score, tables.gain, tables.verdict, tables.gain_over, tables.card_gain):
+    for ask in (tables.score, tables.gain, tables.verdict, tables.gain_over, tables.card_gain, tables.card_score):
         environment.globals[ask.__name__] = ask
     try:
         return environment.from_string(source).render()
@@ -116,16 +117,27 @@ class Tables:
     def card_gain(self, suite: str, name: str, dataset: str = "") -> str:
         """What the card says that vectors gain over random ones: on one dataset, or the mean over the suite's; with a †
         where the epoch limit ended one of its runs."""
-        path = self._results / ENCODERS / file_name_of(suite, name)
-        if not path.is_file():
-            raise ConfigurationError(f"{self._results / SOURCE}: no score card {path}.")
-        card = Card.read(path)
+        card, path = self._card(suite, name)
         gains = {"": card.gain, **{of.dataset: of.gain for of in card.datasets}}
         if dataset not in gains:
             raise ConfigurationError(f"{self._results / SOURCE}: the card {path} has no dataset {dataset!r}.")
         gain = gains[dataset]
         at_limit = any(score.at_limit for score in card.scores if dataset in ("", score.dataset))
         return _change(gain.mean, gain.low, gain.high) + (f" {AT_LIMIT}" if at_limit else "")
+
+    def card_score(self, suite: str, name: str, dataset: str, model: str) -> str:
+        """What a recommender scores from the card's vectors, mean over seeds: ``0.0655``."""
+        card, path = self._card(suite, name)
+        scores = {(score.dataset, score.model): score.score for score in card.scores}
+        if (dataset, model) not in scores:
+            raise ConfigurationError(f"{self._results / SOURCE}: card {path} has no score of {model} on {dataset!r}.")
+        return f"{scores[dataset, model]:.4f}"
+
+    def _card(self, suite: str, name: str) -> tuple[Card, Path]:
+        path = self._results / ENCODERS / file_name_of(suite, name)
+        if not path.is_file():
+            raise ConfigurationError(f"{self._results / SOURCE}: no score card {path}.")
+        return Card.read(path), path
 
     def _line(
         self, benchmark: str, dataset: str, model: str, variant: str, protocol: str, column: str

@@ -60,6 +60,9 @@ def test_gains_of_score_cards_are_those_on_the_card(tmp_path: Path) -> None:
         render('{{ card_gain("shops", "minilm", "Tools") }}', tmp_path)
     with pytest.raises(ConfigurationError, match=r"no score card .*shops-e5\.json"):
         render('{{ card_gain("shops", "e5") }}', tmp_path)
+    assert render('{{ card_score("shops", "random", "Toys", "SASRec") }}', tmp_path) == "0.0500"
+    with pytest.raises(ConfigurationError, match="has no score of GRU4Rec on 'Toys'"):
+        render('{{ card_score("shops", "random", "Toys", "GRU4Rec") }}', tmp_path)
 
 
 @pytest.mark.parametrize(
