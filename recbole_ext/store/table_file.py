@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+NAMELESS = r"Unnamed: \d+(\.\d+)?"
+"""What pandas calls columns of csv without a name."""
+
+
 def read_table_file(path: Path, ids: str | None, vectors: str | None) -> tuple[Tensor, list[str]]:
     """Read a table.
 
     Args:
         ids: the column of item tokens; whole numbers become their digits.
         vectors: the column that holds a list of numbers per row, in csv numbers between spaces; by default every other
-            column is a dimension.
+            column is a dimension, and has a name.
 
     Returns:
         The vectors ``[rows, dim]``, float32, and the tokens; whether they make a store is not checked here.
 
     Raises:
-        StoreError: no such columns, an item token that is missing, a vector that is none or of another width; names the
-            row, counted from 1.
+        StoreError: no such columns, a dimension without a name, an item token that is missing, a vector that is none or
+            of another width; names the row, counted from 1.
     """
     import pandas
 
@@ -67,6 +72,11 @@ def _parsed(table: pd.DataFrame, path: Path, ids: str | None, vectors: str | Non
             )
         return torch.from_numpy(numpy.stack(rows)), items
     others = table.drop(columns=ids)
+    if nameless := [name for name in others.columns if re.fullmatch(NAMELESS, str(name))]:
+        raise StoreError(
+            f"{path}: column {columns.index(str(nameless[0])) + 1} has no name, as pandas writes row numbers: write "
+            "the table with to_csv(..., index=False). Where it is a dimension, name it."
+        )
     numbers = others.apply(_as_numbers)
     for column in others.columns:
         if numbers[column].isna().any():

@@ -39,6 +39,11 @@ def test_one_column_may_hold_the_vectors(tmp_path: Path) -> None:
     torch.testing.assert_close(store.embeddings, torch.tensor([[1.0, 2], [3, 4]]))
 
 
+def test_row_numbers_beside_one_column_of_vectors_are_not_read(tmp_path: Path) -> None:
+    store = ItemEmbeddingStore.load(csv(tmp_path, ",item,v\n0,x,1 2\n1,y,3 4\n"), ids="item", vectors="v")
+    torch.testing.assert_close(store.embeddings, torch.tensor([[1.0, 2], [3, 4]]))
+
+
 def test_tabs_separate_the_columns_of_tsv_and_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path = csv(tmp_path, "\ufeffitem\ta\nNA\t1\nNone\t2\n", "x.tsv")
     assert ItemEmbeddingStore.load(path, ids="item").items == ["NA", "None"]
@@ -61,6 +66,8 @@ def test_tabs_separate_the_columns_of_tsv_and_a_byte_order_mark_is_skipped(tmp_p
             "row 1: a vector of width 1, where others have",
         ),
         ("item,v\n", {"ids": "item", "vectors": "v"}, "the table has no rows"),
+        (",item,a\n0,x,1\n1,y,2\n", {"ids": "item"}, "column 1 has no name, as pandas writes row numbers.*index="),
+        ("item,Unnamed: 0,a\nx,0,1\n", {"ids": "item"}, "column 2 has no name"),
         ("item,v\nx,\ny,1 2\n", {"ids": "item", "vectors": "v"}, "row 1: the vector is missing"),
         ("item,v\nx,1 b\n", {"ids": "item", "vectors": "v"}, "row 1: '1 b' is no vector"),
         ("item,a\nx,inf\n", {"ids": "item"}, "NaN or infinite values in the vectors of item 'x'"),
