@@ -15,20 +15,29 @@ SHARE_OF_ACTIVATIONS = 1 / 4
 """Of an accelerator's memory: what is kept for the backward pass of what goes through a model at once."""
 
 
-def device_memory(device: Any) -> int:
-    """Bytes of an accelerator's memory, free or not: what is computed at once must not depend on what else runs."""
-    import torch
+def device_memory(device: Any) -> int | None:
+    """Bytes of an accelerator's memory, free or not: what is computed at once must not depend on what else runs.
 
-    return int(torch.cuda.get_device_properties(device).total_memory)
-
-
-def at_once(device: Any, on_cpu: int, share: float, size: float) -> int:
-    """How many things of ``size`` bytes are computed at once: ``on_cpu`` on a CPU, on an accelerator those that fit
-    into this ``share`` of its memory."""
+    ``None`` where torch does not say it. An Apple GPU shares the machine's memory, of which its driver names a part.
+    """
     import torch
 
     device = torch.device(device)
-    return on_cpu if device.type == "cpu" else max(1, int(share * device_memory(device) / size))
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    properties_of = getattr(getattr(torch, device.type, None), "get_device_properties", None)
+    memory = getattr(properties_of(device), "total_memory", None) if properties_of else None
+    return None if memory is None else int(memory)
+
+
+def at_once(device: Any, on_cpu: int, share: float, size: float) -> int:
+    """How many things of ``size`` bytes are computed at once: on an accelerator those that fit into this ``share`` of
+    its memory, on a CPU, and where nothing says how much memory there is, ``on_cpu``."""
+    import torch
+
+    device = torch.device(device)
+    memory = None if device.type == "cpu" else device_memory(device)
+    return on_cpu if memory is None else max(1, int(share * memory / size))
 
 
 def activation_bytes(width: int, layers: int) -> int:

@@ -114,12 +114,14 @@ def peak_device_memory_mb(device: Any) -> float | None:
 
 
 def device_in_words(device: Any) -> str:
-    """The device a run used, such as ``cpu (AMD EPYC 9354, 2 threads)`` or the GPU's name."""
+    """The device a run used: ``cpu (AMD EPYC 9354, 2 threads)``, a GPU's name, or where it has none ``mps (arm64)``."""
     import torch
 
-    if str(device).startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({_processor()}, {torch.get_num_threads()} threads)"
+    device = torch.device(device)
+    if device.type == "cpu":
+        return f"cpu ({_processor()}, {torch.get_num_threads()} threads)"
+    name_of = getattr(getattr(torch, device.type, None), "get_device_name", None)
+    return name_of(device) if name_of else f"{device.type} ({_processor()})"
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -15,6 +17,21 @@ def test_a_cpu_computes_what_stays_in_its_caches() -> None:
     assert capacity.positions_at_once(config, POSITIONS_PER_PART) == POSITIONS_PER_PART
     assert most_scores("cpu") == MAXIMUM_SCORES
     assert capacity.at_once("cpu", 7, 0.5, 100) == 7
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
+def test_every_accelerator_is_asked_for_its_memory_in_its_own_way(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    if kind == "mps":
+        monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 2**34)
+    else:
+        properties = SimpleNamespace(total_memory=2**34)
+        monkeypatch.setattr(getattr(torch, kind), "get_device_properties", lambda device: properties)
+    assert capacity.at_once(torch.device(kind), 7, 1 / 4, 2**20) == 2**12
+
+
+def test_an_accelerator_that_does_not_say_its_memory_computes_what_a_cpu_does() -> None:
+    assert capacity.device_memory("meta") is None
+    assert capacity.at_once("meta", 7, 1 / 4, 100) == 7
 
 
 @pytest.mark.parametrize("memory", [2**33, 2**36])

@@ -102,6 +102,13 @@ def test_the_device_says_which_processor_and_how_many_threads() -> None:
     assert re.fullmatch(r"cpu \(\S.*, 1 threads\)", words)
 
 
+def test_an_accelerator_is_called_by_its_name_or_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("cuda", "xpu"):
+        monkeypatch.setattr(getattr(torch, kind), "get_device_name", lambda device, kind=kind: f"a {kind} card")
+        assert device_in_words(torch.device(kind)) == device_in_words(f"{kind}:0") == f"a {kind} card"
+    assert re.fullmatch(r"mps \(\S.*\)", device_in_words("mps"))
+
+
 @pytest.mark.parametrize("settings", [{"use_gpu": True}, {"gpu_id": "0,1"}, {"gpu_id": 0}])
 def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
