@@ -32,6 +32,7 @@ from recbole_ext.writing import explaining_failed_writes, replacing_folder, writ
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from recbole_ext.tuning.objectives.base import Objective
 
@@ -159,7 +160,8 @@ def _make(wanted: TunedEncoder, encoder: str, out: Path) -> TuneReport:
     names = [source.name for source in sources]
     with unfinished(out.with_name(out.name + ".partial"), identity, request) as checkpoints:
         training, held_out = split_sequences(corpus, tuning.settings)
-        objective, lora = _build(tuning, encoder, replace(corpus, sequences=training))
+        with out_of_memory_as(TuningError, TOO_LARGE):
+            objective, lora = _build(tuning, encoder, replace(corpus, sequences=training))
         examples = objective.examples(training)
         if len(examples) < 2:
             raise TuningError(
@@ -226,8 +228,8 @@ def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> tuple[Objective, Any
         keep_layers(objective.base, settings.layers)
     if settings.dropout is not None:
         set_dropout(objective.base, settings.dropout)
-    if torch.accelerator.is_available():
-        objective.to(torch.accelerator.current_accelerator())
+    if (device := own_accelerator()) is not None:
+        objective.to(device)
     with torch.no_grad():
         objective.eval().prepare(corpus)
     objective.train()
@@ -238,6 +240,16 @@ def _build(tuning: Tuning, encoder: str, corpus: Corpus) -> tuple[Objective, Any
     if settings.gradient_checkpointing:
         objective.enable_gradient_checkpointing()
     return objective, lora
+
+
+def own_accelerator() -> torch.device | None:
+    """What this process tunes on, if it is no CPU: of several that ``torchrun`` started each has one of its own."""
+    import torch
+
+    kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if kind is None or "LOCAL_RANK" not in os.environ:
+        return kind
+    return torch.device(kind.type, int(os.environ["LOCAL_RANK"]))
 
 
 def _counted(examples: list[np.ndarray], corpus: Corpus, names: list[str]) -> dict[str, int]:

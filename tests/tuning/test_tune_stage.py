@@ -17,6 +17,17 @@ from recbole_ext.tuning import tune
 from recbole_ext.tuning.objectives import OBJECTIVES
 
 
+def test_an_encoder_that_does_not_fit_into_memory_says_what_to_lower_before_the_first_step(
+    atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("recbole_ext.tuning.stage._build", too_large)
+    with pytest.raises(TuningError, match="out of memory while tuning: lower batch_size"):
+        run(atomic_folder, bert, tmp_path / "tuned")
+
+
 @pytest.mark.parametrize("objective", list(OBJECTIVES))
 def test_a_tuned_folder_is_loaded_by_from_pretrained_and_by_encode(
     atomic_folder: Path, tiny_encoders: dict[str, Path], tmp_path: Path, objective: str

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from tunings import fast, run
 
 from recbole_ext.data.dataset import Dataset
+from recbole_ext.tuning.stage import own_accelerator
 from recbole_ext.tuning.tuning import TunedEncoder, Tuning
 
 
@@ -27,6 +29,16 @@ def test_how_many_processes_tune_is_part_of_what_is_asked_for(
     assert wanted.request() == alone, "a scheduler's word for something else"
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert wanted.request() == {**alone, "processes": 4}
+
+
+def test_each_process_begins_on_an_accelerator_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert own_accelerator() is None
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    assert own_accelerator() == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_accelerator() == torch.device("cuda:1")
 
 
 def torchrun(arguments: list[str], processes: int = 2) -> subprocess.CompletedProcess[str]:
