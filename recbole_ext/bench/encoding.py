@@ -19,8 +19,9 @@ from recbole_ext.vectors.encoder import Encoder
 def run_encoding_contest(dataset: Dataset, encoder: str, repeats: int) -> dict[str, Any]:
     """Encode all items' texts both ways, in turns; returns the result.
 
-    The stage's time is that of a whole call (reading, rendering, loading the encoder, encoding, writing the store),
-    the other's that of ``model.encode`` alone on the rendered texts with a loaded model and the same batch size. A
+    The stage's time is that of a call (loading the encoder, encoding, writing the store), the other's that of
+    ``model.encode`` alone on the rendered texts with a loaded model and the same batch size. The items' file is read,
+    rendered and hashed before, and so are the encoder's files: a process keeps what it knows of a file. A
     second call of the stage, which finds its store up to date, is timed too. ``tokens`` counts what the encoder reads
     of all texts, special tokens included and padding not, for both ways.
 

@@ -66,8 +66,8 @@ def run_tuning_contest(dataset: Dataset, sequences: int, max_tokens: int, repeat
     """Tune on ``sequences`` sequences of ``dataset`` and encode its items both ways, in turns; returns the result.
 
     Both sides train the same randomly initialised Longformer (the size of MiniLM: 6 layers, width 384, window 64) on
-    the same sequences with word embeddings frozen, in as many steps of 16 sequences, drawn from an epoch's: the public
-    way's batches as they come, padded to the longest; this package's by length. Tokens are counted without padding.
+    the same sequences, drawn once, with word embeddings frozen, in steps of 16 sequences: the public way's batches as
+    they come, padded to the longest; this package's by length. Tokens are counted without padding.
 
     Raises:
         SourceDataError, TuningError: see :func:`recbole_ext.tuning.corpus.read_corpus`.
@@ -78,12 +78,13 @@ def run_tuning_contest(dataset: Dataset, sequences: int, max_tokens: int, repeat
     keep_freed_memory()  # as `tune` does; it serves both sides
     corpus = read_corpus([dataset], settings)
     sides = {side: _objective(side, corpus.attributes, settings) for side in SIDES}
+    drawn = _drawn(corpus.sequences, sequences, settings.seed)
     tokens: dict[tuple[str, str], int] = {}
 
     def tune(side: str) -> None:
         objective = sides[side]
         before = objective.tokens_read
-        _tune_once(objective, _batches(side, objective, corpus.sequences, sequences), corpus.sequences)
+        _tune_once(objective, _batches(side, objective, drawn), drawn)
         tokens[side, "tuning"] = objective.tokens_read - before
 
     def encode(side: str) -> None:
@@ -96,7 +97,7 @@ def run_tuning_contest(dataset: Dataset, sequences: int, max_tokens: int, repeat
     rates = {side: {kind: tokens[side, kind] / median(of_side[side][kind]) for kind in kinds} for side in SIDES}
     return {
         "dataset": dataset.name,
-        "sequences": sequences,
+        "sequences": len(drawn),
         "encoded_items": min(ENCODED_ITEMS, sides["recbole-ext"].tokens.n_items),
         "max_tokens": max_tokens,
         "device": device_in_words(next(sides["recbole-ext"].parameters()).device),
@@ -141,16 +142,21 @@ def _objective(side: str, attributes: list[list[tuple[str, str]]], settings: Rec
     return objective.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _batches(side: str, objective: Recformer, examples: list[np.ndarray], sequences: int) -> list[list[int]]:
-    """As many of an epoch's batches, drawn at random, as have ``sequences`` sequences."""
-    draw = np.random.default_rng(objective.settings.seed)
+def _drawn(sequences: list[np.ndarray], wanted: int, seed: int) -> list[np.ndarray]:
+    """So many of the sequences, drawn at random and filled up to whole batches, where there are so many."""
+    whole = -(-wanted // PUBLIC_BATCH) * PUBLIC_BATCH
+    most = len(sequences) // PUBLIC_BATCH * PUBLIC_BATCH or len(sequences)
+    order = np.random.default_rng(seed).permutation(len(sequences))
+    return [sequences[number] for number in order[: min(whole, most)]]
+
+
+def _batches(side: str, objective: Recformer, examples: list[np.ndarray]) -> list[list[int]]:
+    """The examples once, in the batches that this side makes of them."""
     if side == "public way":
-        order = draw.permutation(len(examples)).tolist()
+        order = list(range(len(examples)))
     else:
         order = list(ByLength(objective.lengths(examples), PUBLIC_BATCH, seed=0))
-    batches = [order[begin : begin + PUBLIC_BATCH] for begin in range(0, len(order), PUBLIC_BATCH)]
-    chosen = draw.permutation(len(batches))[: -(-sequences // PUBLIC_BATCH)]
-    return [batches[index] for index in chosen]
+    return [order[begin : begin + PUBLIC_BATCH] for begin in range(0, len(order), PUBLIC_BATCH)]
 
 
 def _tune_once(objective: Recformer, batches: list[list[int]], examples: list[np.ndarray]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recbole_ext.bench import memory, options, tuning, utilisation
@@ -79,6 +80,32 @@ def test_models_are_timed_in_turns_and_stand_beside_the_first(tiny: Dataset) -> 
     base = result["models"]["SASRec"]["seconds_per_epoch"]
     result["models"]["HSTU"]["seconds_per_epoch"] = 3 * base
     assert [line.split(" | ")[4] for line in models_table(result)[2:]] == ["1.00", "3.00"]
+
+
+def test_both_ways_tune_on_the_same_sequences_once_in_batches_of_their_own(
+    tiny: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: dict[str, list[np.ndarray]] = {}
+    sizes: dict[str, list[int]] = {}
+    original = tuning._objective
+
+    def watched(side: str, attributes: Any, settings: Any) -> Any:
+        objective = original(side, attributes, settings)
+        collate = objective.collate
+
+        def recorded(numbered: list[tuple[int, np.ndarray]]) -> Any:
+            read.setdefault(side, []).extend(sequence for _, sequence in numbered)
+            sizes.setdefault(side, []).append(len(numbered))
+            return collate(numbered)
+
+        objective.collate = recorded  # type: ignore[method-assign]
+        return objective
+
+    monkeypatch.setattr(tuning, "_objective", watched)
+    assert run_tuning_contest(tiny, 20, 48, 1)["sequences"] == 32, "two batches"
+    public, own = (sorted(sequence.tolist() for sequence in read[side]) for side in tuning.SIDES)
+    assert public == own and len({str(sequence) for sequence in own}) == 32
+    assert set(map(tuple, sizes.values())) == {(16, 16)}
 
 
 def test_both_ways_of_tuning_read_the_same_tokens(tiny: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
