@@ -16,7 +16,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 import yaml
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny, and pytest's workers share the cores
 import torch  # noqa: E402
@@ -257,8 +257,8 @@ def own_data(atomic_folder: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the Hub answers: a commit, all it says, or an exception to raise; unknown names aren't found. Its cache is
-    empty."""
-    answers: dict[str, Any] = {"asked": []}
+    empty, and it has the files of the folders that ``folders`` holds by name."""
+    answers: dict[str, Any] = {"asked": [], "folders": {}}
 
     def model_info(self: Any, name: str, **kwargs: Any) -> SimpleNamespace:
         answers["asked"].append(name)
@@ -269,8 +269,15 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
         return answer if isinstance(answer, SimpleNamespace) else SimpleNamespace(id=name, sha=answer)
 
+    def download(name: str, file: str, **kwargs: Any) -> str:
+        folder = answers["folders"].get(name)
+        if folder is None or not (folder / file).is_file():
+            raise EntryNotFoundError(f"{name} has no {file}")
+        return str(folder / file)
+
     _hub_encoder.cache_clear()  # a name's commit is asked for once in a process
     _unreachable.clear()
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return answers

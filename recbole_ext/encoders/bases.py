@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from pathlib import Path
 
-from recbole_ext.encoders.source import HUB_NAME, MINILM, WEIGHTS, ResolvedEncoder, resolve_encoder, snapshots_here
+from recbole_ext.encoders.source import (
+    HUB_NAME,
+    MINILM,
+    WEIGHTS,
+    ResolvedEncoder,
+    read_description,
+    resolve_encoder,
+    snapshots_here,
+)
 from recbole_ext.errors import EncoderError
 from recbole_ext.hashing import sha256_of_file
 
@@ -41,23 +48,13 @@ def check_base(adapter: ResolvedEncoder, source: ResolvedEncoder) -> None:
 
 def _base_of(adapter: ResolvedEncoder) -> str | None:
     """What the adapter's ``adapter_config.json`` calls its base, here, in the cache or on Hugging Face."""
-    import huggingface_hub
-
-    path = Path(adapter.location) / "adapter_config.json"
-    if adapter.revision is not None:
-        try:
-            path = Path(
-                huggingface_hub.hf_hub_download(
-                    adapter.location, path.name, revision=adapter.revision, local_files_only=adapter.offline
-                )
-            )
-        # Not there, not allowed, not reachable: each has its own type.
-        except Exception as error:
-            raise EncoderError(
-                f"adapter {adapter.name!r}: its {path.name} can't be had from Hugging Face ({type(error).__name__}), "
-                "without which nothing says which base it is one of. Name a repository that holds a LoRA adapter."
-            ) from error
-    return json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    path = adapter.file("adapter_config.json")
+    if path is None:
+        raise EncoderError(
+            f"adapter {adapter.name!r}: it has no adapter_config.json, without which nothing says which base it is one "
+            "of. Name a repository that holds a LoRA adapter."
+        )
+    return read_description(path).get("base_model_name_or_path")
 
 
 def _is_base(base: str, source: ResolvedEncoder) -> bool | None:
@@ -90,7 +87,7 @@ def _hub_name(source: ResolvedEncoder) -> str | None:
 def _origin(source: ResolvedEncoder) -> str | None:
     """What the configuration in a folder says that it was loaded from."""
     path = Path(source.location) / "config.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("_name_or_path") if path.is_file() else None
+    return read_description(path).get("_name_or_path") if path.is_file() else None
 
 
 def _full_name(base: str) -> str:

@@ -80,11 +80,41 @@ class ResolvedEncoder:
 
     @property
     def key_value_reading(self) -> dict[str, Any] | None:
-        """How an encoder tuned by RECFORMER's objectives reads items; ``None`` for one that reads plain text."""
-        path = Path(self.location) / "config.json"
-        if not path.is_file():
-            return None
-        return json.loads(path.read_text(encoding="utf-8")).get(KEY_VALUE_READING)
+        """How an encoder tuned by RECFORMER's objectives reads items; ``None`` for one that reads plain text.
+
+        Raises:
+            EncoderError: its ``config.json`` is damaged or can't be had.
+        """
+        path = self.file("config.json")
+        return read_description(path).get(KEY_VALUE_READING) if path else None
+
+    def file(self, name: str) -> Path | None:
+        """One of its files, from Hugging Face by the encoder's commit; ``None`` where it has none of this name.
+
+        Raises:
+            EncoderError: Hugging Face can't be asked for it.
+        """
+        if self.revision is None:
+            path = Path(self.location) / name
+            return path if path.is_file() else None
+        import huggingface_hub
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        try:
+            return Path(
+                huggingface_hub.hf_hub_download(
+                    self.location, name, revision=self.revision, local_files_only=self.offline
+                )
+            )
+        # Not allowed, not reachable, a full disk: each has its own type.
+        except Exception as error:
+            is_known = self.offline or not isinstance(error, LocalEntryNotFoundError)
+            if isinstance(error, EntryNotFoundError) and is_known:
+                return None
+            raise EncoderError(
+                f"encoder {self.name!r}: its {name} can't be had from Hugging Face ({type(error).__name__}), without "
+                "which nothing says what it is. Repeat when Hugging Face can be reached, or name a folder."
+            ) from error
 
     def untrusted(self) -> EncoderError:
         """What to raise where it comes with Python code that nobody has said may be run."""
@@ -92,6 +122,19 @@ class ResolvedEncoder:
             f"encoder {self.name!r} comes with Python code of its own. Read it in {self.location}; where you trust it, "
             "set trust_remote_code."
         )
+
+
+def read_description(path: Path) -> Any:
+    """The content of a JSON file that says what an encoder or an adapter is.
+
+    Raises:
+        EncoderError: it is damaged; names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise EncoderError(f"{path} can't be read as JSON ({reason}). Fetch or save the encoder again.") from error
 
 
 def resolve_encoder(name_or_path: str, adapter: str | None = None) -> ResolvedEncoder:
@@ -171,21 +214,24 @@ def width_here(name_or_path: str, whole: bool) -> int | None:
     Args:
         whole: with all the modules that a sentence-transformers model puts after the transformer, some of which change
             the width.
+
+    Raises:
+        EncoderError: one of the files is damaged.
     """
     path = config_here(name_or_path)
     if path is None:
         return None
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_description(path)
     width = next((config[key] for key in ("hidden_size", "n_embd", "d_model", "dim") if config.get(key)), None)
     modules = path.parent / "modules.json"
     if whole and modules.is_file():
-        for module in json.loads(modules.read_text(encoding="utf-8")):
+        for module in read_description(modules):
             folder = path.parent / module["path"]
             kind = module["type"].rpartition(".")[2]
             if kind == "Dense":
-                width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("out_features")
+                width = read_description(folder / "config.json").get("out_features")
             elif kind == "Pooling":
-                pooling = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+                pooling = read_description(folder / "config.json")
                 modes = [key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True]
                 if len(modes) > 1 or isinstance(pooling.get("pooling_mode"), list):
                     return None  # several poolings stand side by side

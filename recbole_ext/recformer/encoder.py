@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from recbole_ext.capacity import activation_bytes, at_once
 from recbole_ext.dropout import draw_cheaply
 from recbole_ext.encoders.positions import readable_tokens
 from recbole_ext.encoders.quiet import quiet_bars
-from recbole_ext.encoders.source import KEY_VALUE_READING
+from recbole_ext.encoders.source import KEY_VALUE_READING, read_description
 from recbole_ext.errors import EncoderError
 from recbole_ext.moving import moved
 from recbole_ext.recformer.by_length import Parts, parts_by_length
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from recbole_ext.encoders.source import ResolvedEncoder
 
 POOLINGS = ("cls", "mean")
+WINDOW = 64
+"""Tokens that a token sees around it in RECFORMER's Longformer, half of them on either side."""
 ITEM_POSITIONS = "item_position_embeddings"
 PASS_TOKENS, PASS_TOKENS_OF_AN_ACCELERATOR = 512, 16384
 ENCODED_TOKENS, MOST_ENCODED_TOKENS = 8192, 2**17
@@ -182,17 +183,28 @@ class BehaviourEncoder(nn.Module):
         tokenizer.save_pretrained(folder)
 
     def restore_added_embeddings(self, folder: Path) -> None:
-        """Read what this class added to the PLM, and ``from_pretrained`` leaves aside, from a saved folder."""
+        """Read what this class added to the PLM, and ``from_pretrained`` leaves aside, from a saved folder.
+
+        Raises:
+            EncoderError: its ``.safetensors`` don't hold both tables.
+        """
         from safetensors import safe_open
 
         parameters = dict(self._embeddings.named_parameters())
+        missing = {f"{ITEM_POSITIONS}.weight", "token_type_embeddings.weight"}
         for path in sorted(folder.glob("*.safetensors")):
             with safe_open(path, framework="pt") as file:
                 for key in file.keys():  # noqa: SIM118 (not a mapping)
                     name = ".".join(key.split(".")[-2:])
-                    if name.split(".")[0] in (ITEM_POSITIONS, "token_type_embeddings"):
+                    if name in missing:
+                        missing.remove(name)
                         with torch.no_grad():
                             parameters[name].copy_(file.get_tensor(key))
+        if missing:
+            raise EncoderError(
+                f"{folder}: {min(missing)} stands in none of its .safetensors, and without it an encoder tuned by "
+                "RECFORMER's objectives reads something else. Take the folder that `tune` wrote, whole."
+            )
 
     def load_checkpoint(self, path: Path) -> None:
         """Load a RECFORMER state dict, such as the public ``seqrec_pretrain_ckpt.bin``, by its own names.
@@ -220,6 +232,7 @@ def load_behaviour_encoder(
     max_items: int | None = None,
     pooling: str | None = None,
     trust_remote_code: bool = False,
+    attention_window: int | None = None,
 ) -> tuple[BehaviourEncoder, Any, dict[str, Any]]:
     """The encoder of ``source``, its tokenizer, and how it reads items (empty for one that was not tuned here).
 
@@ -227,9 +240,11 @@ def load_behaviour_encoder(
         pooling: ``None`` takes what the folder says: of a tuned encoder its own, of a sentence-transformers model that
             averages ``mean``, else RECFORMER's ``cls``.
         trust_remote_code: run the Python code that comes with the encoder.
+        attention_window: of a Longformer: tokens that a token sees around it. ``None`` takes a tuned encoder's own; of
+            another one RECFORMER's 64, or its own where that is narrower, for it has learnt no wider one.
 
     Raises:
-        EncoderError: it can't be loaded.
+        EncoderError: it can't be loaded, or has no window that could be set.
     """
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -238,11 +253,14 @@ def load_behaviour_encoder(
         config = AutoConfig.from_pretrained(source.location, **where)
         tokenizer = AutoTokenizer.from_pretrained(source.location, **where)
         reading = dict(getattr(config, KEY_VALUE_READING, None) or {})
+        _set_window(config, source, bool(reading), attention_window)
         options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "longformer") else {}
         with quiet_bars():
             base, loaded = AutoModel.from_pretrained(
                 source.location, config=config, output_loading_info=True, **options, **where
             )
+    except EncoderError:
+        raise
     except Exception as error:  # foreign files fail in as many ways as there are architectures
         if "trust_remote_code" in str(error):
             raise source.untrusted() from error
@@ -263,15 +281,33 @@ def load_behaviour_encoder(
         )
     encoder = BehaviourEncoder(base, items, pooling or reading.get("pooling") or _published_pooling(source))
     if reading:
-        encoder.restore_added_embeddings(Path(source.location))
+        described = source.file("config.json")
+        assert described is not None  # the reading stands in it
+        encoder.restore_added_embeddings(described.parent)
     return encoder, tokenizer, reading
 
 
+def _set_window(config: Any, source: ResolvedEncoder, is_tuned: bool, wanted: int | None) -> None:
+    """Let ``config`` say the window before the PLM is built; it is saved with it."""
+    if config.model_type != "longformer":
+        if wanted is not None:
+            raise EncoderError(
+                f"attention_window: encoder {source.name!r} is a {config.model_type}, and only a Longformer's tokens "
+                "see a window; leave it out."
+            )
+        return
+    if wanted is None and is_tuned:
+        return
+    own = config.attention_window
+    of_layers = own if isinstance(own, list) else [own] * config.num_hidden_layers
+    config.attention_window = [wanted or min(of_layer, WINDOW) for of_layer in of_layers]
+
+
 def _published_pooling(source: ResolvedEncoder) -> str:
-    path = Path(source.location) / "1_Pooling" / "config.json"
-    if not path.is_file():
+    path = source.file("1_Pooling/config.json")
+    if path is None:
         return "cls"
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = read_description(path)
     is_mean = settings.get("pooling_mode_mean_tokens") or settings.get("pooling_mode") == "mean"
     return "mean" if is_mean else "cls"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -14,6 +13,7 @@ from recbole_ext.encoders.source import (
     ResolvedEncoder,
     config_here,
     folder_here,
+    read_description,
     resolve_adapter,
     resolve_encoder,
     width_here,
@@ -59,7 +59,7 @@ class Encoder(EncodingSettings, VectorSource):
     """Tune the encoder on the behaviour of source domains first: objective, sources and the objective's settings."""
     template: tuple[str, ...] | None = None
     """Parts of an item's text, such as "{title}" "Brand: {brand}". Default: the dataset config's item_text, else all
-    text fields."""
+    text fields. Not for an encoder that reads key–value pairs."""
     made_by: str | None = None
     """The command that makes the encoder, with {dataset}; a plan prints it where the encoder is missing."""
 
@@ -107,16 +107,29 @@ class Encoder(EncodingSettings, VectorSource):
                 )
 
     def texts(self, dataset: Dataset) -> ItemTexts:
-        """The items' texts as this encoder reads them."""
-        if self.tune and self.tune.settings.reads_key_values:
-            return item_key_values(dataset, getattr(self.tune.settings, "attributes", None))
-        reading = None if self.tune else resolve_encoder(self.encoder).key_value_reading
-        if reading is not None:
-            return item_key_values(dataset, reading.get("attributes"))
-        return item_texts(dataset, self.template)
+        """The items' texts as this encoder reads them.
+
+        Raises:
+            SourceDataError, EncoderError: there are none, or nothing says how it reads.
+            ConfigurationError: a template that names an unknown field, or that has no meaning for this encoder.
+        """
+        if self.tune:
+            settings = self.tune.settings
+            reading = {"attributes": getattr(settings, "attributes", None)} if settings.reads_key_values else None
+        else:
+            reading = resolve_encoder(self.encoder).key_value_reading
+        if reading is None:
+            return item_texts(dataset, self.template)
+        if self.template is not None:
+            raise ConfigurationError(
+                f"template: encoder {self.encoder!r} reads key–value text{', once it is tuned' if self.tune else ''}; "
+                "leave it out. Which fields it reads is said where it is tuned, by `attributes`, or by the dataset "
+                "config's item_text."
+            )
+        return item_key_values(dataset, reading.get("attributes"))
 
     def width(self, dataset: Dataset) -> int | None:
-        width = width_here(self.encoder, whole=self.pooling is None and not self.average_layers)
+        width = width_here(self.encoder, whole=self.pooling is None)
         if self.dim is not None and width is not None and self.dim > width:
             raise ConfigurationError(f"dim: {self.dim} is more than the width of encoder {self.encoder!r}, {width}.")
         return self.dim or width
@@ -196,7 +209,7 @@ class Encoder(EncodingSettings, VectorSource):
         path = config_here(self.encoder)
         # What is tuned has the shape of what it was tuned from.
         known = (shape for name, shape in SHAPES.items() if name in f"{self.encoder} {self.made_by}")
-        config = json.loads(path.read_text(encoding="utf-8")) if path else next(known, None)
+        config = read_description(path) if path else next(known, None)
         if config is None:
             return None
         kept = self.layers or (self.tune.layers if self.tune else None)

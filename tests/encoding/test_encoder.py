@@ -11,11 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
-from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from recbole_ext.encoders.source import MINILM_SHA256, config_here, folder_here
+from recbole_ext.encoders.source import MINILM_SHA256, config_here, folder_here, width_here
 from recbole_ext.encoding import EncodingSettings, load_encoder, resolve_encoder
 from recbole_ext.encoding.encoder import describe_modules
 from recbole_ext.errors import ConfigurationError, EncoderError
@@ -281,6 +282,33 @@ def test_without_a_network_and_cache_the_embedded_encoder_is_offered(hub: dict[s
     with pytest.raises(EncoderError, match="can't be reached .ConnectionError.*'minilm' needs no network"):
         resolve_encoder("org/model")
     assert folder_here("org/model") is None
+
+
+def test_of_a_hub_name_how_it_reads_items_is_looked_up_there_and_what_can_t_be_had_is_said(
+    hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub["*"] = "abc123"
+    (tmp_path / "config.json").write_text('{"recformer": {"max_tokens": 64}}')
+    hub["folders"]["org/tuned"] = tmp_path
+    assert resolve_encoder("org/tuned").key_value_reading == {"max_tokens": 64}
+    assert resolve_encoder("org/without-config").key_value_reading is None
+
+    def unreachable(*args: Any, **kwargs: Any) -> str:
+        raise LocalEntryNotFoundError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    with pytest.raises(EncoderError, match="'org/tuned': its config.json can't be had from Hugging Face"):
+        _ = resolve_encoder("org/tuned").key_value_reading
+
+
+def test_a_damaged_description_of_an_encoder_is_named_by_its_path(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "model"))
+    (folder / "modules.json").write_text("[{")
+    with pytest.raises(EncoderError, match=r"model/modules\.json can't be read as JSON"):
+        width_here(str(folder), whole=True)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(EncoderError, match=r"model/config\.json can't be read as JSON"):
+        _ = resolve_encoder(str(folder)).key_value_reading
 
 
 @pytest.mark.parametrize("file", ["model.gguf", "modules.json", "config.json"])

@@ -13,11 +13,13 @@ import pytest
 import torch
 from test_encoder import last_hidden_states
 
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoders.bases import check_base
 from recbole_ext.encoders.source import ResolvedEncoder, width_here
 from recbole_ext.encoding import EncodingSettings, load_encoder, resolve_encoder
 from recbole_ext.encoding.encoder import encoding_options
 from recbole_ext.errors import ConfigurationError, EncoderError
+from recbole_ext.vectors.encoder import Encoder
 
 TEXTS = ["a red car", "the lake"]
 
@@ -120,6 +122,10 @@ def test_the_width_is_known_without_loading(tiny_encoders: dict[str, Path], tiny
     projected.save_pretrained(str(tmp_path / "dense"), create_model_card=False)
     assert width_here(str(tmp_path / "dense"), whole=True) == 5 == encoded(tmp_path / "dense").shape[1]
     assert width_here(str(tmp_path / "dense"), whole=False) == 32
+    averaged = encoded(tmp_path / "dense", average_layers=(1, 2))
+    unread = Dataset.named("unread", tmp_path, configs=tmp_path)
+    source = Encoder(encoder=str(tmp_path / "dense"), average_layers=(1, 2))
+    assert source.width(unread) == 5 == averaged.shape[1], "only another pooling takes modules out"
 
 
 # --- code that comes with a model ---

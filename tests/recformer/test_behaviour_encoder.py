@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,34 @@ def test_a_longformer_reads_sequences_as_hugging_faces_does_its_embeddings_summe
         found, expected = encoder(batch), by_hugging_face(encoder, batch, window)
     assert found.shape == (3, batch["input_ids"].shape[1], 32)
     torch.testing.assert_close(found[inside], expected[inside], rtol=1e-4, atol=1e-4)
+
+
+def windows(encoder: BehaviourEncoder) -> list[int]:
+    """What each layer's tokens see around them."""
+    return [2 * layer.attention.self.one_sided_attn_window_size for layer in encoder.base.encoder.layer]
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "found"),
+    [(512, None, [64, 64]), ([8, 512], None, [8, 64]), (512, 16, [16, 16]), (8, 16, [16, 16])],
+)
+def test_a_longformer_has_recformers_window_a_narrower_one_of_its_own_or_the_one_that_is_wanted(
+    own: int | list[int], wanted: int | None, found: list[int], tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_encoders["longformer"], tmp_path / "longformer"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "attention_window": own}))
+    encoder, tokenizer, _ = load_behaviour_encoder(resolve_encoder(str(folder)), attention_window=wanted)
+    assert windows(encoder) == found
+    # A tuned one keeps what it was tuned with, whatever that is.
+    encoder.base.config.attention_window = [128, 256]
+    encoder.save(tmp_path / "saved", tokenizer, {"attribute_tokens": 8, "max_tokens": 64})
+    assert windows(load(tmp_path / "saved")[0]) == [128, 256]
+
+
+def test_a_window_is_refused_where_no_token_sees_one(tiny_encoders: dict[str, Path]) -> None:
+    with pytest.raises(EncoderError, match=r"attention_window: .* is a bert, and only a Longformer's"):
+        load_behaviour_encoder(resolve_encoder(str(tiny_encoders["bert"])), attention_window=64)
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "modernbert", "longformer"])
@@ -187,6 +218,44 @@ def test_many_sequences_are_encoded_as_one_by_one(tiny_encoders: dict[str, Path]
 def test_pooling_comes_from_the_published_model_unless_said(tiny_encoders: dict[str, Path]) -> None:
     assert load_behaviour_encoder(resolve_encoder("minilm"))[0].pooling == "mean"
     assert load(tiny_encoders["bert"])[0].pooling == "cls"
+
+
+def test_a_tuned_encoder_of_the_hub_loads_with_its_reading_its_added_embeddings_and_its_pooling(
+    tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    """In a process of its own: the libraries look for their cache when they are imported."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshots = {name: tmp_path / "hub" / f"models--org--{name}" / "snapshots" / commit for name in ("tuned", "mean")}
+    encoder, tokenizer = load(tiny_encoders["bert"])
+    randomise_added(encoder)
+    encoder.save(snapshots["tuned"], tokenizer, {"attribute_tokens": 8, "max_tokens": 64})
+    shutil.copytree(tiny_encoders["bert"], snapshots["mean"])
+    (snapshots["mean"] / "1_Pooling").mkdir()
+    (snapshots["mean"] / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    script = (
+        "from recbole_ext.encoders.source import resolve_encoder\n"
+        "from recbole_ext.recformer.encoder import load_behaviour_encoder\n"
+        "encoder, _, reading = load_behaviour_encoder(resolve_encoder('org/tuned'))\n"
+        "print(reading['attribute_tokens'], *(round(float(table.sum()), 3) for table in encoder.added_embeddings))\n"
+        "print(load_behaviour_encoder(resolve_encoder('org/mean'))[0].pooling)"
+    )
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    expected = [8, *(round(float(table.sum()), 3) for table in encoder.added_embeddings)]
+    assert done.stdout.split() == [*map(str, expected), "mean"], done.stderr
+
+
+def test_a_tuned_encoder_without_the_table_of_item_positions_is_refused(
+    tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    encoder, tokenizer = load(tiny_encoders["bert"])
+    encoder.save(tmp_path / "saved", tokenizer, {"attribute_tokens": 8, "max_tokens": 64})
+    weights = tmp_path / "saved" / "model.safetensors"
+    save_file({k: v for k, v in load_file(weights).items() if "item_position" not in k}, weights, {"format": "pt"})
+    with pytest.raises(EncoderError, match=r"saved: item_position_embeddings\.weight stands in none"):
+        load_behaviour_encoder(resolve_encoder(str(tmp_path / "saved")))
 
 
 def test_weights_that_the_config_does_not_describe_are_an_error_and_what_is_left_over_makes_no_noise(
