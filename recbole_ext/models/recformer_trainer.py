@@ -17,9 +17,11 @@ from tqdm import tqdm
 
 from recbole_ext import __version__
 from recbole_ext.capacity import SHARE_OF_ACTIVATIONS, activation_bytes, at_once
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.losses_of_epoch import LossesOfEpoch
 from recbole_ext.mixed_precision import mixed_precision
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.vectors.before_the_cut import tuned_on
 from recbole_ext.writing import replacing_folder
 
 log = logging.getLogger(__name__)
@@ -140,6 +142,11 @@ class RECFORMERTrainer(Trainer):
             "encoder": str(self.config["encoder"]),
             "made_by": "RECFORMER, stage one",
             "dataset": dataset.dataset_name,
+            # Read where the store is given to a run whose data are cut in time.
+            "tuned_on": {
+                "sources": {dataset.dataset_name: {"histories": Dataset.of_config(self.config).histories_request()}},
+                "encoder": tuned_on(Path(self.config["encoder"]).expanduser()),
+            },
             "seed": int(self.config["seed"]),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": __version__,

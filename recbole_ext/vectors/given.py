@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
@@ -98,6 +98,14 @@ class Store(VectorSource):
     def cost(self, dataset: Dataset, artifacts: Path) -> Cost | None:
         """Whoever made them knows."""
         return None
+
+    def learnt_from(self, dataset: Dataset, artifacts: Path) -> list[Any]:
+        path = self._path(dataset)
+        if not is_store_folder(path):
+            return []
+        meta = read_meta(path)
+        known = {"sources": {str(meta.get("dataset")): meta.get("request")}, "before": meta.get("tuned_on")}
+        return [known]
 
     def _refuse_later(self, dataset: Dataset) -> None:
         """See that a store which says what it was made of has seen nothing after the dataset's cut."""

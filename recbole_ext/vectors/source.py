@@ -26,7 +26,7 @@ from recbole_ext.machine import (
     peak_memory_mb,
 )
 from recbole_ext.settings import CheckedSettings
-from recbole_ext.store.folder import has_vectors, read_meta, refuse_to_overwrite
+from recbole_ext.store.folder import has_vectors, is_store_folder, read_meta, refuse_to_overwrite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -214,6 +214,16 @@ class VectorSource(CheckedSettings, ABC):
         """Where its store of this dataset is, or will be: named by the request, so that no other rewrites it."""
         return artifacts / "stores" / dataset.name / f"{self.kind}-{self.identity(dataset)[:16]}"
 
+    def learnt_from(self, dataset: Dataset, artifacts: Path) -> list[Any]:
+        """What its store says that its vectors were learnt from, beside their request: for vectors made of them.
+
+        Raises:
+            StoreError: the store is damaged.
+        """
+        path = self.store_path(dataset, artifacts)
+        before = read_meta(path).get("tuned_on") if is_store_folder(path) else None
+        return [before] if before else []
+
     def make(self, dataset: Dataset, out: Path, artifacts: Path, compute: Compute | None = None) -> Made:
         """Make the store ``out``, whole or not at all; one that answers the same request is left as it is.
 
@@ -238,12 +248,14 @@ class VectorSource(CheckedSettings, ABC):
         forget_peak_memory()
         began = time.perf_counter()
         vectors = self.compute_vectors(dataset, artifacts, work, compute or Compute())
+        before = [known for part in self.parts() for known in part.learnt_from(dataset, artifacts)]
         effort = vectors.cost or Effort(time.perf_counter() - began, len(vectors.items))
         meta = {
             "source": self.in_words(),
             "dataset": dataset.name,
             "identity": identity,
             "request": request,
+            **({"tuned_on": before} if before else {}),
             **vectors.meta,
             "cost": {
                 "seconds": round(effort.seconds, 4),

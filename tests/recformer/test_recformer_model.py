@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.training import build_trainer, choose_samples
 
@@ -108,6 +109,8 @@ def test_the_exported_store_is_what_the_plm_of_stage_ones_best_epoch_makes_of_th
     assert len(store.items) == 60 and store.embeddings.shape == (60, 32)
     rows = torch.as_tensor([built.dataset.token2id("item_id", item) for item in store.items])
     torch.testing.assert_close(store.embeddings, model.encoder.encode_items(model.tokens)[rows])
+    (read,) = store.meta["tuned_on"]["sources"].items()
+    assert read == ("tiny", {"histories": Dataset.of_config(built.config).histories_request()})
     # The matrix that the epoch trained against was encoded before it.
     assert (store.embeddings - model.item_embedding.weight[rows]).abs().max() > 1e-4
     # The exported PLM makes the same of the items.

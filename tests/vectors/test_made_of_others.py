@@ -157,6 +157,33 @@ def test_a_part_without_any_item_of_training_is_refused(tmp_path: Path) -> None:
         made({"fused": [LEXICAL, {"store": str(tmp_path / "new")}]}, dataset, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["fused", "shuffled", "gaussian"])
+def test_vectors_made_of_a_store_that_was_learnt_from_what_comes_later_are_refused_as_it_is(
+    kind: str, tmp_path: Path
+) -> None:
+    dataset = with_a_later_item(tmp_path, "red thing")
+    whole = dataset.with_keys({"eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO"}})
+    learnt = {"sources": {"cut": {"histories": whole.histories_request()}}}
+    items = [f"i{item}" for item in range(5)]
+    by_request = parse_source(BEHAVIOUR, "test")
+    assert by_request is not None
+    by_request.make(whole, tmp_path / "by request", tmp_path)
+    ItemEmbeddingStore(torch.eye(5), items, {"tuned_on": learnt}).save(tmp_path / "by meta")
+    ItemEmbeddingStore(torch.eye(5), items).save(tmp_path / "innocent")
+    for name in ("by request", "by meta", "innocent"):
+        part: Any = {"store": str(tmp_path / name)}
+        source = parse_source({kind: [LEXICAL, part] if kind == "fused" else part}, "test")
+        assert source is not None
+        source.make(whole, tmp_path / f"made of {name}", tmp_path)
+        given = parse_source({"store": str(tmp_path / f"made of {name}")}, "test")
+        assert given is not None
+        if name == "innocent":
+            given.request(dataset)
+        else:
+            with pytest.raises(ConfigurationError, match="was made of interactions of cut of all times"):
+                given.request(dataset)
+
+
 def test_a_fine_tuned_matrix_is_made_by_a_run(shop: Dataset, tmp_path: Path, tiny_encoders: dict[str, Path]) -> None:
     encoder = {"encoder": str(tiny_encoders["bert"])}
     source = parse_source({"finetune": encoder}, "test")
