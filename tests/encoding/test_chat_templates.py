@@ -66,16 +66,21 @@ def test_the_template_is_part_of_what_identifies_an_encoder(chatty: Path) -> Non
     assert resolve_encoder(str(chatty)).identity != before
 
 
-@pytest.mark.parametrize("kind", ["plain", "of conversations", "with a prompt"])
+@pytest.mark.parametrize("kind", ["plain", "of conversations", "with a prompt", "with a prompt that is not pooled"])
 def test_a_tuning_reads_what_encode_reads(
     kind: str, chatty: Path, tiny_encoders: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = chatty
     if kind == "of conversations":
         folder = published(chatty, tmp_path / "published")
-    elif kind == "with a prompt":
+    elif kind.startswith("with a prompt"):
         prompt = {"prompts": {"item": "an item of "}, "default_prompt_name": "item"}
         folder = published(tiny_encoders["bert"], tmp_path / "prompted", **prompt)
+        if kind.endswith("not pooled"):
+            pooled = vectors(folder)
+            pooling = folder / "1_Pooling" / "config.json"
+            pooling.write_text(json.dumps({**json.loads(pooling.read_text()), "include_prompt": False}))
+            assert np.abs(vectors(folder) - pooled).max() > 1e-3
     corpus = Corpus([[("title", text)] for text in TEXTS], TEXTS, [np.array([1, 2])], 0)
     objective = Pairs.build(resolve_encoder(str(folder)), corpus, PairsSettings(), None).eval()
     with torch.no_grad():

@@ -25,7 +25,7 @@ ITEMS_OF_A_PASS = 64
 
 def _token_ids(model: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
     """What ``model.encode`` reads of each text, a prompt that it is published with included, up to ``limit`` tokens."""
-    prompt = model.prompts.get(model.default_prompt_name) or None
+    prompt = _own_prompt(model)
     whole, model.max_seq_length = model.max_seq_length, limit
     ids = []
     for begin in range(0, len(texts), ITEMS_OF_A_PASS):
@@ -34,6 +34,11 @@ def _token_ids(model: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
         ids += [row[inside].tolist() for row, inside in rows]
     model.max_seq_length = whole  # which is saved with the tuned encoder
     return ids
+
+
+def _own_prompt(model: Any) -> str | None:
+    """What ``model.encode`` puts before every text where nothing is said."""
+    return model.prompts.get(model.default_prompt_name) or None
 
 
 class TextObjective(Objective):
@@ -54,11 +59,21 @@ class TextObjective(Objective):
         first = {text: row for row, text in reversed(list(enumerate(corpus.texts, 1)))}
         self.same_text = np.array([0, *(first[text] for text in corpus.texts)])
         self.pad_id = model.tokenizer.pad_token_id
+        prompt = _own_prompt(model)
+        read = model.preprocess([""], prompt=prompt) if prompt else {}
+        # Where a model is published to leave its prompt out of pooling, it has to be told how long that is.
+        self.about_prompt = {key: read[key] for key in ("prompt_length",) if key in read}
 
     @classmethod
     def build(cls, source: ResolvedEncoder, corpus: Corpus, settings: TuneSettings, checkpoint: Path | None) -> Self:
         if checkpoint is not None:
             raise ConfigurationError("checkpoint: a RECFORMER state dict fits the objectives over sequences only.")
+        if source.key_value_reading is not None:
+            raise EncoderError(
+                f"encoder {source.name!r} was tuned by RECFORMER's objectives and reads key–value pairs, and "
+                f"{cls.__name__} tunes it on lines of text. Tune an encoder that reads plain text, or take the "
+                "objective recformer, contrast or mlm."
+            )
         reading = EncodingSettings(pooling=settings.pooling, trust_remote_code=settings.trust_remote_code)
         model = load_encoder(source, reading, device="cpu")
         if not hasattr(model[0], "auto_model"):
@@ -74,7 +89,7 @@ class TextObjective(Objective):
     def base(self) -> Any:
         return self.model[0].auto_model
 
-    def vectors_of(self, batch: dict[str, Tensor]) -> Tensor:
+    def vectors_of(self, batch: dict[str, Any]) -> Tensor:
         """Pooled vectors of a padded batch, ``[texts, width]``."""
         return self.model(dict(batch))["sentence_embedding"]
 
@@ -94,9 +109,9 @@ class TextObjective(Objective):
     def lengths(self, examples: list[np.ndarray]) -> list[int]:
         return [sum(len(self.token_ids[row]) for row in rows) for rows in examples]
 
-    def batch_of(self, rows: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
-        """The texts of some items, padded."""
-        return self.padded([self.token_ids[row] for row in rows])
+    def batch_of(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """The texts of some items, padded, and how long the prompt before each is."""
+        return {**self.padded([self.token_ids[row] for row in rows]), **self.about_prompt}
 
     def padded(self, ids: Sequence[list[int]]) -> dict[str, Tensor]:
         """Token ids with their mask, ``[texts, longest]`` each."""
