@@ -28,7 +28,7 @@ def run(
 
 def encode(folder: Path, encoder: Path | str, out: Path) -> None:
     """The items of ``tiny`` to the store ``out``."""
-    source = Encoder(encoder=str(encoder), template=("{title}",))
+    source = Encoder(encoder=str(encoder))
     source.make(Dataset.named("tiny", folder, configs=folder), out, out.parent / "artifacts")
 
 

@@ -20,7 +20,8 @@ class EncodingSettings(CheckedSettings):
     """Instead of ``prompt``: one of the encoder's own prompts, by its name."""
     pooling: Literal["cls", "mean", "last"] | None = None
     """Pool the transformer's hidden states so and do nothing after that. By default all the encoder's own modules; a
-    plain transformer has none, and is pooled by the mean, a decoder at its last token."""
+    plain transformer has none, and is pooled by the mean, or at its last token where its config.json names an
+    architecture that ends with ForCausalLM (a decoder saved without its head names another)."""
     average_layers: tuple[int, ...] = ()
     """Layers whose outputs are averaged before pooling: 0 are the word embeddings, 1 the first layer, -1 the last."""
     dim: int | None = Field(default=None, ge=1)

@@ -39,7 +39,9 @@ class RECFORMER(SequentialRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         source = resolve_encoder(config["encoder"])
-        encoder, tokenizer, reading = load_behaviour_encoder(source, config["max_items"], config["pooling"])
+        encoder, tokenizer, reading = load_behaviour_encoder(
+            source, config["max_items"], config["pooling"], attention_window=config["attention_window"]
+        )
         if config["checkpoint"]:
             encoder.load_checkpoint(Path(config["checkpoint"]))
         # Not a submodule: the PLM is registered under its own name alone, as in the public checkpoints.

@@ -95,9 +95,9 @@ OWN = (
     (
         "RECFORMER",
         "Li et al., KDD 2023, arXiv 2305.13731: the language model reads the whole sequence",
-        "`encoder`, `checkpoint`, `item_attributes`, `attribute_tokens`, `max_tokens`, `max_items`, `pooling`, "
-        "`freeze_words`, `temperature`, `negatives`, `stage_one_epochs`, `stage_one_patience`, `stage_two_epochs`, "
-        "`stage_two_patience`, `export_item_embedding`, `export_encoder`",
+        "`encoder`, `checkpoint`, `item_attributes`, `attribute_tokens`, `max_tokens`, `max_items`, "
+        "`attention_window`, `pooling`, `freeze_words`, `temperature`, `negatives`, `stage_one_epochs`, "
+        "`stage_one_patience`, `stage_two_epochs`, `stage_two_patience`, `export_item_embedding`, `export_encoder`",
     ),
     (
         "TransitionGraph",

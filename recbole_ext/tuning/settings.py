@@ -26,7 +26,8 @@ class TuneSettings(CheckedSettings):
         return False
 
     pooling: Literal["cls", "mean", "last"] | None = None
-    """Default: the encoder's own; cls where it has none."""
+    """Default: the encoder's own. One that has none is pooled at its first token (cls) by the objectives over key–value
+    sequences, and as `encode` does it by the others."""
     layers: int | None = Field(default=None, ge=1)
     """Tune the first so many layers of the encoder; the rest is cut off before."""
     max_tokens: int = Field(default=1024, ge=4)
@@ -44,7 +45,8 @@ class TuneSettings(CheckedSettings):
     """How several source domains are mixed: a domain with n examples has a part of n^(1/temperature) in each epoch,
     which stays as long. 1: every example once; the higher, the more alike the domains' parts."""
     held_out: float = Field(default=0.05, ge=0, lt=1)
-    """Fraction of the sequences that measures the tuning instead of being tuned on; at most 1,000 of them are read."""
+    """Fraction of the sequences that measures the tuning instead of being tuned on. Of more than 1,000 the loss reads
+    the first 1,000, and the recall 1,000 drawn at random."""
     epochs: float = Field(default=3, gt=0)
     """Passes over the examples; a fraction ends within one."""
     evaluate_every: float = Field(default=1.0, gt=0, le=1)
@@ -123,6 +125,13 @@ class _ReadingSequences(TuneSettings):
     """Tokens kept of an attribute, its key's included."""
     max_items: int = Field(default=50, ge=1)
     """Items of a sequence, the newest ones."""
+    attention_window: int | None = Field(default=None, ge=2, multiple_of=2)
+    """Of a Longformer, and of no other encoder: tokens that a token sees around it, half of them on either side.
+    Default: a tuned encoder's own; of another Longformer RECFORMER's 64, or its own where that is narrower."""
+
+    def request(self) -> dict[str, Any]:
+        """The default window is told too: it was the encoder's own before."""
+        return {"attention_window": "at most 64", **super().request()}
 
 
 class RecformerSettings(_Debiasing, _Masking, _ReadingSequences):

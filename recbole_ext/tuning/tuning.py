@@ -50,13 +50,21 @@ class Tuning(CheckedSettings):
         """From a flat mapping.
 
         Raises:
-            ConfigurationError: an unknown objective or key, or a value out of range; names ``where`` and the key.
+            ConfigurationError: an unknown objective or key, a value out of range, a source named twice, or a step
+                before that makes what this one can't read; names ``where`` and the key.
         """
         own = {key: given[key] for key in OWN_KEYS if key in given}
         objective = own.get("objective", DEFAULT_OBJECTIVE)
         settings = settings_of(objective, where).checked({k: v for k, v in given.items() if k not in own}, where)
         if not own.get("sources"):
             raise ConfigurationError(f"{where}: sources: name the datasets to tune on, such as [Office].")
+        named = own["sources"].values() if isinstance(own["sources"], Mapping) else [own["sources"]]
+        for names in named:
+            if isinstance(names, list | tuple) and (twice := [n for n in names if names.count(n) > 1]):
+                raise ConfigurationError(
+                    f"{where}: sources: {twice[0]} stands there twice, and each is tuned on once: name it once. "
+                    "source_temperature and epochs say how much of it is read."
+                )
         if own.get("after") is not None:
             if not isinstance(own["after"], Mapping):
                 raise ConfigurationError(
@@ -64,7 +72,12 @@ class Tuning(CheckedSettings):
                 )
             if "seeds" in own["after"]:
                 raise ConfigurationError(f"{where}: after: seeds: give them to the last step; they hold for all.")
-            own["after"] = cls.parse(own["after"], f"{where}: after")
+            own["after"] = before = cls.parse(own["after"], f"{where}: after")
+            if before.settings.reads_key_values and not settings.reads_key_values:
+                raise ConfigurationError(
+                    f"{where}: after: {before.objective} makes an encoder that reads key–value pairs, and {objective} "
+                    f"tunes on lines of text. Let {objective} come first, or take recformer, contrast or mlm in both."
+                )
         if own.get("seeds") and "seed" in given:
             raise ConfigurationError(f"{where}: seed and seeds exclude each other.")
         return cls.checked({**own, "settings": settings}, where)

@@ -98,7 +98,7 @@ def test_tune_makes_an_encoder_that_encode_reads(
 
 
 def encoded(folder: Path, encoder: Path, out: Path, device: torch.device) -> ItemEmbeddingStore:
-    source = Encoder(encoder=str(encoder), template=("{title}",))
+    source = Encoder(encoder=str(encoder))
     compute = Compute(devices=(str(device),))
     source.make(Dataset.named("tiny", folder, configs=folder), out, out.parent / "artifacts", compute)
     return ItemEmbeddingStore.load(out)

@@ -112,6 +112,16 @@ def test_an_objectives_reading_decides_what_is_encoded(shop: Dataset, tiny_encod
         tuned(tiny_encoders["bert"], "mlm", attributes=["colour"]).request(shop)
 
 
+def test_a_longformers_window_names_the_tuned_encoder_and_is_what_it_is_tuned_with(
+    shop: Dataset, tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    longformer = tiny_encoders["longformer"]
+    sources = [tuned(longformer, "contrast", **window) for window in ({}, {"attention_window": 64})]
+    assert len({source.store_path(shop, tmp_path) for source in sources}) == 2, "its own window is narrower"
+    tune([shop], str(longformer), tmp_path / "tuned", "contrast", **FAST, attention_window=16)
+    assert json.loads((tmp_path / "tuned" / "config.json").read_text())["attention_window"] == [16, 16]
+
+
 @pytest.mark.parametrize("objective", list(OBJECTIVES))
 def test_every_objective_has_an_estimate_that_grows_with_its_epochs(
     objective: str, shop: Dataset, tiny_encoders: dict[str, Path]
@@ -148,6 +158,13 @@ def test_key_value_encoders_take_no_settings_of_plain_text(
 ) -> None:
     bert = str(tiny_encoders["bert"])
     tune([shop], bert, tmp_path / "tuned", "contrast", **FAST)
+    for made_of in (str(tmp_path / "tuned"), bert):
+        tuning = {"tune": {"objective": "contrast", "sources": ["shop"]}} if made_of == bert else {}
+        plain = Encoder.checked({"encoder": made_of, "template": ["{title}"], **tuning}, "test")
+        with pytest.raises(ConfigurationError, match="template: encoder .* reads key–value text"):
+            plain.request(shop)
+    with pytest.raises(EncoderError, match="reads key–value pairs, and Pairs tunes it on lines of text"):
+        tune([shop], str(tmp_path / "tuned"), tmp_path / "again", "pairs", **FAST)
     for key, value in {"prompt": "x", "layers": 1, "drop": ("1",), "average_layers": (1,)}.items():
         with pytest.raises(ConfigurationError, match=f"{key}: encoder .* reads key–value text"):
             Encoder.checked({"encoder": str(tmp_path / "tuned"), key: value}, "test").make(
@@ -305,6 +322,9 @@ def test_several_tuning_seeds_are_taken_in_turn_by_every_step_and_by_what_is_mad
         ({"after": {"sources": ["shop"], "objective": "pair"}}, "test: tune: after: objective: there is no 'pair'"),
         ({"after": {"sources": ["shop"], "seeds": [1]}}, "after: seeds: give them to the last step"),
         ({"after": {"objective": "pairs"}}, "after: sources: name the datasets"),
+        ({"after": {"sources": ["shop"]}}, "after: recformer makes an encoder that reads key–value pairs, and pairs"),
+        ({"sources": ["shop", "other", "shop"]}, "sources: shop stands there twice"),
+        ({"sources": {"shop": ["a"], "other": ["b", "b"]}}, "sources: b stands there twice"),
     ],
 )
 def test_steps_and_seeds_that_can_not_be_are_refused(
@@ -323,13 +343,13 @@ def test_tuned_encoders_are_told_apart_in_words() -> None:
             {"seeds": [1, 2]},
             {"temperature": 0.1},
             {"sources": {"a": ["b"]}},
-            {"after": {"objective": "mlm", "sources": ["shop"]}},
+            {"after": {"objective": "next-title", "sources": ["shop"]}},
         )
     ]
     assert words[0] == "encoder plm, tuned: pairs on shop (max_tokens 32, epochs 1, batch_size 8)"
     assert len(set(words)) == len(words)
     assert "seed 7" in words[1] and "seeds [1, 2]" in words[2] and "temperature 0.1" in words[3]
-    assert "sources by dataset" in words[4] and "mlm on shop, then pairs on shop" in words[5]
+    assert "sources by dataset" in words[4] and "next-title on shop, then pairs on shop" in words[5]
     assert Encoder(encoder="plm", layers=2, pooling="mean").in_words() == "encoder plm, pooling mean, layers 2"
 
 

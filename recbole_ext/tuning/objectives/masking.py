@@ -40,7 +40,10 @@ def mask_words(
 
 
 class LanguageModelHead(nn.Module):
-    """RoBERTa's head (dense, GELU, layer norm, decoder tied to the word embeddings), at the hidden tokens alone."""
+    """RoBERTa's head (dense, GELU, layer norm, decoder tied to the word embeddings), at the hidden tokens alone.
+
+    It begins with random weights, whatever head the encoder was published with.
+    """
 
     def __init__(self, base: Any) -> None:
         super().__init__()

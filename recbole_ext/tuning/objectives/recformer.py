@@ -32,7 +32,8 @@ class Recformer(Objective):
     cut (equation 7), and the words of both texts are masked and guessed (weight ``mlm_weight``), in forward passes of
     their own as in the public code. Differences from it: whole words are masked each with ``mask_probability``
     instead of a fixed count, other occurrences of a target in the batch are not negatives, the guess is computed at
-    the masked tokens only, and a sequence keeps at least one item before the cut.
+    the masked tokens only, a sequence keeps at least one item before the cut, and the head that guesses begins with
+    random weights instead of the Longformer's own, which ``AutoModel`` leaves aside.
     """
 
     contrasts: ClassVar[bool] = True
@@ -59,7 +60,7 @@ class Recformer(Objective):
         if settings.pooling == "last":
             raise EncoderError(f"pooling: {cls.__name__} reads whole sequences; choose cls or mean.")
         encoder, tokenizer, _ = load_behaviour_encoder(
-            source, settings.max_items, settings.pooling, settings.trust_remote_code
+            source, settings.max_items, settings.pooling, settings.trust_remote_code, settings.attention_window
         )
         if cls.masks and tokenizer.mask_token_id is None:
             raise EncoderError(
