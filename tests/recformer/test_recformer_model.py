@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from recbole_ext.data.dataset import Dataset
+from recbole_ext.errors import EncoderError
 from recbole_ext.store import ItemEmbeddingStore
 from recbole_ext.training import build_trainer, choose_samples
 
@@ -51,6 +52,14 @@ def test_scores_are_cosines_between_the_sequences_text_and_the_items(recformer: 
             torch.testing.assert_close(scores[row, 9], expected, rtol=1e-4, atol=1e-5)
         batch["item_id"] = torch.full((5,), 9)
         torch.testing.assert_close(model.predict(batch), scores[:, 9])
+
+
+def test_the_window_of_its_longformer_is_a_key(recformer: Any) -> None:
+    for given, found in ({}, 8), ({"attention_window": 16}, 16):
+        layers = recformer("longformer", **given).model.encoder.base.encoder.layer
+        assert {2 * layer.attention.self.one_sided_attn_window_size for layer in layers} == {found}
+    with pytest.raises(EncoderError, match="attention_window: .* is a bert"):
+        recformer(attention_window=16)
 
 
 def test_a_batch_and_its_order_do_not_change_a_users_scores(recformer: Any) -> None:
