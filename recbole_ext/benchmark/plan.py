@@ -65,7 +65,7 @@ def begun_from(resolved: Resolved, specs: Iterable[RunSpec]) -> list[EncoderToTu
     stores, encoders = set(), set()
     for spec in specs:
         stores.add(spec.store)
-        encoders.add(spec.config.get("encoder"))
+        encoders.add(str(spec.config.get("encoder")))
     return [
         *(encoder for encoder in resolved.encoders if encoder.path is None or str(encoder.path) in encoders),
         *(store for store in resolved.stores if store.path is None or store.path in stores),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.hashing import sha256_of
+from recbole_ext.models import reads_text
 from recbole_ext.records import RowKey, record_path
 
 Settings = dict[str, Any]
@@ -18,9 +19,6 @@ WITHOUT_EFFECT = (
     "data_path",
     "checkpoint_dir",
     "item_embedding",
-    "encoder",
-    "export_item_embedding",
-    "export_encoder",
     "show_progress",
     "state",
     "gpu_id",
@@ -31,6 +29,8 @@ WITHOUT_EFFECT = (
 """Keys that don't decide a result. What the paths point to is in the identity by its content or its request.
 (``worker`` decides it: RecBole draws negatives in its loaders' workers. So does ``nproc``: each process draws its own
 dropout.)"""
+WITHOUT_EFFECT_ON_READERS_OF_TEXT = ("encoder", "export_item_embedding", "export_encoder")
+"""The same, of models that read item text themselves; another model's key of such a name is its own."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,12 @@ class RunSpec:
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
+        without_effect = WITHOUT_EFFECT + (WITHOUT_EFFECT_ON_READERS_OF_TEXT if reads_text(self.model) else ())
         content = {
             "model": self.model,
             "seed": self.seed,
             "config": {
-                key: self.contents.get(key, value) for key, value in self.config.items() if key not in WITHOUT_EFFECT
+                key: self.contents.get(key, value) for key, value in self.config.items() if key not in without_effect
             },
             "dataset": self.dataset_fingerprint,
             "vectors": self.vectors,

@@ -167,6 +167,21 @@ def test_a_change_of_a_users_model_is_another_run(
     assert first(resolved(models={"changing_model.Mine": {}})).identity != before
 
 
+def test_a_key_encoder_of_a_users_own_model_is_part_of_it(
+    resolved: Resolve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "encoding_model.py").write_text(
+        "from recbole.model.sequential_recommender.sasrec import SASRec\n\n\n"
+        "class Mine(SASRec):\n    defaults = {'encoder': 'cnn', 'export_encoder': False}\n"
+    )
+    found = [
+        identity(resolved(models={"encoding_model.Mine": keys}))
+        for keys in ({"encoder": "cnn"}, {"encoder": "rnn"}, {"encoder": "cnn", "export_encoder": True})
+    ]
+    assert len(set(found)) == 3
+
+
 # --- rows ---
 
 
