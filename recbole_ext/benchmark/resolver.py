@@ -30,10 +30,12 @@ from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError, RecboleExtError
 from recbole_ext.models import (
     code_of,
+    model_class,
     model_defaults,
     needs_item_vectors,
     reads_text,
     recbole_config,
+    recbole_name,
     takes_item_vectors,
 )
 from recbole_ext.records import RowKey
@@ -172,7 +174,8 @@ class _Resolver:
         for config in configs:
             checks.check_choices({**effective, **config}, where)
         named = [self._contents(model, dataset.name, {**effective, **config}, where) for config in configs]
-        seen = dataset.with_keys(effective)
+        # By RecBole's name: what is made from a model that reads a graph reads one too.
+        seen = dataset.with_keys({**effective, "model": recbole_name(model_class(model))})
         self._check_dataset(seen, text=variant.source is not None and variant.source.needs_text())
         seeds = self.benchmark.part(model, "seeds")
         beginnings = self._beginnings(model, seen, variant.source, len(seeds), where)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_ext.data.files import columns_loaded, interaction_suffixes, suffixes_read
@@ -26,6 +27,8 @@ READS_LABEL = {"DIEN", "DIN", "DMF", "FISM", "MKR", "NAIS", "NNCF", "NeuMF", "Ri
 """Models, beside the context-aware ones, whose loss compares scores with labels."""
 NEEDS_NO_NEGATIVES = {"DiffRec", "LDiffRec", "MacridVAE", "MultiDAE", "MultiVAE", "RaCT", "RecVAE"}
 """Models that RecBole gives whole users instead of pairs of items."""
+CLUSTERED = "item_emb.npy"
+"""Beside a dataset's files: the vectors by which LDiffRec puts items into ``n_cate`` groups."""
 
 
 def check_needs(config: Any) -> None:
@@ -37,8 +40,9 @@ def check_needs(config: Any) -> None:
     """
     name = recbole_name(config.model_class)
     require_package(name, LATER_PACKAGES.get(name))
-    if name == "LDiffRec" and config["n_cate"] != 1:
+    if name == "LDiffRec" and config["n_cate"] > 1:
         require_package("LDiffRec with n_cate above 1", "kmeans_pytorch")
+        _check_clustered(Path(config["data_path"]) / CLUSTERED)
     if name == "NNCF" and config["neigh_info_method"] == "louvain":
         require_package("NNCF with neigh_info_method: louvain", "community")
     columns = _loaded_columns(config, name)
@@ -47,6 +51,17 @@ def check_needs(config: Any) -> None:
     _check_features(config, name, columns)
     _check_knowledge(config, name, columns)
     _check_samples(config, name, columns)
+
+
+def _check_clustered(path: Path) -> None:
+    """RecBole would unpickle what is in there, which runs whatever code its author put in."""
+    try:
+        np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"n_cate: LDiffRec groups items by the vectors in {path}, which is no array of numbers that can be read "
+            "(nothing is ever unpickled). Write it with numpy.save, or set n_cate: 1."
+        ) from error
 
 
 def _loaded_columns(config: Any, name: str) -> dict[str, set[str]]:

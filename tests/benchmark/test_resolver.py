@@ -10,6 +10,7 @@ import pytest
 
 from recbole_ext.benchmark import Resolved
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.survey.keys import OF_A_MODEL
 
 Resolve = Callable[..., Resolved]
 
@@ -77,6 +78,7 @@ def test_what_decides_a_result_is_part_of_its_identity(resolved: Resolve, own_da
     [
         ("S3Rec", "pre_model_path", {"train_stage": "finetune", "item_attribute": "title", "loss_type": "BPR"}),
         ("NeuMF", "mf_pretrain_path", {"use_pretrain": True}),
+        ("KD_DAGFM", "warm_up", {"phase": "distillation"}),
     ],
 )
 def test_the_content_of_a_file_that_a_model_begins_from_is_part_of_it_and_its_place_is_not(
@@ -89,6 +91,17 @@ def test_the_content_of_a_file_that_a_model_begins_from_is_part_of_it_and_its_pl
     before = begun_from(tmp_path / "a.pth", "weights")
     assert begun_from(tmp_path / "b.pth", "weights") == before
     assert begun_from(tmp_path / "a.pth", "other weights") != before
+
+
+def test_so_are_the_vectors_by_which_ldiffrec_groups_items(resolved: Resolve, own_data: Path) -> None:
+    def grouped_by(content: str) -> str:
+        (own_data / "tiny" / "item_emb.npy").write_text(content)
+        return identity(resolved(data_path=str(own_data), models={"LDiffRec": {"n_cate": 2}}))
+
+    assert grouped_by("vectors") != grouped_by("other vectors")
+    (own_data / "tiny" / "item_emb.npy").unlink()
+    with pytest.raises(ConfigurationError, match=r"n_cate: .*item_emb\.npy: no file that can be read"):
+        resolved(data_path=str(own_data), models={"LDiffRec": {"n_cate": 2}})
 
 
 def test_so_are_the_vectors_that_diversity_is_measured_in(
@@ -180,6 +193,24 @@ def test_a_key_encoder_of_a_users_own_model_is_part_of_it(
         for keys in ({"encoder": "cnn"}, {"encoder": "rnn"}, {"encoder": "cnn", "export_encoder": True})
     ]
     assert len(set(found)) == 3
+
+
+def test_so_is_the_graph_that_a_users_model_reads_as_the_model_does_that_it_is_made_from(
+    resolved: Resolve, own_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(own_data))
+    (own_data / "reading_model.py").write_text(
+        "from recbole.model.sequential_recommender.ksr import KSR\n\n\nclass Mine(KSR):\n    pass\n"
+    )
+
+    def read() -> str:
+        keys = {"datasets": ["rich"], "data_path": str(own_data), "config": {**OF_A_MODEL["KSR"], "epochs": 1}}
+        return first(resolved(models={"reading_model.Mine": {}}, **keys)).dataset_fingerprint
+
+    before = read()
+    with (own_data / "rich" / "rich.kg").open("a") as file:
+        file.write("e1\tr1\te5\n")
+    assert read() != before
 
 
 # --- rows ---

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recbole_ext.errors import ConfigurationError, SourceDataError
@@ -81,6 +84,19 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.setattr("recbole_ext.models.find_spec", lambda name: None if name == package else find_spec(name))
     with pytest.raises(ConfigurationError, match=f"{model} needs the package {package}.*pip install {package[:5]}"):
         check_needs(config(model, load_col=GRAPH))
+
+
+def test_vectors_that_ldiffrec_would_unpickle_are_refused(
+    config: Any, atomic_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recbole_ext.models.find_spec", lambda name: name)
+    shutil.copytree(atomic_folder / "rich", tmp_path / "rich")
+    asked = config("LDiffRec", n_cate=2, data_path=str(tmp_path))
+    for vectors, refused in ((None, True), (np.array([{}], dtype=object), True), (np.zeros((60, 4)), False)):
+        if vectors is not None:
+            np.save(tmp_path / "rich" / "item_emb.npy", vectors)
+        with pytest.raises(ConfigurationError, match="n_cate: .*item_emb.npy") if refused else nullcontext():
+            check_needs(asked)
 
 
 @pytest.mark.parametrize(("model", "package"), [("LightGBM", "lightgbm"), ("XGBoost", "xgboost")])
