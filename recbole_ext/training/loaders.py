@@ -73,7 +73,8 @@ def load(config: Any) -> Loaders:
         loaders = [train(config, splits[0], samplers[0], shuffle=config["shuffle"])]
     _keep_new_items_out(loaders[0], dataset)
     if is_sequential and not config["rank_seen_items"]:
-        samplers = _samplers_of_unseen_items(config, dataset, splits)
+        if any(config[f"{phase}_neg_sample_args"]["sample_num"] != "none" for phase in ("valid", "test")):
+            samplers = _samplers_of_unseen_items(config, dataset, splits)
         evaluated = [UnseenItemsLoader if each is FullSortEvalDataLoader else each for each in evaluated]
     for phase, loader_class, split, sampler in zip(("valid", "test"), evaluated, splits[1:], samplers[1:], strict=True):
         loaders.append(loader_class(_evaluation_config(config, phase, dataset.item_num), split, sampler, shuffle=False))

@@ -190,6 +190,19 @@ class TestSeenItems:
             checked += len(candidates)
         assert checked > 40 * 10
 
+    def test_a_user_who_has_had_every_item_is_ranked_in_full_and_told_where_items_are_drawn(
+        self, build: Build, tmp_path: Path
+    ) -> None:
+        rows = [(user, item, item) for user in range(3) for item in range(6 if user == 0 else 4)]
+        lines = ["user_id:token\titem_id:token\ttimestamp:float", *("\t".join(map(str, row)) for row in rows)]
+        (tmp_path / "all").mkdir()
+        (tmp_path / "all" / "all.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        keys: dict[str, Any] = {"data_path": str(tmp_path), "rank_seen_items": False, "topk": [5]}
+        built = build("SASRec", "all", **keys)
+        assert self.ranks(built)["0"] == 1, "all others are masked"
+        with pytest.raises(ValueError, match="interacted with all items"):
+            build("SASRec", "all", **keys, eval_args={**LEAVE_ONE_OUT, "mode": "uni2"})
+
     def test_a_seen_item_that_is_the_one_to_find_is_ranked(self, build: Build, tmp_path: Path) -> None:
         rows = [(user, item, time) for user in range(6) for time, item in enumerate([1, 2, 3 + user, 1])]
         lines = ["user_id:token\titem_id:token\ttimestamp:float", *("\t".join(map(str, row)) for row in rows)]
