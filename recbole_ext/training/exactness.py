@@ -18,6 +18,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.loss import BPRLoss
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.training.masked import masked_loss
@@ -58,6 +59,14 @@ def _of_packages(module: str, *others: str) -> bool:
     return module.partition(".")[0] in ("recbole", "recbole_ext", *others)
 
 
+def normalises_over_the_batch(model: Any) -> bool:
+    """Whether something in the model is normalised by its mean over all that a training step computes together.
+
+    No comparison without dropout sees it, for then it takes the means that it has kept.
+    """
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
 def trimmed_scores_are_exact(model: Any, dataset: SequenceViewDataset) -> bool:
     """Do scores stay the same when padding beyond the batch's longest history is cut off?
 
@@ -72,7 +81,10 @@ def trimmed_scores_are_exact(model: Any, dataset: SequenceViewDataset) -> bool:
 
 
 def trimmed_loss_is_exact(model: Any, dataset: SequenceViewDataset) -> bool:
-    """The same for scores and loss; also false for a loss that is random even without dropout."""
+    """The same for scores and loss; also false for a loss that is random even without dropout, and where padding is
+    normalised with the rest."""
+    if normalises_over_the_batch(model):
+        return False
 
     def compare() -> Pairs:
         padded, trimmed = _padded_and_trimmed(model, dataset)
@@ -93,6 +105,8 @@ def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
     """
     dataset, table = loader._dataset, loader.rows
     if len(table) == 0 or not hasattr(model, "gather_indexes") or model.max_seq_length != dataset.max_item_list_len:
+        return False
+    if normalises_over_the_batch(model):
         return False
     rows = np.argsort(np.diff(table.first_target), kind="stable")[-2:]
     in_rows = loader.batch(rows)
@@ -117,7 +131,7 @@ def rows_are_exact(model: Any, loader: UserRowLoader) -> bool:
 
 def masks_are_exact(model: Any, loader: MaskedPrefixLoader) -> bool:
     """Is the model's loss of RecBole's masked samples the loss at the masked positions alone? (BERT4Rec)"""
-    if not learns_masked_items(model) or not has_known_loss(model):
+    if not learns_masked_items(model) or not has_known_loss(model) or normalises_over_the_batch(model):
         return False
     dataset = loader._dataset
     samples = dataset[np.linspace(0, len(dataset) - 1, min(PROBED_SAMPLES, len(dataset))).astype(int)]

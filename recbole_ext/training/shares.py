@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.training.exactness import loss_is_a_mean_over_samples, own_random_numbers
+from recbole_ext.training.exactness import (
+    loss_is_a_mean_over_samples,
+    normalises_over_the_batch,
+    own_random_numbers,
+)
 from recbole_ext.training.objective import LossOfRows, row_loss
 from recbole_ext.training.rows import TARGET_POSITION, TARGET_ROW, TARGET_SLOT
 from recbole_ext.training.team import Team
@@ -56,7 +59,7 @@ def require_shares_that_add_up(config: Any, model: Any, loader: Any, loss_of_row
     Raises:
         ConfigurationError: it is not.
     """
-    depends = config["training_loss"] == "sce" or any(isinstance(module, _BatchNorm) for module in model.modules())
+    depends = config["training_loss"] == "sce" or normalises_over_the_batch(model)
     if not depends and loss_of_rows in (None, row_loss):
         with own_random_numbers():
             depends = not loss_is_a_mean_over_samples(model, loader)

@@ -125,6 +125,13 @@ class Heavy(SASRec):
         return super().calculate_loss(interaction) + self.item_embedding.weight.pow(2).sum()
 
 
+class NormalisedOverBatch(torch.nn.BatchNorm1d):
+    """Of the embedded items of all samples, with their padding."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return super().forward(hidden.flatten(0, -2)).view_as(hidden)
+
+
 def named(model: type) -> str:
     return f"{model.__module__}.{model.__name__}"
 
@@ -162,6 +169,15 @@ def test_what_dropout_alone_shows_stays_in_the_loss(build: Build) -> None:
 def test_what_compares_a_batch_in_training_alone_is_not_computed_on_rows(build: Build, model: type) -> None:
     built = build(named(model))
     assert choose_samples(built.config, built.model, built.loaders).name != "user"
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
+def test_what_is_normalised_over_a_batch_is_trained_on_recboles_batches(build: Build, model: str) -> None:
+    built = build(model)
+    assert choose_samples(built.config, built.model, built.loaders).name == "user"
+    built = build(model)
+    built.model.LayerNorm = NormalisedOverBatch(built.model.hidden_size)
+    assert choose_samples(built.config, built.model, built.loaders).name == "augmented"
 
 
 def test_a_class_that_leaves_the_loss_alone_is_as_fast_as_its_parent(build: Build) -> None:
