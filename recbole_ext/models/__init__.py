@@ -156,6 +156,13 @@ def trainer_class(model: Any) -> Any:
     return companion(model, "Trainer", recbole.trainer) or get_trainer(model.type, model.__name__)
 
 
+def has_recboles_epochs(model: Any) -> bool:
+    """Whether the trainer of a model's class has no ``_train_epoch`` of its own, but that of RecBole's ``Trainer``."""
+    from recbole.trainer import Trainer
+
+    return next((kind for kind in trainer_class(model).__mro__ if "_train_epoch" in vars(kind)), None) is Trainer
+
+
 def recbole_name(model: type) -> str:
     """The name by which RecBole knows a model's class: that of its nearest ancestor among RecBole's models."""
     return next((ancestor.__name__ for ancestor in model.__mro__ if ancestor.__name__ in recboles()), model.__name__)

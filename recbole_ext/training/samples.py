@@ -11,6 +11,7 @@ from recbole.utils import EvaluatorType, ModelType
 
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.models import has_recboles_epochs, trainer_class
 from recbole_ext.training.exactness import (
     has_known_loss,
     loss_is_of_scores_alone,
@@ -62,10 +63,10 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
     ``user``: one row per user. ``prefix``: RecBole's batches of samples without their padding. ``augmented``: RecBole's
     samples and evaluation to the last bit. ``auto`` takes the first of these that the model proves exact. What ``user``
     means for a model that learns masked items (BERT4Rec) is said in :mod:`recbole_ext.training.masked`; its ``prefix``
-    has RecBole's masks.
+    has RecBole's masks. A trainer with a ``_train_epoch`` of its own gets ``augmented`` samples, for which it is written.
 
     Raises:
-        ConfigurationError: an unknown value, ``user`` or ``prefix`` for a model that it does not fit, or a
+        ConfigurationError: an unknown value, ``user`` or ``prefix`` for a model or a trainer that it does not fit, or a
             ``training_loss`` that is unknown or does not fit.
     """
     wanted = config["training_samples"] or "auto"
@@ -95,6 +96,13 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
 def _shortcut(config: Any, model: Any, loaders: Loaders, wanted: str) -> TrainingSamples | None:
     """What ``wanted`` names, with evaluation that reads every history once, where all of it is exact."""
     _sample_rankings_at_once(config, model, loaders)
+    if not has_recboles_epochs(config.model_class):
+        if wanted != "auto":
+            raise ConfigurationError(
+                f"training_samples: {wanted!r} would go past the _train_epoch of "
+                f"{trainer_class(config.model_class).__name__}; use auto or augmented."
+            )
+        return None
     samples = _rows(config, model, loaders) if wanted in ("auto", "user") else None
     if samples is None and wanted in ("auto", "prefix"):
         samples = _trimmed_prefixes(config, model, loaders)

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import recbole.trainer.trainer as recbole_trainer
 import torch
-from recbole.trainer import Trainer
 from torch.nn.utils import parametrize
 from torch.nn.utils.clip_grad import clip_grad_norm_
 from tqdm import tqdm
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from recbole_ext.attach import item_tables
 from recbole_ext.losses_of_epoch import LossesOfEpoch
 from recbole_ext.mixed_precision import mixed_precision
-from recbole_ext.models import trainer_class
+from recbole_ext.models import has_recboles_epochs, trainer_class
 from recbole_ext.moving import moved
 from recbole_ext.records.ranks import packed
 from recbole_ext.training.evaluation import (
@@ -94,7 +93,7 @@ class BenchmarkTrainer:
         with torch.autograd.set_detect_anomaly(False):
             if self.loss_of_rows is not None:
                 loss = self._train_rows(train_data, epoch_idx, kwargs.get("show_progress", False))
-            elif self._trains_as_recbole(*args):
+            elif has_recboles_epochs(self.config.model_class) and not args:
                 loss = self._train_samples(train_data, epoch_idx, kwargs.get("show_progress", False))
             else:
                 loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)  # type: ignore[misc]
@@ -145,13 +144,6 @@ class BenchmarkTrainer:
             scaler.update()
         (total,) = self.team.sums(losses.sums())
         return total
-
-    def _trains_as_recbole(self: Any, *args: Any) -> bool:
-        """Whether :meth:`_train_samples` does what RecBole's trainer of this model does in an epoch."""
-        own = next(
-            kind for kind in type(self).__mro__[1:] if "_train_epoch" in vars(kind) and kind is not BenchmarkTrainer
-        )
-        return own is Trainer and not args
 
     def _train_samples(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float | tuple[float, ...]:
         """An epoch of RecBole's ``Trainer``, to the last bit, that asks the device for the losses once, at its end."""

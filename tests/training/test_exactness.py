@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 from recbole.model.sequential_recommender.sasrec import SASRec
+from recbole.trainer import Trainer
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.training import choose_samples
+from recbole_ext.training import build_trainer, choose_samples
 from recbole_ext.training.exactness import has_known_loss, rows_are_exact
 from recbole_ext.training.rows import UserRowLoader
 
@@ -125,6 +126,18 @@ class Heavy(SASRec):
         return super().calculate_loss(interaction) + self.item_embedding.weight.pow(2).sum()
 
 
+class Halved(SASRec):
+    """Is trained by a trainer of its own."""
+
+
+class HalvedTrainer(Trainer):
+    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
+        super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
+        with torch.no_grad():
+            self.model.item_embedding.weight.zero_()
+        return 0.5
+
+
 class NormalisedOverBatch(torch.nn.BatchNorm1d):
     """Of the embedded items of all samples, with their padding."""
 
@@ -178,6 +191,17 @@ def test_what_is_normalised_over_a_batch_is_trained_on_recboles_batches(build: B
     built = build(model)
     built.model.LayerNorm = NormalisedOverBatch(built.model.hidden_size)
     assert choose_samples(built.config, built.model, built.loaders).name == "augmented"
+
+
+def test_an_epoch_of_a_users_own_trainer_is_run_on_recboles_samples(build: Build) -> None:
+    built = build(named(Halved), epochs=1)
+    samples = choose_samples(built.config, built.model, built.loaders)
+    trainer = build_trainer(built.config, built.model, built.checkpoint, samples.loss_of_rows)
+    trainer.fit(samples.loader, verbose=False)
+    assert samples.name == "augmented" and not built.model.item_embedding.weight.any()
+    built = build(named(Halved), training_samples="user")
+    with pytest.raises(ConfigurationError, match="'user' would go past the _train_epoch of HalvedTrainer; use auto"):
+        choose_samples(built.config, built.model, built.loaders)
 
 
 def test_a_class_that_leaves_the_loss_alone_is_as_fast_as_its_parent(build: Build) -> None:
