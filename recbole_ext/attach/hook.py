@@ -62,7 +62,8 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
             by default as in its paper, where every norm is one) and for ``dual`` ``item_embedding_dense_probability``
             (0.5 by default).
 
-    A model that has read the store itself (it says so by an ``item_vector_coverage``) is left alone.
+    A model that has read the store itself is left alone: it says so by an ``item_vector_coverage``, or its class by
+    ``needs_item_vectors = True``.
 
     Returns:
         The coverage, or ``None`` where no store is named.
@@ -76,6 +77,8 @@ def attach_item_embedding(model: Any, dataset: Any, config: Any) -> Coverage | N
         if (deviation := _optional(config, "item_embedding_scale")) is not None:
             _scale_random_vectors(model, dataset, deviation)
         return None
+    if getattr(model, "needs_item_vectors", False) and not hasattr(model, "item_vector_coverage"):
+        model.item_vector_coverage = _fitted(dataset, config).coverage
     if hasattr(model, "item_vector_coverage"):
         return model.item_vector_coverage
     mode = _choice(config, "item_embedding_mode", MODES)

@@ -190,6 +190,20 @@ def loss_is_a_mean_over_samples(model: Any, loader: Any) -> bool:
     return _all_equal(model, compare)
 
 
+def loss_ignores_labels(model: Any, loader: Any, label: str) -> bool:
+    """Is the loss of RecBole's training samples the same where their field ``label`` says the contrary?"""
+
+    def compare() -> Pairs:
+        n_samples = loader.sample_size
+        some = np.linspace(0, n_samples - 1, min(PROBED_SAMPLES, n_samples)).astype(int)
+        samples = loader.collate_fn(some).to(model.device)
+        loss = _whole(model.calculate_loss(samples))
+        samples.update(Interaction({label: 1 - samples[label]}))
+        return [(loss, _whole(model.calculate_loss(samples)))]
+
+    return _all_equal(model, compare)
+
+
 def one_score_at_a_time_is_all_at_once(model: Any, dataset: SequenceViewDataset) -> bool:
     """Does scoring all items of a history give an item the score that it gets alone?"""
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 from recbole.data.transform import Equal
-from recbole.utils import EvaluatorType, ModelType
+from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import has_recboles_epochs, trainer_class
 from recbole_ext.training.exactness import (
     has_known_loss,
+    loss_ignores_labels,
     loss_is_of_scores_alone,
     masks_are_exact,
     one_score_at_a_time_is_all_at_once,
@@ -66,8 +67,8 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
     has RecBole's masks. A trainer with a ``_train_epoch`` of its own gets ``augmented`` samples, for which it is written.
 
     Raises:
-        ConfigurationError: an unknown value, ``user`` or ``prefix`` for a model or a trainer that it does not fit, or a
-            ``training_loss`` that is unknown or does not fit.
+        ConfigurationError: an unknown value, ``user`` or ``prefix`` for a model or a trainer that it does not fit, a
+            ``training_loss`` that is unknown or does not fit, or negatives that the model would take for targets.
     """
     wanted = config["training_samples"] or "auto"
     if wanted not in TRAINING_SAMPLES:
@@ -80,6 +81,8 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
             _sample_rankings_at_once(config, model, loaders)
         _read_by_length(loaders)
         return TrainingSamples(own, loaders.train)
+    with own_random_numbers():
+        _refuse_negatives_as_targets(config, model, loaders)
     samples = None
     if wanted != "augmented" and isinstance(loaders.dataset, SequenceViewDataset):
         with own_random_numbers():
@@ -91,6 +94,22 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
         with own_random_numbers():
             refuse_to_learn_from_new_items(config, model, loaders.train)
     return samples
+
+
+def _refuse_negatives_as_targets(config: Any, model: Any, loaders: Loaders) -> None:
+    """RecBole gives a model whose ``input_type`` is ``POINTWISE`` sampled items as samples of their own, which their
+    label alone tells from interactions."""
+    draws = config["train_neg_sample_args"]["distribution"] != "none"
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not draws or has_known_loss(model):
+        return
+    if config["MODEL_INPUT_TYPE"] == InputType.POINTWISE and loss_ignores_labels(
+        model, loaders.train, config["LABEL_FIELD"]
+    ):
+        raise ConfigurationError(
+            f"train_neg_sample_args: the loss of {type(model).__name__} reads no label ({config['LABEL_FIELD']}), and "
+            "would take the items that are sampled as negatives for targets. Set train_neg_sample_args: null, best in "
+            "the `defaults` of the class."
+        )
 
 
 def _shortcut(config: Any, model: Any, loaders: Loaders, wanted: str) -> TrainingSamples | None:

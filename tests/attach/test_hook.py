@@ -340,6 +340,17 @@ def test_a_model_without_item_embedding_is_named_in_the_error(build: Build) -> N
         attach(built, make_store(shuffled_tokens()))
 
 
+def test_a_class_that_reads_the_store_itself_gets_it_no_second_time(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build("SASRec")
+    monkeypatch.setattr(type(built.model), "needs_item_vectors", True, raising=False)
+    before = built.model.item_embedding.weight.detach().clone()
+    coverage = attach(built, make_store(shuffled_tokens()[:50]), item_embedding_missing="mean")
+    assert torch.equal(built.model.item_embedding.weight, before)
+    assert (coverage.covered, coverage.missing) == (50, 10)
+
+
 def test_a_second_store_on_the_same_model_is_refused(build: Build) -> None:
     built = build("SASRec")
     attach(built, make_store(shuffled_tokens()), item_embedding_mode="bounded")

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.sequential_recommender.sasrec import SASRec
 from recbole.trainer import Trainer
+from recbole.utils import InputType
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training import build_trainer, choose_samples
@@ -126,6 +129,30 @@ class Heavy(SASRec):
         return super().calculate_loss(interaction) + self.item_embedding.weight.pow(2).sum()
 
 
+class Pointwise(SequentialRecommender):
+    """Has no negatives in a sample, and a loss that reads no label."""
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.items = torch.nn.Embedding(self.n_items, 8)
+
+    def scores(self, interaction: Any) -> torch.Tensor:
+        return self.items(interaction[self.ITEM_SEQ]).mean(dim=1) @ self.items.weight.T
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        return cross_entropy(self.scores(interaction), interaction[self.POS_ITEM_ID])
+
+
+class Labelled(Pointwise):
+    """Reads the label."""
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        scores = self.scores(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
+        return binary_cross_entropy_with_logits(scores, interaction["label"].to(scores.dtype))
+
+
 class Halved(SASRec):
     """Is trained by a trainer of its own."""
 
@@ -191,6 +218,16 @@ def test_what_is_normalised_over_a_batch_is_trained_on_recboles_batches(build: B
     built = build(model)
     built.model.LayerNorm = NormalisedOverBatch(built.model.hidden_size)
     assert choose_samples(built.config, built.model, built.loaders).name == "augmented"
+
+
+def test_negatives_that_a_loss_would_take_for_targets_are_refused(build: Build) -> None:
+    sampled = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
+    built = build(named(Pointwise), **sampled)
+    with pytest.raises(ConfigurationError, match=r"the loss of Pointwise reads no label.*train_neg_sample_args: null"):
+        choose_samples(built.config, built.model, built.loaders)
+    for model, keys in ((Pointwise, {}), (Labelled, sampled)):
+        built = build(named(model), **keys)
+        assert choose_samples(built.config, built.model, built.loaders)
 
 
 def test_an_epoch_of_a_users_own_trainer_is_run_on_recboles_samples(build: Build) -> None:
