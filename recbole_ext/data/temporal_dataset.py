@@ -46,6 +46,7 @@ class TemporalSplit:
 
     config: Any
     inter_feat: Any
+    item_feat: Any
     uid_field: str
     iid_field: str
     time_field: str
@@ -72,8 +73,26 @@ class TemporalSplit:
         assert self.timeline.trained[-1] == self.n_trained_items - 1, "new items have the largest ids"
         self.n_ranked_items = self.item_num  # type: ignore[attr-defined]
 
+    def _data_filtering(self) -> None:
+        """RecBole's, after which it is known which rows are left in which period.
+
+        A dataset with a knowledge graph takes out, last of all, interactions with items that no entity stands for. Such
+        items are taken out of the ``.item`` file as well: their ids would come before those of training.
+        """
+        super()._data_filtering()  # type: ignore[misc]
+        if self.item_feat is not None and hasattr(self, "item2entity"):
+            self.item_feat = self.item_feat[self.item_feat[self.iid_field].isin(self.item2entity)]
+        self._period = self._cut.period(self.inter_feat[self.time_field].to_numpy())
+        rows_left = np.bincount(self._period, minlength=3)
+        if not rows_left.all():
+            what = ("trains", "validates", "tests")[int(rows_left.argmin())]
+            raise ConfigurationError(
+                "eval_args.split.temporal: once RecBole's filters and new items are taken out, no interaction "
+                f"{what}. Choose other cuts, filters or new_items."
+            )
+
     def _filter_by_inter_num(self) -> None:
-        """The last of RecBole's filters; before it rows are put in order and cut, as exactly as the file has times."""
+        """The last filter by interactions; before it rows are put in order and cut, as exactly as the file has times."""
         rows = self.inter_feat.sort_values(self.time_field, kind="stable")
         times = rows[self.time_field].to_numpy()
         self._cut: Cut = self.temporal.cut(times)
@@ -97,14 +116,6 @@ class TemporalSplit:
                 features["item_feat"] = features["item_feat"][described.isin(set(self.inter_feat[self.iid_field]))]
         self.user_feat, self.item_feat = features["user_feat"], features["item_feat"]
         self.inter_feat = pd.concat([self.inter_feat, later])
-        self._period = self._cut.period(self.inter_feat[self.time_field].to_numpy())
-        rows_left = np.bincount(self._period, minlength=3)
-        if not rows_left.all():
-            what = ("trains", "validates", "tests")[int(rows_left.argmin())]
-            raise ConfigurationError(
-                "eval_args.split.temporal: once RecBole's filters and new items are taken out, no interaction "
-                f"{what}. Choose other cuts, filters or new_items."
-            )
 
     def build(self) -> list[Any]:
         """Training, validation and test split."""

@@ -133,6 +133,25 @@ def test_what_is_after_the_cut_changes_nothing_before_it(made: Made, new_items: 
     assert seen[0] == seen[1] == seen[2]
 
 
+def test_items_that_no_entity_stands_for_leave_the_data_of_a_knowledge_model_before_ids_are_given(made: Made) -> None:
+    linked = ["i0", "i1", "i2", "i3", "i9"]
+    files = {
+        "inter": lines_of(shop([*ORDINARY, *STRANGE])),
+        "item": ["item_id:token\tclass:token", *(f"i{item}\tc" for item in range(12))],
+        "kg": ["head_id:token\trelation_id:token\ttail_id:token", *(f"e{item}\tr\te{item + 1}" for item in range(12))],
+        "link": ["item_id:token\tentity_id:token", *(f"{item}\te{item[1:]}" for item in linked)],
+    }
+    kinds = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"], "item": ["item_id", "class"]}
+    load = {"inter": ["user_id", "item_id", "timestamp"], **kinds}
+    dataset = made(files, **temporal(**CUTS), model="CKE", load_col=load)
+    whole = stock_dataset("own", dataset.folder, dataset.effective_keys, cut=True)
+    assert sorted(whole.field2id_token["item_id"][1:]) == linked
+    assert whole.n_trained_items == 5 and whole.field2id_token["item_id"][5] == "i9", "the new item has the largest id"
+    found = [whole.id2token("item_id", split.inter_feat["item_id"].numpy()) for split in whole.build()]
+    assert len(found[0]) == 40 and set(found[0]) == set(linked[:4]), "of 60 rows those of four items in six"
+    assert all(set(items) <= set(linked) for items in found[1:])
+
+
 def test_new_items_have_the_largest_ids_and_are_counted(made: Made) -> None:
     dataset = made({"inter": lines_of(shop(STRANGE))}, **temporal(**CUTS), model="SASRec")
     whole = stock_dataset("own", dataset.folder, dataset.effective_keys, cut=True)
