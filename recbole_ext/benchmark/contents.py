@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.data.files import GROUPED
 from recbole_ext.errors import ConfigurationError, StoreError
 from recbole_ext.hashing import sha256_of_file
 from recbole_ext.models import model_class, reads_text, recbole_name
-from recbole_ext.models.needs import CLUSTERED
 from recbole_ext.named_classes import class_at, code_of_class
 from recbole_ext.store.files import fingerprint_of
 
@@ -24,7 +24,7 @@ def contents(model: str, dataset: str, config: Mapping[str, Any], where: str) ->
     """
     found = {key: _of_file(str(config[key]), f"{where}: {key}") for key in _of_a_model(model, config) if config[key]}
     if recbole_name(model_class(model)) == "LDiffRec" and config["n_cate"] > 1:
-        found[CLUSTERED] = _of_file(str(Path(config["data_path"]) / CLUSTERED), f"{where}: n_cate")
+        found[GROUPED] = _of_file(str(Path(config["data_path"]) / GROUPED), f"{where}: n_cate")
     if vectors := config.get("diversity_vectors"):
         path = Path(str(vectors).replace("{dataset}", dataset))
         try:

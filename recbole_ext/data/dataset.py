@@ -36,6 +36,7 @@ from recbole_ext.data.sizes import Size, counted, ids_in
 from recbole_ext.data.temporal import Cut, Temporal
 from recbole_ext.errors import SourceDataError
 from recbole_ext.hashing import sha256_of, sha256_of_file
+from recbole_ext.models import recbole_name
 from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_parts, render_texts
 
 if TYPE_CHECKING:
@@ -80,9 +81,13 @@ class Dataset:
 
     @classmethod
     def of_config(cls, config: Any) -> Dataset:
-        """The dataset of a RecBole ``Config``, under all keys of that run."""
+        """The dataset of a RecBole ``Config``, under all keys of that run.
+
+        The model goes by RecBole's name: what is made from one that reads a knowledge graph reads one too.
+        """
+        keys = {**config.final_config_dict, "model": recbole_name(config.model_class)}
         # RecBole has put the dataset's own folder into the key.
-        return cls(str(config["dataset"]), Path(config["data_path"]).parent, dict(config.final_config_dict))
+        return cls(str(config["dataset"]), Path(config["data_path"]).parent, keys)
 
     def sibling(self, name: str) -> Dataset:
         """Another dataset in the same places: ``data_path`` and folder of YAMLs."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EMBEDDED = "ml-100k"
+GROUPED = "item_emb.npy"
+"""Beside a dataset's files: the vectors by which LDiffRec puts items into ``n_cate`` groups."""
 _KNOWLEDGE = ("kg", "link")
 _KNOWLEDGE_SEQUENTIAL = ("GRU4RecKG", "KSR")  # RecBole gives these sequential models a knowledge graph as well
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from recbole.utils import EvaluatorType, InputType, ModelType
 
-from recbole_ext.data.files import columns_loaded, interaction_suffixes, suffixes_read
+from recbole_ext.data.files import GROUPED, columns_loaded, interaction_suffixes, suffixes_read
 from recbole_ext.data.tables import Table
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import reported
@@ -27,8 +27,6 @@ READS_LABEL = {"DIEN", "DIN", "DMF", "FISM", "MKR", "NAIS", "NNCF", "NeuMF", "Ri
 """Models, beside the context-aware ones, whose loss compares scores with labels."""
 NEEDS_NO_NEGATIVES = {"DiffRec", "LDiffRec", "MacridVAE", "MultiDAE", "MultiVAE", "RaCT", "RecVAE"}
 """Models that RecBole gives whole users instead of pairs of items."""
-CLUSTERED = "item_emb.npy"
-"""Beside a dataset's files: the vectors by which LDiffRec puts items into ``n_cate`` groups."""
 
 
 def check_needs(config: Any) -> None:
@@ -42,7 +40,7 @@ def check_needs(config: Any) -> None:
     require_package(name, LATER_PACKAGES.get(name))
     if name == "LDiffRec" and config["n_cate"] > 1:
         require_package("LDiffRec with n_cate above 1", "kmeans_pytorch")
-        _check_clustered(Path(config["data_path"]) / CLUSTERED)
+        _check_grouped(Path(config["data_path"]) / GROUPED)
     if name == "NNCF" and config["neigh_info_method"] == "louvain":
         require_package("NNCF with neigh_info_method: louvain", "community")
     columns = _loaded_columns(config, name)
@@ -53,7 +51,7 @@ def check_needs(config: Any) -> None:
     _check_samples(config, name, columns)
 
 
-def _check_clustered(path: Path) -> None:
+def _check_grouped(path: Path) -> None:
     """RecBole would unpickle what is in there, which runs whatever code its author put in."""
     try:
         np.load(path, mmap_mode="r", allow_pickle=False)

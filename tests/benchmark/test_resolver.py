@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from recbole_ext.benchmark import Resolved
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.errors import ConfigurationError, SourceDataError
+from recbole_ext.runs.single import build_config, refuse_changed_files
 from recbole_ext.survey.keys import OF_A_MODEL
 
 Resolve = Callable[..., Resolved]
@@ -203,14 +204,14 @@ def test_so_is_the_graph_that_a_users_model_reads_as_the_model_does_that_it_is_m
         "from recbole.model.sequential_recommender.ksr import KSR\n\n\nclass Mine(KSR):\n    pass\n"
     )
 
-    def read() -> str:
-        keys = {"datasets": ["rich"], "data_path": str(own_data), "config": {**OF_A_MODEL["KSR"], "epochs": 1}}
-        return first(resolved(models={"reading_model.Mine": {}}, **keys)).dataset_fingerprint
-
-    before = read()
+    keys = {"datasets": ["rich"], "data_path": str(own_data), "config": {**OF_A_MODEL["KSR"], "epochs": 1}}
+    before = first(resolved(models={"reading_model.Mine": {}}, **keys))
+    refuse_changed_files(before, build_config(before))
     with (own_data / "rich" / "rich.kg").open("a") as file:
         file.write("e1\tr1\te5\n")
-    assert read() != before
+    assert first(resolved(models={"reading_model.Mine": {}}, **keys)).identity != before.identity
+    with pytest.raises(SourceDataError, match="its files have changed"):
+        refuse_changed_files(before, build_config(before))
 
 
 # --- rows ---
