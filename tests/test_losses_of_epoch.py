@@ -17,11 +17,12 @@ def test_the_sums_are_those_of_the_numbers_to_the_last_bit() -> None:
     assert losses.sums() == tuple(expected)
 
 
-def test_a_loss_that_is_no_number_ends_the_training_at_once() -> None:
+@pytest.mark.parametrize("loss", ["nan", "inf", "-inf"])
+def test_a_loss_that_is_no_number_or_infinite_ends_the_training_at_once(loss: str) -> None:
     losses = LossesOfEpoch()
     losses.add(torch.tensor(1.0))
-    with pytest.raises(ValueError, match="loss is nan"):
-        losses.add(torch.tensor(float("nan")))
+    with pytest.raises(ValueError, match=f"loss is {loss}"):
+        losses.add(torch.tensor(float(loss)))
 
 
 def test_an_epoch_without_batches_has_no_loss() -> None:

@@ -144,20 +144,29 @@ def chosen_trial(row: ResolvedRow) -> int | None:
     """The trial with the best validation; ``None`` where no run of the search has finished, or not all of several.
 
     Of equal ones the first.
+
+    Raises:
+        ConfigurationError: nobody was validated, so that nothing can choose.
     """
     if len(row.trials) == 1:
         return 0 if is_done(row.searched[0]) else None
     records = [read_record(spec) for spec in row.searched]
     scores = [
-        record.done.direction * _validation(record) if record and record.status == "done" else None
-        for record in records
+        _validation(record) if record and record.status == "done" else None for record in records
     ]
     finished = [(score, -trial) for trial, score in enumerate(scores) if score is not None]
     return -max(finished)[1] if finished else None
 
 
 def _validation(record: RunRecord) -> float:
-    return record.done.validation[record.done.valid_metric]
+    """Larger is better."""
+    made = record.done
+    if made.score is None:
+        raise ConfigurationError(
+            f"{record.run}: nobody was validated, so that no trial of the search can be chosen (a sequential model "
+            "validates users with four interactions or more). Leave the search out, or take data with longer histories."
+        )
+    return made.direction * made.score
 
 
 def run_all(specs: Iterable[RunSpec], executor: Executor, what: str) -> list[RunSpec]:
@@ -187,9 +196,12 @@ def run_all(specs: Iterable[RunSpec], executor: Executor, what: str) -> list[Run
                             missing.append(spec)
                             continue
                         bar.update()
+                        if is_done(spec):
+                            _log_end(record)
+                            continue
+                        failed.append(spec)
                         if record.status == "failed":
-                            failed.append(spec)
-                        _log_end(record)
+                            log.error("%s failed: %s", record.run, record.error)
         except KeyboardInterrupt:
             executor.stop()
             raise
@@ -223,11 +235,8 @@ def _tell(bar: tqdm[None], running: Sequence[RunSpec], told_at: float) -> float:
 
 def _log_end(record: RunRecord) -> None:
     """Validation alone: who watches a search must not see its test results."""
-    if record.status == "failed":
-        log.error("%s failed: %s", record.run, record.error)
-        return
     made = record.done
-    valid = f"validation {made.valid_metric} {_validation(record):.4f}" if made.validation else "nothing validated"
+    valid = "nothing validated" if made.score is None else f"validation {made.valid_metric} {made.score:.4f}"
     how = "" if made.stopped_early or made.epoch_limit <= 1 else ", ended by the epoch limit"
     log.info("%s: %s, best of %d epochs is %d%s", record.run, valid, len(made.curve), made.best_epoch + 1, how)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,8 @@ NO_EPOCH_YET = "no epoch yet"
 
 @dataclass(frozen=True)
 class Progress:
-    """``epoch`` epochs of at most ``epochs`` are over; validation only, never test."""
+    """``epoch`` epochs of at most ``epochs`` are over; validation only, never test. What is infinite or no number is not
+    told."""
 
     epoch: int = 0
     epochs: int = 0
@@ -30,12 +32,12 @@ class Progress:
     def of(cls, curve: Sequence[Mapping[str, float]], epochs: int, began: float, direction: int = 1) -> Progress:
         """After the epochs of ``curve``, of at most ``epochs``, since ``began``, in Unix seconds; ``direction`` is -1
         where lower scores are better."""
-        loss = curve[-1].get("train_loss")  # boosted trees have none
-        validated = [entry["valid"] for entry in curve if "valid" in entry]
+        loss = curve[-1].get("train_loss", math.nan)  # boosted trees have none
+        validated = [entry["valid"] for entry in curve if math.isfinite(entry.get("valid", math.nan))]
         return cls(
             epoch=len(curve),
             epochs=epochs,
-            loss=None if loss is None else round(loss, 4),
+            loss=round(loss, 4) if math.isfinite(loss) else None,
             valid=round(validated[-1], 4) if validated else None,
             best=round(direction * max(direction * valid for valid in validated), 4) if validated else None,
             seconds_per_epoch=(time.time() - began) / len(curve),

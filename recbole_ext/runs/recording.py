@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from functools import partial
@@ -16,6 +17,8 @@ from recbole_ext.runs.endings import in_words
 from recbole_ext.runs.gpus import require_given
 from recbole_ext.runs.progress import Progress, remove_progress, tell_progress, write_progress
 from recbole_ext.runs.together import ProcessFailed, run_together
+
+log = logging.getLogger(__name__)
 
 
 class RunDied(Exception):
@@ -52,10 +55,17 @@ def is_done(spec: RunSpec) -> bool:
     """Whether a finished record of exactly this run exists, and the store and the weights that it is to leave."""
     if spec.exports and not spec.exports.exists():
         return False
-    record = read_record(spec)
-    if record is None or record.status != "done" or record.fingerprints.run != spec.identity:
+    record = _finished_record(spec)
+    if record is None:
         return False
     return not spec.keep_checkpoint or (record.done.checkpoint is not None and spec.weights_path.is_file())
+
+
+def _finished_record(spec: RunSpec) -> RunRecord | None:
+    """The record of exactly this run, where it has finished."""
+    record = read_record(spec)
+    finished = record is not None and record.status == "done" and record.fingerprints.run == spec.identity
+    return record if finished else None
 
 
 def read_record(spec: RunSpec) -> RunRecord | None:
@@ -92,8 +102,13 @@ def _run(spec: RunSpec, threads: int, gpus: str) -> None:
 
 
 def _record_failure(spec: RunSpec, error: str, trace: str) -> None:
+    """Leave a record of the failure, unless the run was only to be repeated for what it is to leave beside its record:
+    what it found when it finished is as good as before."""
     from recbole_ext.runs.recorded import names_of
 
+    if _finished_record(spec) is not None:
+        log.error("%s failed: %s. The record of when it finished stays.", spec.name, without_home(error))
+        return
     RunRecord(
         **names_of(spec),
         status="failed",

@@ -12,6 +12,7 @@ import pytest
 from replaced_runs import record_of
 
 from recbole_ext.benchmark import Resolved, RunSpec
+from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, history
 from recbole_ext.runs import grid
 from recbole_ext.runs.recording import is_done
@@ -43,6 +44,23 @@ def test_the_choice_goes_by_validation_on_the_first_seed_alone(recorded: Recorde
     assert dropouts(ran, seed=2) == dropouts(ran, seed=3) == [0.3]
     (row,) = Grid.read(found.benchmark.folder).rows
     assert (row.chosen, len(row.trials), len(row.runs)) == (1, 3, 3)
+
+
+def test_a_search_that_validates_nobody_chooses_nothing(recorded: Recorded) -> None:
+    with pytest.raises(ConfigurationError, match="nobody was validated, so that no trial of the search can be chosen"):
+        recorded(lambda spec: {"validation": {}}, search=DROPOUTS)
+    found, _ = recorded(lambda spec: {"validation": {}}, search={})
+    (row,) = Grid.read(found.benchmark.folder).rows
+    assert row.chosen == 0, "nothing is to be chosen"
+
+
+def test_a_repeated_run_that_fails_is_told_as_failed_though_its_record_stays(
+    resolved: Resolve, recorded: Recorded
+) -> None:
+    recorded(lambda spec: {})  # and again by what records the same, without weights
+    found = resolved("--keep_checkpoints=true")
+    (failed,) = grid.run_benchmark(found)
+    assert not is_done(failed)
 
 
 def test_while_a_search_runs_validation_is_told_and_test_never(

@@ -45,6 +45,14 @@ def test_a_boosted_tree_tells_no_loss() -> None:
     assert words.startswith("epoch 1 of at most 3, validation 0.1000")
 
 
+def test_what_is_infinite_or_no_number_is_not_told_and_stops_nothing(tmp_path: Path) -> None:
+    curve = [*CURVE, {"epoch": 2, "train_loss": float("inf"), "train_seconds": 1.0, "valid": float("nan")}]
+    progress = Progress.of(curve, 300, began=0)
+    write_progress(tmp_path / "progress.json", progress)
+    assert read_progress(tmp_path / "progress.json") == progress
+    assert (progress.loss, progress.best) == (None, 0.0624) and "inf" not in progress.in_words()
+
+
 def test_what_was_written_is_read_and_nothing_else_is(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
     assert read_progress(path) is None

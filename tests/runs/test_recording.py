@@ -187,7 +187,23 @@ def test_a_death_is_not_written_over_what_another_process_does(spec: RunSpec) ->
     assert is_done(spec)
 
 
+def test_a_finished_run_that_fails_when_its_weights_are_to_be_kept_stays_finished(
+    spec: RunSpec, runs: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(spec: RunSpec) -> None:
+        raise MemoryError("too much")
+
+    runs(fail)
+    finish(spec)
+    keeping = replace(spec, keep_checkpoint=True)
+    assert record_run(keeping, 1, wait=False) and record_death(keeping, RunDied("exit code -9"))
+    assert is_done(spec) and not is_done(keeping)
+    assert "MemoryError: too much. The record of when it finished stays." in caplog.text
+    assert "exit code -9. The record of when it finished stays." in caplog.text
+
+
 def test_a_run_that_exports_a_store_is_done_only_where_that_is_there(spec: RunSpec, tmp_path: Path) -> None:
+    spec = replace(spec, model="RECFORMER")
     exporting = replace(spec, config={**spec.config, "export_item_embedding": str(tmp_path / "exported")})
     finish(exporting)
     assert is_done(spec) and not is_done(exporting)
