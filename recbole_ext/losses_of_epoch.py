@@ -10,8 +10,8 @@ import torch
 class LossesOfEpoch:
     """Sums of an epoch's losses, kept on their device, for reading a number there waits for all that is under way.
 
-    They are what adding up the numbers one by one gives. A loss that is not a number, or infinite, is found at once on a CPU,
-    at the end of the epoch elsewhere.
+    They are what adding up the numbers one by one gives. A loss that is not a number, or infinite, is found at
+    once on a CPU, at the end of the epoch elsewhere.
     """
 
     def __init__(self) -> None:

@@ -90,9 +90,9 @@ class Dual(Adapter):
     """The model's own embedding of every item, and beside it a linear map of the vectors that can stand in for it.
 
     After DenseRec (Lichtenberg et al., arXiv 2508.18442). In training an item takes the map instead of its own row with
-    a probability, drawn once per step for every item, so that the map learns to mean what the rows mean; in evaluation
-    items with training interactions have their own row, the others the map's. (DenseRec draws for every occurrence in a
-    sequence; of its way of drawing nothing more could be read than its abstract says.)
+    a probability, drawn for every item once per part of a batch, so that the map learns to mean what the rows mean; in
+    evaluation items with training interactions have their own row, the others the map's. (DenseRec draws for every
+    occurrence in a sequence; of its way of drawing nothing more could be read than its abstract says.)
 
     Args:
         width: the model's.

@@ -13,6 +13,7 @@ from recbole_ext.models import model_class, reads_text, recbole_name
 from recbole_ext.named_classes import class_at, code_of_class
 from recbole_ext.store.files import fingerprint_of
 
+
 def contents(model: str, dataset: str, config: Mapping[str, Any], where: str) -> dict[str, str]:
     """By key the SHA-256 of what it names, for the keys that are set; of metrics those of a user's own, by their paths.
 

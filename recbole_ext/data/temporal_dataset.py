@@ -92,7 +92,7 @@ class TemporalSplit:
             )
 
     def _filter_by_inter_num(self) -> None:
-        """The last filter by interactions; before it rows are put in order and cut, as exactly as the file has times."""
+        """Before this last filter of interactions rows are put in order and cut, as exactly as the file has times."""
         rows = self.inter_feat.sort_values(self.time_field, kind="stable")
         times = rows[self.time_field].to_numpy()
         self._cut: Cut = self.temporal.cut(times)

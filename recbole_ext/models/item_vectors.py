@@ -16,8 +16,8 @@ from recbole_ext.models.scoring import ScoredByItems
 class FromItemVectors(ScoredByItems):
     """Mixed in before a RecBole model: its ``item_embedding.weight`` becomes a function of the store's vectors.
 
-    The function is a parametrization, computed once per step for the whole item matrix, never once per position:
-    cross-entropy over all items reads every item in every step, so that the distinct items of a step are all of them.
+    The function is a parametrization, computed once per part of a batch for the whole item matrix, never once per
+    position: cross-entropy over all items reads every item in every part, so that its distinct items are all of them.
     RecBole's ``forward`` goes on reading ``item_embedding`` as if it were a table.
 
     Attributes:

@@ -10,8 +10,9 @@ item (``UniSRecID``: text and ID, its transductive setting), and the next item i
 
 Left out: pre-training on other domains with its two contrastive losses, so that all parameters start at random and are
 trained on the target alone (the paper freezes the transformer that it pre-trained). Differs from the public code: an
-item's dropout and gate noise are drawn once per step instead of once per occurrence, because the adaptor runs once per
-item; on ``Office`` the public code's way took half a minute for one batch on two cores.
+item's dropout and gate noise are drawn once per forward pass (a step's batch goes through in one part or several; each
+draws anew) instead of once per occurrence, because the adaptor runs once per item; on ``Office`` the public code's way
+took half a minute for one batch on two cores.
 """
 
 from __future__ import annotations

@@ -151,9 +151,7 @@ def chosen_trial(row: ResolvedRow) -> int | None:
     if len(row.trials) == 1:
         return 0 if is_done(row.searched[0]) else None
     records = [read_record(spec) for spec in row.searched]
-    scores = [
-        _validation(record) if record and record.status == "done" else None for record in records
-    ]
+    scores = [_validation(record) if record and record.status == "done" else None for record in records]
     finished = [(score, -trial) for trial, score in enumerate(scores) if score is not None]
     return -max(finished)[1] if finished else None
 

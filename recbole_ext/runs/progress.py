@@ -18,8 +18,8 @@ NO_EPOCH_YET = "no epoch yet"
 
 @dataclass(frozen=True)
 class Progress:
-    """``epoch`` epochs of at most ``epochs`` are over; validation only, never test. What is infinite or no number is not
-    told."""
+    """``epoch`` epochs of at most ``epochs`` are over; validation only, never test. What is infinite or no number is
+    not told."""
 
     epoch: int = 0
     epochs: int = 0

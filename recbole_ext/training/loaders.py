@@ -52,7 +52,7 @@ def load(config: Any) -> Loaders:
     ``repeatable`` says it for general models, and sequential ones rank all items. The answer is left in the config.
 
     Raises:
-        ConfigurationError: an unknown value of ``rank_seen_items``.
+        ConfigurationError: an unknown value of ``rank_seen_items``, or files that the model's dataset class can't read.
     """
     dataset = _dataset_class(config)(config)
     config["rank_seen_items"] = _ranks_seen_items(config, dataset)
@@ -86,8 +86,19 @@ def _dataset_class(config: Any) -> Any:
 
 
 def _under_protocol(config: Any, kind: type) -> Any:
-    """The dataset class ``kind`` under the protocol ``temporal`` or ``given`` where that is asked for."""
+    """The dataset class ``kind`` under the protocol ``temporal`` or ``given`` where that is asked for.
+
+    Raises:
+        ConfigurationError: the files are split already and hold no histories, which the class doesn't make either.
+    """
     if config["benchmark_filename"]:
+        looks_for_them = getattr(kind, "_benchmark_presets", None) is recboles.SequentialDataset._benchmark_presets
+        if looks_for_them and kind is not SequenceViewDataset and not _has_given_histories(config):
+            raise ConfigurationError(
+                f"benchmark_filename: {config['model']} reads data by a class of its own, {kind.__name__}, which makes "
+                "no histories of files that are split already. Give them in a column "
+                f"{config['ITEM_ID_FIELD']}{config['LIST_SUFFIX']}:token_seq of each file, or leave the model out."
+            )
         return given(kind)
     return kind if Temporal.of(config["eval_args"]) is None else temporal(kind)
 

@@ -64,7 +64,8 @@ def choose_samples(config: Any, model: Any, loaders: Loaders) -> TrainingSamples
     ``user``: one row per user. ``prefix``: RecBole's batches of samples without their padding. ``augmented``: RecBole's
     samples and evaluation to the last bit. ``auto`` takes the first of these that the model proves exact. What ``user``
     means for a model that learns masked items (BERT4Rec) is said in :mod:`recbole_ext.training.masked`; its ``prefix``
-    has RecBole's masks. A trainer with a ``_train_epoch`` of its own gets ``augmented`` samples, for which it is written.
+    has RecBole's masks. A trainer with a ``_train_epoch`` of its own, which is written for them, gets
+    ``augmented`` samples.
 
     Raises:
         ConfigurationError: an unknown value, ``user`` or ``prefix`` for a model or a trainer that it does not fit, a

@@ -91,15 +91,16 @@ class BenchmarkTrainer:
                 table.embedding.requires_grad_(epoch_idx >= self.frozen_epochs)
         # RecBole's SINE module switches anomaly detection on for the whole process when it is imported.
         with torch.autograd.set_detect_anomaly(False):
+            n_batches = len(train_data)
             if self.loss_of_rows is not None:
-                loss = self._train_rows(train_data, epoch_idx, kwargs.get("show_progress", False))
+                loss, n_batches = self._train_rows(train_data, epoch_idx, kwargs.get("show_progress", False))
             elif has_recboles_epochs(self.config.model_class) and not args:
                 loss = self._train_samples(train_data, epoch_idx, kwargs.get("show_progress", False))
             else:
                 loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)  # type: ignore[misc]
         total = sum(loss) if isinstance(loss, tuple) else loss
         seconds = time.perf_counter() - began
-        self._keep({"epoch": epoch_idx, "train_loss": float(total) / len(train_data), "train_seconds": seconds})
+        self._keep({"epoch": epoch_idx, "train_loss": float(total) / n_batches, "train_seconds": seconds})
         return loss
 
     def _train_at_once(self, train_data: Any, valid_data: Any) -> None:
@@ -119,12 +120,14 @@ class BenchmarkTrainer:
     def _mixed_precision(self: Any) -> torch.autocast:
         return mixed_precision(self.device, self.enable_amp, self.enable_scaler)
 
-    def _train_rows(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
-        """One epoch over batches that come in parts; the sum of the batches' mean losses, as RecBole reports it."""
+    def _train_rows(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> tuple[float, int]:
+        """One epoch over batches that come in parts: the sum of the batches' mean losses, as RecBole reports it, and
+        how many these were: a loader of rows can't tell exactly beforehand."""
         self.model.train()
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
-        losses = LossesOfEpoch()
+        losses, n_batches = LossesOfEpoch(), 0
         for parts in tqdm(train_data, desc=f"Train {epoch_idx:>4}", disable=not show_progress, leave=False):
+            n_batches += 1
             n_targets = sum(len(part["target_row"]) for part in parts)
             self.optimizer.zero_grad()
             for part in parts:
@@ -143,7 +146,7 @@ class BenchmarkTrainer:
             scaler.step(self.optimizer)
             scaler.update()
         (total,) = self.team.sums(losses.sums())
-        return total
+        return total, max(n_batches, 1)
 
     def _train_samples(self: Any, train_data: Any, epoch_idx: int, show_progress: bool) -> float | tuple[float, ...]:
         """An epoch of RecBole's ``Trainer``, to the last bit, that asks the device for the losses once, at its end."""
@@ -155,7 +158,7 @@ class BenchmarkTrainer:
             samples, share = share_of_samples(samples, self.team)
             samples = moved(samples, self.device)
             self.optimizer.zero_grad()
-            # Cached: a matrix that is made of vectors is made, and drawn, once a step and not at every use.
+            # Cached: a matrix that is made of vectors is made, and drawn, once a batch and not at every use.
             with parametrize.cached(), self._mixed_precision():
                 loss = self.model.calculate_loss(samples)
             parts = tuple(part * share for part in (loss if isinstance(loss, tuple) else (loss,)))

@@ -14,6 +14,7 @@ from given_layouts import LAYOUTS, NAMES, PLAIN, WANTED, Lines, T
 from recbole_ext.compat import make_recbole_work
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.stock import stock_keys
+from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import recbole_config
 from recbole_ext.training import PreparedRun, prepare
 
@@ -106,6 +107,15 @@ def test_plain_files_train_the_same_in_rows_and_on_recboles_samples(made: Made, 
     for one, other in zip(fast.model.parameters(), stock.model.parameters(), strict=True):
         assert np.allclose(one.detach(), other.detach(), atol=1e-5)
     assert fast.test() == stock.test()
+
+
+def test_plain_files_are_refused_where_a_model_s_own_dataset_class_makes_no_histories(
+    made: Made, tmp_path: Path
+) -> None:
+    dataset = made(PLAIN, **KEYS, model="SASRec")
+    sampled = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
+    with pytest.raises(ConfigurationError, match=r"DIEN reads data .* DIENDataset.*a column item_id_list:token_seq"):
+        run_of("DIEN", dataset, tmp_path, **sampled)
 
 
 @pytest.mark.parametrize("files", LAYOUTS.values(), ids=LAYOUTS)

@@ -141,7 +141,11 @@ def test_items_that_no_entity_stands_for_leave_the_data_of_a_knowledge_model_bef
         "kg": ["head_id:token\trelation_id:token\ttail_id:token", *(f"e{item}\tr\te{item + 1}" for item in range(12))],
         "link": ["item_id:token\tentity_id:token", *(f"{item}\te{item[1:]}" for item in linked)],
     }
-    kinds = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"], "item": ["item_id", "class"]}
+    kinds = {
+        "kg": ["head_id", "relation_id", "tail_id"],
+        "link": ["item_id", "entity_id"],
+        "item": ["item_id", "class"],
+    }
     load = {"inter": ["user_id", "item_id", "timestamp"], **kinds}
     dataset = made(files, **temporal(**CUTS), model="CKE", load_col=load)
     whole = stock_dataset("own", dataset.folder, dataset.effective_keys, cut=True)

@@ -124,6 +124,16 @@ def test_every_ranking_metric_stands_alone(prepared: Prepared, metric: str) -> N
     assert math.isfinite(value) and type(value) is float
 
 
+def test_the_loss_of_an_epoch_is_the_mean_over_the_batches_that_there_were(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepared("SASRec", train_batch_size=100, epochs=1)
+    monkeypatch.setattr(type(run.samples.loader), "__len__", lambda loader: 1000)
+    run.trainer.loss_of_rows = lambda model, part: 3.0 + 0.0 * model.item_embedding.weight.sum()
+    run.fit()
+    assert run.trainer.curve[0]["train_loss"] == pytest.approx(3.0)
+
+
 def test_the_best_epoch_is_the_last_of_the_best_whichever_way_is_better(prepared: Prepared) -> None:
     trainer = prepared("SASRec").trainer
     trainer.curve = [{"epoch": epoch, "valid": value} for epoch, value in enumerate([0.1, 0.3, 0.3, 0.2])]
