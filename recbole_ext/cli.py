@@ -372,7 +372,7 @@ def _study(options: argparse.Namespace) -> int:
         print("\n".join(plan_study(options.name, options.file, overrides)))
         return 0
     study = run_study(options.name, options.file, overrides, options.out, options.line)
-    print(f"{study.folder}: study.json, figures, text.md")
+    print(f"{study.sentence}\n{study.folder}: study.json, figures, text.md")
     return 0
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FORMATS = (".csv", ".tsv", ".parquet")
 ROWS_AT_ONCE = 2**19
+NAMELESS_INDEX = "nameless index"
+"""Among a piece's ``attrs`` where an index without a name was left out."""
 NO_PYARROW = "parquet needs pyarrow: pip install pyarrow; or take csv."
 
 
@@ -95,6 +97,7 @@ def _with_index(part: Any, metadata: dict[str, Any] | None, begin: int) -> pd.Da
         if isinstance(index, str):
             if re.fullmatch(r"__index_level_\d+__", index):
                 table = table.drop(columns=index)
+                table.attrs[NAMELESS_INDEX] = True
         elif index.get("name") is not None:
             first, step = index["start"] + begin * index["step"], index["step"]
             table.insert(0, index["name"], [first + step * row for row in range(len(table))])

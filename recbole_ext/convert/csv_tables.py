@@ -73,7 +73,7 @@ def _read_interactions(path: Path) -> tuple[pd.DataFrame, dict[str, int], dict[s
         raise SourceDataError(f"{path} holds no interactions with a user and an item.")
     table = pd.DataFrame({"user_id": users, "item_id": items}).assign(**numbers).dropna(axis="columns", how="all")
     # In the order of time, so that who reads the file elsewhere is not left to the order of the source.
-    others = [name for name in header if name not in ("user_id", "item_id", *numbers)]
+    others = [name or "without a name" for name in header if name not in ("user_id", "item_id", *numbers)]
     return table.sort_values("timestamp", kind="stable"), dict(dropped), dict.fromkeys(others, len(users))
 
 
@@ -82,8 +82,13 @@ def _read_items(path: Path) -> tuple[pd.DataFrame, int]:
     _, header = next(rows)
     item_column = header.index("item_id")
     fields = [name for name in header if name != "item_id"]
+    if "" in fields:
+        raise SourceDataError(
+            f"{path}, line 1: column {header.index('') + 1} has no name, as pandas writes row numbers. Write the table "
+            "with to_csv(..., index=False), or name the column."
+        )
     for name in fields:
-        if not name or set(name) & set(":{}\t\n\r"):
+        if set(name) & set(":{}\t\n\r"):
             raise SourceDataError(
                 f"{path}, line 1: the column name {name!r} can't be a field of an atomic file. "
                 f"Use a name without ':', braces, tabs and line ends."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext.errors import StoreError
 from recbole_ext.store.widths import odd_one_out
-from recbole_ext.tables import pieces_of
+from recbole_ext.tables import NAMELESS_INDEX, pieces_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,13 +53,18 @@ def _parsed(table: pd.DataFrame, path: Path, ids: str | None, vectors: str | Non
     import torch
 
     columns = [str(column) for column in table.columns]
+    of_index = (
+        " Its index has no name and is left out; where the tokens stand there: df.rename_axis('item_id').to_parquet(…)."
+        if table.attrs.get(NAMELESS_INDEX)
+        else ""
+    )
     if ids is None:
         raise StoreError(
-            f"{path}: which column holds the item tokens? Name it with `ids`; there are {', '.join(columns)}."
+            f"{path}: which column holds the item tokens? Name it with `ids`; there are {', '.join(columns)}.{of_index}"
         )
     for key, name in (("ids", ids), ("vectors", vectors)):
         if name is not None and name not in columns:
-            raise StoreError(f"{path}: {key}: there is no column {name!r}; there are {', '.join(columns)}.")
+            raise StoreError(f"{path}: {key}: there is no column {name!r}; there are {', '.join(columns)}.{of_index}")
     items = _tokens(table[ids], path)
     if vectors is not None:
         rows = [_vector(value, path, number) for number, value in enumerate(table[vectors], start=1)]

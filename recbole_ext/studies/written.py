@@ -36,7 +36,7 @@ def refuse_other_settings(settings: BaseModel, out: Path) -> None:
     """See that ``out`` holds no study that other settings made: the new one would replace it.
 
     Raises:
-        ConfigurationError: it does; names the first key that differs, and the ways out.
+        ConfigurationError: it does; names the keys that differ, and the ways out.
     """
     path = out / "study.json"
     if not path.is_file():
@@ -46,12 +46,13 @@ def refuse_other_settings(settings: BaseModel, out: Path) -> None:
     except (ValueError, TypeError, KeyError):
         return  # a damaged one, which the new one mends
     now = settings.model_dump(mode="json")
-    for key in sorted({*before, *now} - {OVERRIDES}):  # those of a benchmark, whose runs have a folder of their own
-        if before.get(key) != now.get(key):
-            raise ConfigurationError(
-                f"{path}: the study was made with {key}: {before.get(key)}, and is now asked for with {now.get(key)}. "
-                f"Give another place with --out, or delete {out}."
-            )
+    keys = sorted({*before, *now} - {OVERRIDES})  # those of a benchmark, whose runs have a folder of their own
+    differing = [f"{key}: {before.get(key)} (now {now.get(key)})" for key in keys if before.get(key) != now.get(key)]
+    if differing:
+        raise ConfigurationError(
+            f"{path}: the study was made with other settings, {', '.join(differing)}, and the new one would replace "
+            f"it. Give another place with --out, or delete {out}."
+        )
 
 
 def write_findings(findings: Findings, name: str, settings: BaseModel, out: Path, command: str) -> Path:

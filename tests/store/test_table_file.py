@@ -101,6 +101,19 @@ def test_parquet_with_the_ids_in_its_index(tmp_path: Path) -> None:
     assert ItemEmbeddingStore.load(path, ids="item").items == ["x", "y"]
 
 
+@pytest.mark.parametrize("ids", [None, "item"])
+def test_of_parquet_with_the_ids_in_an_index_without_a_name_it_is_told_how_to_name_it(
+    ids: str | None, tmp_path: Path
+) -> None:
+    import pandas
+
+    path = parquet(tmp_path, {"a": [1.0, 2.0]}, index=pandas.Index(["x", "y"]))
+    with pytest.raises(StoreError, match=r"index has no name and is left out.*rename_axis"):
+        ItemEmbeddingStore.load(path, ids=ids)
+    with pytest.raises(StoreError, match=r"there are a\.$"):
+        ItemEmbeddingStore.load(parquet(tmp_path, {"a": [1.0, 2.0]}), ids=ids)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -151,7 +151,7 @@ def test_a_study_leaves_numbers_a_figure_and_a_sentence_made_from_them(
     from recbole_ext.report.studies import load_studies
 
     assert [found.name for found in load_studies(tmp_path)] == [study]
-    with pytest.raises(ConfigurationError, match="made with sequences: 8, and is now asked for with 9. Give another"):
+    with pytest.raises(ConfigurationError, match=r"sequences: 8 \(now 9\), and the new one would"):
         run_study(study, None, {**overrides, "sequences": 9}, tmp_path, "test")
 
 
