@@ -49,9 +49,11 @@ OF_ALL_ROWS = (
     "filter_inter_by_user_or_item",
     "val_interval",
     "rm_dup_inter",
-    "threshold",
+    "TIME_FIELD",
+    "tail_ratio",
+    "diversity_vectors",
 )
-"""Keys that say which interactions there are, how they are split and how lists are ranked."""
+"""Keys that say which interactions there are, how they are split, and how lists are ranked and measured."""
 
 
 def check_tested_alike(rows: Sequence[ResolvedRow], where: str) -> None:
@@ -64,15 +66,30 @@ def check_tested_alike(rows: Sequence[ResolvedRow], where: str) -> None:
     for row in rows:
         of = row.key.dataset, row.key.protocol
         for spec in row.searched:
+            name = ", ".join([row.key.model, row.key.variant, *(f"{k}={v}" for k, v in spec.trial.items())])
             config = {**row.effective, **spec.config}
-            other, wanted = first.setdefault(of, (f"{row.key.model}, {row.key.variant}", config))
+            other, wanted = first.setdefault(of, (name, config))
             for key in OF_ALL_ROWS:
-                if config.get(key) != wanted.get(key):
+                if _in_one_form(key, config.get(key)) != _in_one_form(key, wanted.get(key)):
                     raise ConfigurationError(
                         f"{where}: {', '.join(of)}: {key} is {wanted.get(key)!r} for {other} and {config.get(key)!r} "
-                        f"for {row.key.model}, {row.key.variant}, and rows of one table have to be tested alike. Set "
-                        "it below config or a protocol, or write a benchmark of each."
+                        f"for {name}, and rows of one table have to be tested alike. Set it below config or a "
+                        "protocol, or write a benchmark of each."
                     )
+
+
+def _in_one_form(key: str, value: Any) -> Any:
+    """What RecBole takes for the same: one cutoff and a list of it, names in any case, a mode for both phases."""
+    if key == "topk":
+        return sorted(set(_cutoffs({key: value})))
+    if key == "metrics":
+        return sorted({str(name).lower() for name in ([value] if isinstance(value, str) else value or ())})
+    if key == "valid_metric":
+        return str(value).lower()
+    if key == "eval_args" and isinstance(value, dict):
+        mode = value.get("mode")
+        return {**value, "mode": mode if isinstance(mode, dict) else {"valid": mode, "test": mode}}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check_protocol_name(protocol: str, config: Settings, where: str) -> None:

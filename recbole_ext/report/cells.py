@@ -219,6 +219,8 @@ def percent_cell(percent: float, low: float | None = None, high: float | None = 
 
 def signed(number: float, decimals: int) -> str:
     """With its sign, a true minus, which is as wide as the plus; without one where it is rounded to zero."""
+    if math.isinf(number):
+        return "+∞" if number > 0 else "−∞"
     shown = f"{number:+.{decimals}f}"
     return shown.replace("-", "−") if float(shown) else shown[1:]
 

@@ -144,7 +144,7 @@ def _draw_gains(board: Leaderboard, looks: Looks, folder: Path) -> Drawing | Non
     """Each tested row's gain over its baseline with its interval, model by model in the grid's order."""
     metric = board.compared[0]
     low, high = ends_of(metric)
-    tested = board.table[board.table[low].notna()]
+    tested = board.table[board.table[[low, high]].abs().lt(math.inf).all(axis=1)]
     if tested.empty:
         return None
     order = {key: place for place, key in enumerate(board.results)}

@@ -260,9 +260,8 @@ def _compared_with(
     comparison = comparisons.made.get((key, metric))
     if comparison:
         # Its own, which the interval is around: where a run of several tunings failed, not that of the means.
-        ends = comparison.gain.interval
-        line[improvement_of(metric)] = 100.0 * comparison.gain.mean
-        line |= {low: 100.0 * ends[0], high: 100.0 * ends[1]}
+        line[improvement_of(metric)] = 100.0 * comparison.gain.gain
+        line |= {low: 100.0 * comparison.gain.low, high: 100.0 * comparison.gain.high}
         line |= {p_of(metric): comparison.p_holm, mark_of(metric): comparison.mark}
     return line
 

@@ -111,7 +111,7 @@ class Tables:
             raise ConfigurationError(
                 f"{self._results / SOURCE}: {folder} can't compare {keys[0]} with {other} in {metric}."
             )
-        change, low, high = (100 * value for value in (tested.gain.mean, *tested.gain.interval))
+        change, low, high = (100 * value for value in (tested.gain.gain, tested.gain.low, tested.gain.high))
         return _told(change, low, high, tested.p, len(ours.runs))
 
     def card_gain(self, suite: str, name: str, dataset: str = "") -> str:

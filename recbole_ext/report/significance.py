@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,20 +95,58 @@ def difference_of_means(ours: Values, others: Values) -> Difference:
     return Difference(float(differences.mean()), math.sqrt(variance), variance**2 / spread if spread else math.inf)
 
 
-def gain_of_means(ours: Values, others: Values) -> Difference:
+@dataclass(frozen=True)
+class Ratio:
+    """By how much a mean lies above another, in parts of the latter, with the ends of its 95 % interval.
+
+    ``nan`` where the other mean is zero; an infinite end where the other mean itself may be zero.
+    """
+
+    gain: float
+    low: float
+    high: float
+
+
+def ratio_of_means(ours: Values, others: Values) -> Ratio:
     """How far the mean of ``ours`` lies above that of ``others``, in parts of the latter; both as for
     :func:`difference_of_means`.
 
-    The mean of ``others`` is an estimate too. By the delta method the error of the ratio R of the two is that of the
-    mean of ours − R · others, in parts of the mean of others. (Taking the baseline's mean for known covers too little
-    the larger the gain is.) ``nan`` where the mean of ``others`` is zero.
+    The mean of ``others`` is an estimate too. The interval holds every ratio R for which ours and R · others are not
+    shown to differ (Fieller, "Some problems in interval estimation", Journal of the Royal Statistical Society B 16,
+    1954). So it leaves a gain of zero out just where the difference is shown by itself. (One that takes the baseline's
+    mean for known covers too little where other users gain than those who had hits before.)
     """
     base = float(others.mean())
     if not base:
-        return Difference(math.nan, math.nan, math.nan)
+        return Ratio(math.nan, math.nan, math.nan)
     ratio = float(ours.mean()) / base
-    around = difference_of_means(ours, ratio * others)
-    return Difference(ratio - 1.0, around.error / base, around.freedom)
+
+    def shown(wanted: float) -> float:
+        """Above zero where ours and ``wanted`` · others are shown to differ."""
+        low, high = difference_of_means(ours, wanted * others).interval
+        return max(low, -high)
+
+    low, high = (_first_shown(shown, ratio, side) for side in (-1.0, 1.0))
+    # Degrees of freedom vary with R, so that of few users not all ratios on the way to 1 agree with 1 itself.
+    if shown(1.0) < 0:
+        low, high = min(low, 1.0), max(high, 1.0)
+    elif low < 1.0 < high:
+        low, high = (1.0, high) if ratio > 1.0 else (low, 1.0)
+    return Ratio(ratio - 1.0, low - 1.0, high - 1.0)
+
+
+def _first_shown(shown: Callable[[float], float], ratio: float, side: float) -> float:
+    """The ratio from which on a difference is shown, on this side of the estimate; infinite where there is none."""
+    from scipy.optimize import brentq
+
+    inside, reach = ratio, 0.01 * max(abs(ratio), 1.0)
+    while shown(outside := ratio + side * reach) < 0:
+        if reach > 1e6:
+            return side * math.inf
+        inside, reach = outside, 2 * reach
+    if shown(inside) >= 0:
+        return ratio  # no spread at all
+    return float(brentq(shown, inside, outside, xtol=1e-10, rtol=1e-10))
 
 
 def mean_of_independent(differences: Sequence[Difference]) -> Difference:
@@ -125,7 +163,8 @@ def mean_of_independent(differences: Sequence[Difference]) -> Difference:
 def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path) -> Difference | str:
     """The mean gain of rows over their baselines, each in parts of its baseline's mean; all of the same test users.
 
-    A seed of the mean is that seed of every row, so what users have in common over the rows is in the interval; runs
+    The error of a gain is that of ours − (1 + gain) · baseline (the delta method, near :func:`ratio_of_means`). A seed
+    of the mean is that seed of every row, so what users have in common over the rows is in the interval; runs
     of one tuning are one draw, as in :func:`compare_with_baselines`. A sentence says why where there is no test.
     """
     ours, others, gains = [], [], []
@@ -142,7 +181,7 @@ def mean_gain(pairs: Sequence[tuple[Result, Result]], metric: str, folder: Path)
         own, base = _by_draw(values[0], result), _by_draw(values[1], baseline)
         gains.append(float(own.mean()) / unit - 1.0)
         ours.append(own / unit)
-        others.append(base * (1.0 + gains[-1]) / unit)  # see :func:`gain_of_means`
+        others.append(base * (1.0 + gains[-1]) / unit)  # the baseline's mean is an estimate too
     if len({side.shape for side in ours}) > 1 or len({side.shape for side in others}) > 1:
         return "no test: its models were run with other seeds or users"
     around = difference_of_means(np.mean(ours, axis=0), np.mean(others, axis=0))
@@ -156,14 +195,14 @@ class Comparison:
 
     Attributes:
         low, high: ends of the 95 % interval of the difference, before any correction.
-        gain: in parts of the baseline's mean, with an interval of its own; see :func:`gain_of_means`.
+        gain: in parts of the baseline's mean, with an interval of its own; see :func:`ratio_of_means`.
         p_holm: p after Holm's correction over all comparisons of the dataset and protocol in this metric.
     """
 
     difference: float
     low: float
     high: float
-    gain: Difference
+    gain: Ratio
     p: float
     p_holm: float
 
@@ -200,7 +239,7 @@ def compare_with_baselines(
     for result in [*(r for r in results if r.key in baselines), *baselines.values()]:
         if result.key not in ranks:
             ranks[result.key] = _ranks_of(result, folder, notes)
-    found: dict[tuple[RowKey, str], tuple[Difference, Difference]] = {}
+    found: dict[tuple[RowKey, str], tuple[Difference, Ratio]] = {}
     untested: dict[RowKey, str] = {}
     for result in results:
         if result.key not in baselines:
@@ -217,7 +256,7 @@ def compare_with_baselines(
                 others_by_draw = _by_draw(metric_of_ranks(metric, others), baseline)
                 found[result.key, metric] = (
                     difference_of_means(ours_by_draw, others_by_draw),
-                    gain_of_means(ours_by_draw, others_by_draw),
+                    ratio_of_means(ours_by_draw, others_by_draw),
                 )
             elif metric == metrics[0]:
                 untested[result.key] = f"no test: ranks do not decide {metric_title(metric)}"
@@ -235,7 +274,7 @@ def holm(p_values: Iterable[float]) -> list[float]:
 
 
 def _corrected(
-    found: Mapping[tuple[RowKey, str], tuple[Difference, Difference]], baselines: Mapping[RowKey, Result]
+    found: Mapping[tuple[RowKey, str], tuple[Difference, Ratio]], baselines: Mapping[RowKey, Result]
 ) -> dict[tuple[RowKey, str], Comparison]:
     families: dict[tuple[str, str, str], list[tuple[RowKey, str]]] = {}
     for key, metric in found:

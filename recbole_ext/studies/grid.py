@@ -154,7 +154,7 @@ def compare(results: Sequence[Result], settings: Settings, folder: Path) -> pd.D
         reference = references[key]
         base = math.nan if reference is None else float(np.mean(_scores(reference, settings.metric)))
         comparison = comparisons.get((key, settings.metric))
-        low, high, p = (*comparison.gain.interval, comparison.p_holm) if comparison else (math.nan,) * 3
+        gain, p = (comparison.gain, comparison.p_holm) if comparison else (None, math.nan)
         rows.append(
             key._asdict()
             | {
@@ -164,8 +164,8 @@ def compare(results: Sequence[Result], settings: Settings, folder: Path) -> pd.D
                 "mean": float(np.mean(scores)),
                 "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan,
                 "change_%": 100 * (float(np.mean(scores)) / base - 1) if base else math.nan,
-                "low_%": 100 * low,
-                "high_%": 100 * high,
+                "low_%": 100 * gain.low if gain else math.nan,
+                "high_%": 100 * gain.high if gain else math.nan,
                 "p_holm": p,
                 "best_epoch": float(np.mean([record.done.best_epoch + 1 for record in result.runs])),
                 "training_seconds": float(np.mean([record.done.seconds.training for record in result.runs])),

@@ -32,6 +32,10 @@ class Findings:
     figures: dict[str, Figure] = field(default_factory=dict)
 
 
+PLACES = ("data_path", "dataset_configs", "artifacts")
+"""Settings that say where something lies, not what it is."""
+
+
 def refuse_other_settings(settings: BaseModel, out: Path) -> None:
     """See that ``out`` holds no study that other settings made: the new one would replace it.
 
@@ -46,7 +50,9 @@ def refuse_other_settings(settings: BaseModel, out: Path) -> None:
     except (ValueError, TypeError, KeyError):
         return  # a damaged one, which the new one mends
     now = settings.model_dump(mode="json")
-    keys = sorted({*before, *now} - {OVERRIDES})  # those of a benchmark, whose runs have a folder of their own
+    defaults = type(settings).model_construct().model_dump(mode="json", warnings=False)
+    before = {**defaults, **before}  # a setting that there was not yet had its default
+    keys = sorted({*before, *now} - {OVERRIDES, *PLACES})  # overrides: of a benchmark, whose runs have their own folder
     differing = [f"{key}: {before.get(key)} (now {now.get(key)})" for key in keys if before.get(key) != now.get(key)]
     if differing:
         raise ConfigurationError(

@@ -191,15 +191,18 @@ def loss_is_a_mean_over_samples(model: Any, loader: Any) -> bool:
 
 
 def loss_ignores_labels(model: Any, loader: Any, label: str) -> bool:
-    """Is the loss of RecBole's training samples the same where their field ``label`` says the contrary?"""
+    """Is the loss of RecBole's training samples the same, to the last bit, whether their field ``label`` says that all
+    were taken or that none was? (Turning the labels round may leave a loss nearly as it is: scores begin near zero.)"""
 
     def compare() -> Pairs:
         n_samples = loader.sample_size
         some = np.linspace(0, n_samples - 1, min(PROBED_SAMPLES, n_samples)).astype(int)
         samples = loader.collate_fn(some).to(model.device)
-        loss = _whole(model.calculate_loss(samples))
-        samples.update(Interaction({label: 1 - samples[label]}))
-        return [(loss, _whole(model.calculate_loss(samples)))]
+        losses = []
+        for of_all in (torch.ones_like, torch.zeros_like):
+            samples.update(Interaction({label: of_all(samples[label])}))
+            losses.append(_whole(model.calculate_loss(samples)))
+        return [(torch.ones(1), torch.tensor([float(torch.equal(*losses))]))]
 
     return _all_equal(model, compare)
 

@@ -65,7 +65,10 @@ def test_what_can_not_be_right_is_refused_before_anything_is_computed(
     [
         ({"models": {"SASRec": {"rank_seen_items": True}, "GRU4Rec": {}}}, "rank_seen_items is True for SASRec"),
         ({"models": {"SASRec": {}, "GRU4Rec": {"topk": [5]}}}, r"topk is \[.*for GRU4Rec, .*tested alike"),
-        ({"search": {"space": {"rank_seen_items": [True, False]}}}, "rank_seen_items is True"),
+        (
+            {"search": {"space": {"rank_seen_items": [True, False]}}},
+            "rank_seen_items is True for SASRec, .*, rank_seen_items=True and False",
+        ),
         ({"initialisations": {"a": {}, "b": {"config": {"metrics": ["NDCG"]}}}}, "metrics is"),
     ],
 )
@@ -75,6 +78,13 @@ def test_rows_of_one_table_that_would_be_tested_in_several_ways_are_refused(
     with pytest.raises(ConfigurationError, match=said):
         resolved(**keys)
     resolved(models={"SASRec": {"rank_seen_items": True}, "GRU4Rec": {"rank_seen_items": True}})
+
+
+def test_one_way_of_testing_may_be_written_in_several_forms(resolved: Resolve) -> None:
+    mode = {"valid": "full", "test": "full"}
+    first = {"topk": [10], "metrics": ["Recall", "NDCG"], "valid_metric": "NDCG@10"}
+    other = {"topk": 10, "metrics": ["ndcg", "recall"], "valid_metric": "ndcg@10", "eval_args": {"mode": mode}}
+    resolved(models={"SASRec": first, "GRU4Rec": other})
 
 
 def test_vectors_that_do_not_fit_are_refused_with_the_ways_out(resolved: Resolve, store: Path) -> None:

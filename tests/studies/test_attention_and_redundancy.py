@@ -19,6 +19,7 @@ from recbole_ext.studies.attention import attention_shares
 from recbole_ext.studies.reading import observe
 from recbole_ext.studies.redundancy import LayerAlignment, head_distances
 from recbole_ext.studies.settings import StudySettings, read_settings
+from recbole_ext.studies.written import refuse_other_settings
 
 ATTRIBUTES = [[("title", f"thing number {n}"), ("brand", "acme")] for n in range(8)]
 SEQUENCES = [np.array([1, 2, 3]), np.array([4])]
@@ -153,6 +154,7 @@ def test_a_study_leaves_numbers_a_figure_and_a_sentence_made_from_them(
     assert [found.name for found in load_studies(tmp_path)] == [study]
     with pytest.raises(ConfigurationError, match=r"sequences: 8 \(now 9\), and the new one would"):
         run_study(study, None, {**overrides, "sequences": 9}, tmp_path, "test")
+    refuse_other_settings(read_settings(StudySettings, study, None, {**overrides, "data_path": "elsewhere"}), folder)
 
 
 def test_what_a_study_does_not_know_is_named(tmp_path: Path) -> None:

@@ -230,6 +230,15 @@ def test_negatives_that_a_loss_would_take_for_targets_are_refused(build: Build) 
         assert choose_samples(built.config, built.model, built.loaders)
 
 
+def test_a_loss_that_reads_labels_is_told_though_turning_them_round_leaves_it_nearly_as_it_is(build: Build) -> None:
+    """As of a fresh model whose scores are next to zero, with as many negatives as targets."""
+    built = build(named(Labelled), train_neg_sample_args={"distribution": "uniform", "sample_num": 1})
+    with torch.no_grad():
+        for parameter in built.model.parameters():
+            parameter *= 1e-4
+    assert choose_samples(built.config, built.model, built.loaders)
+
+
 def test_an_epoch_of_a_users_own_trainer_is_run_on_recboles_samples(build: Build) -> None:
     built = build(named(Halved), epochs=1)
     samples = choose_samples(built.config, built.model, built.loaders)
