@@ -9,8 +9,9 @@ from typing import Any
 from recbole_ext.data.files import GROUPED
 from recbole_ext.errors import ConfigurationError, StoreError
 from recbole_ext.hashing import sha256_of_file
-from recbole_ext.models import model_class, reads_text, recbole_name
+from recbole_ext.models import model_class, reads_text
 from recbole_ext.named_classes import class_at, code_of_class
+from recbole_ext.recbole_models import recbole_name
 from recbole_ext.store.files import fingerprint_of
 
 

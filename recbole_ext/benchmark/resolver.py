@@ -35,9 +35,9 @@ from recbole_ext.models import (
     needs_item_vectors,
     reads_text,
     recbole_config,
-    recbole_name,
     takes_item_vectors,
 )
+from recbole_ext.recbole_models import recbole_name
 from recbole_ext.records import RowKey
 from recbole_ext.vectors import VectorSource
 

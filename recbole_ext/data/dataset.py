@@ -36,7 +36,7 @@ from recbole_ext.data.sizes import Size, counted, ids_in
 from recbole_ext.data.temporal import Cut, Temporal
 from recbole_ext.errors import SourceDataError
 from recbole_ext.hashing import sha256_of, sha256_of_file
-from recbole_ext.models import recbole_name
+from recbole_ext.recbole_models import recbole_name
 from recbole_ext.text import default_template, fields_of, key_values, read_item_fields, render_parts, render_texts
 
 if TYPE_CHECKING:

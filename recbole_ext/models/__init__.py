@@ -11,7 +11,6 @@ dictionary of keys. ``MySASRecTrainer`` or ``MySASRecDataset`` beside it are use
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +23,7 @@ from recbole_ext.compat import recbole_folder
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import register_metrics
 from recbole_ext.named_classes import class_at, code_of_class
+from recbole_ext.recbole_models import recboles
 from recbole_ext.wording import did_you_mean
 from recbole_ext.yaml_files import read_yaml
 
@@ -163,11 +163,6 @@ def has_recboles_epochs(model: Any) -> bool:
     return next((kind for kind in trainer_class(model).__mro__ if "_train_epoch" in vars(kind)), None) is Trainer
 
 
-def recbole_name(model: type) -> str:
-    """The name by which RecBole knows a model's class: that of its nearest ancestor among RecBole's models."""
-    return next((ancestor.__name__ for ancestor in model.__mro__ if ancestor.__name__ in recboles()), model.__name__)
-
-
 def needs_item_vectors(name: str, settings: dict[str, Any]) -> bool:
     """Whether the model called ``name`` with these settings reads the vectors of ``item_embedding`` itself.
 
@@ -261,18 +256,6 @@ def recbole_config(model: str, dataset: str, settings: dict[str, Any]) -> Any:
             return Config(model=found, dataset=dataset, config_dict=layers)
     except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
         raise ConfigurationError(f"{model} on {dataset}: RecBole refuses the configuration: {error}") from error
-
-
-@cache
-def recboles() -> dict[str, str]:
-    """The module of every model of RecBole: of the classes that it finds by name, one in each module called so in lower
-    case. (Its own ``get_model`` imports its general models to find any other, and scikit-learn with them.)"""
-    modules: dict[str, str] = {}
-    for path in (recbole_folder() / "model").glob("*_recommender/*.py"):
-        classes = re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        module = f"recbole.model.{path.parent.name}.{path.stem}"
-        modules |= {name: module for name in classes if name.lower() == path.stem}
-    return modules
 
 
 @cache

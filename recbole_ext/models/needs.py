@@ -15,7 +15,8 @@ from recbole_ext.data.files import GROUPED, columns_loaded, interaction_suffixes
 from recbole_ext.data.tables import Table
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.metrics import reported
-from recbole_ext.models import OWN_MODELS, VECTOR_FEATURE, recbole_name, require_package
+from recbole_ext.models import OWN_MODELS, VECTOR_FEATURE, require_package
+from recbole_ext.recbole_models import recbole_name
 
 LATER_PACKAGES = {"KGAT": "dgl", "KGIN": "torch_scatter", "MCCLK": "torch_scatter", "NCL": "faiss"}
 """What a model of RecBole imports while it is built or trained."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recbole_ext.encoders.source import MINILM
-from recbole_ext.models import OWN_MODELS, recboles
+from recbole_ext.models import OWN_MODELS
+from recbole_ext.recbole_models import recboles
 from recbole_ext.report.results import Result
 
 MINILM_REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.errors import RecboleExtError
-from recbole_ext.models import model_class, model_names, recboles
+from recbole_ext.models import model_class, model_names
+from recbole_ext.recbole_models import recboles
 from recbole_ext.survey.comparison import compared
 from recbole_ext.survey.keys import PROTOCOL, SECONDS_OF_AN_EPOCH, keys_for, on_slice
 from recbole_ext.survey.movies import SLICE, write_movies

@@ -25,7 +25,8 @@ from recbole_ext.data.tables import Table
 from recbole_ext.data.temporal import TEST, TRAIN, VALID, Temporal
 from recbole_ext.data.temporal_dataset import TemporalSplit, temporal
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.models import companion, recbole_name
+from recbole_ext.models import companion
+from recbole_ext.recbole_models import recbole_name
 from recbole_ext.training.evaluation import evaluation_batch_size
 
 log = logging.getLogger(__name__)

@@ -22,10 +22,9 @@ from recbole_ext.models import (
     needs_item_vectors,
     own_model_defaults,
     recbole_config,
-    recbole_name,
-    recboles,
     trainer_class,
 )
+from recbole_ext.recbole_models import recbole_name, recboles
 
 
 @pytest.mark.parametrize("name", OWN_MODELS)
