@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from recbole_ext.benchmark import EMBEDDED, load_benchmark
+from recbole_ext.records import RunRecord, record_path
+from recbole_ext.records.card import read_cards
 from recbole_ext.report import write_report
 from recbole_ext.report.encoders import write_encoders
 from recbole_ext.report.readme import render
@@ -47,6 +49,18 @@ def test_the_numbers_of_the_text_above_the_results_are_those_of_the_tables() -> 
 
 
 @pytest.mark.skipif(not any((RESULTS / "encoders").glob("*.json")), reason="no score card is published")
+def test_the_scores_of_published_cards_are_means_over_the_records_that_they_name() -> None:
+    folder = RESULTS / "encoders"
+    for card in read_cards(folder):
+        for score in card.scores:
+            records = [RunRecord.read(record_path(folder / card.suite.name, run)) for run in score.runs]
+            assert len(records) == score.seeds > 0
+            assert {record.dataset for record in records} == {score.dataset}, card.name
+            assert {record.model for record in records} == {score.model}, card.name
+            mean = sum(record.done.test[card.metric] for record in records) / len(records)
+            assert score.score == pytest.approx(mean, abs=1e-6), card.name
+
+
 def test_published_score_cards_are_whole_and_their_page_is_made_of_them(tmp_path: Path) -> None:
     for card in (RESULTS / "encoders").glob("*.json"):
         shutil.copy(card, tmp_path)
