@@ -81,7 +81,7 @@ def difference_of_means(ours: Values, others: Values) -> Difference:
     users = ours.shape[1]
     differences = ours.mean(axis=0) - others.mean(axis=0)
     of_users = float(differences.var(ddof=1)) / users
-    of_seeds, pooled = 0.0, 0.0
+    of_seeds, pooled, rounding = 0.0, 0.0, 0.0
     for values in (ours, others):
         seeds = len(values)
         between = float(values.mean(axis=1).var(ddof=1))
@@ -89,7 +89,8 @@ def difference_of_means(ours: Values, others: Values) -> Difference:
         interaction = float((residual**2).sum()) / ((users - 1) * (seeds - 1))
         of_seeds += (between - interaction / users) / seeds
         pooled += (between / seeds) ** 2 / (seeds - 1)
-    of_seeds = max(0.0, of_seeds)
+        rounding += 1e-12 * (between + interaction / users)  # seeds that spread just as users do are no seeds' spread
+    of_seeds = of_seeds if of_seeds > rounding else 0.0
     variance = of_users + of_seeds
     spread = of_users**2 / (users - 1) + (pooled if of_seeds else 0.0)
     return Difference(float(differences.mean()), math.sqrt(variance), variance**2 / spread if spread else math.inf)
@@ -129,7 +130,7 @@ def ratio_of_means(ours: Values, others: Values) -> Ratio:
     low, high = (_first_shown(shown, ratio, side) for side in (-1.0, 1.0))
     # Degrees of freedom vary with R, so that of few users not all ratios on the way to 1 agree with 1 itself.
     if shown(1.0) < 0:
-        low, high = min(low, 1.0), max(high, 1.0)
+        low, high = min(low, math.nextafter(1.0, 0.0)), max(high, math.nextafter(1.0, 2.0))
     elif low < 1.0 < high:
         low, high = (1.0, high) if ratio > 1.0 else (low, 1.0)
     return Ratio(ratio - 1.0, low - 1.0, high - 1.0)
