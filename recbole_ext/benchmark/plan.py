@@ -84,6 +84,8 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool], all_store
     """The steps of :func:`plan` as an aligned table, what is missing, and what the estimates stand on."""
     steps = plan(resolved, is_done, all_stores)
     device, speed = measured_speed()
+    together = resolved.benchmark.parallel_runs
+    shared = f", for the {together} runs that go at a time share the cores" if together > 1 else ""
     titles = ("step", "to do", "time", "memory", "made of")
     rows = [
         (f"{step.kind} {step.what}", str(step.times) if step.times else "done", *_costs(step, speed), step.inputs)
@@ -93,15 +95,15 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool], all_store
         *_aligned([titles, *rows], numeric=(1, 2, 3)),
         "",
         *(
-            ["Missing here:", *(f"  - {line}" for line in resolved.missing)]
+            ["Missing or damaged here:", *(f"  - {line}" for line in resolved.missing)]
             if resolved.missing
             else ["Nothing is missing here."]
         ),
         *(["Worth knowing:", *(f"  - {line}" for line in resolved.notices)] if resolved.notices else []),
         "",
         f"Estimates for this machine ({device}, {speed / 1e9:,.0f} billion operations per second in a matrix product, "
-        f"of which training reaches {EFFICIENCY:.0%}): {time_left(steps, speed)} in all, with "
-        f"{resolved.benchmark.parallel_runs} at a time. A run that early stopping ends is counted with "
+        f"of which training reaches {EFFICIENCY:.0%}): {time_left(steps, speed)} in all, counted "
+        f"one after the other{shared}. A run that early stopping ends is counted with "
         f"{EPOCHS_BEFORE_STOPPING} epochs, or with its limit where that is less.",
     ]
 

@@ -13,7 +13,7 @@ from recbole_ext.errors import WriteError
 from recbole_ext.wording import duration
 from recbole_ext.writing import write_json
 
-NO_EPOCH_YET = "no epoch yet"
+NO_EPOCH_YET = "first epoch not over yet"
 
 
 @dataclass(frozen=True)

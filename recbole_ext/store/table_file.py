@@ -121,7 +121,8 @@ def _shown(value: Any) -> str:
         return "missing"
     if isinstance(value, numpy.ndarray | list | tuple):
         return f"a list of {len(value)} values"
-    return repr(value.item() if isinstance(value, numpy.generic) else value)
+    shown = repr(value.item() if isinstance(value, numpy.generic) else value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}…"  # a vector written as text fills a screen
 
 
 def _is_whole(value: Any) -> bool:

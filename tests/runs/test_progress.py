@@ -23,7 +23,7 @@ def test_it_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbole_ext.runs.progress.time.time", lambda: 1020.0)
     words = Progress.of(CURVE, 300, began=1000.0).in_words()
     assert words == "epoch 2 of at most 300, loss 5.6123, validation 0.0611 (best 0.0624), at most 50 min left"
-    assert Progress().in_words() == Progress().in_short() == "no epoch yet"
+    assert Progress().in_words() == Progress().in_short() == "first epoch not over yet"
 
 
 def test_of_several_runs_it_is_told_in_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ def test_tabs_separate_the_columns_of_tsv_and_a_byte_order_mark_is_skipped(tmp_p
         ("item,a\nx,1\nx,2\n", {"ids": "item"}, "'x' in the list of item tokens more than once"),
         ("item,a\nx,1\ny,\n", {"ids": "item"}, "row 2: column 'a' holds '', which is no number"),
         ("item,a\nx,red\n", {"ids": "item"}, "row 1: column 'a' holds 'red'.*name it with `vectors`"),
+        (f"item,v\nx,[{'0.1 ' * 99}]\n", {"ids": "item"}, r"holds '.{50,60}…, which is no number"),
         ("item,v\nx,1 2\ny,3\n", {"ids": "item", "vectors": "v"}, "row 2: a vector of width 1, where others have 2"),
         (
             "item,v\nx,1\ny,1 2\nz,3 4\n",
