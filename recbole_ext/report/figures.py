@@ -217,9 +217,9 @@ def _draw_curves(results: Sequence[Result], looks: Looks, folder: Path) -> Drawi
 def _curves(ax: Axes, records: Sequence[RunRecord], variant: str, looks: Looks) -> None:
     look = looks[variant]
     marker: dict[str, Any] = {"marker": look.marker, "markeredgecolor": "white"}
-    seeds = {record.seed: pd.Series(record.done.validations, dtype=float).sort_index() for record in records}
+    seeds = {record.seed: _by_epoch(record) for record in records}
     for record in records:
-        curve, best = seeds[record.seed], record.done.best_epoch
+        curve, best = seeds[record.seed], record.done.best_epoch + 1
         ax.plot(curve.index, curve, color=look.colour, linestyle=look.line, linewidth=0.8, alpha=0.55)
         if best in curve.index:
             ax.plot(best, curve[best], color=look.colour, linestyle="none", zorder=4, **marker)
@@ -227,6 +227,11 @@ def _curves(ax: Axes, records: Sequence[RunRecord], variant: str, looks: Looks) 
     mean = pd.DataFrame(seeds).dropna().mean(axis=1)
     ax.plot(mean.index, mean, color=look.colour, linestyle=look.line, linewidth=2.2)
     ax.plot([], [], color=look.colour, linestyle=look.line, linewidth=2.2, label=variant, **marker)
+
+
+def _by_epoch(record: RunRecord) -> pd.Series[float]:
+    """Validation by epoch, the first of which is 1, as in the tables."""
+    return pd.Series({epoch + 1: valid for epoch, valid in record.done.validations.items()}, dtype=float).sort_index()
 
 
 @contextmanager

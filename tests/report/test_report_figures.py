@@ -134,7 +134,7 @@ def test_an_initialisation_keeps_its_colour_in_all_figures_and_baselines_are_gre
     assert len(colours["minilm"] | colours["tuned"] | {BASELINE}) == 3
 
 
-def test_the_mean_curve_ends_where_the_first_seed_stops_and_each_best_epoch_is_marked(
+def test_epochs_count_from_one_the_mean_ends_where_the_first_seed_stops_and_each_best_epoch_is_marked(
     benchmark: Benchmark, drawn: dict[str, Any]
 ) -> None:
     def curve(*values: float | None) -> list[dict[str, Any]]:
@@ -145,11 +145,11 @@ def test_the_mean_curve_ends_where_the_first_seed_stops_and_each_best_epoch_is_m
     benchmark.add(seed=2, curve=curve(0.3, 0.5, None, 0.6, 0.9), best_epoch=4)
     draw(benchmark)
     lines = [line.get_xydata().tolist() for line in drawn["validation_Office_full"].axes[0].get_lines()]
-    assert [[0, 0.1], [1, 0.3], [2, 0.2]] in lines
-    assert [[0, 0.3], [1, 0.5], [3, 0.6], [4, 0.9]] in lines
-    assert [[1, 0.3]] in lines
-    assert [[4, 0.9]] in lines
-    assert [[0, 0.2], [1, 0.4]] in [[[x, round(y, 9)] for x, y in line] for line in lines]
+    assert [[1, 0.1], [2, 0.3], [3, 0.2]] in lines
+    assert [[1, 0.3], [2, 0.5], [4, 0.6], [5, 0.9]] in lines
+    assert [[2, 0.3]] in lines
+    assert [[5, 0.9]] in lines
+    assert [[1, 0.2], [2, 0.4]] in [[[x, round(y, 9)] for x, y in line] for line in lines]
 
 
 def test_each_tested_row_has_its_gain_and_interval_as_the_table_has_it_and_is_hollow_where_none_is_shown(
