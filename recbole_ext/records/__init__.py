@@ -11,6 +11,7 @@ from recbole_ext.records.grid import (
     Published,
     Row,
     history,
+    is_control,
     read_records,
     record_path,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "RowKey",
     "RunRecord",
     "history",
+    "is_control",
     "read_records",
     "record_path",
 ]

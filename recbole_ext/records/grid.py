@@ -19,6 +19,8 @@ GRID = "grid.json"
 RANDOM = "random"
 OUTSIDE = "lists from outside"
 """In the place of a row's vectors: of another system's nothing is known."""
+CONTROLS = ("shuffled", "gaussian")
+"""Kinds of vector sources that keep the spectrum of others and know nothing of the items: no gain is expected."""
 LISTS = "lists"
 """The variant of an outside system's rows."""
 
@@ -64,6 +66,11 @@ class Row(Part):
     @property
     def key(self) -> RowKey:
         return RowKey(self.dataset, self.model, self.variant, self.protocol)
+
+    @property
+    def kind(self) -> str:
+        """Of its vectors' source, such as ``encoder``."""
+        return kind_of(self.vectors)
 
     @property
     def is_random(self) -> bool:
@@ -130,6 +137,17 @@ def _where_grids_are(folder: Path) -> str:
         return f"{wanted}: here {folder.parent}, one up."
     below = sorted(path.parent.name for path in folder.glob(f"*/{GRID}"))
     return f"{wanted}: here one of {', '.join(below)} below it." if below else f"{wanted}."
+
+
+def kind_of(vectors: str) -> str:
+    """The kind of a source, from its words: ``encoder`` of ``encoder minilm``."""
+    first, _, _ = vectors.partition(" ")
+    return "finetune" if first == "fine-tuned" else first
+
+
+def is_control(vectors: str) -> bool:
+    """Whether vectors that are described so are a control."""
+    return kind_of(vectors) in CONTROLS
 
 
 def record_path(folder: Path, run: str) -> Path:

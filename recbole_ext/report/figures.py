@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from recbole_ext.records import RunRecord
+from recbole_ext.records import RunRecord, is_control
 from recbole_ext.report.boards import board_title
 from recbole_ext.report.leaderboard import (
     Leaderboard,
+    direction_of,
     ends_of,
     improvement_of,
-    key_of,
     lines_of,
     mark_of,
     std_of,
@@ -78,6 +78,7 @@ def draw_figures(board: Leaderboard, folder: Path) -> list[Drawing]:
     looks = Looks.of(
         (result.key.variant for result in results),
         {result.key.variant for result in board.baselines.values()},
+        {result.key.variant: result.row.kind for result in results},
     )
     drawings = [_draw_bars(board, looks, folder)]
     if gains := _draw_gains(board, looks, folder):
@@ -141,16 +142,16 @@ def _bars(ax: Axes, family: pd.DataFrame, metric: str, looks: Looks) -> None:
 
 
 def _draw_gains(board: Leaderboard, looks: Looks, folder: Path) -> Drawing | None:
-    """Each tested row's gain over its baseline with its interval, model by model in the grid's order."""
+    """Each tested row's gain over its baseline with its interval, the best first, controls below."""
     metric = board.compared[0]
     low, high = ends_of(metric)
     tested = board.table[board.table[[low, high]].abs().lt(math.inf).all(axis=1)]
     if tested.empty:
         return None
-    order = {key: place for place, key in enumerate(board.results)}
-    tested = tested.assign(place=[order[key_of(line)] for line in lines_of(tested)]).sort_values("place")
+    direction = direction_of(board.results.values(), metric)
+    tested = tested.assign(control=tested["vectors"].map(is_control), worst=-direction * tested[improvement_of(metric)])
     whole = [family for _, family in tested.groupby(["dataset", "protocol"], sort=False)]
-    families = [family.nlargest(MOST_BARS, improvement_of(metric)).sort_values("place") for family in whole]
+    families = [family.nsmallest(MOST_BARS, "worst").sort_values(["control", "worst"]) for family in whole]
     most = max(len(family) for family in families)
     ends = (min(0.0, tested[low].min()), max(0.0, tested[high].max()))
     title = f"Test {metric_title(metric)}, gain over the row's own baseline"
@@ -170,7 +171,8 @@ def _draw_gains(board: Leaderboard, looks: Looks, folder: Path) -> Drawing | Non
         )
     datasets = ", ".join(dict.fromkeys(tested["dataset"]))
     cut = f", of each the largest {MOST_BARS}" if any(len(family) > MOST_BARS for family in whole) else ""
-    shown = f"Gains with 95 % intervals over users and seeds for {datasets}{cut}; the leaderboard holds the numbers."
+    shown = f"Gains with 95 % intervals over users and seeds for {datasets}{cut}, the largest on top, controls below; "
+    shown += "the leaderboard holds the numbers."
     return Drawing(path, title, shown)
 
 

@@ -58,7 +58,7 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
         return None
     best = front(shown)
     devices = dict.fromkeys(card.measured_on for card in best)
-    looks = Looks.of(card.kind for card in shown)
+    looks = Looks.of((card.kind for card in shown), kinds={card.kind: card.kind for card in shown})
     cost = {card.name: card.milliseconds_per_item or 0.0 for card in shown}
     title = f"Gain and cost of item vectors, suite {suite}"
     with drawn_figure(path, title, 1, (8.4, 4.6), 1) as (figure, (ax,)):

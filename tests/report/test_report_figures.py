@@ -174,6 +174,18 @@ def test_each_tested_row_has_its_gain_and_interval_as_the_table_has_it_and_is_ho
     assert hollow == [False, True]
 
 
+def test_gains_stand_with_the_largest_on_top_and_controls_below(benchmark: Benchmark, drawn: dict[str, Any]) -> None:
+    sources = {"shuffled": "shuffled encoder minilm", "words": "lexical tfidf", "minilm": "encoder minilm"}
+    for seed in (42, 43, 44):
+        benchmark.add(seed=seed, quality=0.3)
+        for (variant, vectors), quality in zip(sources.items(), (0.6, 0.4, 0.5), strict=True):
+            benchmark.add(seed=seed, variant=variant, vectors=vectors, quality=quality)
+    write_report(benchmark.write())
+    (ax,) = drawn["gains_ndcg_at_10"].axes
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["SASRec, minilm", "SASRec, words", "SASRec, shuffled"]
+
+
 def test_records_without_curves_get_bars_alone(benchmark: Benchmark) -> None:
     for variant in ("none", "minilm"):
         benchmark.add(variant=variant, curve=[], best_epoch=0)
@@ -204,6 +216,13 @@ def test_no_two_things_look_alike_in_a_bar_or_a_line() -> None:
     assert len({looks[name] for name in names}) == 60
     few = [looks[name] for name in names[6:34]]
     assert len({(look.colour, look.hatch) for look in few}) == len({(look.colour, look.line) for look in few}) == 28
+
+
+def test_a_kind_of_vectors_looks_the_same_whatever_stands_beside_it() -> None:
+    kinds = {"one": "encoder", "two": "encoder", "words": "lexical", "mixed": "shuffled", "mine": "store"}
+    looks, alone = Looks.of(kinds, kinds=kinds), Looks.of(["tf-idf"], kinds={"tf-idf": "lexical"})
+    assert looks["words"] == alone["tf-idf"]
+    assert len({looks[name].colour for name in kinds}) == len({looks[name].marker for name in kinds}) == len(kinds)
 
 
 def luminance(colour: str) -> float:
