@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.records import Grid
+from recbole_ext.records import Grid, is_control
 from recbole_ext.records.card import read_cards
 from recbole_ext.report.boards import Board, RunList
 from recbole_ext.report.cells import MARKS, Cell, Column, Row, Sheet, mark_cell, number_cell, percent_cell, text_cell
@@ -167,7 +167,11 @@ def _row(folder: Path, metric: str, lines: list[dict[str, str]]) -> Row:
 
 
 def _outcomes(lines: Sequence[Mapping[str, str]], metric: str) -> str:
-    """How the fair comparisons of rows with their baselines come out: ``3 better, 2 not shown``."""
-    marks = Counter(line.get(mark_of(metric)) for line in lines if line["fair"] == "True")
-    found = [f"{marks[mark]} {shown.partition(' ')[2]}" for mark, shown in MARKS.items() if marks[mark]]
-    return ", ".join(found) or "none"
+    """How the fair comparisons with baselines come out: ``3 better; of controls 2 not shown``."""
+    parts = []
+    for said, of_controls in (("", False), ("of controls ", True)):
+        fair = [line for line in lines if line["fair"] == "True" and is_control(line["vectors"]) == of_controls]
+        marks = Counter(line.get(mark_of(metric)) for line in fair)
+        found = [f"{marks[mark]} {shown.partition(' ')[2]}" for mark, shown in MARKS.items() if marks[mark]]
+        parts += [said + ", ".join(found)] if found else []
+    return "; ".join(parts) or "none"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from recbole_ext.records import RunRecord
+from recbole_ext.records import RunRecord, is_control
 from recbole_ext.report.boards import (
     Board,
     RunList,
@@ -74,23 +75,44 @@ class Content:
     @property
     def finding(self) -> Finding:
         fair = self.board.fair()
-        marks = fair[mark_of(self.board.compared[0])].value_counts()
-        counted = {mark: int(marks.get(mark, 0)) for mark in ("better", "worse", "tie")}
-        return Finding(**counted, left_out=len(self.board.baselines) - len(fair))
+        control, marks = fair["vectors"].map(is_control).astype(bool), fair[mark_of(self.board.compared[0])]
+        of_rows, of_controls = Outcomes.of(marks[~control]), Outcomes.of(marks[control])
+        return Finding(of_rows, of_controls, left_out=len(self.board.baselines) - len(fair))
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Fair comparisons with a row's own baseline, by outcome; ``left_out``: those that were not fair, or not tested."""
+class Outcomes:
+    """How often a fair comparison with a row's own baseline came out in each way."""
 
     better: int
     worse: int
     tie: int
-    left_out: int
+
+    @classmethod
+    def of(cls, marks: Iterable[str]) -> Outcomes:
+        counted = Counter(marks)
+        return cls(counted["better"], counted["worse"], counted["tie"])
 
     @property
     def fair(self) -> int:
         return self.better + self.worse + self.tie
+
+    def __str__(self) -> str:
+        ways = {"better": self.better, "worse": self.worse, "no difference is shown": self.tie}
+        said = [f"{way} in {times}" for way, times in ways.items() if times]
+        return ", ".join([f"{said[0]} of {self.fair}", *said[1:]]) if said else ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The fair comparisons, those of controls apart, which are to show no difference.
+
+    ``left_out``: how many were not fair, or not tested.
+    """
+
+    of_rows: Outcomes
+    of_controls: Outcomes
+    left_out: int
 
 
 @dataclass(frozen=True)

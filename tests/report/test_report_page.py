@@ -161,6 +161,20 @@ def test_the_page_opens_with_the_fair_comparisons_alone(benchmark: Benchmark) ->
     assert "1 more is not counted." in text
 
 
+def test_controls_are_counted_apart_on_the_page_in_markdown_and_on_the_page_above(benchmark: Benchmark) -> None:
+    sources = {"minilm": ("encoder minilm", 0.5), "mixed": ("shuffled encoder minilm", 0.3)}
+    for seed in (42, 43, 44):
+        benchmark.add(seed=seed, quality=0.3)
+        for variant, (vectors, quality) in sources.items():
+            benchmark.add(seed=seed, variant=variant, vectors=vectors, quality=quality)
+    write_report(benchmark.write())
+    for text in (source_of(benchmark), markdown_of(benchmark)):
+        assert "better in 1 of 1 fair comparison" in text
+        assert "Of controls, rows from shuffled or Gaussian vectors: no difference is shown in 1 of 1." in text
+    above = (benchmark.folder.parent / "index.html").read_text(encoding="utf-8")
+    assert "1 better; of controls 1 not shown" in above
+
+
 def test_without_a_fair_comparison_both_documents_say_so(benchmark: Benchmark) -> None:
     benchmark.add()
     benchmark.add(variant="minilm", quality=0.9)
