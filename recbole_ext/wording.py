@@ -47,6 +47,11 @@ def some(tokens: Sequence[Any], shown: int = 5) -> str:
     return ", ".join(map(str, tokens[:shown])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
+def listed(words: Sequence[str]) -> str:
+    """``a``; ``a and b``; ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
 def duration(seconds: float) -> str:
     """Seconds in the unit that reads best."""
     for unit, length, digits in (("days", 86400.0, 1), ("h", 3600.0, 1), ("min", 60.0, 0)):

@@ -29,6 +29,7 @@ from recbole_ext.report.leaderboard import AT_LIMIT, improvement_of
 from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.page import environment, render_html
 from recbole_ext.report.pareto import draw_front
+from recbole_ext.wording import listed
 from recbole_ext.writing import replacing_file
 
 MEAN = "mean"
@@ -73,15 +74,27 @@ class Group:
         return "; ".join(f"{name} {min(scores):.4f} to {max(scores):.4f}" for name, scores in differing.items())
 
     @property
-    def better(self) -> int:
-        """How many cards' mean gain over random vectors is above zero with its whole interval."""
-        return sum(card.gain.mark == "better" for card in self.cards)
+    def better(self) -> str:
+        """How many cards' mean gain over random vectors is above zero with its whole interval, in words."""
+        better = sum(card.gain.mark == "better" for card in self.cards)
+        return f"the gains of {better} have a 95 % interval above zero (not corrected for the number of cards)"
 
     @property
-    def gain_of_the_first(self) -> str:
-        """In per cent, with its interval."""
-        cell = gain_cell(self.cards[0].gain)
-        return f"{cell.text} {cell.spread}".rstrip()
+    def first(self) -> list[Card]:
+        """The cards of the best mean rank."""
+        best = self.mean_rank[self.cards[0].name]
+        return [card for card in self.cards if self.mean_rank[card.name] == best]
+
+    @property
+    def first_in_words(self) -> str:
+        """What is said of them."""
+        return "share the best mean rank" if len(self.first) > 1 else "has the best mean rank"
+
+    @property
+    def gains_of_the_first(self) -> str:
+        """In per cent, each with its interval."""
+        cells = [gain_cell(card.gain) for card in self.first]
+        return listed([f"{cell.text} {cell.spread}".rstrip() for cell in cells])
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from recbole_ext.report.leaderboard import Leaderboard, mark_of
 from recbole_ext.report.metrics import metric_title
 from recbole_ext.report.provenance import Provenance
 from recbole_ext.report.sections import Section
+from recbole_ext.wording import listed
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -203,6 +204,7 @@ def environment() -> Any:
         "size": _size,
         "record_link": _record_link,
         "css_text": _css_text,
+        "listed": listed,
     }
     return environment
 

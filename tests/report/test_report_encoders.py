@@ -79,6 +79,9 @@ def test_gains_costs_and_figures_stand_beside_each_other(folder: Path) -> None:
 def test_cards_equal_in_all_scores_share_their_mean_rank(tmp_path: Path) -> None:
     found = write_encoders(write(tmp_path, [card("a", 5.0), card("b", 5.0), card("c", 1.0)])).to_pandas()
     assert list(found["mean_rank"]) == [1.5, 1.5, 3]
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<strong>a and b</strong> share the best mean rank: NDCG@10 +5.0 % [+3.0, +7.0] and +5.0 % [+3.0, +7.0]" in page
+    assert "Cards were compared with random vectors, not with each other" in page
 
 
 def test_the_page_and_the_markdown_have_every_card_and_every_link_leads_to_a_file(folder: Path) -> None:
@@ -170,7 +173,8 @@ def test_the_page_above_all_benchmarks_leads_to_it(folder: Path) -> None:
     write_index(folder.parent)
     page = (folder.parent / "index.html").read_text(encoding="utf-8")
     assert "7 score cards of item vectors" in page and 'href="encoders/index.html"' in page
-    assert "4 better than random vectors. First by mean rank: big-one, +9.0 % [+7.0, +11.0] over random" in page
+    assert "the gains of 4 have a 95 % interval above zero (not corrected for the number of cards)" in page
+    assert "big-one has the best mean rank, +9.0 % [+7.0, +11.0] over random vectors." in page
 
 
 def test_a_place_is_among_cards_of_the_same_suite_and_data() -> None:
