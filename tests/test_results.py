@@ -35,12 +35,13 @@ def test_every_folder_of_results_can_be_read() -> None:
 
 def test_the_numbers_that_the_embedded_benchmark_shows_beside_yours_are_those_of_results_embedded() -> None:
     table = pd.read_csv(RESULTS / "embedded" / "leaderboard.csv")
-    made = {tuple(row[:4]): row[4:] for row in table[[*KEYS, "ndcg@10", "recall@10"]].itertuples(index=False)}
+    made = {tuple(row[:4]): row[4:] for row in table[[*KEYS, "ndcg@10", "recall@10", "date"]].itertuples(index=False)}
     published = load_benchmark(EMBEDDED)[0].published
     assert len(published) == 4
     for number in published:
         row = made[number.dataset, number.model, number.variant, number.protocol]
         assert number.metrics == {"ndcg@10": round(row[0], 4), "recall@10": round(row[1], 4)}
+        assert number.made == row[2]
 
 
 def test_the_numbers_of_the_text_above_the_results_are_those_of_the_tables() -> None:

@@ -40,6 +40,9 @@ class Published(Part):
     """By RecBole's names, such as ``ndcg@10``; or a gain over a baseline, ``ndcg@10_improvement_%``, in per cent."""
     source: str
     """Where it was published, with a link."""
+    made: str = ""
+    """Of a run of this project's own: its date, as its record has it. The number says what to expect, and is left out
+    where it would stand beside that very run."""
 
 
 class Row(Part):

@@ -241,7 +241,8 @@ def _key_cells(line: Mapping[str, Any], result: Result | None) -> list[Cell]:
     """The row's four names, its vectors and mode below that of the variant; of published numbers it says so."""
     cells = {key: text_cell(line[key]) for key in KEYS}
     if line["source"]:
-        cells["variant"] = text_cell(f"{line['variant']} (published)".strip())
+        said, _, _ = line["remarks"].partition("; ")
+        cells["variant"] = text_cell(f"{line['variant']} ({said})".strip())
     if result is not None:
         vectors = [result.row.vectors, "" if result.mode == "full" else result.mode]
         cells["variant"] = replace(cells["variant"], below=", ".join(filter(None, vectors)))

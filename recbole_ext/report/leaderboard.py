@@ -18,6 +18,8 @@ from recbole_ext.report.significance import Comparisons
 KEYS = RowKey._fields
 AT_LIMIT = "†"
 """Marks what was still training when the epoch limit ended it."""
+EXPECTED = "expected: this project's own run"
+"""In the place of "published", so that nobody takes it for other people's confirmation."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
     shown, tested = headline(metrics, grid.metric), compared(metrics, grid.metric)
     baselines = baselines_of(by_key)
     lines = [_line(result, baselines.get(result.key), metrics, tested, comparisons) for result in results]
-    lines += [_published(number, metrics, tested) for number in grid.published]
+    lines += [_published(number, metrics, tested) for number in grid.published if not _is_of_these(number, results)]
     ordered = list(_ordered(lines, shown[0], direction_of(results, shown[0])))
     columns = ["rank", *KEYS, "mode", "vectors", "baseline", "n_seeds", "trials", "chosen"]
     columns += ["validation", "validation_median"]
@@ -277,7 +279,14 @@ def _published(number: Published, metrics: Sequence[str], tested: Sequence[str])
     )
     values = {metric: value for metric, value in number.metrics.items() if metric in columns}
     remarks = [f"also {metric} {number.metrics[metric]:g}" for metric in left_out]
-    return line | values | {"remarks": "; ".join(["published", *remarks])}
+    said = EXPECTED if number.made else "published"
+    return line | values | {"remarks": "; ".join([said, *remarks])}
+
+
+def _is_of_these(number: Published, results: Iterable[Result]) -> bool:
+    """Whether it is one of these runs' own, and confirms nothing."""
+    row = (number.dataset, number.model, number.variant, number.protocol)
+    return any(record.date == number.made for result in results if result.key == row for record in result.runs)
 
 
 def _ordered(lines: Sequence[dict[str, Any]], metric: str, direction: int) -> Iterator[dict[str, Any]]:

@@ -301,6 +301,17 @@ def test_a_published_gain_stands_in_the_column_of_gains(benchmark: Benchmark) ->
     assert any("finetune (published)" in line and "+21.8 %" in line for line in told)
 
 
+def test_a_number_of_this_project_s_own_says_so_and_is_left_out_beside_the_very_run(benchmark: Benchmark) -> None:
+    record = benchmark.add()
+    benchmark.published.append(published(variant="none", made="2026-11-01T10:00:00+00:00"))
+    benchmark.published.append(published(variant="none", made=record.date, metrics={"ndcg@10": 0.4}))
+    _, expected = lines(benchmark)
+    assert (expected["ndcg@10"], expected["remarks"]) == (0.25, "expected: this project's own run")
+    told = write_report(benchmark.write()).lines()
+    assert any("none (expected: this project's own run)" in line for line in told)
+    assert not any("(published)" in line for line in told)
+
+
 def test_the_paper_s_gains_are_in_its_preset_with_their_source() -> None:
     from recbole_ext.benchmark import PRESETS, load_benchmark
 
