@@ -134,7 +134,7 @@ class Content:
 
     @property
     def sheets(self) -> list[tuple[str, Sheet]]:
-        return [(board.title, board.sheet) for board in self.boards]
+        return [(board.title, _sheet(group)) for board, group in zip(self.boards, self.groups, strict=True)]
 
     @property
     def number(self) -> int:
@@ -342,8 +342,20 @@ def _row(group: Group, rank: int, card: Card) -> Row:
     return Row(cells)
 
 
+def _source_below(sheet: Sheet) -> Sheet:
+    """The sheet with each card's source below its name, so that the costs are in sight on a laptop."""
+    names = [column.name for column in sheet.columns]
+    name, source = names.index("name"), names.index("vectors")
+    rows = []
+    for row in sheet.rows:
+        cells, said = list(row.cells), row.cells[source]
+        cells[name] = replace(cells[name], below="; ".join(filter(None, [said.text, said.below])))
+        rows.append(replace(row, cells=cells))
+    return Sheet(sheet.columns, rows).without("vectors")
+
+
 def _board(number: int, group: Group) -> Board:
-    sheet = _sheet(group)
+    sheet = _source_below(_sheet(group))
     glance = {column.name for column in _glance(sheet).columns}
     changing = [column for column in sheet.columns if column.change]
     scale = Scale.over((cell for column in changing for cell in sheet.cells(column)), 0.0)

@@ -163,10 +163,19 @@ def test_no_width_makes_the_page_scroll_sideways(opened: Opened, width: int) -> 
     assert box["x"] + box["width"] <= width
 
 
-def test_a_laptop_shows_every_column_of_a_leaderboard(opened: Opened) -> None:
+TOO_WIDE = """() => [...document.querySelectorAll('.board .scroll, .prose')].filter(e => e.scrollWidth > e.clientWidth)
+  .map(e => e.textContent)"""
+
+
+def test_a_laptop_shows_every_column_of_every_table(opened: Opened) -> None:
     opened.page.set_viewport_size({"width": 1280, "height": 844})
-    board = opened.page.locator(FIRST)
-    assert board.evaluate("board => board.scrollWidth <= board.closest('.scroll').clientWidth")
+    assert opened.page.evaluate(TOO_WIDE) == []
+
+
+def test_a_phone_shows_every_column_of_a_table_of_performance(above: Opened) -> None:
+    above.page.set_viewport_size({"width": 390, "height": 844})
+    assert above.page.locator("#performance table").count() == 1
+    assert above.page.evaluate(TOO_WIDE) == []
 
 
 def test_on_a_phone_the_rows_name_takes_in_what_its_columns_said(opened: Opened) -> None:
