@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbole_ext.records.card import Card
 from recbole_ext.report.figures import Drawing, drawn_figure
 from recbole_ext.report.looks import INK, Looks
 from recbole_ext.report.metrics import metric_title
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
+
 _LINES = ("--", ":", "-.")
+_Place = tuple[tuple[float, float], str]
+_PLACES: list[_Place] = [
+    ((side * across, up), "left" if side > 0 else "right")
+    for across, up in ((7, 5), (7, -6), (7, 12), (7, -13), (7, 19), (7, -20), (3, 26), (3, -27))
+    for side in (1, -1)
+]
+"""Of a name beside its marker, in points, and how it is aligned; the first are preferred."""
 
 
 def front(cards: Sequence[Card]) -> list[Card]:
@@ -29,21 +42,52 @@ def front(cards: Sequence[Card]) -> list[Card]:
     return found
 
 
-def _places_of_names(cards: Sequence[Card]) -> list[tuple[tuple[int, int], str]]:
-    """Where each card's name stands beside its marker, in points, and how it is aligned: to the left of the costliest,
-    whose names would leave the figure, and below the marker where a name is just above."""
-    costs = [math.log(card.milliseconds_per_item or 1.0) for card in cards]
-    gains = [card.gain.mean for card in cards]
-    width, height = max(costs) - min(costs) or 1.0, max(gains) - min(gains) or 1.0
-    places = []
-    for cost, gain in zip(costs, gains, strict=True):
-        is_right = (cost - min(costs)) / width > 0.8
-        is_below = any(
-            0 < other - gain < 0.06 * height and abs(at - cost) < 0.3 * width
-            for at, other in zip(costs, gains, strict=True)
+def _write_names(figure: Figure, ax: Axes, cards: Sequence[Card], best: Sequence[Card]) -> None:
+    """Each card's name beside its marker, at the first place that covers no other name and no marker, or the least."""
+    from matplotlib.patheffects import withStroke
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # the axes stand where they will be drawn
+    points = {card.name: (card.milliseconds_per_item or 0.0, card.gain.mean) for card in cards}
+    reach = 5 * figure.dpi / 72  # of a marker
+    taken = [
+        Bbox.from_bounds(x - reach, y - reach, 2 * reach, 2 * reach)
+        for x, y in ax.transData.transform([*points.values()])
+    ]
+    for card in cards:
+        name = ax.annotate(
+            card.name,
+            points[card.name],
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=8,
+            fontweight="bold" if card in best else "normal",
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],  # lines pass behind it
         )
-        places.append(((-6 if is_right else 6, -11 if is_below else 5), "right" if is_right else "left"))
-    return places
+        name.set_in_layout(False)
+        covered = {place: _covered(name, place, taken, ax.bbox) for place in _PLACES}
+        _put(name, min(_PLACES, key=lambda place: covered[place]))
+        taken.append(name.get_window_extent())
+
+
+def _put(name: Annotation, place: _Place) -> None:
+    name.set_position(place[0])
+    name.set(ha=place[1], va="center")
+
+
+def _covered(name: Annotation, place: _Place, taken: Sequence[Bbox], inside: Bbox) -> float:
+    """The area of what is ``taken`` that the name would cover at a place, and of its own beyond the axes."""
+    from matplotlib.transforms import Bbox
+
+    _put(name, place)
+    own = name.get_window_extent()
+    overlaps = [Bbox.intersection(own, box) for box in taken]
+    seen = Bbox.intersection(own, inside)
+    return sum(_area(box) for box in overlaps if box) + _area(own) - (_area(seen) if seen else 0.0)
+
+
+def _area(box: Bbox) -> float:
+    return float(abs(box.width * box.height))
 
 
 def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | None:
@@ -88,22 +132,13 @@ def draw_front(cards: Sequence[Card], suite: str, folder: Path) -> Drawing | Non
                 linestyle=_LINES[number % len(_LINES)],
                 label="front" if len(devices) == 1 else f"front, {device}",
             )
-        for card, (offset, side) in zip(shown, _places_of_names(shown), strict=True):
-            ax.annotate(
-                card.name,
-                (cost[card.name], card.gain.mean),
-                xytext=offset,
-                textcoords="offset points",
-                ha=side,
-                fontsize=8,
-                fontweight="bold" if card in best else "normal",
-            )
         ax.axhline(0.0, color=INK, linewidth=0.8)
         ax.set_xscale("log")
         ax.margins(x=0.18)
         ax.set_xlabel("milliseconds per item (logarithmic)")
         ax.set_ylabel(f"gain in {metric_title(shown[0].metric)} over random vectors, %")
         figure.legend(loc="outside lower center", ncols=6)
+        _write_names(figure, ax, shown, best)
     names = ", ".join(card.name for card in best)
     missing = [card.name for card in cards if card not in shown]
     without = f" Without a known cost, and so not shown: {', '.join(missing)}." if missing else ""

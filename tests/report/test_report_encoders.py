@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from opened_page import Opened
 from synthetic_cards import card, random_card
 from synthetic_runs import Benchmark
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records.card import Card
-from recbole_ext.report import write_report
+from recbole_ext.report import figures, write_report
 from recbole_ext.report.encoders import place_in_words, write_encoders
 from recbole_ext.report.folders import holds_cards
 from recbole_ext.report.index import write_index
-from recbole_ext.report.pareto import front
+from recbole_ext.report.pareto import draw_front, front
 
 CARDS = [
     card("minilm", 8.0, 2.5),
@@ -117,6 +119,17 @@ def test_the_figure_is_drawn_where_two_cards_have_a_cost(folder: Path) -> None:
     )
 
 
+def test_no_two_names_in_the_figure_print_over_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "write_png", lambda path, figure, dpi: drawn.append(figure))
+    names = [f"smollm2-{layers}-layers-poolingmean" for layers in range(5)]
+    shown = [card(name, 8.0 + 0.1 * place, 2.0 + place) for place, name in enumerate(names)]
+    draw_front([*shown, card("far", 1.0, 90.0), card("cheap", -4.0, 0.1)], "shops", tmp_path)
+    boxes = [text.get_window_extent() for text in drawn[0].axes[0].texts]
+    assert len(boxes) == 7
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
 def test_cards_that_compare_with_other_random_runs_are_told_apart(tmp_path: Path) -> None:
     write(tmp_path, [card("a"), card("b")])
     write_encoders(tmp_path)
@@ -199,6 +212,19 @@ def encoders(contexts: Callable[[str], Any], folder: Path) -> Iterator[Opened]:
     yield opened
     opened.page.close()
     assert opened.errors == []
+
+
+def test_a_laptop_shows_every_column_with_the_source_below_the_name(
+    tmp_path: Path, contexts: Callable[[str], Any]
+) -> None:
+    name = "an-encoder-4-layers-poolingmean"
+    write_encoders(write(tmp_path, [card(name, vectors=f"encoder artifacts/encoders/{name}, pooling mean")]))
+    page = contexts("").new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto((tmp_path / "index.html").as_uri())
+    assert f"encoder artifacts/encoders/{name}" in page.locator("#board-1 tbody th").text_content()
+    assert page.evaluate("[...document.querySelectorAll('.board .scroll')].every(e => e.scrollWidth <= e.clientWidth)")
+    page.close()
 
 
 def test_it_sorts_by_cost(encoders: Opened) -> None:
