@@ -84,6 +84,17 @@ def tune(
 ) -> TuneReport:
     """Behaviour-tune an encoder on the training splits of source domains; see :func:`recbole_ext.tuning.tune`.
 
+    Args:
+        datasets: the source domains, by name or as they are; the last two items of each user are never seen.
+        out: a folder for the tuned encoder, which ``from_pretrained`` and :func:`encode` read; one that answers the
+            same call is left as it is.
+        encoder: what is tuned: ``minilm``, a Hugging Face name or a folder.
+        objective: one of those that ``recbole_ext.tuning.objectives.OBJECTIVES`` names.
+        checkpoint: a RECFORMER state dict to begin from instead of the encoder's weights.
+        data_path: the folder that the datasets' folders are in.
+        dataset_configs: the folder of their YAML files.
+        settings: of the tuning, such as ``epochs=2``; see :mod:`recbole_ext.tuning.settings`.
+
     Raises:
         RecboleExtError: see there.
     """

@@ -77,7 +77,8 @@ class Values:
         """
         types = self.types.get(key, ())
         if types and key not in _UNTYPED and not any(_CHECKS[kind](value) for kind in types):
-            raise ConfigurationError(f"{where}: {key} should be {' or '.join(types)}; got {value!r}.")
+            wanted = " or ".join(_IN_WORDS[kind] for kind in types)
+            raise ConfigurationError(f"{where}: {key}: {wanted} is needed; got {value!r}.")
         words = self.words.get(key, ())
         if words and isinstance(value, str) and not {value, value.lower()} & set(words):
             hint = did_you_mean(value, words)
@@ -152,4 +153,13 @@ _CHECKS = {
     "list": lambda v: isinstance(v, list | tuple),
     "dict": lambda v: isinstance(v, dict),
     "None": lambda v: v is None,
+}
+_IN_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
+    "dict": "a mapping",
+    "None": "null",
 }

@@ -312,7 +312,7 @@ MISTAKES = [
     (["encode", "ml-100k", "--out", "s", "--batch-size", "0"], "batch_size: at least 1 is needed; got '0'"),
     (["run", "nothing.yaml"], "nothing.yaml: no such benchmark file"),
     (["run", "embedded.yaml", "--epoch=3"], "has no key 'epoch'. Did you mean 'epochs'?"),
-    (["run", "embedded.yaml", "--epochs=many", "--plan"], "epochs should be int; got 'many'"),
+    (["run", "embedded.yaml", "--epochs=many", "--plan"], "epochs: a whole number is needed; got 'many'"),
     (["run", "embedded.yaml", "--seed=3"], "'seed' is not set here but by `seeds` of the benchmark"),
     (["run", "embedded.yaml", "--epochs", "3"], "--epochs: overrides are written --key=value"),
     (["run", "embedded.yaml", "--models=[SASRek]"], "Did you mean 'SASRec'?"),

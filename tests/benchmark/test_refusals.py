@@ -24,7 +24,7 @@ def negatives(**keys: Any) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"config": {"epochs": "three"}}, "config: epochs should be int; got 'three'"),
+    ({"config": {"epochs": "three"}}, "config: epochs: a whole number is needed; got 'three'"),
     ({"config": {"metrics": ["NDGC"]}}, "no metric 'NDGC'. Did you mean 'NDCG'"),
     ({"config": {"valid_metric": "NDCG@7"}}, "valid_metric: 'NDCG@7' is not among"),
     ({"config": {"topk": [0]}}, "topk: whole numbers from 1 on"),
@@ -207,7 +207,7 @@ def test_words_that_only_a_run_would_refuse_are_refused_before_it(resolved: Reso
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("epochs", "three", "epochs should be int; got 'three'"),
+        ("epochs", "three", "epochs: a whole number is needed; got 'three'"),
         ("epochs", 0, "epochs should be at least 1; got 0"),
         ("eval_batch_size", 0, "eval_batch_size should be at least 1"),
         ("MAX_ITEM_LIST_LENGTH", 0, "MAX_ITEM_LIST_LENGTH should be at least 1"),
@@ -263,7 +263,7 @@ def test_nproc_is_how_many_processes_share_a_run(resolved: Resolve) -> None:
         ({"models": {"LastItem": {"nproc": 2}}}, "nproc: LastItem is trained in a way of its own"),
         ({"models": {"SASRec": {"nproc": 2, "training_loss": "sce"}}}, "nproc: the loss sce is one of all targets"),
         ({"models": {"SASRec": {"nproc": 0}}}, "nproc should be at least 1"),
-        ({"models": {"SASRec": {"nproc": "two"}}}, "nproc should be int"),
+        ({"models": {"SASRec": {"nproc": "two"}}}, "nproc: a whole number is needed"),
     ],
 )
 def test_runs_that_processes_cant_share_are_refused(resolved: Resolve, keys: dict[str, Any], words: str) -> None:
