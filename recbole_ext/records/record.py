@@ -187,6 +187,11 @@ class Made(Evaluated):
     device: str
 
     @property
+    def is_trained(self) -> bool:
+        """Whether there was anything to learn; a model that learns nothing has no parameters of its own."""
+        return self.training_samples != "none"
+
+    @property
     def validation_users(self) -> int | None:
         """Users of a validation, in earlier records all; ``None`` in those of a cut in time, where few have one."""
         if self.validated is None and self.temporal is None:

@@ -28,6 +28,11 @@ class Scale:
                 ends += [cell.value - (cell.deviation or 0.0), cell.value + (cell.deviation or 0.0)]
         return cls(min(ends, default=0.0), max(ends, default=0.0))
 
+    @classmethod
+    def of_changes(cls, sheet: Sheet, columns: Iterable[Column]) -> Scale:
+        """One for the tested changes in these columns, and for zero."""
+        return cls.over((cell for column in columns for cell in sheet.cells(column) if cell.spread), 0.0)
+
     def place(self, value: float) -> float:
         reach = self.high - self.low
         return round(100 * (value - self.low) / reach, 2) if reach else 50.0
@@ -88,9 +93,12 @@ class Board:
         return next((cell for cell in row.cells if cell.remark), None)
 
     def strip(self, column: Column, cell: Cell) -> dict[str, float]:
-        """CSS lengths of the drawing under a number, in percent: a whisker or a bar from zero; {} for none."""
+        """CSS lengths of the drawing under a number, in percent: a whisker or a bar from zero; {} for none.
+
+        A change that was not tested has no bar, which would look like one that was.
+        """
         scale = self.scales.get(column.name)
-        if scale is None or not isinstance(cell.value, float):
+        if scale is None or not isinstance(cell.value, float) or (column.change and not cell.spread):
             return {}
         if column.change:
             start, end = sorted((scale.place(0.0), scale.place(cell.value)))
@@ -127,7 +135,7 @@ def leaderboards(sheet: Sheet, at_a_glance: Sheet) -> list[Board]:
     extra = frozenset(column.name for column in sheet.columns if column.name not in glance)
     drawn = [column for column in sheet.columns if column.name in glance]
     changing = [column for column in drawn if column.change]
-    change = Scale.over((cell for column in changing for cell in sheet.cells(column)), 0.0)
+    change = Scale.of_changes(sheet, changing)
     boards = []
     for number, ((dataset, protocol), part) in enumerate(sheet.split("dataset", "protocol").items(), 1):
         scales = {column.name: change for column in changing}

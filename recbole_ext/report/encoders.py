@@ -358,7 +358,7 @@ def _board(number: int, group: Group) -> Board:
     sheet = _source_below(_sheet(group))
     glance = {column.name for column in _glance(sheet).columns}
     changing = [column for column in sheet.columns if column.change]
-    scale = Scale.over((cell for column in changing for cell in sheet.cells(column)), 0.0)
+    scale = Scale.of_changes(sheet, changing)
     return Board(
         f"board-{number}",
         f"Suite {group.title}",

@@ -94,7 +94,8 @@ def leaderboard(grid: Grid, results: Sequence[Result], comparisons: Comparisons)
 def costs_table(results: Sequence[Result]) -> pd.DataFrame:
     """What each row costs, means over its seeds; NaN where the records don't say.
 
-    Columns: the row's four, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of parameters), ``flops``
+    Columns: the row's four, ``parameters`` and ``trainable`` and ``item_embedding`` (numbers of parameters), of a model
+    that is not trained none, ``flops``
     (RecBole's count), ``seconds_per_epoch``, ``best_epoch`` (the first is 1), ``epochs_to_baseline`` (until the best
     validation score that the row's baseline reached with the same seed, over the ``seeds_to_baseline`` seeds that got
     there), ``seconds_to_best`` (training and validating up to it), ``seconds_training``, ``ms_per_user`` (one
@@ -169,12 +170,13 @@ def mark_of(metric: str) -> str:
 def places(table: pd.DataFrame, column: str, direction: int = 1) -> list[int]:
     """Per line 1 for the best and 2 for the second best of its dataset and protocol, else 0.
 
-    Equal to four decimals counts as equal. A line without rivals gets no place, a published number neither.
+    Equal to four decimals counts as equal. A line without rivals gets no place, a published number neither, and none is
+    given where all are equal.
     """
     values = (direction * table[column]).round(4).where(table["source"] == "")
     by_family = values.groupby([table["dataset"], table["protocol"]])
     rank = by_family.rank(method="dense", ascending=False)
-    rank = rank.where((by_family.transform("count") > 1) & (rank <= 2), 0)
+    rank = rank.where((by_family.transform("nunique") > 1) & (rank <= 2), 0)
     return [int(place) for place in rank.fillna(0)]
 
 
@@ -195,7 +197,7 @@ def _line(
         "chosen": ", ".join(f"{key}={_setting(value)}" for key, value in chosen.trial.items()) if chosen else "",
         "validation": _number(chosen.done.score if chosen else None),
         "validation_median": _number(result.median_of_search),
-        "parameters": _mean(record.made.parameters.total for record in result.runs if record.made),
+        "parameters": _mean(r.made.parameters.total for r in result.runs if r.made and r.made.is_trained),
         "seconds_training": _mean(record.made.seconds.training for record in result.runs if record.made),
         "source": "",
         "date": max((record.date for record in result.runs), default=""),
@@ -324,12 +326,12 @@ def _columns_of_comparison(metric: str) -> list[str]:
 
 
 def _costs(record: RunRecord) -> dict[str, float | None]:
-    made = record.done
+    made, parameters = record.done, record.done.parameters
     seconds, users = made.seconds.per_evaluation, made.validation_users
     return {
-        "parameters": made.parameters.total,
-        "trainable": made.parameters.trainable,
-        "item_embedding": made.parameters.item_embedding,
+        "parameters": parameters.total if made.is_trained else None,
+        "trainable": parameters.trainable if made.is_trained else None,
+        "item_embedding": parameters.item_embedding if made.is_trained else None,
         "flops": made.flops,
         "seconds_per_epoch": made.seconds.per_epoch,
         "best_epoch": made.best_epoch + 1,

@@ -12,7 +12,7 @@ from recbole_ext.report.boards import (
     remarks_below,
     run_lists,
 )
-from recbole_ext.report.cells import Cell, Column, Row, Sheet, leaderboard_sheet
+from recbole_ext.report.cells import Cell, Column, Row, Sheet, leaderboard_sheet, percent_cell
 from recbole_ext.report.leaderboard import baselines_of, leaderboard
 from recbole_ext.report.results import read_results
 from recbole_ext.report.significance import Comparisons
@@ -93,13 +93,15 @@ def test_whiskers_reach_one_deviation_either_side_on_their_boards_scale(benchmar
     assert strips(other, "ndcg@10") == [{"start": 50.0, "mean": 50.0, "end": 50.0}]
 
 
-def test_bars_start_at_zero_and_changes_of_all_boards_lie_on_one_scale(benchmark: Benchmark) -> None:
-    for dataset, value in (("A", 0.14), ("B", 0.08)):  # +40 % and −20 %
-        benchmark.add(dataset=dataset, test={"ndcg@10": 0.1})
-        benchmark.add(dataset=dataset, variant="minilm", test={"ndcg@10": value})
-    gain, loss = (strips(board, "ndcg@10_improvement_%") for board in boards_of(benchmark))
+def test_bars_start_at_zero_on_one_scale_for_all_boards_and_what_was_not_tested_has_none() -> None:
+    columns = [Column(name, name, numeric=False) for name in ("dataset", "protocol")]
+    columns.append(Column("change", "change", change=True))
+    changes = {"A": [percent_cell(40.0, 30.0, 50.0), percent_cell(90.0)], "B": [percent_cell(-20.0, -30.0, -10.0)]}
+    rows = [Row([Cell(dataset), Cell("full"), cell]) for dataset, cells in changes.items() for cell in cells]
+    sheet = Sheet(columns, rows)
+    gain, loss = (strips(board, "change") for board in leaderboards(sheet, sheet))
     assert gain == [pytest.approx({"zero": 33.33, "start": 33.33, "end": 100.0}, abs=0.01), {}]
-    assert loss == [{}, pytest.approx({"zero": 33.33, "start": 0.0, "end": 33.33}, abs=0.01)]
+    assert loss == [pytest.approx({"zero": 33.33, "start": 0.0, "end": 33.33}, abs=0.01)]
 
 
 def test_a_scale_over_nothing_puts_everything_in_the_middle() -> None:

@@ -252,6 +252,7 @@ def test_places_are_given_within_a_dataset_and_protocol_and_shared_on_equal_disp
     )
     assert places(table, "ndcg@10") == [2, 1, 1, 0, 0, 0, 0, 0, 0]
     assert places(table, "ndcg@10", -1) == [2, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert places(table.assign(**{"ndcg@10": 0.0}), "ndcg@10") == [0] * 9
 
 
 # --- published numbers ---
@@ -332,6 +333,14 @@ def test_published_numbers_stand_with_source_and_link_in_all_that_is_written(ben
 
 
 # --- costs ---
+
+
+def test_a_model_that_is_not_trained_has_no_parameters(benchmark: Benchmark) -> None:
+    one = {"total": 1, "trainable": 1, "item_embedding": 0}  # RecBole's optimiser wants one
+    benchmark.add(model="NearestNeighbour", training_samples="none", parameters=one)
+    (line,), (costs,) = lines(benchmark), costs_of(benchmark)
+    assert math.isnan(line["parameters"])
+    assert all(math.isnan(costs[name]) for name in ("parameters", "trainable", "item_embedding"))
 
 
 def test_costs_are_means_over_seeds_and_milliseconds_are_per_user(benchmark: Benchmark) -> None:

@@ -224,7 +224,7 @@ def test_markdown_tells_where_the_numbers_come_from(benchmark: Benchmark) -> Non
     write_report(benchmark.write())
     text = markdown_of(benchmark)
     assert "\n    recbole-ext run amazon.yaml\n" in text
-    assert "3 finished runs (2 in the tables, the others of the search), 0 failed" in text
+    assert "3 finished runs (2 in the tables, 1 other trial of the search), 0 failed" in text
     assert "`bbb222`, `aaa111`" in text or "`aaa111`, `bbb222`" in text
     assert markdown_rows(text, "Data")[2] == ["Office", "300", "2,420", "53,258", "177.5", "–", "dddddddddddd"]
     assert markdown_rows(text, "Item vectors")[2] == ["Office", "minilm", "555555555555", "2,400 of 2,420"]
