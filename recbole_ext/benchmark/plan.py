@@ -14,7 +14,7 @@ from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.data.dataset import Dataset, Size
 from recbole_ext.errors import RecboleExtError
 from recbole_ext.estimate import EFFICIENCY, Estimate, measured_speed
-from recbole_ext.models import is_trained, reads_text
+from recbole_ext.models import reads_text
 from recbole_ext.models.recformer_estimate import estimate_recformer
 from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.wording import duration
@@ -158,9 +158,7 @@ def _run_step(row: ResolvedRow, size: Size | None, store_width: int | None, is_d
     estimate = None
     if size is not None:
         estimate = (
-            _recformer_estimate(row, size)
-            if reads_text(key.model)
-            else estimate_run(row.effective, size, is_trained(key.model))
+            _recformer_estimate(row, size) if reads_text(key.model) else estimate_run(key.model, row.effective, size)
         )
     if size is not None and estimate is not None and store_width is not None:
         estimate = replace(estimate, memory_mb=estimate.memory_mb + 4 * size.items * store_width / 2**20)
