@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ EFFICIENCY = 0.4
 """The part of a matrix product's speed that training reaches: about that on `Scientific`, SASRec, one or two cores."""
 LOADED_MB = 700
 """Resident memory of a process that has torch and RecBole loaded and nothing else."""
+MEASUREMENTS, PAUSE = 6, 0.05
+"""Of a device's speed, and the seconds between them, in which what disturbed one may pass."""
 TOKENS_OF_A_TEXT = 64
 """Assumed where ``max_tokens`` does not say less."""
 ATTRIBUTES = 3
@@ -96,34 +99,44 @@ def tokens_of_a_sequence(
     return 1 + min(min(max(history, 1), max_items or 50) * of_item, max_tokens or 1024)
 
 
-def measured_speed() -> tuple[str, float]:
-    """This machine's device and the operations per second that matrix products reach on it, in single precision.
+@cache
+def thread_speed() -> float:
+    """Operations per second that matrix products in single precision reach on one thread of this machine.
 
-    What the machine can do when nobody else is on it: on a CPU, one thread is timed by the processor seconds that it
-    gets, which others on the machine do not lengthen, and counted as often as there are threads.
+    What it can do when nobody else is on it: the thread is timed by the processor seconds that it gets, which others
+    on the machine do not lengthen, and the best of several short measurements counts, for others still take caches and
+    the other half of a core from it.
     """
     import torch
 
-    if torch.cuda.is_available():
-        device = torch.device("cuda")
-        return torch.cuda.get_device_name(device), _best_product(device, 4096, time.perf_counter)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        speed = threads * _best_product(torch.device("cpu"), 384, time.thread_time)
+        return _best_product(torch.device("cpu"), 384, time.thread_time)
     finally:
         torch.set_num_threads(threads)
-    return f"CPU, {threads} threads", speed
+
+
+@cache
+def gpu_speed() -> tuple[str, float]:
+    """The GPU that torch takes first, and the operations per second that matrix products in single precision reach."""
+    import torch
+
+    device = torch.device("cuda")
+    return torch.cuda.get_device_name(device), _best_product(device, 4096, time.perf_counter)
 
 
 def _best_product(device: torch.device, size: int, clock: Callable[[], float]) -> float:
-    """Operations per second of the fastest of some products of two ``[size, size]`` matrices."""
+    """Operations per second of the fastest of some products of two ``[size, size]`` matrices, a few at a time."""
     import torch
 
     left, right = torch.randn(2, size, size, device=device)
     best = 0.0
-    for _ in range(20):
-        began = clock()
-        (left @ right).sum().item()
-        best = max(best, 2 * size**3 / (clock() - began))
+    for measurement in range(MEASUREMENTS):
+        if measurement:
+            time.sleep(PAUSE)
+        for _ in range(10):
+            began = clock()
+            (left @ right).sum().item()
+            best = max(best, 2 * size**3 / (clock() - began))
     return best

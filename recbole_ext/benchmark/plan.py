@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from recbole_ext.benchmark.beginnings import EncoderToTune, StoreToMake
+from recbole_ext.benchmark.pace import Pace, Step, pace_here
 from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.run_estimate import EPOCHS_BEFORE_STOPPING, estimate_run
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.data.dataset import Dataset, Size
 from recbole_ext.errors import RecboleExtError
-from recbole_ext.estimate import EFFICIENCY, Estimate, measured_speed
+from recbole_ext.estimate import EFFICIENCY, Estimate
 from recbole_ext.models import reads_text
 from recbole_ext.models.recformer_estimate import estimate_recformer
 from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.wording import duration
-
-
-@dataclass(frozen=True)
-class Step:
-    """``times``: how often it is still to be taken; ``estimate`` of one time, ``None`` where nothing is known."""
-
-    kind: Literal["data", "tune", "store", "run", "report"]
-    what: str
-    inputs: str
-    times: int
-    estimate: Estimate | None = None
 
 
 def plan(resolved: Resolved, is_done: Callable[[RunSpec], bool], all_stores: bool = False) -> list[Step]:
@@ -83,12 +73,10 @@ def _lacking(wanted: Iterable[EncoderToTune | StoreToMake]) -> Iterator[EncoderT
 def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool], all_stores: bool = False) -> list[str]:
     """The steps of :func:`plan` as an aligned table, what is missing, and what the estimates stand on."""
     steps = plan(resolved, is_done, all_stores)
-    device, speed = measured_speed()
-    together = resolved.benchmark.parallel_runs
-    shared = f", for the {together} runs that go at a time share the cores" if together > 1 else ""
+    pace = pace_here(resolved.benchmark, steps)
     titles = ("step", "to do", "time", "memory", "made of")
     rows = [
-        (f"{step.kind} {step.what}", str(step.times) if step.times else "done", *_costs(step, speed), step.inputs)
+        (f"{step.kind} {step.what}", str(step.times) if step.times else "done", *_costs(step, pace), step.inputs)
         for step in steps
     ]
     return [
@@ -101,10 +89,9 @@ def plan_lines(resolved: Resolved, is_done: Callable[[RunSpec], bool], all_store
         ),
         *(["Worth knowing:", *(f"  - {line}" for line in resolved.notices)] if resolved.notices else []),
         "",
-        f"Estimates for this machine ({device}, {speed / 1e9:,.0f} billion operations per second in a matrix product, "
-        f"of which training reaches {EFFICIENCY:.0%}): {time_left(steps, speed)} in all, counted "
-        f"one after the other{shared}. A run that early stopping ends is counted with "
-        f"{EPOCHS_BEFORE_STOPPING} epochs, or with its limit where that is less.",
+        f"Estimates for this machine ({pace.in_words}; {_speeds(pace, steps)} billion operations per second in a "
+        f"matrix product, of which training reaches {EFFICIENCY:.0%}): {time_left(steps, pace)} in all. A run that "
+        f"early stopping ends is counted with {EPOCHS_BEFORE_STOPPING} epochs, or with its limit where that is less.",
     ]
 
 
@@ -131,17 +118,17 @@ def what_will_be_done(
             f"{name}: nothing to do: all of its runs are in {folder}, the last one from {when}. To run it again, "
             f"remove that folder, or give it another place: {elsewhere}."
         ]
-    device, speed = measured_speed()
     said = f"{left} runs to do for {len(resolved.rows)} rows" if left else "all of its runs are done"
     if before:
         steps_before = ", ".join(f"{step.kind} {step.what} ({step.inputs})" for step in before)
         said += f"; {'before them' if left else 'to make'}: {steps_before}"
-    return [f"{name}: {said}. About {time_left(steps, speed)} on this machine ({device}). Results: {folder}"]
+    pace = pace_here(resolved.benchmark, steps)
+    return [f"{name}: {said}. About {time_left(steps, pace)} on this machine ({pace.in_words}). Results: {folder}"]
 
 
-def time_left(steps: Sequence[Step], speed: float) -> str:
-    """Of all that is still to be done. Runs beside each other share the cores: they count one after the other."""
-    left = duration(sum(step.estimate.seconds(speed) * step.times for step in steps if step.estimate))
+def time_left(steps: Sequence[Step], pace: Pace) -> str:
+    """Of all that is still to be done."""
+    left = duration(sum(pace.seconds(step) or 0.0 for step in steps))
     unknown = sum(step.times for step in steps if step.estimate is None and step.kind != "data")
     return f"{left}, and {unknown} step{'s' if unknown > 1 else ''} of unknown length" if unknown else left
 
@@ -163,7 +150,8 @@ def _run_step(row: ResolvedRow, size: Size | None, store_width: int | None, is_d
     if size is not None and estimate is not None and store_width is not None:
         estimate = replace(estimate, memory_mb=estimate.memory_mb + 4 * size.items * store_width / 2**20)
     what = f"{key.dataset} {key.model} {key.variant} {key.protocol}"
-    return Step("run", what, row.variant.in_words(), len(_left(row, is_done)), estimate)
+    on_processors = row.searched[0].config.get("use_gpu") is False
+    return Step("run", what, row.variant.in_words(), len(_left(row, is_done)), estimate, on_processors)
 
 
 def _store_width(row: ResolvedRow, dataset: Dataset) -> int | None:
@@ -192,12 +180,20 @@ def _size(dataset: Any) -> Size | None:
         return None
 
 
-def _costs(step: Step, speed: float) -> tuple[str, str]:
+def _costs(step: Step, pace: Pace) -> tuple[str, str]:
     if not step.times:
         return "", ""
-    if step.estimate is None:
+    seconds = pace.seconds(step)
+    if step.estimate is None or seconds is None:
         return "unknown", "unknown"
-    return duration(step.estimate.seconds(speed) * step.times), f"{step.estimate.memory_mb / 1024:.1f} GB"
+    return duration(seconds), f"{step.estimate.memory_mb / 1024:.1f} GB"
+
+
+def _speeds(pace: Pace, steps: Sequence[Step]) -> str:
+    """Of one run, in billions: on each kind of device that runs go on."""
+    on = {step.on_processors for step in steps if step.kind == "run" and step.times}
+    speeds = {pace.run_on_processors if processors else pace.run_on_gpus for processors in on} or {pace.command}
+    return " and ".join(f"{speed / 1e9:,.0f}" for speed in sorted(speeds, reverse=True))
 
 
 def _aligned(rows: Sequence[Sequence[str]], numeric: tuple[int, ...]) -> Iterator[str]:
