@@ -14,8 +14,9 @@ import torch
 from recbole_ext.encoders.source import resolve_encoder
 from recbole_ext.encoding.encoder import load_encoder
 from recbole_ext.tuning.corpus import Corpus
+from recbole_ext.tuning.objectives.attribute_contrast import AttributeContrast
 from recbole_ext.tuning.objectives.pairs import Pairs
-from recbole_ext.tuning.settings import PairsSettings
+from recbole_ext.tuning.settings import AttributeContrastSettings, PairsSettings
 
 TEMPLATE = "{% for m in messages %}you are helpful {{ m['content'] }} {% endfor %}"
 TEXTS = ["thing number one", "a longer thing of another brand"]
@@ -81,10 +82,14 @@ def test_a_tuning_reads_what_encode_reads(
             pooling = folder / "1_Pooling" / "config.json"
             pooling.write_text(json.dumps({**json.loads(pooling.read_text()), "include_prompt": False}))
             assert np.abs(vectors(folder) - pooled).max() > 1e-3
-    corpus = Corpus([[("title", text)] for text in TEXTS], TEXTS, [np.array([1, 2])], 0)
+    corpus = Corpus([[("title", text)] for text in TEXTS], TEXTS, [np.array([1, 2])], 0, [[text] for text in TEXTS])
     objective = Pairs.build(resolve_encoder(str(folder)), corpus, PairsSettings(), None).eval()
     with torch.no_grad():
         found = objective.item_vectors(np.array([1, 2]))
     np.testing.assert_allclose(found.numpy(), vectors(folder), rtol=1e-4, atol=1e-5)
+    contrast = AttributeContrast.build(resolve_encoder(str(folder)), corpus, AttributeContrastSettings(), None).eval()
+    for copy in contrast.copies(np.array([1, 2]), 0):  # of one attribute, which is kept: the text itself
+        with torch.no_grad():
+            np.testing.assert_allclose(contrast.vectors_of(copy).numpy(), vectors(folder), rtol=1e-4, atol=1e-5)
     objective.save(tmp_path / "saved")
     np.testing.assert_allclose(vectors(tmp_path / "saved"), vectors(folder), rtol=1e-4, atol=1e-5)

@@ -11,6 +11,7 @@ from recbole_ext.text import as_sentences
 from recbole_ext.tuning.corpus import Corpus
 from recbole_ext.tuning.objectives.contrast import in_batch_contrast
 from recbole_ext.tuning.objectives.item_contrast import ItemContrast
+from recbole_ext.tuning.objectives.texts import token_ids
 from recbole_ext.tuning.settings import AttributeContrastSettings
 
 
@@ -38,8 +39,8 @@ class AttributeContrast(ItemContrast):
     def copies(self, rows: np.ndarray, draw: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         generator = np.random.default_rng([self.settings.seed, draw])
         first, second = ([self._augmented(self.parts[row - 1], generator) for row in rows] for _ in range(2))
-        ids = self.model.tokenizer([*first, *second], truncation=True, max_length=self.limit)["input_ids"]
-        return self.padded(ids[: len(rows)]), self.padded(ids[len(rows) :])
+        ids = token_ids(self.model, [*first, *second], self.limit)
+        return self.batch(ids[: len(rows)]), self.batch(ids[len(rows) :])
 
     def forward(self, first: dict[str, Tensor], second: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
         one, two = self.vectors_of(first), self.vectors_of(second)

@@ -23,7 +23,7 @@ from recbole_ext.tuning.settings import TuneSettings
 ITEMS_OF_A_PASS = 64
 
 
-def _token_ids(model: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
+def token_ids(model: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
     """What ``model.encode`` reads of each text, a prompt that it is published with included, up to ``limit`` tokens."""
     prompt = _own_prompt(model)
     whole, model.max_seq_length = model.max_seq_length, limit
@@ -83,7 +83,7 @@ class TextObjective(Objective):
         words = model[0].auto_model.get_input_embeddings()
         words.weight.requires_grad_(not settings.freeze_words)
         limit = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
-        return cls(model, [[], *_token_ids(model, corpus.texts, limit)], settings, corpus)
+        return cls(model, [[], *token_ids(model, corpus.texts, limit)], settings, corpus)
 
     @property
     def base(self) -> Any:
@@ -110,8 +110,12 @@ class TextObjective(Objective):
         return [sum(len(self.token_ids[row]) for row in rows) for rows in examples]
 
     def batch_of(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
-        """The texts of some items, padded, and how long the prompt before each is."""
-        return {**self.padded([self.token_ids[row] for row in rows]), **self.about_prompt}
+        """The texts of some items; see :meth:`batch`."""
+        return self.batch([self.token_ids[row] for row in rows])
+
+    def batch(self, ids: Sequence[list[int]]) -> dict[str, Any]:
+        """What :func:`token_ids` gives of some texts, padded, and how long the prompt before each is."""
+        return {**self.padded(ids), **self.about_prompt}
 
     def padded(self, ids: Sequence[list[int]]) -> dict[str, Tensor]:
         """Token ids with their mask, ``[texts, longest]`` each."""
