@@ -75,7 +75,7 @@ class Suite:
                 )
             content["initialisations"] = {**entries, name: {**source, **scored}}
         content["grids"] = {
-            model: self._named(dict(grid), SCORED, name if source is not None else None)
+            model: self._named(dict(grid or {}), SCORED, name if source is not None else None)
             for model, grid in content.get("grids", {}).items()
             if model in content["models"]
         }
@@ -86,7 +86,7 @@ class Suite:
 
     @staticmethod
     def _named(grid: Settings, entry: str, name: str | None) -> Settings:
-        if grid.get("initialisations") is not None:
+        if isinstance(grid.get("initialisations"), list):
             named = [name if one == entry else one for one in grid["initialisations"]]
             grid["initialisations"] = [one for one in named if one is not None]
         return grid
@@ -121,7 +121,7 @@ def load_suite(name: str | Path) -> Suite:
             not have, or no entries for random and for scored vectors; names the file and the key.
     """
     path = find_suite(name)
-    content = read_yaml(path, "a suite")
+    content = {key: value for key, value in read_yaml(path, "a suite").items() if value is not None}
     version = content.pop("version", None)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ConfigurationError(
@@ -135,9 +135,8 @@ def load_suite(name: str | Path) -> Suite:
             f"{path}: initialisations: a suite needs `{RANDOM}: {{}}` to compare with and `{SCORED}`, which gets the "
             "source of the vectors that are scored."
         )
-    if not isinstance(content.get("models"), dict):
-        raise ConfigurationError(f"{path}: models: a mapping of models to their keys.")
-    if len(content.get("protocols") or {"full": {}}) > 1:
+    _require_mappings(content, str(path))
+    if len(content.get("protocols", {})) > 1:
         raise ConfigurationError(f"{path}: protocols: a suite has one; make a second suite of the other.")
     entries[SCORED] = entries[SCORED] or {}
     suite = Suite(content["name"], version, content, str(path))
@@ -145,6 +144,19 @@ def load_suite(name: str | Path) -> Suite:
     if path.parent != SUITES:
         refuse_unknown(suite.name, version, suite.sha256, str(path))
     return suite
+
+
+def _require_mappings(content: Settings, where: str) -> None:
+    """See that what is read here is of the right kind; all else is checked where the benchmark is."""
+    if not content.get("models"):
+        raise ConfigurationError(f"{where}: models: a mapping of models to their keys.")
+    for key in ("models", "grids", "config", "protocols"):
+        if not isinstance(content.get(key, {}), dict):
+            raise ConfigurationError(f"{where}: {key}: a mapping; got {content[key]!r}.")
+    for key in ("models", "grids", "initialisations"):
+        for name, own in content.get(key, {}).items():
+            if not isinstance(own, dict | None):
+                raise ConfigurationError(f"{where}: {key}: {name}: a mapping of keys to values; got {own!r}.")
 
 
 def refuse_unknown(name: str, version: int, sha256: str, where: str) -> None:

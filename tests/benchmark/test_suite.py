@@ -114,6 +114,12 @@ def test_what_the_suite_says_can_not_be_said_by_a_source(
         ({"initialisations": {"random": {}}}, r"mine\.yaml: initialisations: a suite needs"),
         ({"initialisations": {"random": {"lexical": "tfidf"}, "vectors": {}}}, "initialisations: a suite needs"),
         ({"models": ["SASRec"]}, "models: a mapping"),
+        ({"models": {"SASRec": "abc"}}, r"mine\.yaml: models: SASRec: a mapping of keys to values; got 'abc'"),
+        ({"initialisations": {"random": {}, "vectors": "minilm"}}, "initialisations: vectors: a mapping.*got 'minilm'"),
+        ({"config": ["a"]}, r"mine\.yaml: config: a mapping; got \['a'\]"),
+        ({"grids": ["a"]}, r"mine\.yaml: grids: a mapping; got \['a'\]"),
+        ({"grids": {"SASRec": 3}}, r"mine\.yaml: grids: SASRec: a mapping of keys to values; got 3"),
+        ({"protocols": 3}, r"mine\.yaml: protocols: a mapping; got 3"),
         ({"models": {"NearestNeighbour": {}}, "grids": {}}, r"mine\.yaml: models: a suite needs one that can begin"),
         ({"protocols": {"full": {}, "uni100": {}}}, "protocols: a suite has one"),
         ({"name": "standard"}, r"mine\.yaml: version 3 of the suite standard is unknown here.*has version 1"),
@@ -123,6 +129,18 @@ def test_what_the_suite_says_can_not_be_said_by_a_source(
 def test_a_file_that_is_no_suite_is_refused_with_the_key(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_suite(write(tmp_path, **change))
+
+
+@pytest.mark.parametrize("key", ["config", "grids", "protocols"])
+def test_a_key_that_says_nothing_is_as_if_it_were_not_there(key: str, tmp_path: Path) -> None:
+    empty, without = (load_suite(write(tmp_path, **{key: value})) for value in (None, "nothing"))
+    assert (empty.sha256, empty.content) == (without.sha256, without.content)
+
+
+@pytest.mark.parametrize("key", ["models", "grids"])
+def test_a_model_without_keys_of_its_own_is_as_one_with_none(key: str, tmp_path: Path) -> None:
+    made = load_suite(write(tmp_path, **{key: {**MINE[key], "SASRec": None}})).benchmark("words", {"lexical": "tfidf"})
+    assert not made[key]["SASRec"] and "NearestNeighbour" in made[key]
 
 
 @pytest.mark.parametrize("name", ["quik", "nowhere/mine.yaml"])
