@@ -190,13 +190,23 @@ def _set_max_tokens(model: SentenceTransformer, settings: EncodingSettings, sour
     limits = [model.max_seq_length, readable_tokens(model[0].auto_model) if hasattr(model[0], "auto_model") else None]
     limit = min((value for value in limits if value is not None), default=None)
     if settings.max_tokens is not None:
-        if limit is not None and settings.max_tokens > limit:
+        marks = _marks(model.tokenizer)
+        if settings.max_tokens <= marks or (limit is not None and settings.max_tokens > limit):
+            of_them = f", of which {marks} are its own marks around a text" if marks else ""
+            most = f"to {limit}" if limit is not None else "or more"
             raise ConfigurationError(
-                f"max_tokens: {settings.max_tokens} is out of range; encoder {source.name!r} reads 1 to {limit} tokens."
+                f"max_tokens: {settings.max_tokens} is out of range; encoder {source.name!r} reads {marks + 1} {most} "
+                f"tokens{of_them}."
             )
         limit = settings.max_tokens
     if limit is not None and limit != model.max_seq_length:
         model.max_seq_length = limit
+
+
+def _marks(tokenizer: Any) -> int:
+    """How many tokens the tokenizer puts around every text, such as BERT's [CLS] and [SEP]."""
+    counted = getattr(tokenizer, "num_special_tokens_to_add", None)
+    return int(counted(False)) if counted else 0  # False: of one text, not of a pair
 
 
 def _pad_where_it_makes_no_difference(

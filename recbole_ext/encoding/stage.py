@@ -69,7 +69,7 @@ def encode_texts(
         texts: lines of text; for an encoder that reads key–value pairs each item's as JSON.
 
     Raises:
-        EncoderError: the encoder can't be loaded, or gives NaN or infinite vectors.
+        EncoderError: the encoder can't be loaded, gives NaN or infinite vectors, or the same for all texts.
         StoreError: ``work`` is something else than unfinished work.
         WriteError: a shard can't be written.
         ConfigurationError: a setting that does not fit the encoder.
@@ -96,6 +96,13 @@ def encode_texts(
     options = encoding_options(model, settings) if reading is None else {"truncate_dim": settings.dim}
     place = {text: number for number, text in enumerate(unique_texts)}
     filled = _encode_missing(model, unique_texts, [place[text] for text in texts], shards, compute, options)
+    if len(unique_texts) > 1 and _all_alike(filled.vectors):
+        shards.remove()
+        raise EncoderError(
+            f"encoder {source.name!r} gives one and the same vector for all {len(unique_texts)} different texts, which "
+            "says nothing about an item. It reads nothing of them: raise max_tokens, shorten the prompt, or see that "
+            "its tokenizer knows their letters."
+        )
     modules, pooling = (
         describe_modules(model) if reading is None else ([type(model.encoder).__name__], model.encoder.pooling)
     )
@@ -176,6 +183,13 @@ def _encode_missing(
             vectors[items] = finished.vectors[numbers[items] - bounds.start]
     assert vectors is not None
     return _Filled(vectors, encoded, seconds)
+
+
+def _all_alike(vectors: Tensor) -> bool:
+    """Whether all rows of ``[items, dim]`` are the same, but for rounding."""
+    import torch
+
+    return all(torch.allclose(piece, vectors[:1], rtol=1e-5, atol=1e-7) for piece in vectors.split(1024))
 
 
 def _refuse_nonfinite(vectors: Tensor, texts: list[str]) -> None:

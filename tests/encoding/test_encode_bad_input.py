@@ -137,3 +137,20 @@ def test_loading_an_encoder_draws_no_bar(
     run(data_path, tiny_bert, tmp_path / "store")
     assert "Loading weights" not in capfd.readouterr().err
     assert logging.is_progress_bar_enabled()
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2])
+def test_no_more_tokens_than_the_tokenizer_puts_around_a_text_are_refused(
+    max_tokens: int, data_path: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"max_tokens: {max_tokens} .* reads 3 to 64 tokens, of which 2 are"):
+        run(data_path, tiny_bert, tmp_path / "store", max_tokens=max_tokens)
+    run(data_path, tiny_bert, tmp_path / "store", max_tokens=3)
+
+
+def test_an_encoder_that_gives_all_texts_the_same_vector_is_refused_and_nothing_is_left(
+    data_path: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(EncoderError, match="one and the same vector for all 5 different texts.*shorten the prompt"):
+        run(data_path, tiny_bert, tmp_path / "store", prompt="abcdefgh", max_tokens=6)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
