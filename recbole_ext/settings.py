@@ -7,14 +7,17 @@ import contextlib
 import inspect
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.wording import in_words
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""What NumPy's generator takes."""
 
 
 class CheckedSettings(BaseModel):

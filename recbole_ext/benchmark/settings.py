@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recbole_ext.benchmark.search import Search
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Published
+from recbole_ext.settings import Seed
 from recbole_ext.wording import in_words
 from recbole_ext.writing import NAMES_OF_FILES, can_name_files
 
@@ -19,9 +20,6 @@ Settings = dict[str, Any]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what NumPy's generator takes
 
 
 class ModelGrid(_Part):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field
 
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.settings import CheckedSettings
+from recbole_ext.settings import CheckedSettings, Seed
 from recbole_ext.vectors.encoder import Encoder
 from recbole_ext.yaml_files import read_yaml
 
@@ -60,7 +60,7 @@ class StudySettings(CheckedSettings):
     """The folder of the datasets' YAML files."""
     artifacts: Path = Path("artifacts")
     """Where encoders that are tuned for the study go."""
-    seed: int = 42
+    seed: Seed = 42
     """Of the drawn sequences."""
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from recbole_ext.settings import CheckedSettings
+from recbole_ext.settings import CheckedSettings, Seed
 
 NEAREST = 30
 """An item's hard negatives are drawn from so many that are nearest to it."""
@@ -72,7 +72,7 @@ class TuneSettings(CheckedSettings):
     """Compute activations again in the backward pass instead of keeping them."""
     checkpoint_steps: int = Field(default=200, ge=1)
     """Steps between two checkpoints, the most that an interruption costs."""
-    seed: int = 42
+    seed: Seed = 42
     """Of held-out sequences, cuts, masks, order and dropout."""
     trust_remote_code: bool = False
     """Run the Python code that comes with the encoder."""

@@ -15,7 +15,7 @@ from recbole_ext.encoding.texts import item_key_values, item_texts
 from recbole_ext.errors import ConfigurationError, TuningError
 from recbole_ext.estimate import Estimate, Transformer
 from recbole_ext.hashing import sha256_of, sha256_of_file
-from recbole_ext.settings import CheckedSettings
+from recbole_ext.settings import CheckedSettings, Seed
 from recbole_ext.tuning.objectives import objective_class, settings_of
 from recbole_ext.tuning.settings import TuneSettings
 from recbole_ext.tuning.unfinished import number_of_processes
@@ -41,7 +41,7 @@ class Tuning(CheckedSettings):
     """A RECFORMER state dict to begin from instead of the encoder's weights."""
     after: Tuning | None = None
     """The step before this one: what is tuned is the encoder that it makes."""
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     """Instead of one ``seed`` for all runs: the runs' own seeds take these in turn, so that a row's spread and interval
     cover tuning as well as training. They hold for the step before, too."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recbole_ext.data.dataset import Dataset
+from recbole_ext.errors import SourceDataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,11 +15,16 @@ def numbered_histories(dataset: Dataset) -> tuple[list[str], list[np.ndarray]]:
     """The items of the training splits, sorted, and each user's training items as positions among them, oldest first.
 
     Raises:
-        SourceDataError: the dataset is not there, or can't be read.
+        SourceDataError: the dataset is not there, can't be read, or has no training interactions.
     """
     import numpy as np
 
     histories = dataset.training_histories()
+    if not any(len(history) for history in histories.numbers):
+        raise SourceDataError(
+            f"{dataset.name}: no user has a training interaction, for what each has is held out for validation and "
+            "test; behaviour can't be learnt from it. Take a dataset with longer histories, or another split."
+        )
     flat = np.concatenate(histories.numbers)
     taken = np.flatnonzero(np.bincount(flat))
     items = histories.tokens[taken].astype(str)

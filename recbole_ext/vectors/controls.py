@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.estimate import LOADED_MB, Estimate
+from recbole_ext.settings import Seed
 from recbole_ext.vectors.nested import Nested
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
 
@@ -23,7 +24,7 @@ class _Control(VectorSource):
 
     is_made_of_others: ClassVar[bool] = True
 
-    seed: int = 42
+    seed: Seed = 42
     """Of the draw."""
 
     def request(self, dataset: Dataset) -> Settings:

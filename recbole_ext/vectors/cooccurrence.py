@@ -11,11 +11,10 @@ from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, Estimate
+from recbole_ext.settings import Seed
 from recbole_ext.vectors.behaviour import numbered_histories, pairs_within
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
-
-PASSES = 7
-"""Power iterations of the randomised SVD."""
+from recbole_ext.vectors.svd import PASSES, reduced
 
 
 class Cooccurrence(VectorSource):
@@ -35,7 +34,7 @@ class Cooccurrence(VectorSource):
     """Items at most so many steps apart occur together."""
     smoothing: float = Field(default=0.75, gt=0, le=1)
     """Power of the contexts' counts; below 1 it takes weight from rare items."""
-    seed: int = 42
+    seed: Seed = 42
     """Of random projections, starting values and draws."""
 
     def request(self, dataset: Dataset) -> Settings:
@@ -50,7 +49,6 @@ class Cooccurrence(VectorSource):
         import numpy as np
         import torch
         from scipy.sparse import coo_matrix
-        from sklearn.decomposition import TruncatedSVD
 
         items, histories = numbered_histories(dataset)
         earlier, later = pairs_within(histories, self.window)
@@ -69,12 +67,12 @@ class Cooccurrence(VectorSource):
         information = np.log(pmi.data * contexts.sum() / (totals[pmi.row] * contexts[pmi.col]))
         positive = information > 0
         ppmi = coo_matrix((information[positive], (pmi.row[positive], pmi.col[positive])), shape=pmi.shape).tocsr()
-        svd = TruncatedSVD(self.dim, n_iter=PASSES, random_state=self.seed)
-        vectors = svd.fit_transform(ppmi) / np.sqrt(np.maximum(svd.singular_values_, 1e-12))
+        svd = reduced(ppmi, self.dim, self.seed)
+        vectors = svd.rows / np.sqrt(np.maximum(svd.singular_values, 1e-12))
         notes: tuple[str, ...] = ()
         if alone := len(items) - len(kept):
             notes = (f"{alone} items stand alone in their training histories and get no vector",)
-        meta = {"pairs": int(len(ones)), "explained_variance": round(float(svd.explained_variance_ratio_.sum()), 4)}
+        meta = {"pairs": int(len(ones)), "explained_variance": svd.explained_variance}
         return Vectors(torch.from_numpy(vectors).float(), [items[row] for row in kept], meta, notes)
 
     def width(self, dataset: Dataset) -> int | None:

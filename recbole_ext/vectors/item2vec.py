@@ -9,8 +9,9 @@ from pydantic import Field
 
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding.settings import Compute
-from recbole_ext.errors import SourceDataError
+from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.estimate import LOADED_MB, Estimate
+from recbole_ext.settings import Seed
 from recbole_ext.vectors.behaviour import numbered_histories, pairs_within
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
 
@@ -41,9 +42,9 @@ class Item2vec(VectorSource):
     """Items drawn against each neighbour."""
     epochs: int = Field(default=20, ge=1)
     """Passes over all pairs of neighbours."""
-    learning_rate: float = Field(default=0.005, gt=0)
+    learning_rate: float = Field(default=0.005, gt=0, le=1)
     """Of Adam at the beginning; it falls to zero."""
-    seed: int = 42
+    seed: Seed = 42
     """Of starting values, order and draws."""
 
     def request(self, dataset: Dataset) -> Settings:
@@ -54,6 +55,7 @@ class Item2vec(VectorSource):
 
         Raises:
             SourceDataError: no two items stand near each other.
+            ConfigurationError: the vectors have become infinite or no numbers.
         """
         import numpy as np
 
@@ -65,6 +67,8 @@ class Item2vec(VectorSource):
         pairs = np.stack([earlier[apart], later[apart]], axis=1)
         counts = np.bincount(np.concatenate(histories), minlength=len(items))
         vectors, loss = self._learnt(np.concatenate([pairs, pairs[:, ::-1]]), counts)
+        if not vectors.isfinite().all():
+            raise ConfigurationError("item2vec: learning_rate: the vectors have become no numbers any more; lower it.")
         kept = np.flatnonzero(np.bincount(pairs.reshape(-1), minlength=len(items)))
         notes: tuple[str, ...] = ()
         if alone := len(items) - len(kept):

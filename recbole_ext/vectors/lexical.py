@@ -12,11 +12,11 @@ from recbole_ext.encoding.settings import Compute
 from recbole_ext.encoding.texts import ItemTexts, item_texts
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.estimate import LOADED_MB, Estimate
+from recbole_ext.settings import Seed
 from recbole_ext.vectors.source import Settings, Vectors, VectorSource
+from recbole_ext.vectors.svd import PASSES, reduced
 
 WORD = r"(?u)\b\w+\b"
-PASSES = 7
-"""Power iterations of the randomised SVD."""
 WORDS_OF_A_TEXT = 20
 """Assumed for the estimate."""
 
@@ -38,7 +38,7 @@ class Lexical(VectorSource):
     template: tuple[str, ...] | None = None
     """Parts of an item's text, such as "{title}" "Brand: {brand}". Default: the dataset config's item_text, else all
     text fields."""
-    seed: int = 42
+    seed: Seed = 42
     """Of the SVD's random projections."""
 
     def request(self, dataset: Dataset) -> Settings:
@@ -53,7 +53,6 @@ class Lexical(VectorSource):
         """
         import numpy as np
         import torch
-        from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         texts = self.texts(dataset)
@@ -71,15 +70,14 @@ class Lexical(VectorSource):
                 f"lexical: dim: {self.dim} is out of range; {dataset.name} has {weights.shape[0]} items with text and "
                 f"{weights.shape[1]} words. Ask for {min(weights.shape)} at most; {{width: N}} fills them up."
             )
-        svd = TruncatedSVD(self.dim, n_iter=PASSES, random_state=self.seed)
-        vectors = svd.fit_transform(weights)
+        svd = reduced(weights, self.dim, self.seed)
         has_words = np.diff(weights.indptr) > 0
         items = [item for item, has in zip(texts.of_item, has_words, strict=True) if has]
         notes = texts.notes
         if without := len(has_words) - len(items):
             notes = (*notes, f"{without} items have a text without any word that counts, and get no vector")
-        meta = {"words": weights.shape[1], "explained_variance": round(float(svd.explained_variance_ratio_.sum()), 4)}
-        return Vectors(torch.from_numpy(vectors[has_words]).float(), items, meta, notes)
+        meta = {"words": weights.shape[1], "explained_variance": svd.explained_variance}
+        return Vectors(torch.from_numpy(svd.rows[has_words]).float(), items, meta, notes)
 
     def texts(self, dataset: Dataset) -> ItemTexts:
         return item_texts(dataset, self.template)

@@ -131,6 +131,25 @@ def test_ppmi_is_that_of_the_definition(tmp_path: Path) -> None:
     torch.testing.assert_close(got @ got.T, expected @ expected.T, atol=1e-4, rtol=1e-4)
 
 
+@every
+def test_users_of_one_interaction_each_leave_nothing_to_learn_from(settings: dict[str, Any], tmp_path: Path) -> None:
+    rows = ["user_id:token\titem_id:token\ttimestamp:float", *(f"u{n}\ti{n % 3}\t1" for n in range(9))]
+    write(tmp_path / "data", "single", rows, ["i0\tx"])
+    with pytest.raises(SourceDataError, match="single: no user has a training interaction.*longer histories"):
+        made(settings, Dataset.named("single", tmp_path / "data", configs=tmp_path), tmp_path)
+
+
+def test_item2vec_that_becomes_no_numbers_is_refused(
+    shop: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt = torch.full((24, 4), float("nan")), 0.0
+    monkeypatch.setattr("recbole_ext.vectors.item2vec.Item2vec._learnt", lambda *_: learnt)
+    with pytest.raises(ConfigurationError, match="item2vec: learning_rate: .* lower it"):
+        made({"item2vec": "skipgram", "dim": 4}, shop, tmp_path)
+    with pytest.raises(ConfigurationError, match="learning_rate: at most 1 is needed; got 1e\\+30"):
+        parse_source({"item2vec": "skipgram", "learning_rate": 1e30}, "test")
+
+
 def test_without_two_items_in_a_history_there_is_nothing_to_learn(tmp_path: Path) -> None:
     rows = ["user_id:token\titem_id:token\ttimestamp:float"]
     rows += [f"u\t{item}\t{time}" for time, item in enumerate(["a", "a", "x", "y"])]

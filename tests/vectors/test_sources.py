@@ -126,6 +126,24 @@ def test_another_seed_is_another_store(kind: str, shop: Dataset, tmp_path: Path)
     assert one.store_path(shop, tmp_path) != two.store_path(shop, tmp_path)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 99999999999, 1e23])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lexical": "tfidf"},
+        {"cooccurrence": "ppmi"},
+        {"item2vec": "skipgram"},
+        {"shuffled": {"lexical": "tfidf"}},
+        {"encoder": "minilm", "tune": {"objective": "pairs", "sources": ["a"]}},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_a_seed_that_no_generator_takes_is_refused(settings: dict[str, Any], seed: float) -> None:
+    of_tuning = {"tune": {**settings["tune"], "seed": seed}} if "tune" in settings else {"seed": seed}
+    with pytest.raises(ConfigurationError, match="seed: "):
+        parsed({**settings, **of_tuning})
+
+
 def test_two_requests_of_one_name_never_share_a_store(tiny_encoders: dict[str, Path], shop: Dataset) -> None:
     bert = str(tiny_encoders["bert"])
     settings: list[dict[str, Any]] = [

@@ -51,6 +51,13 @@ def test_with_all_dimensions_products_are_those_of_tfidf(tmp_path: Path) -> None
     torch.testing.assert_close(store.embeddings @ store.embeddings.T, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("error")
+def test_texts_that_are_all_the_same_have_no_variance_of_which_a_part_is_explained(tmp_path: Path) -> None:
+    for number, texts in enumerate([["red car"], ["red car"] * 3]):
+        store = made({"lexical": "tfidf", "dim": 1}, titles(tmp_path / str(number), *texts), tmp_path / f"s{number}")
+        assert store.meta["explained_variance"] is None and store.embeddings.isfinite().all()
+
+
 def test_a_text_without_words_has_no_vector_and_that_is_said(tmp_path: Path) -> None:
     dataset = titles(tmp_path / "data", "red car", "blue car", "!!!", "")
     source = parse_source({"lexical": "tfidf", "dim": 2}, "test")
