@@ -10,10 +10,13 @@ import pytest
 
 from recbole_ext.benchmark import EMBEDDED, load_benchmark
 from recbole_ext.records import RunRecord, record_path
-from recbole_ext.records.card import read_cards
+from recbole_ext.records.card import Score, read_cards
+from recbole_ext.records.grid import RANDOM, Row
 from recbole_ext.report import write_report
 from recbole_ext.report.encoders import write_encoders
 from recbole_ext.report.readme import render
+from recbole_ext.report.results import Result
+from recbole_ext.report.significance import Difference, mean_gain
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 KEYS = ["dataset", "model", "variant", "protocol"]
@@ -60,6 +63,30 @@ def test_the_scores_of_published_cards_are_means_over_the_records_that_they_name
             assert {record.model for record in records} == {score.model}, card.name
             mean = sum(record.done.test[card.metric] for record in records) / len(records)
             assert score.score == pytest.approx(mean, abs=1e-6), card.name
+
+
+@pytest.mark.skipif(not any((RESULTS / "encoders").glob("*.json")), reason="no score card is published")
+def test_the_gains_of_published_cards_are_those_of_their_runs_over_the_runs_of_random_vectors() -> None:
+    cards = read_cards(RESULTS / "encoders")
+    of_random = [(card.suite, score) for card in cards if card.kind == RANDOM for score in card.scores]
+    random = {(suite, score.dataset, score.model): score for suite, score in of_random}
+    for card in cards:
+        folder = RESULTS / "encoders" / card.suite.name
+        for score in card.trained:
+            base = random[card.suite, score.dataset, score.model]
+            assert score.random == base.score, card.name
+            if card.kind != RANDOM:
+                gain = mean_gain([(result_of(score, folder), result_of(base, folder))], card.metric, folder)
+                assert isinstance(gain, Difference) and score.gain is not None, (card.name, gain)
+                said = [score.gain.mean, score.gain.low, score.gain.high]
+                assert said == pytest.approx([100 * part for part in (gain.mean, *gain.interval)], abs=2e-6), card.name
+
+
+def result_of(score: Score, folder: Path) -> Result:
+    """The row of a card's line, from the records that it names."""
+    runs = [RunRecord.read(record_path(folder, run)) for run in score.runs]
+    row = Row(**runs[0].row._asdict(), mode="full", vectors="as the card says", trials=score.runs[:1], runs=score.runs)
+    return Result(row, runs, [], [])
 
 
 def test_published_score_cards_are_whole_and_their_page_is_made_of_them(tmp_path: Path) -> None:
