@@ -81,7 +81,8 @@ def tune(
     """Tune ``encoder`` on the training splits of ``sources`` and write it to ``out``.
 
     ``out`` then holds what ``from_pretrained`` and the ``encode`` stage read, and ``tuning.json``: settings, sources,
-    the curve of losses, speed. A folder that answers the same request is left as it is; an interrupted call leaves its
+    the curve of losses, speed. A folder that answers the same request is left as it is, and one that answers another
+    is refused, for a tuning may have taken hours; an interrupted call leaves its
     last checkpoint in ``OUT.partial`` and the next one goes on from there. While another command makes ``out``, this
     one waits. Of processes that ``torchrun`` started, the first alone writes; see
     :class:`recbole_ext.tuning.trainer.ObjectiveTrainer` for what they train together.
@@ -94,7 +95,8 @@ def tune(
 
     Raises:
         SourceDataError, ConfigurationError, EncoderError: see :func:`read_corpus` and :meth:`Objective.build`.
-        TuningError: no usable sequences, ``out`` or ``OUT.partial`` is something else, or memory runs out.
+        TuningError: no usable sequences, ``out`` or ``OUT.partial`` is something else or another tuning, or memory
+            runs out.
         WriteError: ``out`` or a checkpoint can't be written.
     """
     names = [source.name for source in sources]
@@ -105,7 +107,27 @@ def tune(
         "checkpoint": str(checkpoint) if checkpoint else None,
     }
     wanted = TunedEncoder(Tuning.parse(given, "tune"), encoder, tuple(sources))
-    return _make_alone(wanted, encoder, Path(out).expanduser())
+    out = Path(out).expanduser()
+    if _finished(wanted, out) is None:
+        _refuse_another(wanted, out)
+    return _make_alone(wanted, encoder, out)
+
+
+def _refuse_another(wanted: TunedEncoder, out: Path) -> None:
+    """See that another finished tuning in ``out``, if there is one, is not replaced: it may have taken hours."""
+    record = read_record(out)
+    if record is None:
+        return
+    request = wanted.request()
+    keys = {"objective": "objective", "checkpoint": "checkpoint", "encoder": "encoder_identity"}
+    keys["sources"] = "source_requests"
+    differing = [name for name, key in keys.items() if record.get(key) != request[name]]
+    before, now = record.get("settings") or {}, request["settings"]
+    differing += [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    raise TuningError(
+        f"{out} holds another finished tuning, with other {' and '.join(differing) or 'number of processes'}: choose "
+        "another --out, or remove that folder."
+    )
 
 
 def make_once(wanted: TunedEncoder, artifacts: Path) -> TuneReport:

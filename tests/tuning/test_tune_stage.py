@@ -62,15 +62,18 @@ def test_encode_gives_the_vectors_that_the_objective_contrasts(atomic_folder: Pa
     torch.testing.assert_close(store.embeddings[store.items.index("i7")], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_second_call_does_nothing_and_other_settings_tune_again(
+def test_a_second_call_does_nothing_and_other_settings_do_not_replace_what_is_there(
     atomic_folder: Path, bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run(atomic_folder, bert, tmp_path / "tuned", "pairs")
     monkeypatch.setattr("recbole_ext.tuning.stage.claim", lambda *_, **__: pytest.fail("nothing is to be written"))
     assert run(atomic_folder, bert, tmp_path / "tuned", "pairs").up_to_date
     monkeypatch.undo()
-    assert not run(atomic_folder, bert, tmp_path / "tuned", "pairs", seed=7).up_to_date
-    assert json.loads((tmp_path / "tuned" / "tuning.json").read_text())["request"] != first.record["request"]
+    with pytest.raises(TuningError, match="holds another finished tuning, with other seed: choose another --out"):
+        run(atomic_folder, bert, tmp_path / "tuned", "pairs", seed=7)
+    with pytest.raises(TuningError, match="with other objective and .*temperature"):
+        run(atomic_folder, bert, tmp_path / "tuned", "next-title")
+    assert json.loads((tmp_path / "tuned" / "tuning.json").read_text()) == first.record
     assert not (tmp_path / "tuned.partial").exists()
 
 
