@@ -76,9 +76,16 @@ def _is_whole(checkpoint: Path) -> bool:
 def _claim(partial: Path, identity: str, request: dict[str, Any]) -> None:
     path = partial / _REQUEST
     if path.is_file():
-        other = json.loads(path.read_text(encoding="utf-8"))
-        if other["identity"] != identity:
+        try:
+            other = json.loads(path.read_text(encoding="utf-8"))
+            is_another = other["identity"] != identity
             differing = [key for key in request if other["request"].get(key) != request[key]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TuningError(
+                f"{path} is damaged, and nothing else says which tuning {partial} holds: remove that folder, or choose "
+                "another --out."
+            ) from error
+        if is_another:
             raise TuningError(
                 f"{partial} holds an unfinished tuning with other {' and '.join(differing)}: finish it with its own "
                 "settings, remove it, or choose another --out."

@@ -14,7 +14,7 @@ from tunings import run
 from recbole_ext.claims import claim
 from recbole_ext.errors import TuningError, WriteError
 from recbole_ext.tuning import TuneReport
-from recbole_ext.tuning.unfinished import last_checkpoint
+from recbole_ext.tuning.unfinished import last_checkpoint, unfinished
 
 
 def test_the_writer_alone_holds_the_claim_of_the_folder_while_it_tunes(
@@ -81,6 +81,19 @@ def test_another_runs_unfinished_folder_is_refused(
         run(atomic_folder, bert, tmp_path / "tuned", "contrast", checkpoint_steps=2)
     with pytest.raises(TuningError, match=r"tuned\.partial.*other objective and settings"):
         run(atomic_folder, bert, tmp_path / "tuned", "mlm", checkpoint_steps=2)
+
+
+@pytest.mark.parametrize("content", ['{"identity": ', "[]", '{"identity": "a", "request": 3}', "{}"])
+def test_an_unfinished_folder_that_does_not_say_what_it_holds_is_named_and_left_as_it_is(
+    content: str, tmp_path: Path
+) -> None:
+    (tmp_path / "request.json").write_text(content, encoding="utf-8")
+    with (
+        pytest.raises(TuningError, match=r"request\.json is damaged.*remove that folder"),
+        unfinished(tmp_path, "a", {"objective": "pairs"}),
+    ):
+        pass
+    assert (tmp_path / "request.json").read_text(encoding="utf-8") == content
 
 
 def test_a_tuning_that_ends_before_its_first_checkpoint_leaves_nothing(
