@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,16 @@ _MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".txt", ".model", ".ti
 # What `tune` says about a folder: when it was made, and how fast.
 _NOT_READ = {"tuning.json"}
 
+_BESIDE_GGUF = (
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+
 _CONFIGS = ("config.json", "modules.json", "adapter_config.json")
 
 WEIGHTS = {".safetensors", ".bin", ".gguf"}
@@ -52,7 +63,8 @@ class ResolvedEncoder:
     Attributes:
         name: as the user named it.
         location: the folder or the Hugging Face name to load it from.
-        sha256: of the weights (packaged encoder) or of all model files (local folder); None for Hugging Face.
+        sha256: of the weights (packaged encoder, GGUF file), of all model files (local folder, or what is read beside
+            a GGUF file), None for Hugging Face.
         revision: commit of the Hugging Face repository; None for files on this machine.
         offline: the Hub can't be reached, so ``revision`` is what the local cache holds.
         gguf_file: the file in the folder that holds the weights, where it is a GGUF one.
@@ -278,13 +290,33 @@ def _local_encoder(name: str, folder: Path) -> ResolvedEncoder:
 
 
 def _gguf_encoder(name: str, file: Path) -> ResolvedEncoder:
-    return ResolvedEncoder(name, str(file.parent), sha256=sha256_of_file(file), gguf_file=file.name)
+    beside = _read_beside_gguf(file.parent)
+    sha256 = _sha256_of_files(file.parent, [file, *beside]) if beside else sha256_of_file(file)
+    return ResolvedEncoder(name, str(file.parent), sha256=sha256, gguf_file=file.name)
+
+
+def _read_beside_gguf(folder: Path) -> list[Path]:
+    """What sentence-transformers reads in ``folder`` beside a .gguf file, which may stand among many other things:
+    prompts, the tokenizer's settings, and modules such as a pooling with all that is theirs."""
+    files = [folder / name for name in _BESIDE_GGUF]
+    if (folder / "modules.json").is_file():
+        own = [str(module.get("path", "")) for module in read_description(folder / "modules.json")]
+        files += [path for name in own if name for path in _model_files(folder / name)]
+    return [path for path in files if path.is_file()]
 
 
 def _sha256_of_folder(folder: Path) -> str:
-    digest = hashlib.sha256()
+    return _sha256_of_files(folder, _model_files(folder))
+
+
+def _model_files(folder: Path) -> list[Path]:
     files = (path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.name not in _NOT_READ)
-    for path in sorted(path for path in files if path.is_file()):
+    return [path for path in files if path.is_file()]
+
+
+def _sha256_of_files(folder: Path, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(files):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of_file(path)}\n".encode())
     return digest.hexdigest()
 

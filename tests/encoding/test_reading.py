@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -299,6 +300,26 @@ def test_a_file_that_is_no_gguf_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_gguf_model_gives_the_vectors_of_its_weights(tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf")
+def test_what_is_read_beside_a_gguf_file_identifies_the_encoder_and_other_files_do_not(tmp_path: Path) -> None:
+    (tmp_path / "one.gguf").write_bytes(b"weights")
+    found = [resolve_encoder(str(tmp_path / "one.gguf")).identity]
+    assert found == [f"sha256:{hashlib.sha256(b'weights').hexdigest()}"]
+    for name in ("two.gguf", "README.txt", "whole/config.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("something else", encoding="utf-8")
+    assert resolve_encoder(str(tmp_path / "one.gguf")).identity == found[0]
+    for name, content in [
+        ("config_sentence_transformers.json", '{"default_prompt_name": "item"}'),
+        ("modules.json", '[{"path": "", "type": "Transformer"}, {"path": "1_Pooling", "type": "Pooling"}]'),
+        ("1_Pooling/config.json", '{"pooling_mode_cls_token": true}'),
+        ("1_Pooling/config.json", '{"pooling_mode_cls_token": false}'),
+    ]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        found.append(resolve_encoder(str(tmp_path / "one.gguf")).identity)
+    assert len({*found}) == 5
+
+
     from gguf_models import write_tiny_llama
 
     folder = write_tiny_llama(gguf, tmp_path)
