@@ -98,6 +98,12 @@ class Tuning(CheckedSettings):
         return self.model_copy(update={"settings": settings, "after": after})
 
     @property
+    def keeps_modules(self) -> bool:
+        """Whether the tuned encoder has all modules that the encoder has after its transformer."""
+        own = self.settings.pooling is None and not self.settings.reads_key_values
+        return own and (self.after is None or self.after.keeps_modules)
+
+    @property
     def layers(self) -> int | None:
         """Layers of the encoder that the last step which cuts it leaves."""
         return self.settings.layers or (self.after.layers if self.after else None)

@@ -129,7 +129,8 @@ class Encoder(EncodingSettings, VectorSource):
         return item_key_values(dataset, reading.get("attributes"))
 
     def width(self, dataset: Dataset) -> int | None:
-        width = width_here(self.encoder, whole=self.pooling is None)
+        is_whole = self.pooling is None and (self.tune is None or self.tune.keeps_modules)
+        width = width_here(self.encoder, is_whole)
         if self.dim is not None and width is not None and self.dim > width:
             raise ConfigurationError(f"dim: {self.dim} is more than the width of encoder {self.encoder!r}, {width}.")
         return self.dim or width

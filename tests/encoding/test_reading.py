@@ -127,6 +127,14 @@ def test_the_width_is_known_without_loading(tiny_encoders: dict[str, Path], tiny
     unread = Dataset.named("unread", tmp_path, configs=tmp_path)
     source = Encoder(encoder=str(tmp_path / "dense"), average_layers=(1, 2))
     assert source.width(unread) == 5 == averaged.shape[1], "only another pooling takes modules out"
+    for settings, width in [
+        ({"objective": "pairs"}, 5),
+        ({"objective": "pairs", "pooling": "mean"}, 32),
+        ({"objective": "pairs", "after": {"objective": "pairs", "sources": ["a"], "pooling": "cls"}}, 32),
+        ({"objective": "mlm"}, 32),
+    ]:
+        tuned = Encoder.checked({"encoder": str(tmp_path / "dense"), "tune": {**settings, "sources": ["a"]}}, "test")
+        assert tuned.width(unread) == width, settings
 
 
 # --- code that comes with a model ---
@@ -292,14 +300,6 @@ def test_several_gguf_files_in_a_folder_have_to_be_told_apart(tmp_path: Path) ->
     assert resolve_encoder(str(tmp_path)).gguf_file == "one.gguf"
 
 
-def test_a_file_that_is_no_gguf_model_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "broken.gguf").write_bytes(b"GGUF nonsense")
-    with pytest.raises(EncoderError, match="broken.gguf.*pip install gguf|can't be loaded"):
-        load_encoder(resolve_encoder(str(tmp_path / "broken.gguf")), device="cpu")
-
-
-def test_a_gguf_model_gives_the_vectors_of_its_weights(tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
 def test_what_is_read_beside_a_gguf_file_identifies_the_encoder_and_other_files_do_not(tmp_path: Path) -> None:
     (tmp_path / "one.gguf").write_bytes(b"weights")
     found = [resolve_encoder(str(tmp_path / "one.gguf")).identity]
@@ -320,6 +320,14 @@ def test_what_is_read_beside_a_gguf_file_identifies_the_encoder_and_other_files_
     assert len({*found}) == 5
 
 
+def test_a_file_that_is_no_gguf_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF nonsense")
+    with pytest.raises(EncoderError, match="broken.gguf.*pip install gguf|can't be loaded"):
+        load_encoder(resolve_encoder(str(tmp_path / "broken.gguf")), device="cpu")
+
+
+def test_a_gguf_model_gives_the_vectors_of_its_weights(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
     from gguf_models import write_tiny_llama
 
     folder = write_tiny_llama(gguf, tmp_path)
