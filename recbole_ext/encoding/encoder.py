@@ -253,7 +253,8 @@ def _merge_adapter(model: SentenceTransformer, source: ResolvedEncoder) -> None:
     check_base(adapter, source)
     try:
         revision = {"revision": adapter.revision} if adapter.revision else None
-        report = transformer.load_adapter(adapter.location, adapter_kwargs=revision)
+        with quiet_bars():
+            report = transformer.load_adapter(adapter.location, adapter_kwargs=revision)
     # Wrong sizes, wrong names and damaged files have as many types.
     except Exception as error:
         raise EncoderError(
