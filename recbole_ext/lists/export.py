@@ -25,6 +25,8 @@ PARTS = (*SPLITS, "history", "items")
 DESCRIPTION = "split.json"
 """The file that says what the split in its folder is."""
 
+WITHOUT_SEEN = ", without those that the user had before the test item; if that is one of them, every item"
+
 
 @dataclass(frozen=True)
 class ExportedSplit:
@@ -146,7 +148,7 @@ def _said(split: Split, rows: dict[str, int]) -> dict[str, Any]:
         **_how_split(split.config),
         "fingerprint": split.spec.dataset_fingerprint,
         "rows": rows,
-        "ranked": "every item of `items`" + ("" if seen else ", without those that the user had before the test item"),
+        "ranked": "every item of `items`" + ("" if seen else WITHOUT_SEEN),
         "topk": max(split.config["topk"]),
         "lists": "for every user of `test` the best items: columns user, item and rank (from 1) or score; then "
         "`recbole-ext evaluate`",

@@ -10,6 +10,10 @@ from pydantic import model_validator
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records.document import Document, Part, Settings, read_document
 
+SEEN_TARGETS = "seen_targets"
+"""A key of the recorded configuration: how many test items their users had had, where what a user has had is not ranked
+and there are such; see :mod:`recbole_ext.training.seen_items`."""
+
 
 class Epoch(Part):
     """One epoch of training: its number from 0, losses and seconds; ``valid`` where it was evaluated."""
@@ -149,6 +153,12 @@ class Evaluated(Part):
         """Whether the test item was ranked among all items, and not in a sample of them."""
         mode = (self.config.get("eval_args") or {}).get("mode")
         return (mode.get("test") if isinstance(mode, dict) else mode) == "full"
+
+    @property
+    def seen_targets(self) -> int:
+        """Test items that their users had had, and so were to find among all items, while other users' were ranked
+        among what these had not had."""
+        return int(self.config.get(SEEN_TARGETS, 0))
 
     @property
     def counts_ties_in_expectation(self) -> bool:

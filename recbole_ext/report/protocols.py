@@ -22,7 +22,7 @@ def protocols_in_words(records: Iterable[RunRecord]) -> list[str]:
     """
     by_name: dict[str, dict[str, None]] = {}
     for record in (one for one in records if one.made is not None):
-        sentences = [_split(record), _ranking(record.done.config)]
+        sentences = [_split(record), _ranking(record.done.config), _returning(record)]
         if sentences[0]:
             by_name.setdefault(record.protocol, {}).update(dict.fromkeys(sentences))
     return [f"{name}: {' '.join(filter(None, sentences))}" for name, sentences in by_name.items()]
@@ -64,3 +64,12 @@ def _ranking(config: Mapping[str, Any]) -> str:
     if not sampled:
         return ""
     return f"Items are ranked among a sample ({', '.join(sampled)}), which is good for reproducing papers and no more."
+
+
+def _returning(record: RunRecord) -> str:
+    if not record.done.seen_targets:
+        return ""
+    return (
+        f"What a user has had is not ranked, but of {record.dataset} {record.done.seen_targets:,} of "
+        f"{record.done.test_items:,} test items are such ones; these were to find among all items."
+    )

@@ -27,7 +27,9 @@ from recbole_ext.data.temporal_dataset import TemporalSplit, temporal
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import companion
 from recbole_ext.recbole_models import recbole_name
+from recbole_ext.records.record import SEEN_TARGETS
 from recbole_ext.training.evaluation import evaluation_batch_size
+from recbole_ext.training.seen_items import UnseenItemsLoader, let_choose_from_all, targets_of
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +53,13 @@ def load(config: Any) -> Loaders:
     Whether evaluation ranks what a user has seen already says ``rank_seen_items``, for all models alike: ``true``,
     ``false``, or ``auto``: not where no user of the dataset repeats an item. Without the key it is as in RecBole:
     ``repeatable`` says it for general models, and sequential ones rank all items. The answer is left in the config.
+    Where it is no, whoever is asked for an item that they have seen has nothing left out, but for RecBole's own way.
 
     Raises:
         ConfigurationError: an unknown value of ``rank_seen_items``, or files that the model's dataset class can't read.
     """
     dataset = _dataset_class(config)(config)
+    as_recbole = config["rank_seen_items"] is None
     config["rank_seen_items"] = _ranks_seen_items(config, dataset)
     is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     if not is_sequential:
@@ -77,6 +81,9 @@ def load(config: Any) -> Loaders:
         if any(config[f"{phase}_neg_sample_args"]["sample_num"] != "none" for phase in ("valid", "test")):
             samplers = _samplers_of_unseen_items(config, dataset, splits)
         evaluated = [UnseenItemsLoader if each is FullSortEvalDataLoader else each for each in evaluated]
+    if not as_recbole and not config["rank_seen_items"]:
+        for period in (VALID, TEST):
+            _let_return(config, dataset, splits, samplers[period], period)
     for phase, loader_class, split, sampler in zip(("valid", "test"), evaluated, splits[1:], samplers[1:], strict=True):
         loaders.append(loader_class(_evaluation_config(config, phase, dataset.item_num), split, sampler, shuffle=False))
     return Loaders(dataset, *loaders)
@@ -181,8 +188,7 @@ def _ranks_seen_items(config: Any, dataset: Any) -> bool:
     repeats = int(rows.duplicated([dataset.uid_field, dataset.iid_field]).sum())
     if wanted is False and repeats:
         log.warning(
-            "rank_seen_items: false, but %d of %d interactions repeat an item that the user had seen; as in RecBole, "
-            "such an item is ranked where it is the one to find",
+            "rank_seen_items: false, but %d of %d interactions repeat an item that the user had seen",
             repeats,
             len(rows),
         )
@@ -193,6 +199,23 @@ def _ranks_seen_items(config: Any, dataset: Any) -> bool:
             len(rows),
         )
     return wanted if wanted != "auto" else repeats > 0
+
+
+def _let_return(config: Any, dataset: Any, splits: list[Any], sampler: Any, period: int) -> None:
+    """Let users who are asked in this period for an item that they have had choose from all; how many the log says, and
+    of the test the config."""
+    users, items, returns = targets_of(dataset, splits, period)
+    if not (count := int(returns.sum())):
+        return
+    if sampler is not None:
+        let_choose_from_all(sampler, users, items, returns)
+    what = "validation" if period == VALID else "test"
+    log.warning(
+        "items that the user has seen are not ranked, but where one is to be found all are: %d of %d in %s",
+        *(count, len(users), what),
+    )
+    if period == TEST:
+        config[SEEN_TARGETS] = count
 
 
 def _samplers(config: Any, dataset: Any, splits: list[Any]) -> tuple[Any, Any, Any]:
@@ -272,22 +295,3 @@ def _interactions(split: Any) -> Interaction:
     begins = samples[split.item_list_length_field] == 1
     firsts = {split.uid_field: samples[split.uid_field][begins], split.iid_field: samples[items][begins, 0]}
     return Interaction({field: torch.cat([samples[field], first]) for field, first in firsts.items()})
-
-
-class UnseenItemsLoader(FullSortEvalDataLoader):
-    """Full ranking for a sequential model, without the items that the user had seen before the one to find.
-
-    All that came before it counts, however long ago; of a dataset that has no more than the lists that the model reads
-    (pre-split files; DIEN, GRU4RecKG, KSR), those lists.
-    """
-
-    def collate_fn(self, index: Any) -> tuple[Any, Any, Any, Any]:
-        interaction, _, positive_u, positive_i = super().collate_fn(index)
-        if isinstance(self._dataset, SequenceViewDataset):
-            rows, items = self._dataset.items_before(np.asarray(index))
-        else:
-            lists = interaction[self.iid_field + self.config["LIST_SUFFIX"]]
-            rows, columns = lists.nonzero(as_tuple=True)
-            items = lists[rows, columns]
-        others = items != positive_i[rows]
-        return interaction, (rows[others], items[others]), positive_u, positive_i

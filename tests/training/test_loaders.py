@@ -18,8 +18,8 @@ from recbole_ext.data.sequences import SequenceViewDataset
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.training import build_trainer, choose_samples
 from recbole_ext.training.evaluation import MAXIMUM_PAIRS, evaluation_batch_size
-from recbole_ext.training.loaders import UnseenItemsLoader
 from recbole_ext.training.sampled_ranking import Candidates
+from recbole_ext.training.seen_items import UnseenItemsLoader
 
 Build = Callable[..., SimpleNamespace]
 ONE_NEGATIVE = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
@@ -203,15 +203,52 @@ class TestSeenItems:
         with pytest.raises(ValueError, match="interacted with all items"):
             build("SASRec", "all", **keys, eval_args={**LEAVE_ONE_OUT, "mode": "uni2"})
 
-    def test_a_seen_item_that_is_the_one_to_find_is_ranked(self, build: Build, tmp_path: Path) -> None:
-        rows = [(user, item, time) for user in range(6) for time, item in enumerate([1, 2, 3 + user, 1])]
+    @pytest.fixture
+    def back(self, tmp_path: Path) -> dict[str, Any]:
+        """Keys of a dataset whose users 0 to 2 come back to their first item in the end, and the others to none."""
+        ends = [1, 1, 1, 9, 9, 9]
+        rows = [(user, item, time) for user in range(6) for time, item in enumerate([1, 2, 3 + user, ends[user]])]
         lines = ["user_id:token\titem_id:token\ttimestamp:float", *("\t".join(map(str, row)) for row in rows)]
         (tmp_path / "back").mkdir()
         (tmp_path / "back" / "back.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        built = build("SASRec", "back", data_path=str(tmp_path), rank_seen_items=False)
+        return {"data_path": str(tmp_path), "topk": [5]}
+
+    @pytest.mark.parametrize("model", ["SASRec", "BPR"])
+    def test_who_is_asked_for_a_seen_item_chooses_from_all(
+        self, build: Build, back: dict[str, Any], caplog: pytest.LogCaptureFixture, model: str
+    ) -> None:
+        sampled = ONE_NEGATIVE if model == "BPR" else {}
+        built = build(model, "back", **back, **sampled, rank_seen_items=False)
+        batch, (row, _), _, _ = built.loaders.test.collate_fn(list(range(6)))
+        users = built.dataset.field2id_token["user_id"][batch["user_id"]]
+        masked = dict(zip(users, np.bincount(row.numpy(), minlength=6).tolist(), strict=True))
+        assert masked == {"0": 0, "1": 0, "2": 0, "3": 3, "4": 3, "5": 3}
+        assert "all are: 3 of 6 in test" in caplog.text and "in validation" not in caplog.text
+        assert built.config["seen_targets"] == 3
+
+    @pytest.mark.parametrize("model", ["SASRec", "BPR"])
+    def test_samples_of_who_is_asked_for_a_seen_item_are_drawn_from_all(
+        self, build: Build, back: dict[str, Any], model: str
+    ) -> None:
+        args = {**LEAVE_ONE_OUT, "mode": "uni50"}
+        built = build(
+            model, "back", **back, **({} if model == "SASRec" else ONE_NEGATIVE), eval_args=args, rank_seen_items=False
+        )
+        users, items = (built.dataset.field2token_id[field] for field in ("user_id", "item_id"))
+        sampler = built.loaders.test._sampler
+        drawn = set(sampler.sample_by_user_ids([users["0"]] * 2, [items["1"]] * 2, 100).tolist())
+        assert drawn == set(range(1, built.dataset.item_num)) - {items["1"]}
+        drawn = set(sampler.sample_by_user_ids([users["3"]] * 2, [items["9"]] * 2, 100).tolist())
+        assert drawn.isdisjoint({items[token] for token in ("1", "2", "6", "9")})
+
+    def test_without_the_key_the_item_to_find_alone_is_spared_as_in_recbole(
+        self, build: Build, back: dict[str, Any]
+    ) -> None:
+        built = build("BPR", "back", **back, **ONE_NEGATIVE, rank_seen_items=None, repeatable=False)
         _, (row, item), _, positive = built.loaders.test.collate_fn(list(range(6)))
         assert not (item == positive[row]).any()
-        assert np.bincount(row.numpy()).tolist() == [2] * 6
+        assert sorted(np.bincount(row.numpy()).tolist()) == [2, 2, 2, 3, 3, 3]
+        assert "seen_targets" not in built.config.final_config_dict
 
 
 def test_evaluation_batches_count_users_and_stay_bounded(build: Build) -> None:

@@ -204,7 +204,7 @@ def test_metrics_are_those_of_a_hand_computation_from_the_scores(
             scores = run.model.full_sort_predict(batch)[0]
         scores[0] = -torch.inf
         if not seen:
-            scores[[ids[one] for one in before if one != item]] = -torch.inf
+            scores[[ids[one] for one in before if item not in before]] = -torch.inf
         ranks.append(1 + int((scores > scores[ids[item]]).sum()))
     place = np.array(ranks, dtype=float)
     expected: dict[str, float] = {}
@@ -302,6 +302,8 @@ def test_whether_seen_items_are_masked_is_not_for_what_comes_after_the_cut_to_sa
     keys |= {"topk": [5], "metrics": ["NDCG"], "valid_metric": "NDCG@5"}
     run = prepare(recbole_config("GRU4Rec", "again", keys), tmp_path / "best.pth")
     assert run.config["rank_seen_items"] is False
+    assert run.config["seen_targets"] == 6, "all come back"
+    assert not any(len(rows) for _, (rows, _), *_ in run.loaders.test), "which no mask may give away"
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BPR"])
