@@ -29,7 +29,7 @@ from recbole_ext.data.given_checks import check_splits
 from recbole_ext.data.loaded import Loaded
 from recbole_ext.data.sizes import Size, counted_by_recbole
 from recbole_ext.data.tables import Table
-from recbole_ext.data.temporal import TEMPORAL, Temporal
+from recbole_ext.data.temporal import TEMPORAL, WHERE, Temporal
 from recbole_ext.errors import ConfigurationError, SourceDataError
 from recbole_ext.text import fields_of
 
@@ -107,7 +107,12 @@ class _Check:
         for name in file.numbers:
             without = int(frame[name].isna().sum())
             if without and not (name == self.time and (self.by_time or self.splits is not None)):
-                self._say(f"{file.table.path.name}: {without:,} rows have no {name!r}; RecBole takes the mean for it")
+                mean = "the mean of training's is taken" if self._is_cut(file) else "RecBole takes the mean"
+                self._say(f"{file.table.path.name}: {without:,} rows have no {name!r}; {mean} for it")
+
+    def _is_cut(self, file: Loaded) -> bool:
+        """Whether the file's rows are interactions that are cut in time."""
+        return self.temporal is not None and file.table.path.suffix == ".inter"
 
     def _interactions(self, suffix: str) -> pd.DataFrame:
         file = self._open(suffix)
@@ -244,6 +249,25 @@ class _Check:
                 check_interval(f"val_interval of {name}", interval)
             elif not isinstance(interval, list):
                 raise ConfigurationError(f"val_interval of {name}: a list of tokens is expected; got {interval!r}.")
+        if self.temporal is not None:
+            self._check_nothing_is_fitted()
+
+    def _check_nothing_is_fitted(self) -> None:
+        """That no row's numbers depend on later rows. (That of times their order is kept is all that counts.)"""
+        numbers = [name for name, kind in self.types.items() if kind.startswith("float")]
+        if self.time not in (self.keys["numerical_features"] or ()):
+            numbers.remove(self.time)
+        fitted = {
+            "normalize_all": numbers if self.keys["normalize_all"] is True else (),
+            "normalize_field": self.keys["normalize_field"] or (),
+            "discretization": self.keys["discretization"] or (),
+        }
+        for key, names in fitted.items():
+            if names:
+                raise ConfigurationError(
+                    f"{key}: {WHERE} keeps later rows from training, and RecBole fits this to all rows, of "
+                    f"{', '.join(names)}. Set it to null, and write the numbers into the file as they are to be read."
+                )
 
     def _compare(self, interactions: dict[str, pd.DataFrame], table: pd.DataFrame, field: str, suffix: str) -> None:
         """Rows whose id the other table does not list."""

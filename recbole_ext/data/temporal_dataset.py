@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
+from recbole.utils import FeatureType
 
 from recbole_ext.data.sequences import select
 from recbole_ext.data.temporal import TEST, TRAIN, VALID, Counted, Cut, Temporal, Timeline
@@ -31,6 +32,7 @@ class TemporalSplit:
       that later rows can't change; new ones follow;
     * RecBole's filters by number of interactions count training rows alone. Whom they remove is removed everywhere, who
       is new after the cut is not judged;
+    * numbers that rows lack are the mean of training rows;
     * popularity (``inter_matrix``) is that of training rows.
 
     Nor does the test period touch validation, which chooses epochs and trials: items first seen in it are not ranked
@@ -50,6 +52,7 @@ class TemporalSplit:
     uid_field: str
     iid_field: str
     time_field: str
+    field2type: dict[str, Any]
     kind: type
     history: Interaction
     holds_training: bool = False
@@ -116,6 +119,15 @@ class TemporalSplit:
                 features["item_feat"] = features["item_feat"][described.isin(set(self.inter_feat[self.iid_field]))]
         self.user_feat, self.item_feat = features["user_feat"], features["item_feat"]
         self.inter_feat = pd.concat([self.inter_feat, later])
+
+    def _fill_nan(self) -> None:
+        """Numbers that interactions lack are the mean of training's; RecBole's is that of all rows."""
+        trains = self._period == TRAIN
+        for field in self.inter_feat:
+            if self.field2type[field] is FeatureType.FLOAT:
+                column = self.inter_feat[field]
+                self.inter_feat[field] = column.fillna(column[trains].mean())
+        super()._fill_nan()  # type: ignore[misc]
 
     def build(self) -> list[Any]:
         """Training, validation and test split."""

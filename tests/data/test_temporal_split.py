@@ -133,6 +133,37 @@ def test_what_is_after_the_cut_changes_nothing_before_it(made: Made, new_items: 
     assert seen[0] == seen[1] == seen[2]
 
 
+def rated(ratings: dict[int, str]) -> dict[str, list[str]]:
+    """A file of rows with ratings: rows at other times than these have none."""
+    rows = [f"u{time % 3}\ti{time % 7}\t{time}\t{ratings.get(time, '')}" for time in range(100)]
+    return {"inter": [f"{HEADER}\trating:float", *rows]}
+
+
+def test_a_number_that_is_missing_is_the_mean_of_training(made: Made) -> None:
+    keys = {**temporal(**CUTS), "load_col": {"inter": ["user_id", "item_id", "timestamp", "rating"]}}
+    dataset = made(rated({3: "2", 4: "4", 70: "50", 90: "900"}), **keys, model="SASRec")
+    assert "own.inter: 96 rows have no 'rating'; the mean of training's is taken for it." in dataset.check()
+    whole = stock_dataset(dataset.name, dataset.folder, dataset.effective_keys, cut=True)
+    assert sorted(set(whole.inter_feat["rating"])) == [2, 3, 4, 50, 900]
+
+
+@pytest.mark.parametrize(
+    "fitted",
+    [
+        {"normalize_all": True},
+        {"normalize_field": ["rating"]},
+        {"numerical_features": ["rating"], "discretization": {"rating": {"method": "ED", "bucket": 3}}},
+    ],
+)
+def test_what_recbole_would_fit_to_all_rows_is_refused(made: Made, fitted: dict[str, Any]) -> None:
+    keys = {**temporal(**CUTS), "load_col": {"inter": ["user_id", "item_id", "timestamp", "rating"]}}
+    dataset = made(rated({time: str(time) for time in range(100)}), **keys, **fitted, model="SASRec")
+    with pytest.raises(ConfigurationError, match=r"^(normalize_all|normalize_field|discretization): .*, of rating\."):
+        dataset.check()
+    timed = {**temporal(**CUTS), "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    made(rated({}), **timed, normalize_all=True, model="SASRec").check()  # which keeps the order of times
+
+
 def test_items_that_no_entity_stands_for_leave_the_data_of_a_knowledge_model_before_ids_are_given(made: Made) -> None:
     linked = ["i0", "i1", "i2", "i3", "i9"]
     files = {
