@@ -25,6 +25,7 @@ PARTS = (*SPLITS, "history", "items")
 DESCRIPTION = "split.json"
 """The file that says what the split in its folder is."""
 
+HISTORY = "rows before an item of `valid` or `test` that train, validate and test nothing: to be read, not trained on"
 WITHOUT_SEEN = ", without those that the user had before the test item; if that is one of them, every item"
 
 
@@ -148,6 +149,7 @@ def _said(split: Split, rows: dict[str, int]) -> dict[str, Any]:
         **_how_split(split.config),
         "fingerprint": split.spec.dataset_fingerprint,
         "rows": rows,
+        **({"history": HISTORY} if "history" in rows else {}),
         "ranked": "every item of `items`" + ("" if seen else WITHOUT_SEEN),
         "topk": max(split.config["topk"]),
         "lists": "for every user of `test` the best items: columns user, item and rank (from 1) or score; then "
@@ -167,41 +169,60 @@ def _columns(dataset: Any, parts: dict[str, Any]) -> Iterator[tuple[str, dict[st
     from recbole.utils import ModelType
 
     from recbole_ext.data.sequences import SequenceViewDataset
+    from recbole_ext.data.temporal_dataset import TemporalSplit
 
-    if dataset.config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-        return _columns_of_rows(parts)
     if isinstance(dataset, SequenceViewDataset):
-        return _columns_of_histories(dataset, parts)
-    return _columns_of_samples(parts)
+        history = dataset.history
+        return _columns_of_histories(dataset, history[dataset.uid_field], history[dataset.iid_field], _targets(parts))
+    if dataset.config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        return _columns_of_samples(parts)
+    if isinstance(dataset, TemporalSplit):
+        timeline, order = dataset.timeline, dataset.timeline.by_user
+        return _columns_of_histories(dataset, timeline.users[order], timeline.items[order], _asked(dataset))
+    return _columns_of_rows(parts)
 
 
-def _columns_of_histories(dataset: Any, parts: dict[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _targets(parts: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Where in the histories the rows of each part are."""
     from recbole_ext.data.sequences import training_rows
 
-    train = parts["train"]
-    history, start = train.history, train.HISTORY_START
-    rows, read = {}, np.zeros(len(history), dtype=bool)
+    rows = {}
     for name, part in parts.items():
-        length = part.inter_feat[part.item_list_length_field].numpy()
-        begin = part.inter_feat[start].numpy()
-        targets = begin + length
-        if name == "train":
-            targets = training_rows(part)
-        else:
-            for first, target in zip(part.user_start[targets], targets, strict=True):
-                read[first:target] = True
-        rows[name] = np.sort(targets)
+        samples = part.inter_feat
+        targets = (samples[part.HISTORY_START] + samples[part.item_list_length_field]).numpy()
+        rows[name] = training_rows(part) if name == "train" else targets
+    return rows
+
+
+def _asked(dataset: Any) -> dict[str, np.ndarray]:
+    """The same of a general model's data that are cut in time, whose parts hold no rows but those asked for."""
+    from recbole_ext.data.temporal import TEST, TRAIN, VALID
+
+    timeline, target = dataset.timeline, dataset.temporal.target
+    place = np.argsort(timeline.by_user)
+    rows = (np.flatnonzero(timeline.period == TRAIN), *(timeline.targets(period, target) for period in (VALID, TEST)))
+    return {name: place[taken] for name, taken in zip(SPLITS, rows, strict=True)}
+
+
+def _columns_of_histories(
+    dataset: Any, users: Any, items: Any, targets: dict[str, np.ndarray]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Of all interactions by user and time, ``[rows]`` each, those that each part has, and those to be read alone."""
+    users, items = np.asarray(users), np.asarray(items)
+    start = np.searchsorted(users, users)
+    rows, read = {name: np.sort(taken) for name, taken in targets.items()}, np.zeros(len(users), dtype=bool)
+    for target in np.concatenate([rows[name] for name in ("valid", "test")]):
+        read[start[target] : target] = True
     for taken in rows.values():
         read[taken] = False
     rows["history"] = np.flatnonzero(read)
-    users, items = history[train.uid_field].numpy(), history[train.iid_field].numpy()
     times = getattr(dataset, "times_of_history", None)
     if times is not None and (times == np.floor(times)).all() and np.abs(times).max(initial=0) < 2**53:
         times = times.astype(np.int64)
     for name, taken in rows.items():
         if name == "history" and not len(taken):
             continue
-        columns = {"user": users[taken], "item": items[taken], "position": taken - train.user_start[taken]}
+        columns = {"user": users[taken], "item": items[taken], "position": taken - start[taken]}
         yield name, columns | ({"timestamp": times[taken]} if times is not None else {})
 
 

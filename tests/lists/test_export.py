@@ -49,16 +49,19 @@ def exported(tmp_path: Path, histories: dict[str, list[int]], benchmark: Any, **
     }
 
 
-def test_the_exported_training_part_under_one_cut_in_time_is_every_row_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["SASRec", "BPR"])
+def test_the_exported_training_part_under_one_cut_in_time_is_every_row_before_it(tmp_path: Path, model: str) -> None:
     histories = {"often": [1, 2, 3, 11, 12, 21, 22], "once": [4], "later": [5, 13, 23], "new": [14, 24]}
     temporal = {"eval_args": {"split": {"temporal": {"valid": 10, "test": 20}}}}
-    benchmark = {"name": "cut", "datasets": ["made"], "models": ["SASRec"], "initialisations": ["random"]}
+    benchmark = {"name": "cut", "datasets": ["made"], "models": [model], "initialisations": ["random"]}
     parts = exported(tmp_path, histories, {**benchmark, "protocols": {"temporal": temporal}})
     before = [(user, time, place) for user, times in histories.items() for place, time in enumerate(times) if time < 10]
     assert parts["train"] == sorted(before)
     assert parts["valid"] == [("later", 13, 1), ("often", 12, 4)]
     assert parts["test"] == [("later", 23, 2), ("new", 24, 1), ("often", 22, 6)]
     assert parts["history"] == [("new", 14, 0), ("often", 11, 3), ("often", 21, 5)]
+    said = json.loads((tmp_path / "split" / "split.json").read_text(encoding="utf-8"))
+    assert said["history"].endswith("to be read, not trained on")
 
 
 def test_a_mapping_of_which_rows_are_exported_may_include_files(
