@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from recbole_ext.data.files import history_column
+from recbole_ext.data.files import history_column, model_kind
 from recbole_ext.data.tables import Table
 from recbole_ext.errors import SourceDataError
 
@@ -45,7 +45,42 @@ class _Splits:
         for one, other in itertools.combinations(self.rows, 2):
             self._refuse_shared_rows(one, other)
         unknown = {suffix: self._items_of(suffix) - self._items_of(first) for suffix in others}
-        return [self._said_of_unknown(first, suffix, found) for suffix, found in unknown.items() if found]
+        said = [self._said_of_unknown(first, suffix, found) for suffix, found in unknown.items() if found]
+        had = f"an item that their user has in {self.name}.{first}"
+        for suffix in others:
+            said += self._said_of_rows(suffix, self._rows_without_history(suffix), "no history, and are not asked for")
+            said += self._said_of_rows(suffix, self._rows_had(first, suffix), had)
+        return said
+
+    def _said_of_rows(self, suffix: str, count: int, have: str) -> list[str]:
+        return [f"{self.name}.{suffix}: {count:,} of {len(self.rows[suffix]):,} rows have {have}"] if count else []
+
+    def _rows_without_history(self, suffix: str) -> int:
+        """Rows that are no sample of a sequential model: the history that they give is empty, or they are plain and the
+        first of their user."""
+        if model_kind(self.dataset.effective_keys) != "SEQUENTIAL":
+            return 0
+        rows = self.rows[suffix]
+        if self.histories in rows:
+            return int(rows[self.histories].isna().sum())
+        plain = [frame for frame in self.rows.values() if self.histories not in frame]
+        before = itertools.takewhile(lambda frame: frame is not rows, plain)
+        known = {user for frame in before for user in frame[self.user].cat.categories}
+        return int((~rows[self.user].cat.categories.isin(known)).sum())
+
+    def _rows_had(self, first: str, suffix: str) -> int:
+        """Rows with an item that their user has in the first file, in a row or in the history of one."""
+        pairs = list(zip(self.rows[suffix][self.user], self.rows[suffix][self.item], strict=True))
+        asked: dict[str, set[str]] = {}
+        for user, item in pairs:
+            asked.setdefault(user, set()).add(item)
+        trained, had = self.rows[first], set()
+        histories = trained[self.histories] if self.histories in trained else itertools.repeat("")
+        for user, item, history in zip(trained[self.user], trained[self.item], histories, strict=False):
+            if theirs := asked.get(user):
+                before = history.split(self.separator) if isinstance(history, str) else ()
+                had.update((user, one) for one in theirs.intersection((item, *before)))
+        return sum(pair in had for pair in pairs)
 
     def _refuse_strangers(self, one: str, other: str) -> None:
         for field in (self.user, self.item):

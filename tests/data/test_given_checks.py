@@ -60,7 +60,9 @@ PLAIN_FILES = {
 
 
 def test_plain_files_need_no_histories_and_repeated_items_are_other_rows(made: Made) -> None:
-    assert made(PLAIN_FILES, **PLAIN, model="SASRec").check() == []
+    of_rows = "1 of {} rows have an item that their user has in own.train.inter."
+    repeated = [f"own.valid.inter: {of_rows.format(1)}", f"own.test.inter: {of_rows.format(2)}"]
+    assert made(PLAIN_FILES, **PLAIN, model="SASRec").check() == repeated
     timeless = {"load_col": {"inter": ["user_id", "item_id"]}}
     said = made({}, **PLAIN, **timeless, model="SASRec").check()
     assert said[0] == "own.train.inter: no 'timestamp' is loaded; a user's rows are in the order of the file."
@@ -96,6 +98,26 @@ def test_items_that_nothing_knows_are_an_error_that_names_them(made: Made) -> No
     described = {"item": ["item_id:token\ttitle:token_seq", *(f"{item}\tthing" for item in ("a", "b", "yy", "zz"))]}
     said = made({**files, **described}, **SPLITS, model="SASRec").check()
     assert "own.test.inter: 2 of its items are not in own.train.inter, but in own.item." in said
+
+
+def test_rows_with_an_item_that_training_reads_in_another_row_or_history_are_counted(made: Made) -> None:
+    files = split_files()
+    files["train.inter"] = [*files["train.inter"], "u1\ta\td", "u2\ta d c b\ta"]
+    said = made(files, **SPLITS, model="BPR").check()
+    assert said == [
+        "own.valid.inter: 1 of 2 rows have an item that their user has in own.train.inter.",
+        "own.test.inter: 2 of 2 rows have an item that their user has in own.train.inter.",
+    ]
+
+
+def test_rows_without_a_history_are_counted_where_a_model_needs_one(made: Made) -> None:
+    files = split_files()
+    files["test.inter"] = [*files["test.inter"], "u3\t\tb", "u9\t\tb"]
+    plain = {**PLAIN_FILES, "test.inter": [*PLAIN_FILES["test.inter"], "u8\ta\t4", "u9\ta\t4", "u9\tb\t5"]}
+    for content, keys, said in ((files, SPLITS, "2 of 4"), (plain, PLAIN, "2 of 5")):
+        sentence = f"own.test.inter: {said} rows have no history, and are not asked for."
+        assert sentence in made(content, **keys, model="SASRec").check()
+        assert sentence not in made(content, **keys, model="BPR").check()
 
 
 def test_a_plain_row_without_a_time_is_an_error(made: Made) -> None:
