@@ -28,6 +28,7 @@ class ConversionReport:
         dropped: reason to count of what else was left out.
         read_as: field of the source to the field of ``.item`` that it was read as, where the names differ.
         not_read: field of the source that was not read, to how many rows or items have it.
+        not_in_seconds: the times are so large that they must be in a smaller unit, such as milliseconds.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ConversionReport:
     dropped: dict[str, int] = field(default_factory=dict)
     read_as: dict[str, str] = field(default_factory=dict)
     not_read: dict[str, int] = field(default_factory=dict)
+    not_in_seconds: bool = False
 
     def lines(self) -> list[str]:
         """The report in words, one fact a line; what didn't happen isn't mentioned, but a loss always is."""
@@ -60,6 +62,11 @@ class ConversionReport:
                 "same row again); with a single one, rank_seen_items: auto ranks what users have had, for all of them. "
                 f"If repeats mean nothing here, say rm_dup_inter: first in dataset_configs/{self.name}.yaml, which "
                 "keeps the first of each, and correct `expected` there if it has one"
+            )
+        if self.not_in_seconds:
+            lines.append(
+                "times: as seconds, half of them are after the year 5000. If they are in milliseconds, divide them in "
+                "the source by 1000 and convert again, since dates and cuts in time are read as seconds"
             )
         if self.items_without_text:
             lines.append(

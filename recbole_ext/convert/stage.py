@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _INTERACTION_TYPES = {"user_id": "token", "item_id": "token", "timestamp": "float", "rating": "float"}
 
+_LATEST_SECONDS = 1e11  # in the year 5138
+
 
 def convert(source: Path, format: str, name: str, out: Path) -> ConversionReport:
     """Convert source files to the atomic files ``out/name/name.inter`` and ``out/name/name.item``.
@@ -94,6 +96,7 @@ def _count(name: str, format: str, data: SourceData, items: pd.DataFrame) -> Con
         dropped=dict(data.dropped),
         read_as=dict(data.read_as),
         not_read=dict(data.not_read),
+        not_in_seconds=bool(data.interactions["timestamp"].median() > _LATEST_SECONDS),
     )
 
 

@@ -75,6 +75,18 @@ def test_report_counts_repeats_and_says_what_they_change(tmp_path: Path) -> None
     assert "2 (1 of them the same row again)" in said and "rank_seen_items" in said and "rm_dup_inter: first" in said
 
 
+def test_report_says_where_times_can_not_be_seconds(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "items.csv").write_text("item_id,title\n1,a\n")
+    for unit, is_said in ((1, False), (1000, True)):
+        rows = [f"u{user},1,{(1_600_000_000 + user) * unit}" for user in range(3)]
+        (source / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+        report = convert(source, "csv", "Own", tmp_path / "out")
+        assert report.not_in_seconds is is_said
+        assert ("divide them in the source by 1000" in "\n".join(report.lines())) is is_said
+
+
 def test_report_counts_what_was_kept_and_dropped_and_says_it_in_words(source: Path, tmp_path: Path) -> None:
     report = convert(source, "lcrec", "Tiny", tmp_path / "out")
     assert report == ConversionReport(
