@@ -119,7 +119,10 @@ class _Check:
         file.require(self.user, "USER_ID_FIELD", "which holds the users' ids")
         file.require(self.item, "ITEM_ID_FIELD", "which holds the items' ids")
         if self.by_time:
-            file.require(self.time, "TIME_FIELD", "which the rows are ordered by", "float")
+            timeless = ", or give eval_args the order RO, for models that need none"
+            if self.temporal is not None:
+                timeless = ", or take another protocol: without times there is nothing to cut"
+            file.require(self.time, "TIME_FIELD", "which the rows are ordered by", "float", timeless)
         histories = history_column(self.keys) or ""
         if histories in file.table.types:
             file.table.require(histories, "which holds the histories", ("token_seq",))

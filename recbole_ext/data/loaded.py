@@ -47,19 +47,19 @@ class Loaded:
         types = {name: table.types[name] for name in columns_loaded(table, keys, suffix)}
         return cls(table, types, keys["seq_separator"])
 
-    def require(self, column: str, key: str, role: str, kind: str = "token") -> None:
+    def require(self, column: str, key: str, role: str, kind: str = "token", way_out: str = "") -> None:
         """See that there is such a column, of this type, and that it is loaded.
 
         Args:
             key: of RecBole, which names the column.
             role: what it is for, in words.
+            way_out: what else can be done than to set the key, in words.
 
         Raises:
             SourceDataError: there is not.
             ConfigurationError: it is left out.
         """
-        timeless = ", or give eval_args the order RO, for models that need none" if key == "TIME_FIELD" else ""
-        self.table.require(column, role, (kind,), f"Set {key} to the column that holds it{timeless}.")
+        self.table.require(column, role, (kind,), f"Set {key} to the column that holds it{way_out}.")
         if column not in self.types:
             raise ConfigurationError(
                 f"load_col or unload_col leaves out {column!r} of {self.table.path}, {role}. Load it."

@@ -110,7 +110,8 @@ class Temporal(CheckedSettings):
         cut = Cut(*(self._time(key, getattr(self, key), times) for key in ("valid", "test")))
         if cut.valid >= cut.test:
             valid, test = f"{self.valid}, time {in_words(cut.valid)},", f"{self.test}, time {in_words(cut.test)}"
-            raise ConfigurationError(f"{WHERE}: {_in_order(valid, test)}.")
+            one = " A part is below 1: 1 is a time." if 1 in (self.valid, self.test) else ""
+            raise ConfigurationError(f"{WHERE}: {_in_order(valid, test)}.{one}")
         rows = np.bincount(cut.period(times), minlength=3)
         for period, what in enumerate(("before validation begins", "between the two cuts", "after the test cut")):
             if not rows[period]:

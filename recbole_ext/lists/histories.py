@@ -69,8 +69,8 @@ def read_histories(source: Path | pd.DataFrame, items: np.ndarray, fields: Seque
         if (found < 0).any():
             wrong = tokens[found < 0]
             raise SourceDataError(
-                f"{path}, row {wrong.index[0]}: {len(wrong):,} items are not among the {len(known):,} that the run was "
-                f"trained with, the first {wrong.iloc[0]!r}. Take them out: the model has read none of them."
+                f"{path}, row {wrong.index[0]}: {len(wrong):,} items are not among the {len(known):,} of the run's "
+                f"dataset, the first {wrong.iloc[0]!r}. Take them out: the model has a vector for none of them."
             )
         ids.append(found + 1)
         if "timestamp" in piece:

@@ -274,6 +274,7 @@ BAD = {
         "valid: 2015-02-01 has .* before test: 2015-01",
     ),
     "a part after a time": ({"valid": 0.99, "test": 60}, r"own: .*valid: 0\.99, time \d+, has to be before test: 60"),
+    "a part of 1": ({"valid": 0.8, "test": 1.0}, r"test: 1\.0, time 1, because .*\. A part is below 1: 1 is a time\."),
     "equal cuts": ({"valid": 70, "test": 70}, "valid: 70.* has to be before test: 70"),
     "before all": ({"valid": "1969-05-05", "test": 80}, "no interaction is before validation begins"),
     "nothing between": ({"valid": 63, "test": 80}, "no interaction is between the two cuts"),
@@ -331,7 +332,7 @@ def test_what_splits_or_orders_otherwise_is_an_error(made: Made) -> None:
 
 def test_without_times_there_is_nothing_to_cut(made: Made) -> None:
     timeless = {"inter": ["user_id:token\titem_id:token", "u1\ti1", "u1\ti2"]}
-    with pytest.raises(SourceDataError, match="no column 'timestamp', which the rows are ordered by"):
+    with pytest.raises(SourceDataError, match="no column 'timestamp', which the rows are ordered by.*another protocol"):
         made(timeless, **temporal(), model="SASRec").check()
     places = [(user, item, item) for user in range(4) for item in range(9)]
     with pytest.raises(ConfigurationError, match="holds no times but each row's place in its user's history"):
