@@ -22,7 +22,7 @@ def protocols_in_words(records: Iterable[RunRecord]) -> list[str]:
     """
     by_name: dict[str, dict[str, None]] = {}
     for record in (one for one in records if one.made is not None):
-        sentences = [_split(record), _ranking(record.done.config), _returning(record)]
+        sentences = [_split(record), _ranking(record.done.config), _returning(record), _counting(record)]
         if sentences[0]:
             by_name.setdefault(record.protocol, {}).update(dict.fromkeys(sentences))
     return [f"{name}: {' '.join(filter(None, sentences))}" for name, sentences in by_name.items()]
@@ -72,4 +72,16 @@ def _returning(record: RunRecord) -> str:
     return (
         f"What a user has had is not ranked, but of {record.dataset} {record.done.seen_targets:,} of "
         f"{record.done.test_items:,} test items are such ones; these were to find among all items."
+    )
+
+
+def _counting(record: RunRecord) -> str:
+    """What these metrics of RecBole's count, which is not the same for all rows of a table."""
+    asked = {str(metric).lower() for metric in record.done.config.get("metrics") or ()}
+    told = [metric for metric in ("AveragePopularity", "TailPercentage") if metric.lower() in asked]
+    if not told:
+        return ""
+    return (
+        f"{' and '.join(told)}: RecBole counts the targets of training samples, which for sequential models a user's "
+        "first item is not, so that values compare among models of one kind."
     )

@@ -36,6 +36,7 @@ def benchmark(tmp_path: Path) -> Benchmark:
     made.add(protocol="time", config=config(**TEMPORAL), temporal=CUT)
     sampled = {"eval_args": {**LEAVE_ONE_OUT["eval_args"], "mode": {"valid": "uni100", "test": "uni100"}}}
     made.add(protocol="uni100", config=config(**sampled))
+    made.add(protocol="wide", config=config(**LEAVE_ONE_OUT, metrics=["NDCG", "TailPercentage"]))
     made.add(protocol="again", config=config(**LEAVE_ONE_OUT, seen_targets=7))
     made.add(protocol="theirs", config=config(**LEAVE_ONE_OUT, benchmark_filename=["train", "valid", "test"]))
     return made
@@ -45,13 +46,14 @@ def test_each_protocol_is_a_paragraph_of_both_documents(benchmark: Benchmark) ->
     write_report(benchmark.write())
     for name in ("leaderboard.md", "index.html"):
         text = (benchmark.folder / name).read_text(encoding="utf-8")
-        assert text.count("leave-one-out. A user's last item tests") + text.count("user&#39;s last item tests") == 3
+        assert text.count("leave-one-out. A user's last item tests") + text.count("user&#39;s last item tests") == 4
         assert "what becomes popular, and in whose company, leaks from its future (arXiv 2507.16289)" in text
         assert "Protocol time: temporal, one cut in time over all users. Of Office the 80,000 interactions" in text
         assert "before time 886000000 (1998-01-28 15:06 UTC) train" in text
         assert "210 users are asked for their first item after that. Nothing later than the first cut was" in text
         assert "41 items are first seen after it and were ranked; 12 users are asked for one." in text
         assert "Items are ranked among a sample (uni100)" in text
+        assert text.count("TailPercentage: RecBole counts the targets of training samples") == 1
         assert "of Office 7 of " in text and "test items are such ones; these were to find among all items." in text
         assert "Protocol theirs: given. The files train, valid, test of Office train, validate and test" in text
 
