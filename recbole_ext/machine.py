@@ -7,7 +7,8 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -122,6 +123,12 @@ def device_in_words(device: Any) -> str:
         return f"cpu ({_processor()}, {torch.get_num_threads()} threads)"
     name_of = getattr(getattr(torch, device.type, None), "get_device_name", None)
     return name_of(device) if name_of else f"{device.type} ({_processor()})"
+
+
+def devices_in_words(devices: Sequence[Any]) -> str:
+    """Several devices that shared the work, alike ones counted: ``2 × NVIDIA H100``."""
+    counted = Counter(map(device_in_words, devices))
+    return " and ".join(f"{number} × " * (number > 1) + device for device, number in counted.items())
 
 
 @cache

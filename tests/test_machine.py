@@ -14,7 +14,15 @@ import torch
 
 from recbole_ext import machine
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.machine import cores, device_in_words, peak_memory_mb, require_gpu, threads_per_run, without_home
+from recbole_ext.machine import (
+    cores,
+    device_in_words,
+    devices_in_words,
+    peak_memory_mb,
+    require_gpu,
+    threads_per_run,
+    without_home,
+)
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
@@ -107,6 +115,12 @@ def test_an_accelerator_is_called_by_its_name_or_by_its_kind(monkeypatch: pytest
         monkeypatch.setattr(getattr(torch, kind), "get_device_name", lambda device, kind=kind: f"a {kind} card")
         assert device_in_words(torch.device(kind)) == device_in_words(f"{kind}:0") == f"a {kind} card"
     assert re.fullmatch(r"mps \(\S.*\)", device_in_words("mps"))
+
+
+def test_several_devices_are_all_named_and_alike_ones_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "an old card" if device.index == 1 else "a card")
+    assert devices_in_words(["cuda:0", "cuda:1", "cuda:2"]) == "2 × a card and an old card"
+    assert devices_in_words(["cuda:1"]) == "an old card"
 
 
 @pytest.mark.parametrize("settings", [{"use_gpu": True}, {"gpu_id": "0,1"}, {"gpu_id": 0}])

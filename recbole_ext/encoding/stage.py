@@ -38,7 +38,7 @@ class Encoded:
         encoded_texts: texts that this call encoded; the rest came from an earlier call that was interrupted.
         seconds: that encoding the different texts took, in all calls, without loading the encoder.
         parameters: of the encoder, as it was used.
-        device: that it was used on, as torch names it.
+        devices: that it was used on, as torch names them.
         meta: for the store: how the encoder was used.
         shards: what is to be removed once the vectors are in their store.
     """
@@ -48,7 +48,7 @@ class Encoded:
     encoded_texts: int
     seconds: float
     parameters: int
-    device: str
+    devices: tuple[str, ...]
     meta: dict[str, Any]
     shards: ShardFolder
 
@@ -122,7 +122,7 @@ def encode_texts(
         filled.encoded_now,
         filled.seconds,
         sum(parameter.numel() for parameter in module.parameters()),
-        compute.devices[0] if compute.devices else str(getattr(next(module.parameters(), None), "device", "cpu")),
+        compute.devices or (str(getattr(next(module.parameters(), None), "device", "cpu")),),
         meta,
         shards,
     )

@@ -64,6 +64,8 @@ def item_key_values(dataset: Dataset, attributes: Sequence[str] | None = None) -
 READING_KEYS = ("item_text", "ITEM_ID_FIELD", "field_separator", "seq_separator", "encoding")
 """What of a dataset's keys decides its texts."""
 _KNOWN: dict[tuple[Any, ...], ItemTexts] = {}
+MOST_KNOWN = 2
+"""Catalogues whose texts are kept in memory."""
 
 
 def _read(dataset: Dataset, kind: str, parts: Sequence[str] | None) -> ItemTexts:
@@ -72,11 +74,11 @@ def _read(dataset: Dataset, kind: str, parts: Sequence[str] | None) -> ItemTexts
         dataset.item_fields()  # says what is missing
     read_by = [(key, repr(value)) for key, value in sorted(dataset.keys.items()) if key in READING_KEYS]
     key = (sha256_of_file(dataset.item_file), kind, tuple(parts or ()), *read_by)
-    if key not in _KNOWN:
-        if len(_KNOWN) >= 8:
-            _KNOWN.clear()
-        _KNOWN[key] = _rendered(dataset, kind, parts)
-    return _KNOWN[key]
+    known = _KNOWN.pop(key, None) or _rendered(dataset, kind, parts)
+    while len(_KNOWN) >= MOST_KNOWN:
+        del _KNOWN[next(iter(_KNOWN))]  # that which was asked for longest ago
+    _KNOWN[key] = known
+    return known
 
 
 def _rendered(dataset: Dataset, kind: str, parts: Sequence[str] | None) -> ItemTexts:

@@ -91,10 +91,15 @@ class Gaussian(_Control):
     def _drawn(self, vectors: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         import torch
 
-        mean = vectors.double().mean(dim=0)
+        centred = vectors.to(torch.float64, copy=True)
+        mean = centred.mean(dim=0)
+        centred -= mean
         rank = min(len(vectors) - 1, vectors.shape[1])
-        _, values, axes = torch.linalg.svd(vectors.double() - mean, full_matrices=False)
+        values, axes = torch.linalg.svd(centred, full_matrices=False)[1:]
+        del centred  # as large as all vectors, twice
         drawn = torch.randn(len(vectors), rank, generator=generator, dtype=torch.float64)
         # The draw's own mean and covariance are taken out first, so that the result's are not just about the source's.
-        scores, _, turn = torch.linalg.svd(drawn - drawn.mean(dim=0), full_matrices=False)
+        drawn -= drawn.mean(dim=0)
+        scores, _, turn = torch.linalg.svd(drawn, full_matrices=False)
+        del drawn
         return (mean + (scores @ turn * values[:rank]) @ axes[:rank]).float()

@@ -82,7 +82,7 @@ class Encoder(EncodingSettings, VectorSource):
         if before := self._tuned_on():
             meta["tuned_on"] = before
         done = f"{encoded.encoded_texts} of {encoded.unique_texts} different texts encoded now"
-        cost = Effort(encoded.seconds, encoded.unique_texts, encoded.parameters, encoded.device)
+        cost = Effort(encoded.seconds, encoded.unique_texts, encoded.parameters, encoded.devices)
         return Vectors(encoded.vectors, list(texts.of_item), meta, (done, *texts.notes), cost, encoded.shards)
 
     def resolved(self, dataset: Dataset, artifacts: Path) -> ResolvedEncoder:

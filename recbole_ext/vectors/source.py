@@ -19,7 +19,7 @@ from recbole_ext.errors import StoreError
 from recbole_ext.estimate import Estimate
 from recbole_ext.hashing import sha256_of
 from recbole_ext.machine import (
-    device_in_words,
+    devices_in_words,
     forget_peak_device_memory,
     forget_peak_memory,
     peak_device_memory_mb,
@@ -66,7 +66,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Effort:
-    """Seconds that computing ``vectors`` vectors took, on a device of torch.
+    """Seconds that computing ``vectors`` vectors took, on devices of torch.
 
     Attributes:
         parameters: of the model that computed them.
@@ -75,7 +75,7 @@ class Effort:
     seconds: float
     vectors: int
     parameters: int | None = None
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
 
 
 @dataclass(frozen=True)
@@ -261,8 +261,8 @@ class VectorSource(CheckedSettings, ABC):
                 "seconds": round(effort.seconds, 4),
                 "vectors": effort.vectors,
                 "parameters": effort.parameters,
-                "peak_memory_mb": peak_device_memory_mb(effort.device) or round(peak_memory_mb(), 1),
-                "device": device_in_words(effort.device),
+                "peak_memory_mb": peak_device_memory_mb(effort.devices[0]) or round(peak_memory_mb(), 1),
+                "device": devices_in_words(effort.devices),
             },
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": __version__,

@@ -12,8 +12,11 @@ import pytest
 import torch
 from encode_runs import TEMPLATE, TEXTS, Encoded, reference, run
 from safetensors.torch import load_file
+from tiny_models import write_items
 
+from recbole_ext.data.dataset import Dataset
 from recbole_ext.encoding import resolve_encoder
+from recbole_ext.encoding.texts import item_texts
 from recbole_ext.store import ItemEmbeddingStore
 
 
@@ -131,3 +134,12 @@ def test_processes_of_their_own_give_the_vectors_of_one(data_path: Path, tiny_be
     run(data_path, tiny_bert, tmp_path / "two", devices=["cpu", "cpu"], batch_size=1)
     one, two = (ItemEmbeddingStore.load(tmp_path / name) for name in ("one", "two"))
     torch.testing.assert_close(one.embeddings, two.embeddings, atol=1e-5, rtol=1e-5)
+
+
+def test_the_texts_of_two_catalogues_are_kept_in_memory_and_no_more(tmp_path: Path) -> None:
+    folders = [write_items(tmp_path / str(number), [("a", f"number {number}", "acme")]) for number in range(3)]
+    first, second, third = [Dataset.named("tiny", folder, configs=folder) for folder in folders]
+    read = item_texts(first), item_texts(second)
+    assert item_texts(first) is read[0] and item_texts(second) is read[1]
+    assert item_texts(first) is not item_texts(third)
+    assert item_texts(first) is read[0] and item_texts(second) is not read[1]
