@@ -115,6 +115,9 @@ class OnDataset(Part):
     gain: Gain
     vectors: Geometry | None = None
     """``None``: random ones."""
+    stores: list[str] = []
+    """SHA-256 of the vectors with their items' tokens, as the run records have it; several where the encoder was tuned
+    with several seeds. Empty: random ones, or a card from before this was kept."""
     cost: Cost | None = None
     """``None`` where nobody knows: random and given vectors."""
 

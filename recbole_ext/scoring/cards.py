@@ -115,6 +115,11 @@ class _OfDataset:
     def _row(self, resolved: Resolved) -> ResolvedRow:
         return next(row for row in resolved.rows if row.key == self.results[0].key)
 
+    def _stores(self) -> list[str]:
+        """The fingerprints of the vectors that its runs read."""
+        read = (record.fingerprints.vectors for result in self.results for record in result.runs)
+        return [fingerprint for fingerprint in dict.fromkeys(read) if fingerprint is not None]
+
     def on_dataset(self, resolved: Resolved, source: VectorSource | None, scores: Sequence[Score]) -> OnDataset:
         trained = [score for score in scores if score.dataset == self.dataset and score.gain is not None]
         made = self.results[0].runs[0].done
@@ -130,6 +135,7 @@ class _OfDataset:
             score=rounded(_mean(score.score for score in trained)),
             gain=_gain(self.gain) if isinstance(self.gain, Difference) else _gain_alone(trained),
             vectors=_geometry(row.searched[0].store, dataset),
+            stores=self._stores(),
             cost=Cost(
                 milliseconds_per_item=rounded(cost.milliseconds_per_item),
                 peak_memory_mb=cost.peak_memory_mb,

@@ -25,6 +25,7 @@ from recbole_ext.report.ranks import metric_of_ranks
 from recbole_ext.runs.recording import record_death
 from recbole_ext.scoring import Scored
 from recbole_ext.store import ItemEmbeddingStore
+from recbole_ext.store.files import fingerprint_of
 
 
 def records(scored: Scored) -> list[RunRecord]:
@@ -44,6 +45,7 @@ def test_a_card_has_every_recommender_of_the_suite_and_what_the_vectors_cost(wor
     assert (of.users, of.items, of.covered) == (40, 60, 60)
     assert of.vectors is not None and (of.vectors.width, of.vectors.items) == (8, 60)
     assert of.cost is not None and of.cost.milliseconds_per_item > 0 and of.cost.parameters is None
+    assert of.stores == [fingerprint_of(words.stores["tiny"])]
     assert 50 < of.cost.peak_memory_mb < 3000 and "cpu" in of.cost.device
     assert card == Card.read(words.path).model_copy(update={"sha256": ""})
 
@@ -110,7 +112,8 @@ def test_random_vectors_have_a_card_without_gain_or_vectors(words: Scored, score
     assert [s.model for s in made.card.scores] == ["SASRec", "GRU4Rec"]
     assert [s.score for s in made.card.scores] == [s.random for s in words.card.trained]
     assert made.card.gain.mean == 0 and made.card.gain.low is None and made.stores == {}
-    assert made.card.datasets[0].vectors is None and made.card.datasets[0].cost is None
+    (of,) = made.card.datasets
+    assert of.vectors is None and of.cost is None and of.stores == []
 
 
 def test_the_page_of_all_cards_is_written_beside_them(words: Scored, score: Callable[..., Scored]) -> None:
