@@ -41,6 +41,15 @@ def without_home(text: str) -> str:
     return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text)
 
 
+def shared(value: Any) -> Any:
+    """Plain values as what may be shared holds them: :func:`without_home` in all their texts."""
+    if isinstance(value, Mapping):
+        return {name: shared(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [shared(part) for part in value]
+    return without_home(value) if isinstance(value, str) else value
+
+
 def with_home(path: str) -> Path:
     """A path as it is typed, its ``~`` the user's home folder: after ``--out=`` the shell leaves it as it is."""
     try:

@@ -20,6 +20,7 @@ from recbole_ext.machine import (
     devices_in_words,
     peak_memory_mb,
     require_gpu,
+    shared,
     threads_per_run,
     without_home,
 )
@@ -93,6 +94,12 @@ def test_what_may_be_shared_does_not_name_the_home_folder(
 ) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
     assert without_home(text) == expected
+
+
+def test_settings_that_may_be_shared_do_not_name_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    source = {"fused": [{"of": {"encoder": "/home/ann/x"}, "scale": 2}, ("/home/ann",)], "dim": None}
+    assert shared(source) == {"fused": [{"of": {"encoder": "~/x"}, "scale": 2}, ["~"]], "dim": None}
 
 
 def test_without_a_home_folder_a_text_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

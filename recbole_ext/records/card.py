@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from recbole_ext.errors import ConfigurationError
@@ -226,13 +227,13 @@ def file_name_of(suite: str, name: str) -> str:
     return f"{suite}-{name}.json"
 
 
-def read_cards(folder: Path) -> list[Card]:
-    """All cards in ``folder``, by name.
+def read_cards(folder: Path, leave_out: Collection[str] = ()) -> list[Card]:
+    """All cards in ``folder`` but the files of these names, by name.
 
     Raises:
         ConfigurationError: a file that is no card, or an edited one; names it.
     """
-    return [Card.read(path) for path in sorted(folder.glob("[!.]*.json"))]
+    return [Card.read(path) for path in sorted(folder.glob("[!.]*.json")) if path.name not in leave_out]
 
 
 def rounded(value: float) -> float:

@@ -14,7 +14,7 @@ from recbole_ext.data.config import about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.hashing import sha256_of
-from recbole_ext.machine import git_revision, versions, without_home
+from recbole_ext.machine import git_revision, shared, versions, without_home
 from recbole_ext.records import RowKey
 from recbole_ext.records.card import (
     Card,
@@ -65,7 +65,7 @@ def card_of(resolved: Resolved, suite: Suite, name: str, source: Mapping[str, An
         name=name,
         kind=of.kind if of else name,
         vectors=without_home(of.in_words()) if of else "random",
-        source=dict(source),
+        source=shared(source),
         suite=SuiteVersion(name=suite.name, version=suite.version, sha256=suite.sha256),
         metric=grid.metric,
         score=rounded(_mean(score.score for score in trained)),

@@ -14,14 +14,16 @@ from recbole_ext.benchmark.plan import what_will_be_done
 from recbole_ext.benchmark.suite import RANDOM, Suite
 from recbole_ext.encoding.settings import Compute
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.machine import shared
 from recbole_ext.records.card import Card, file_name_of, read_cards
 from recbole_ext.report.cards import card_lines, card_table
-from recbole_ext.report.encoders import place_in_words, write_encoders
+from recbole_ext.report.encoders import group_cards, place_in_words, write_encoders
 from recbole_ext.runs.grid import run_benchmark
 from recbole_ext.runs.recording import is_done
 from recbole_ext.scoring.cards import card_of
 from recbole_ext.scoring.names import as_texts, name_of
 from recbole_ext.scoring.stores import make_apart
+from recbole_ext.writing import NAMES_OF_FILES, can_name_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,27 +74,53 @@ def resolve_score(
     Raises:
         RecboleExtError: a key, a value or a file that can't be right, before anything is computed.
     """
+    if name is not None and not can_name_files(name):
+        raise ConfigurationError(f"name: {name!r} can't be part of a file name; {NAMES_OF_FILES}")
     if source is None and name not in (None, RANDOM):
         raise ConfigurationError(f"name: random vectors are called {RANDOM!r}; got {name!r}.")
-    called = RANDOM if source is None else name or name_of(source)
+    called = RANDOM if source is None else name_of(source) if name is None else name
     benchmark, overrides = benchmark_of(suite.benchmark(called, source, **keys), {}, f"suite {suite.name}")
-    _refuse_taken(benchmark.folder.parent / file_name_of(suite.name, called), source or {})
+    path = benchmark.folder.parent / file_name_of(suite.name, called)
+    _refuse_taken(path, source or {}, suite)
+    _refuse_neighbours(path, suite)
     resolved = resolve(benchmark, overrides, command, f"suite {suite.name}", fetch)
     _refuse_incomparable(resolved, suite, called)
     return resolved, called
 
 
-def _refuse_taken(path: Path, source: Mapping[str, Any]) -> None:
-    """See that ``path`` is not the card of another source; one that can't be read is made again."""
+def _refuse_taken(path: Path, source: Mapping[str, Any], suite: Suite) -> None:
+    """See that ``path`` is not the card of another source or suite; one that can't be read is made again."""
+    if not path.exists():
+        return
     try:
-        other = Card.read(path).source if path.exists() else source
+        other = Card.read(path)
     except ConfigurationError:
         return
-    if as_texts(other) != as_texts(source):
+    if as_texts(shared(other.source)) != as_texts(shared(source)):
         raise ConfigurationError(
-            f"{path}: is the card of another source, {json.dumps(other)}. Give this one a name of its own with --name, "
-            "or take that card away."
+            f"{path}: is the card of another source, {json.dumps(other.source)}. Give this one a name of its own with "
+            "--name, or take that card away."
         )
+    if (other.suite.version, other.suite.sha256) != (suite.version, suite.sha256):
+        raise ConfigurationError(
+            f"{path}: is a card of the suite {other.suite}, and {suite.where} is {suite} and says something else. Keep "
+            "that card and choose another --out, or give this one a name of its own with --name, or take that card "
+            "away."
+        )
+
+
+def _refuse_neighbours(path: Path, suite: Suite) -> None:
+    """See that a card at ``path`` will have a page with the cards beside it, before hours go by without one."""
+    neighbours = read_cards(path.parent, leave_out=[path.name])
+    if neighbours:
+        group_cards(path.parent, neighbours)
+    for card in neighbours:
+        is_called_alike = (card.suite.name, card.suite.version) == (suite.name, suite.version)
+        if is_called_alike and card.suite.sha256 != suite.sha256:
+            raise ConfigurationError(
+                f"{path.with_name(card.file_name)}: is of a suite {card.suite} that says something else than "
+                f"{suite.where}: give a changed suite another version, or choose another --out."
+            )
 
 
 def _refuse_incomparable(resolved: Resolved, suite: Suite, called: str) -> None:
@@ -128,6 +156,8 @@ def score_source(
         RecboleExtError: the vectors can't be made.
     """
     resolved, called = resolve_score(suite, source, name, command, results=out, **keys)
+    own = [file_name_of(suite.name, called)] if published.resolve() == out.resolve() else []
+    read_cards(published, leave_out=own)  # one that was edited is named now and not after all runs
     for line in what_will_be_done(resolved, is_done, "--out FOLDER", all_stores=True):
         log.info("%s", line)
     if not resolved.missing:

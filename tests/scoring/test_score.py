@@ -17,6 +17,7 @@ from synthetic_cards import card
 import recbole_ext
 from recbole_ext import api
 from recbole_ext.benchmark import Resolved, RunSpec
+from recbole_ext.benchmark.suite import load_suite
 from recbole_ext.errors import AttachError, ConfigurationError, EncoderError, StoreError
 from recbole_ext.records import RunRecord
 from recbole_ext.records.card import Card
@@ -173,11 +174,54 @@ def test_a_plan_runs_nothing(suite_file: Path, atomic_folder: Path, tmp_path: Pa
 
 
 def test_the_card_of_another_source_is_not_overwritten(suite_file: Path, atomic_folder: Path, tmp_path: Path) -> None:
-    card("mine", suite="mini", source={"lexical": "tfidf", "dim": 8}).write(tmp_path / "out")
+    alike = {"suite": "mini", "suite_hash": load_suite(suite_file).sha256}
+    card("mine", **alike, source={"lexical": "tfidf", "dim": 8}).write(tmp_path / "out")
     places: dict[str, Any] = {"data_path": atomic_folder, "artifacts": tmp_path / "artifacts", "out": tmp_path / "out"}
     with pytest.raises(ConfigurationError, match=r"mini-mine\.json: is the card of another source, .*--name"):
         api.score_plan({"lexical": "tfidf", "dim": 16}, suite_file, name="mine", **places)
     assert api.score_plan({"lexical": "tfidf", "dim": "8"}, suite_file, name="mine", **places)
+
+
+def test_the_same_source_below_another_home_folder_is_the_same(
+    suite_file: Path, atomic_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    alike = {"suite": "mini", "suite_hash": load_suite(suite_file).sha256}
+    (tmp_path / "me").mkdir()
+    (tmp_path / "me" / "words.txt").write_text("red 1 0\n")
+    card("mine", **alike, source={"static": "~/words.txt"}).write(tmp_path / "out")
+    places: dict[str, Any] = {"data_path": atomic_folder, "artifacts": tmp_path / "artifacts", "out": tmp_path / "out"}
+    assert api.score_plan({"static": str(tmp_path / "me" / "words.txt")}, suite_file, name="mine", **places)
+
+
+@pytest.mark.parametrize("changed", [{"version": 2}, {"suite_hash": "b" * 64}])
+def test_the_card_of_another_state_of_the_suite_is_not_overwritten(
+    changed: dict[str, Any], suite_file: Path, atomic_folder: Path, tmp_path: Path
+) -> None:
+    alike = {"suite": "mini", "suite_hash": load_suite(suite_file).sha256}
+    card("mine", **{**alike, **changed}, source={"lexical": "tfidf", "dim": 8}).write(tmp_path / "out")
+    places: dict[str, Any] = {"data_path": atomic_folder, "artifacts": tmp_path / "artifacts", "out": tmp_path / "out"}
+    with pytest.raises(ConfigurationError, match=r"mini-mine\.json: is a card of the suite mini, version .*--out"):
+        api.score_plan({"lexical": "tfidf", "dim": 8}, suite_file, name="mine", **places)
+
+
+def test_cards_that_none_of_the_suite_can_stand_beside_are_named_before_anything_is_made(
+    suite_file: Path, score: Callable[..., Scored], tmp_path: Path
+) -> None:
+    other = card("other", suite="mini", suite_hash="b" * 64).write(tmp_path / "out")
+    with pytest.raises(ConfigurationError, match=r"mini-other\.json: is of a suite mini, version 1 that says"):
+        score({"lexical": "tfidf", "dim": 8}, out=tmp_path / "out", artifacts=tmp_path / "artifacts")
+    edited = other.rename(tmp_path / "mini-other.json")
+    edited.write_text(edited.read_text().replace('"score": ', '"score": 1'))
+    with pytest.raises(ConfigurationError, match=r"mini-other\.json: was changed after it was written"):
+        score({"lexical": "tfidf", "dim": 8}, out=tmp_path / "o", published=tmp_path, artifacts=tmp_path / "artifacts")
+    assert not (tmp_path / "artifacts").exists() and not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x"])
+def test_a_name_that_names_no_file_is_refused(name: str, score: Callable[..., Scored]) -> None:
+    with pytest.raises(ConfigurationError, match="name: .* can't be part of a file name"):
+        score({"lexical": "tfidf", "dim": 8}, name=name)
 
 
 def encoder_without(folder: Path, tiny_encoders: dict[str, Path], *left_out: str) -> Path:
