@@ -15,17 +15,17 @@ from recbole_ext.models import model_defaults, own_model_defaults, reads_text
 
 Settings = dict[str, Any]
 
-LAYERS = ("protocol", "model defaults", "dataset", "benchmark", "model", "variant", "trial", "command line")
-"""From the lowest to the highest; a higher one's key replaces a lower one's."""
+LAYERS = ("defaults", "protocol", "model defaults", "dataset", "benchmark", "model", "variant", "trial", "command line")
+"""From the lowest to the highest; a higher one's key replaces a lower one's. The ``defaults`` are this package's."""
 
 
 def layers_of(
     benchmark: Benchmark, overrides: Settings, model: str, dataset: Dataset, protocol: str, variant: Variant
 ) -> dict[str, Settings]:
     """What each layer says of the runs of one row; the trial's comes on top (:func:`config_of`)."""
-    named = benchmark.protocols[protocol]
     return {
-        "protocol": merged({"protocol": PROTOCOL, "model defaults": named}),
+        "defaults": PROTOCOL,
+        "protocol": benchmark.protocols[protocol],
         # RecBole's own defaults are fixed by its version; this package's are not, and so part of the identity.
         "model defaults": own_model_defaults(model) or {},
         "dataset": Dataset.named(dataset.name, dataset.data_path, benchmark.dataset_configs).recbole_keys,
@@ -55,8 +55,8 @@ def config_of(model: str, layers: Mapping[str, Settings], point: Settings) -> Se
 
 
 def chosen_by_user(layers: Mapping[str, Settings], key: str) -> bool:
-    """Whether a layer above the protocol says something of ``key``."""
-    return any(key in settings for name, settings in layers.items() if name != "protocol")
+    """Whether a layer above the package's own defaults says something of ``key``."""
+    return any(key in settings for name, settings in layers.items() if name != "defaults")
 
 
 def _applying(settings: Settings, model: str, variant: Variant) -> Settings:
@@ -89,23 +89,24 @@ def merged(layers: Mapping[str, Settings]) -> Settings:
     return config
 
 
-def refuse_contradictions(named_protocol: Settings, layers: Mapping[str, Settings], where: str) -> None:
+def refuse_contradictions(layers: Mapping[str, Settings], where: str) -> None:
     """See that no layer above sets otherwise what a protocol of the benchmark says; the command line may.
 
     Raises:
         ConfigurationError: one does; names both places.
     """
-    for layer in LAYERS[1:-1]:
+    protocol = layers.get("protocol", {})
+    for layer in LAYERS[LAYERS.index("protocol") + 1 : -1]:
         for key, value in layers.get(layer, {}).items():
-            if key not in named_protocol:
+            if key not in protocol:
                 continue
-            ours, theirs = named_protocol[key], value
+            ours, theirs = protocol[key], value
             if key == "eval_args":
                 theirs = {part: value[part] for part in value if part in ours}
                 ours = {part: ours[part] for part in theirs}
             if ours != theirs:
                 raise ConfigurationError(
-                    f"{where} sets {key} to {named_protocol[key]!r}, and the layer `{layer}` to {value!r}. Set it in "
+                    f"{where} sets {key} to {protocol[key]!r}, and the layer `{layer}` to {value!r}. Set it in "
                     "one of the two places."
                 )
 

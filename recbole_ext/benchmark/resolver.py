@@ -158,8 +158,9 @@ class _Resolver:
     def _row(self, model: str, dataset: Dataset, protocol: str, variant: Variant) -> ResolvedRow:
         where = f"{self.where}: {dataset.name}, {model}, {variant.name}"
         layers = layers_of(self.benchmark, self.overrides, model, dataset, protocol, variant)
-        refuse_contradictions(self.benchmark.protocols[protocol], layers, f"{self.where}: protocols.{protocol}")
         search, points = self.benchmark.search_of(model), points_of(self.benchmark, model, variant)
+        for point in points:
+            refuse_contradictions({**layers, "trial": point}, f"{self.where}: protocols.{protocol}")
         refuse_what_is_searched(layers, points[0], where)
         configs = [config_of(model, layers, point) for point in points]
         checks.refuse_equal_trials(points, configs, where)

@@ -18,7 +18,7 @@ def test_a_higher_layer_replaces_a_lower_one(lower: str, upper: str) -> None:
 def test_eval_args_go_together_part_by_part() -> None:
     config = merged(
         {
-            "protocol": {"eval_args": {"split": {"LS": "valid_and_test"}, "mode": "full"}},
+            "defaults": {"eval_args": {"split": {"LS": "valid_and_test"}, "mode": "full"}},
             "model": {"eval_args": {"mode": "uni100"}},
         }
     )
@@ -29,13 +29,13 @@ def test_a_layer_that_contradicts_the_protocol_is_refused() -> None:
     protocol = {"eval_args": {"mode": "uni100"}, "epochs": 3}
     for settings in ({"eval_args": {"mode": "full"}}, {"epochs": 4}):
         with pytest.raises(ConfigurationError, match="protocols.sampled sets .* and the layer `model` to"):
-            refuse_contradictions(protocol, {"model": settings}, "protocols.sampled")
+            refuse_contradictions({"protocol": protocol, "model": settings}, "protocols.sampled")
 
 
 def test_a_layer_may_say_the_same_or_something_else_and_the_command_line_anything() -> None:
-    protocol = {"eval_args": {"mode": "uni100"}}
-    refuse_contradictions(protocol, {"model": {"eval_args": {"mode": "uni100", "order": "TO"}, "epochs": 3}}, "p")
-    refuse_contradictions(protocol, {"command line": {"eval_args": {"mode": "full"}}}, "p")
+    layers = {"defaults": {"epochs": 300}, "protocol": {"eval_args": {"mode": "uni100"}}}
+    refuse_contradictions({**layers, "model": {"eval_args": {"mode": "uni100", "order": "TO"}, "epochs": 3}}, "p")
+    refuse_contradictions({**layers, "command line": {"eval_args": {"mode": "full"}}}, "p")
 
 
 def test_a_key_of_the_search_is_set_by_neither_the_model_nor_an_initialisation() -> None:

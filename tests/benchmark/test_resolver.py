@@ -59,6 +59,20 @@ def test_a_protocols_keys_hold_for_all_its_runs_and_may_not_be_contradicted(reso
 # --- identity ---
 
 
+def test_validation_goes_by_what_a_protocol_says_and_that_is_checked(resolved: Resolve) -> None:
+    found = resolved(protocols={"by_mrr": {"valid_metric": "MRR@5"}})
+    assert {spec.config["valid_metric"] for spec in found.specs()} == {"MRR@5"}
+    with pytest.raises(ConfigurationError, match="valid_metric: 'Nonsense@7' is not among what is reported"):
+        resolved(protocols={"by_nothing": {"valid_metric": "Nonsense@7"}})
+
+
+def test_a_search_does_not_try_other_values_of_what_a_protocol_fixes(resolved: Resolve) -> None:
+    short: dict[str, Any] = {"protocols": {"short": {"MAX_ITEM_LIST_LENGTH": 20}}}
+    with pytest.raises(ConfigurationError, match=r"protocols\.short sets MAX_ITEM_LIST_LENGTH to 20, .* `trial` to 30"):
+        resolved(**short, search={"space": {"MAX_ITEM_LIST_LENGTH": [20, 30]}})
+    resolved(**short, search={"space": {"learning_rate": [0.1, 0.2]}})
+
+
 def identity(found: Resolved) -> str:
     return str(first(found).identity)
 
