@@ -78,6 +78,24 @@ def check_tested_alike(rows: Sequence[ResolvedRow], where: str) -> None:
                     )
 
 
+def check_ranked_by_one_metric(rows: Sequence[ResolvedRow], where: str) -> None:
+    """See that all rows are validated by one metric, which the whole report ranks, compares and shows them by.
+
+    Raises:
+        ConfigurationError: there are several; names a dataset and a protocol of each.
+    """
+    by_metric: dict[str, str] = {}
+    for row in rows:
+        by_metric.setdefault(str(row.effective["valid_metric"]).lower(), f"{row.key.dataset}, {row.key.protocol}")
+    if len(by_metric) > 1:
+        named = " and ".join(f"{metric} ({of})" for metric, of in by_metric.items())
+        raise ConfigurationError(
+            f"{where}: validation goes by {named}, and the tables of one benchmark are ranked by one metric. Set "
+            "valid_metric alike, below config, to one that all of them report (topk decides), or write a benchmark "
+            "of each."
+        )
+
+
 def _in_one_form(key: str, value: Any) -> Any:
     """What RecBole takes for the same: one cutoff and a list of it, names in any case, a mode for both phases."""
     if key == "topk":

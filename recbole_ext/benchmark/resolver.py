@@ -19,7 +19,12 @@ from recbole_ext.benchmark.layers import (
     refuse_contradictions,
     refuse_what_is_searched,
 )
-from recbole_ext.benchmark.protocol import check_evaluation, check_protocol_name, check_tested_alike
+from recbole_ext.benchmark.protocol import (
+    check_evaluation,
+    check_protocol_name,
+    check_ranked_by_one_metric,
+    check_tested_alike,
+)
 from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.settings import Benchmark
 from recbole_ext.benchmark.spec import RunSpec
@@ -100,6 +105,7 @@ class _Resolver:
         return Resolved(
             benchmark,
             self.overrides,
+        check_ranked_by_one_metric(rows, self.where)
             self.command,
             datasets,
             tuple(rows),

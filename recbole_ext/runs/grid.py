@@ -100,13 +100,12 @@ def rows_left_out(resolved: Resolved) -> list[str]:
 def grid_of(resolved: Resolved) -> Grid:
     """What was asked for, with the runs that answer it as far as they are known."""
     benchmark = resolved.benchmark
-    metrics = {str(row.effective["valid_metric"]).lower() for row in resolved.rows}
     searches = dict.fromkeys(words for row in resolved.rows if (words := row.search.in_words()))
     return Grid(
         benchmark=benchmark.name,
         command=without_home(resolved.command),
         note=without_home(benchmark.note.strip()),
-        metric=sorted(metrics)[0],
+        metric=str(resolved.rows[0].effective["valid_metric"]).lower(),
         search="; ".join(searches),
         rows=[_grid_row(row) for row in resolved.rows],
         published=benchmark.published,

@@ -301,3 +301,15 @@ def test_a_protocol_of_a_known_name_that_does_not_do_what_it_says_is_refused(
         ConfigurationError, match=f"protocols.{name}: a name alone changes nothing.*{re.escape(way_out)}"
     ):
         resolved(protocols={"full": {}, name: {}})
+
+
+# --- one table, one metric ---
+
+
+def test_protocols_that_validate_by_several_metrics_are_refused_with_the_ways_out(resolved: Resolve) -> None:
+    for other in ({"valid_metric": "MRR@10"}, {"topk": [5]}):
+        with pytest.raises(
+            ConfigurationError, match=r"by ndcg@10 \(tiny, full\) and .* \(tiny, other\).* Set valid_met"
+        ):
+            resolved(protocols={"full": {}, "other": other}, config={"epochs": 2})
+    resolved(protocols={"full": {}, "other": {"topk": [5]}}, config={"epochs": 2, "valid_metric": "NDCG@5"})
