@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from recbole_ext.attach import ANY_WIDTH, MISSING, MODES
 from recbole_ext.benchmark.keys import PLACES, keys_of
 from recbole_ext.benchmark.settings import Benchmark
+from recbole_ext.benchmark.spec import RunSpec
+from recbole_ext.benchmark.variant import Variant
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import is_trained, model_class, takes_item_vectors, trainer_class
 from recbole_ext.records import RowKey
@@ -228,21 +229,21 @@ def _width_after(config: Settings, width: int, where: str) -> int:
         raise ConfigurationError(f"{where}: {error}") from error
 
 
-def refuse_equal_trials(points: Sequence[Settings], configs: Sequence[Settings], where: str) -> None:
-    """See that no two points of a search configure the same run.
+def refuse_equal_trials(trials: Sequence[RunSpec], where: str) -> None:
+    """See that no two trials of a search are the same run.
 
     Raises:
-        ConfigurationError: two do; names them.
+        ConfigurationError: two are; names their points.
     """
     seen: dict[str, Settings] = {}
-    for point, config in zip(points, configs, strict=True):
-        content = json.dumps(config, sort_keys=True, default=str)
-        if content in seen:
+    for spec in trials:
+        if spec.identity in seen:
             raise ConfigurationError(
-                f"{where}: search: {seen[content]} and {point} make the same run, for a layer above the search (the "
-                "command line) sets these keys. Leave them out of one of the two places."
+                f"{where}: search: {seen[spec.identity]} and {spec.trial} make the same run: a layer above the search "
+                "(the command line) sets these keys, or they decide nothing of what a run finds. Leave them out of the "
+                "search."
             )
-        seen[content] = point
+        seen[spec.identity] = spec.trial
 
 
 def check_negatives(config: Settings, where: str) -> None:

@@ -101,6 +101,20 @@ class Keys(Values):
         refuse_saved_data({key: value}, where)
         if key == "eval_args":
             check_eval_args(value, where)
+WITHOUT_EFFECT = (
+    "data_path",
+    "checkpoint_dir",
+    "item_embedding",
+    "show_progress",
+    "state",
+    "gpu_id",
+    "use_gpu",
+    "log_wandb",
+    "wandb_project",
+)
+"""Keys that don't decide a result. What the paths point to is in the identity by its content or its request.
+(``worker`` decides it: RecBole draws negatives in its loaders' workers. So does ``nproc``: each process draws its own
+dropout.)"""
         super().check(where, key, value)
 
 

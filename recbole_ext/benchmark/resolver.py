@@ -169,7 +169,6 @@ class _Resolver:
             refuse_contradictions({**layers, "trial": point}, f"{self.where}: protocols.{protocol}")
         refuse_what_is_searched(layers, points[0], where)
         configs = [config_of(model, layers, point) for point in points]
-        checks.refuse_equal_trials(points, configs, where)
         for config in configs:
             check_protocol_name(protocol, config, where)
             checks.check_scale(model, variant.is_random, config, where)
@@ -212,6 +211,7 @@ class _Resolver:
             RowKey(dataset.name, model, variant.name, protocol),
             variant,
             mode,
+        checks.refuse_equal_trials([runs[0] for runs in trials], where)
             baseline if in_grid else None,
             search,
             trials,

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from recbole_ext.benchmark.keys import WITHOUT_EFFECT
+from recbole_ext.errors import ConfigurationError
+
 if TYPE_CHECKING:
     import optuna
 
 Settings = dict[str, Any]
 
-
-_HOW_IT_IS_COMPUTED = ("nproc", "worker")
-"""Keys that a trial can't be better by: other processes draw other random numbers, and that is all."""
+_SAYS_NOTHING_OF_QUALITY = (*WITHOUT_EFFECT, "nproc", "worker")
+"""Keys that a trial can't be better by: they change nothing, or which random numbers are drawn."""
+_IN_VAIN = 1000
+"""So many draws, and 20 for each point that is wanted, may bring no new one before a space is taken to have no more."""
 
 
 class Interval(BaseModel):
@@ -60,9 +64,18 @@ class Search(BaseModel):
     @field_validator("space", mode="after")
     @classmethod
     def _values(cls, space: dict[str, list[Any] | Interval]) -> dict[str, list[Any] | Interval]:
+        taken: set[str] = set()
         for key, values in space.items():
-            if computing := set(_keys(key)) & set(_HOW_IT_IS_COMPUTED):
-                raise ValueError(f"{computing.pop()}: says how a run is computed; set it below config, for all trials")
+            names = _keys(key)
+            if without := [name for name in names if name in _SAYS_NOTHING_OF_QUALITY]:
+                raise ValueError(
+                    f"{without[0]}: says where or how a run is computed, so that no trial is better by it; set it for "
+                    "all trials alike"
+                )
+            for name in names:
+                if name in taken:
+                    raise ValueError(f"{name}: the space names it twice; name each key once")
+                taken.add(name)
             if isinstance(values, list) and not values:
                 raise ValueError(f"{key}: name at least one value")
             if isinstance(values, list) and len({json.dumps(value, sort_keys=True) for value in values}) < len(values):
@@ -92,7 +105,11 @@ class Search(BaseModel):
         return [key for names in self.space for key in _keys(names)]
 
     def points(self) -> list[Settings]:
-        """Every trial as a mapping of keys to values, all different, in a fixed order; ``[{}]`` for an empty space."""
+        """Every trial as a mapping of keys to values, all different, in a fixed order; ``[{}]`` for an empty space.
+
+        Raises:
+            ConfigurationError: the space does not have so many different points; names its intervals.
+        """
         if not self.space:
             return [{}]
         import optuna
@@ -108,8 +125,13 @@ class Search(BaseModel):
             return 0.0
 
         study = optuna.create_study(sampler=self._sampler())
+        in_vain = 0
         while len(found) < wanted:  # a drawn point may come again
-            study.optimize(draw, n_trials=wanted - len(found))
+            before, draws = len(found), wanted - len(found)
+            study.optimize(draw, n_trials=draws)
+            in_vain = in_vain + draws if len(found) == before else 0
+            if in_vain > _IN_VAIN + 20 * wanted:
+                raise ConfigurationError(self._too_few(len(found)))
         return sorted(found.values(), key=self._order) if self.sampler == "grid" else list(found.values())
 
     def in_words(self) -> str:
@@ -122,6 +144,17 @@ class Search(BaseModel):
         ]
         n_points = len(self.points())
         return f"{n_points} trials ({self.sampler}): {' × '.join(dimensions)}"
+
+    def _too_few(self, found: int) -> str:
+        intervals = ", ".join(
+            f"{name} from {values.low:g} to {values.high:g}"
+            for name, values in self.space.items()
+            if isinstance(values, Interval)
+        )
+        return (
+            f"search: trials: {self.trials} are wanted and {found} different points are found: {intervals} has too few "
+            "values of four digits. Widen it, or lower trials."
+        )
 
     @property
     def _cross(self) -> int:

@@ -9,26 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.benchmark.keys import WITHOUT_EFFECT
 from recbole_ext.hashing import sha256_of
 from recbole_ext.models import reads_text
 from recbole_ext.records import RowKey, record_path
 
 Settings = dict[str, Any]
 
-WITHOUT_EFFECT = (
-    "data_path",
-    "checkpoint_dir",
-    "item_embedding",
-    "show_progress",
-    "state",
-    "gpu_id",
-    "use_gpu",
-    "log_wandb",
-    "wandb_project",
-)
-"""Keys that don't decide a result. What the paths point to is in the identity by its content or its request.
-(``worker`` decides it: RecBole draws negatives in its loaders' workers. So does ``nproc``: each process draws its own
-dropout.)"""
 WITHOUT_EFFECT_ON_READERS_OF_TEXT = ("encoder", "export_item_embedding", "export_encoder")
 """The same, of models that read item text themselves; another model's key of such a name is its own."""
 

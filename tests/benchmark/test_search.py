@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from recbole_ext.benchmark.search import Search
+from recbole_ext.errors import ConfigurationError
 
 
 def test_nothing_to_search_is_one_empty_point() -> None:
@@ -55,7 +56,10 @@ def test_drawn_points_are_as_many_as_asked_different_within_the_space_and_the_sa
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"space": {"a": []}}, "name at least one value"),
     ({"space": {"a": [1, 2, 1]}}, "names a value twice"),
-    ({"space": {"nproc": [1, 2]}}, "nproc: says how a run is computed"),
+    ({"space": {"nproc": [1, 2]}}, "nproc: says where or how a run is computed"),
+    ({"space": {"learning_rate": [0.1], "use_gpu": [True, False]}}, "use_gpu: says where or how a run is computed"),
+    ({"space": {"learning_rate, learning_rate": [1, 2]}}, "learning_rate: the space names it twice"),
+    ({"space": {"a": [1], "b, a": [1]}}, "a: the space names it twice"),
     ({"space": {"a": {"low": 1, "high": 2}}}, "a grid needs a list of values"),
     ({"space": {"a": [1, 2]}, "trials": 3}, "a grid tries its full cross of 2"),
     ({"space": {"a": [1, 2]}, "sampler": "random"}, "needs the number of trials"),
@@ -70,6 +74,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_a_space_that_makes_no_sense_is_refused(search: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Search(**search)
+
+
+def test_a_space_that_has_too_few_points_to_draw_ends_with_its_interval() -> None:
+    space = {"a": {"low": 0.001, "high": 0.0010001}}
+    for sampler in ("random", "qmc"):
+        with pytest.raises(ConfigurationError, match=r"trials: 2 .* 1 different points .*: a from 0.001 to 0.0010001"):
+            Search(space=space, sampler=sampler, trials=2).points()  # type: ignore[arg-type]
+    assert Search(space=space, sampler="random", trials=1).points() == [{"a": 0.001}]  # type: ignore[arg-type]
 
 
 def test_the_search_is_told_in_one_line() -> None:
