@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,19 +27,32 @@ _UNTYPED = (
     "relation_kg_num_interval",
 )
 """Keys that are checked elsewhere, or take what RecBole's comments don't say."""
-_SIZES = (
-    "epochs",
-    "train_batch_size",
-    "eval_batch_size",
-    "MAX_ITEM_LIST_LENGTH",
-    "hidden_size",
-    "embedding_size",
-    "inner_size",
-    "n_layers",
-    "n_heads",
-    "nproc",
-)
-"""Keys whose values are at least 1; RecBole finds out when it builds the model, divides by them, or never."""
+Range = tuple[str, Callable[[float], bool]]
+"""In words, and whether a number is in it."""
+ABOVE_0: Range = ("a number above 0", lambda value: 0 < value < math.inf)
+FROM_0: Range = ("0 or more", lambda value: 0 <= value < math.inf)
+FROM_0_TO_1: Range = ("from 0 to 1", lambda value: 0 <= value <= 1)
+FROM_1: Range = ("at least 1", lambda value: value >= 1)
+_ANY: Range = ("a number", lambda value: True)
+_DROPOUT: Range = ("from 0 to less than 1", lambda value: 0 <= value < 1)
+_RANGES: dict[str, Range] = {
+    "epochs": FROM_1,
+    "train_batch_size": FROM_1,
+    "eval_batch_size": FROM_1,
+    "MAX_ITEM_LIST_LENGTH": FROM_1,
+    "hidden_size": FROM_1,
+    "embedding_size": FROM_1,
+    "inner_size": FROM_1,
+    "n_layers": FROM_1,
+    "n_heads": FROM_1,
+    "nproc": FROM_1,
+    "learning_rate": ABOVE_0,
+    "weight_decay": FROM_0,
+    "stopping_step": FROM_0,
+    "worker": FROM_0,
+    "mask_ratio": ("above 0 and less than 1", lambda value: 0 < value < 1),
+}
+"""Of keys whose other values RecBole finds out about when it builds the model, divides by them, or never."""
 _WORDS_OF = {
     "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
@@ -64,13 +77,15 @@ class Values:
     Attributes:
         types: name to the types that its value may have (empty: any).
         words: name to the texts that it may be, where they are a few.
+        ranges: name to what it may be as a number, where that is not any.
     """
 
     types: Mapping[str, tuple[str, ...]]
     words: Mapping[str, tuple[str, ...]]
+    ranges: Mapping[str, Range]
 
     def check(self, where: str, key: str, value: Any) -> None:
-        """See that ``value`` is of a type, or one of the few words, that ``key`` takes.
+        """See that ``value`` is of a type, one of the few words, or in the range, that ``key`` takes.
 
         Raises:
             ConfigurationError: it is not; names ``where``, the key, and the closest word that there is.
@@ -85,8 +100,9 @@ class Values:
             raise ConfigurationError(
                 f"{where}: {key} should be one of {', '.join(words)}; got {value!r}. {hint}".rstrip()
             )
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            _check_number(where, key, value)
+        wanted, fits = self.ranges.get(key) or (_DROPOUT if key.endswith("dropout_prob") else _ANY)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not fits(value):
+            raise ConfigurationError(f"{where}: {key} should be {wanted}; got {value!r}.")
 
 
 @cache
@@ -97,7 +113,7 @@ def values_for_all_models() -> Values:
     for path in files:
         types |= documented_types(path)
         words |= documented_words(path)
-    return Values(types, words)
+    return Values(types, words, _RANGES)
 
 
 @cache
@@ -132,17 +148,6 @@ def types_of(default: Any) -> tuple[str, ...]:
     """The types of a key that is documented by its default alone."""
     kind = type(default).__name__
     return (kind,) if default is not None and kind in _CHECKS else ()
-
-
-def _check_number(where: str, key: str, value: float) -> None:
-    if key in _SIZES and value < 1:
-        raise ConfigurationError(f"{where}: {key} should be at least 1; got {value!r}.")
-    if key == "learning_rate" and not 0 < value < math.inf:
-        raise ConfigurationError(f"{where}: {key} should be a number above 0; got {value!r}.")
-    if key in ("weight_decay", "stopping_step") and not 0 <= value < math.inf:
-        raise ConfigurationError(f"{where}: {key} should be 0 or more; got {value!r}.")
-    if key.endswith("dropout_prob") and not 0 <= value < 1:
-        raise ConfigurationError(f"{where}: {key} should be from 0 to less than 1; got {value!r}.")
 
 
 _CHECKS = {

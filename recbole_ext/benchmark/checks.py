@@ -23,13 +23,11 @@ WIDEST = 2**20
 """Wider than any vectors, to see whether transforms are such before the vectors' width is known."""
 
 
-def check_keys(
-    benchmark: Benchmark, model: str, of_variants: Mapping[str, Settings], overrides: Settings, where: str
-) -> None:
+def check_keys(benchmark: Benchmark, model: str, variants: Sequence[Variant], overrides: Settings, where: str) -> None:
     """See that every key is one of the model that it is meant for, of a type that it takes.
 
     Args:
-        of_variants: the initialisations' own keys, by where they stand.
+        variants: the initialisations that the model is run with.
 
     Raises:
         ConfigurationError: one is not; names the place, the key, and the closest one that there is.
@@ -39,7 +37,7 @@ def check_keys(
         "config": benchmark.config,
         f"models.{model}": benchmark.models[model],
         **{f"protocols.{name}": benchmark.protocols[name] for name in benchmark.part(model, "protocols")},
-        **of_variants,
+        **{f"initialisations.{variant.name}.config": variant.config for variant in variants},
         "the command line": overrides,
     }
     own_search = model in benchmark.grids and benchmark.grids[model].search is not None
@@ -55,6 +53,9 @@ def check_keys(
                     f"{where}: {layer}: {key!r} is not set here but by `{PLACES[key]}` of the benchmark."
                 )
             keys.check(f"{where}: {layer}", key, value)
+    for variant in variants:
+        for key, value in variant.attach.items():
+            keys.check(f"{where}: initialisations.{variant.name}", key, value)
 
 
 def check_checkpoints(benchmark: Benchmark, model: str, where: str) -> None:
@@ -176,6 +177,11 @@ def check_choices(config: Settings, where: str) -> None:
         raise ConfigurationError(
             f"{where}: window_stride: {stride} is not from 1 to MAX_ITEM_LIST_LENGTH, {longest}: items between two "
             "windows would have no history. Lower it, or leave it out for windows that begin at every item."
+        )
+    frozen, blocks = config.get("frozen_blocks"), config.get("n_layers")
+    if isinstance(frozen, int) and isinstance(blocks, int) and frozen > blocks:
+        raise ConfigurationError(
+            f"{where}: frozen_blocks: {frozen} are more than the model's n_layers, {blocks}. Lower it, or leave it out."
         )
     _width_after(config, WIDEST, where)
 

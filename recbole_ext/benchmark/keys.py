@@ -10,7 +10,18 @@ from recbole_ext.compat import recbole_folder
 from recbole_ext.data.config import SET_BY_THE_BENCHMARK, check_eval_args, refuse_saved_data
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.models import model_defaults
-from recbole_ext.recbole_keys import Values, documented_types, documented_words, types_of, values_for_all_models
+from recbole_ext.recbole_keys import (
+    ABOVE_0,
+    FROM_0,
+    FROM_0_TO_1,
+    FROM_1,
+    Range,
+    Values,
+    documented_types,
+    documented_words,
+    types_of,
+    values_for_all_models,
+)
 from recbole_ext.wording import did_you_mean
 
 Settings = dict[str, Any]
@@ -38,6 +49,15 @@ TRAINING_KEYS: dict[str, tuple[str, ...]] = {
     "exact_time_order": ("bool",),
     "nproc": ("int",),
     "diversity_vectors": ("str", "None"),
+}
+_RANGES: dict[str, Range] = {
+    "item_embedding_scale": ABOVE_0,
+    "item_embedding_bound": FROM_0,
+    "item_embedding_dense_probability": FROM_0_TO_1,
+    "item_embedding_frozen_epochs": FROM_0,
+    "frozen_blocks": FROM_0,
+    "training_negatives": FROM_1,
+    "gbce_t": FROM_0_TO_1,
 }
 MEANINGS: dict[str, str] = {
     "item_embedding": "The store of item vectors; absent: the model's own random ones.",
@@ -81,6 +101,20 @@ PLACES = {
     **{f"item_embedding_{key}": f"initialisations.NAME.{key}" for key in ATTACHING},
 }
 """Keys of RecBole or of the hook that a benchmark sets by a key of its own."""
+WITHOUT_EFFECT = (
+    "data_path",
+    "checkpoint_dir",
+    "item_embedding",
+    "show_progress",
+    "state",
+    "gpu_id",
+    "use_gpu",
+    "log_wandb",
+    "wandb_project",
+)
+"""Keys that don't decide a result. What the paths point to is in the identity by its content or its request.
+(``worker`` decides it: RecBole draws negatives in its loaders' workers. So does ``nproc``: each process draws its own
+dropout.)"""
 
 
 @dataclass(frozen=True)
@@ -101,20 +135,6 @@ class Keys(Values):
         refuse_saved_data({key: value}, where)
         if key == "eval_args":
             check_eval_args(value, where)
-WITHOUT_EFFECT = (
-    "data_path",
-    "checkpoint_dir",
-    "item_embedding",
-    "show_progress",
-    "state",
-    "gpu_id",
-    "use_gpu",
-    "log_wandb",
-    "wandb_project",
-)
-"""Keys that don't decide a result. What the paths point to is in the identity by its content or its request.
-(``worker`` decides it: RecBole draws negatives in its loaders' workers. So does ``nproc``: each process draws its own
-dropout.)"""
         super().check(where, key, value)
 
 
@@ -133,4 +153,4 @@ def keys_of(model: str) -> Keys:
         words |= documented_words(of_model)
     for key, value in defaults.items():
         types.setdefault(key, types_of(value))
-    return Keys(types, words, model)
+    return Keys(types, words, {**of_all.ranges, **_RANGES}, model)

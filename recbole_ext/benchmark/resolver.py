@@ -84,8 +84,8 @@ class _Resolver:
     def resolved(self) -> Resolved:
         benchmark = self.benchmark
         for model in benchmark.models:
-            own = {f"initialisations.{n}.config": self.variants[n].config for n in self.variants_of(model)}
-            checks.check_keys(benchmark, model, own, self.overrides, self.where)
+            variants = [self.variants[name] for name in self.variants_of(model)]
+            checks.check_keys(benchmark, model, variants, self.overrides, self.where)
             checks.check_checkpoints(benchmark, model, self.where)
         keys = {**benchmark.config, **self.overrides}
         datasets = {

@@ -178,10 +178,14 @@ def test_an_item_without_text_that_filters_leave_out_is_not_asked_for_one(resolv
         ({"mode": "frozn"}, r"item_embedding_mode: 'frozn' is unknown; choose one of full, .* Did you mean 'frozen'\?"),
         ({"missing": "zero"}, "item_embedding_missing: 'zero' is unknown; choose one of error, mean, random"),
         ({"transform": ["pca"]}, "item_embedding_transform: 'pca' is not a transform; use center"),
-        ({"transform": 5}, "item_embedding_transform: 5 is not a transform; use center"),
+        ({"transform": 5}, "initialisations.words: item_embedding_transform should be list; got 5"),
         ({"transform": [{"pac": 8}]}, "item_embedding_transform: {'pac': 8} is not a transform.* Did you mean 'pca'"),
         ({"transform": [{"pca": "wide"}]}, "pca needs a width"),
         ({"transform": [{"scale": 0}]}, "scale needs a number above 0"),
+        ({"scale": "x"}, "initialisations.words: item_embedding_scale should be float or None; got 'x'"),
+        ({"scale": -1}, "item_embedding_scale should be a number above 0; got -1"),
+        ({"mode": "bounded", "bound": "x"}, "item_embedding_bound should be float or None; got 'x'"),
+        ({"mode": "dual", "dense_probability": 7}, "item_embedding_dense_probability should be from 0 to 1; got 7"),
         ({"transform": [{"scale": 0.02}], "scale": 0.1}, r"scales the vectors after all transforms, .*{'scale': 0.02}"),
     ],
 )
@@ -217,6 +221,11 @@ def test_words_that_only_a_run_would_refuse_are_refused_before_it(resolved: Reso
         ("hidden_act", "geluu", r"hidden_act should be one of gelu, .* Did you mean 'gelu'\?"),
         ("learner", "adamm", r"learner should be one of adam, .* Did you mean 'adam"),
         ("n_heads", 3, "hidden_size 16 is no multiple of n_heads 3"),
+        ("worker", -1, "worker should be 0 or more; got -1"),
+        ("training_negatives", -3, "training_negatives should be at least 1; got -3"),
+        ("gbce_t", 2, "gbce_t should be from 0 to 1; got 2"),
+        ("frozen_blocks", -1, "frozen_blocks should be 0 or more; got -1"),
+        ("frozen_blocks", 9, "frozen_blocks: 9 are more than the model's n_layers"),
         ("window_stride", 0, "window_stride: 0 is not from 1 to MAX_ITEM_LIST_LENGTH, 50"),
         ("window_stride", 51, "window_stride: 51 is not from 1 to MAX_ITEM_LIST_LENGTH, 50"),
     ],
@@ -226,6 +235,12 @@ def test_a_value_that_no_run_could_have_is_refused_before_the_first_one(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         resolved(config={"epochs": 2, key: value})
+
+
+def test_a_share_of_masked_items_that_masks_none_or_all_is_refused(resolved: Resolve) -> None:
+    for ratio in (0, 1, 2):
+        with pytest.raises(ConfigurationError, match=f"mask_ratio should be above 0 and less than 1; got {ratio}"):
+            resolved(models={"BERT4Rec": {"mask_ratio": ratio}})
 
 
 def test_a_window_may_begin_where_the_one_before_ends(resolved: Resolve) -> None:
