@@ -63,6 +63,7 @@ _LEFT_OUT = ("valid_and_test", "valid_only", "test_only")
 EVAL_ARGS = ("split", "order", "group_by", "mode")
 """Parts of the key of this name."""
 
+_MODE = re.compile(r"full|labeled|(uni|pop)\d+")
 _INTERVAL = re.compile(r"\s*[\[(]\s*[-+\w.]+\s*,\s*[-+\w.]+\s*[\])]\s*")
 
 
@@ -183,6 +184,8 @@ def check_eval_args(value: Any, where: str) -> None:
         raise ConfigurationError(f"{where}: eval_args.order is RO or TO; got {value['order']!r}.")
     if value.get("group_by") not in (None, "user", "none", "None"):
         raise ConfigurationError(f"{where}: eval_args.group_by is user or none; got {value['group_by']!r}.")
+    if "mode" in value:
+        _check_mode(value["mode"], where)
     if "split" not in value:
         return
     split = value["split"]
@@ -202,6 +205,16 @@ def check_eval_args(value: Any, where: str) -> None:
                 f"{where}: eval_args.split: {way} has the shares of training, validation and test, as in "
                 f"{{{way}: [0.8, 0.1, 0.1]}}; got {split[way]!r}."
             )
+
+
+def _check_mode(value: Any, where: str) -> None:
+    """Of both phases, or of each of the two its own."""
+    of_phases = list(value.values()) if isinstance(value, dict) and set(value) <= {"valid", "test"} else [value]
+    if not of_phases or not all(isinstance(mode, str) and _MODE.fullmatch(mode) for mode in of_phases):
+        raise ConfigurationError(
+            f"{where}: eval_args.mode: full, labeled, or as uni100 or pop100 a way to sample and how many is expected, "
+            f"or {{valid: …, test: …}} with one each; got {value!r}."
+        )
 
 
 def _are_shares(value: Any) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.data.config import NUMBER_INTERVALS
 from recbole_ext.data.files import reads_knowledge
 from recbole_ext.errors import ConfigurationError
 
@@ -59,6 +60,11 @@ def refusing(name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
+        if "feat is empty" in str(error):
+            raise ConfigurationError(
+                f"{name}: filters leave nothing of this dataset. Widen {', '.join(NUMBER_INTERVALS)} or val_interval, "
+                "whichever is set, or leave it out."
+            ) from error
         raise ConfigurationError(
             f"{name}: RecBole can't read this dataset under these keys: {type(error).__name__}: {error}"
         ) from error

@@ -62,7 +62,10 @@ def test_a_sound_dataset_has_nothing_to_say(made: Made) -> None:
         ({"alias_of_item_id": [["item_id_list"]]}, r"alias_of_item_id: names of fields are expected"),
         ({"preload_weight": {"item_id": ["vector"]}}, r"preload_weight: names of fields are expected"),
         ({"preload_weight": {"item_id": "vector"}}, r"preload_weight: no field 'vector'"),
-        ({"user_inter_num_interval": "[99,inf)"}, r"own: RecBole can't read this dataset under these keys"),
+        (
+            {"user_inter_num_interval": "[99,inf)"},
+            r"own: filters leave nothing of this dataset. Widen user_inter_num_interval",
+        ),
         ({"save_dataset": True}, r"save_dataset is refused: RecBole's saved copies"),
         ({"save_dataloaders": True}, r"save_dataloaders is refused: RecBole's saved copies"),
         ({"dataset_save_path": "x.pth"}, r"dataset_save_path is refused: RecBole's saved copies"),

@@ -362,9 +362,9 @@ def test_training_histories_of_split_files_are_those_of_the_first(made: Made, wi
     assert sorted(map(list, dataset.training_histories())) == [["a", "b", "c"], ["d", "a"]]
 
 
-def test_what_recbole_refuses_is_an_error_that_names_the_dataset(made: Made, inter: list[str]) -> None:
+def test_filters_that_leave_nothing_are_an_error_that_names_the_dataset(made: Made, inter: list[str]) -> None:
     dataset = made({"inter": inter}, user_inter_num_interval="[99,inf)")
-    with pytest.raises(ConfigurationError, match="own: RecBole can't read this dataset under these keys"):
+    with pytest.raises(ConfigurationError, match="own: filters leave nothing of this dataset"):
         dataset.training_histories()
 
 

@@ -101,6 +101,8 @@ def test_a_config_is_found_by_the_dataset_s_name() -> None:
         ("val_interval: ['[3,inf)']", r"val_interval: a mapping or null is needed"),
         ("epochs: many", r"epochs: a whole number is needed; got 'many'"),
         ("eval_args: uni100", r"eval_args is a mapping"),
+        ("eval_args: {mode: 3}", r"eval_args\.mode: full, labeled, .* is expected, .*; got 3"),
+        ("eval_args: {mode: {valid: full, test: uni}}", r"eval_args\.mode: full, labeled, .* got {'valid': 'full', "),
         ("eval_args: {split: LS}", r"eval_args\.split: LS, RS, TS or temporal with what it needs.*got 'LS'"),
     ],
 )
@@ -154,7 +156,7 @@ def test_errors_over_a_config_of_this_package_name_it_and_the_place_of_ones_own(
     beauty.parent.rename(beauty.parents[1] / "Sports")
     sports = Dataset.named("Sports", beauty.parents[1])
     for call in (sports.check, sports.training_histories):
-        with pytest.raises(ConfigurationError, match=rf"Sports: RecBole can't read .*feat is empty.* {own}"):
+        with pytest.raises(ConfigurationError, match=rf"Sports: filters leave nothing of this dataset.* {own}"):
             call()
 
 
