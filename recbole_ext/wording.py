@@ -34,10 +34,14 @@ Location = list[str]
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
     """``Did you mean 'epochs'?``, with the closest of the known words; ``otherwise`` where none is close.
 
+    A word that differs by its case alone is the closest.
+
     Args:
         cutoff: how close it must be, from 0 to 1.
     """
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    words = list(known)
+    close = [other for other in words if other.lower() == word.lower()]
+    close = close or difflib.get_close_matches(word, words, n=1, cutoff=cutoff)
     return f"Did you mean {close[0]!r}?" if close else otherwise
 
 

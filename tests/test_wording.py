@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recbole_ext.benchmark.search import Interval
-from recbole_ext.wording import duration, in_words, some
+from recbole_ext.wording import did_you_mean, duration, in_words, some
 
 
 class Everything(BaseModel):
@@ -63,6 +63,12 @@ def test_the_key_what_is_wanted_and_what_was_given(given: dict[str, Any], words:
 )
 def test_durations_read_well(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_a_word_in_another_case_is_the_closest() -> None:
+    assert did_you_mean("sasrec", ["Caser", "SASRec"]) == "Did you mean 'SASRec'?"
+    assert did_you_mean("SASReC", ["SASRecF", "SASRec"]) == "Did you mean 'SASRec'?"
+    assert did_you_mean("SASRex", ["Caser", "SASRec"]) == "Did you mean 'SASRec'?"
 
 
 def test_of_many_the_first_few_are_named() -> None:

@@ -130,6 +130,8 @@ def _part_of(benchmark: Benchmark, parts: Mapping[str, list[str]], where: str) -
     """
     content = benchmark.model_dump(exclude_unset=True)
     for key, names in parts.items():
+        if len(set(names)) < len(names):
+            raise ConfigurationError(f"--{key}: {names} names something twice.")
         there_is = getattr(benchmark, key)
         unknown = [str(name) for name in names if name not in there_is]
         if unknown and key != "models":  # RecBole knows more models than the file

@@ -96,7 +96,7 @@ class Benchmark(_Part):
         if isinstance(value, str):
             return {value: {}}
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
-            return {name: {} for name in value}
+            return {name: {} for name in _each_once(value)}
         return {name: keys or {} for name, keys in value.items()} if isinstance(value, dict) else value
 
     @field_validator("name", "datasets", "models", "initialisations", "protocols", mode="after")
@@ -110,9 +110,7 @@ class Benchmark(_Part):
     @field_validator("datasets", "seeds", mode="after")
     @classmethod
     def _once(cls, value: list[Any]) -> list[Any]:
-        if len(set(value)) < len(value):
-            raise ValueError(f"{value} names something twice")
-        return value
+        return _each_once(value)
 
     @field_validator("data_path", "dataset_configs", "results", "artifacts")
     @classmethod
@@ -147,6 +145,12 @@ class Benchmark(_Part):
     def folder(self) -> Path:
         """Where records and tables go."""
         return self.results / self.name
+
+
+def _each_once(names: list[Any]) -> list[Any]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{names} names something twice")
+    return names
 
 
 def checked_benchmark(content: Mapping[str, Any], where: str) -> Benchmark:

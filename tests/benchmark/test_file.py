@@ -143,6 +143,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"seeds": []}, "seeds: at least 1 entry is needed"),
     ({"seeds": 3}, r"seeds: a list is needed, such as \[3\]; got 3"),
     ({"seeds": [1, 1]}, "seeds: .*names something twice"),
+    ({"models": ["SASRec", "SASRec"]}, "models: .*names something twice"),
     ({"initialisations": {"_x": {}}}, "initialisations: '_x' can't be part of a file name.*begin with a letter"),
     ({"name": ".."}, r"name: '\.\.' can't be part of a file name"),
     ({"initialisations": {"a/b": {}}}, "initialisations: 'a/b' can't be part"),
@@ -267,9 +268,10 @@ def test_a_part_of_the_seeds_keeps_the_grids_that_have_them(load: Load) -> None:
     [
         ("--initialisations=[vanila]", "--initialisations: .*has no 'vanila', but random, vanilla, pretrain"),
         ("--protocols=[uni]", "--protocols: .*has no 'uni', but full, sampled"),
+        ("--models=[SASRec,SASRec]", r"--models: \['SASRec', 'SASRec'\] names something twice"),
     ],
 )
-def test_a_name_to_keep_that_the_file_lacks_is_an_error_with_those_it_has(
+def test_a_name_to_keep_that_the_file_lacks_or_that_stands_twice_is_an_error(
     load: Load, argument: str, message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
