@@ -37,6 +37,10 @@ class TuningError(RecboleExtError):
     """A behaviour tuning can't begin, go on or end: no usable sequences, another run's folder, too little memory."""
 
 
+class MeasurementError(RecboleExtError):
+    """Something can't be measured to its end: too little memory."""
+
+
 class WriteError(RecboleExtError):
     """A file or folder can't be written: a full disk, no permission. What stood under its name before still does.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.errors import ConfigurationError, MeasurementError
 from recbole_ext.machine import with_home
 from recbole_ext.writing import replacing_file, write_json
 
@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.repeats < 1:
         raise ConfigurationError(f"bench: --repeats: at least 1; got {options.repeats}, of which there is no median.")
     folder = options.out / folder_of_this_device()
-    for finding in options.measure(options):
+    for finding in _measured(options):
         if finding.result is not None:
             made_by = {"command": options.line, "versions": versions(), "git_revision": git_revision()}
             write_json(folder / f"{finding.name}.json", {**made_by, **finding.result})
@@ -113,6 +113,13 @@ def _run(options: argparse.Namespace) -> int:
 def folder_of_this_device() -> str:
     """Measurements of two devices don't stand in one table: ``cpu-amd-epyc-2-threads``."""
     import torch
+def _measured(options: argparse.Namespace) -> Iterator[Finding]:
+    from recbole_ext.allocator import out_of_memory_as
+
+    with out_of_memory_as(MeasurementError, "in bench: free some, or measure a smaller dataset, model or batch."):
+        yield from options.measure(options)
+
+
 
     from recbole_ext.machine import device_in_words
 

@@ -7,7 +7,10 @@ import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
+
+from recbole_ext.errors import MeasurementError
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,13 @@ def apart(measure: Callable[..., Measured], *arguments: Any, **named: Any) -> Me
     """``measure(*arguments, **named)`` in a fresh process: its memory and its random state are its own.
 
     Raises:
-        BrokenProcessPool: the process was killed, as one that asks for too much memory is.
+        MeasurementError: the process was killed, as one that asks for too much memory is.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments, **named).result()
+        try:
+            return pool.submit(measure, *arguments, **named).result()
+        except BrokenProcessPool as error:
+            raise MeasurementError(
+                "bench: the process that measured was killed; the kernel does this when memory runs out. Free some, or "
+                "measure a smaller dataset or model."
+            ) from error

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import torch
 from recbole_ext.bench import commands
 from recbole_ext.bench.commands import OUT, Finding
 from recbole_ext.cli import build_parser
-from recbole_ext.errors import ConfigurationError
+from recbole_ext.errors import ConfigurationError, MeasurementError
 
 
 def test_what_a_kind_found_is_written_with_what_made_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +47,39 @@ def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_device_is_a_plain_word(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "cpu (Intel(R) Xeon(R) Processor @ 2.50GHz, 2 threads)"
+def test_the_table_has_the_contests_of_earlier_calls_too_and_names_their_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contest(asked: Contest) -> dict[str, Any]:
+        side = {"seconds_per_epoch": 2.0}
+        about = {"dataset": asked.dataset.name, "model": asked.model}
+        sides = {"stock": side, "recbole-ext": side}
+        return {"contest": about, "sides": sides, "ratios": {"seconds_per_epoch": 1.0}}
+
+    monkeypatch.setattr("recbole_ext.bench.contest.run_contest", contest)
+    folder = tmp_path / commands.folder_of_this_device()
+    folder.mkdir()
+    (folder / "memory.json").write_text("{}")
+    for model in ("SASRec", "GRU4Rec"):
+        options = build_parser().parse_args(["bench", f"--model={model}", f"--out={tmp_path}"])
+        options.line = f"bench {model}"
+        assert commands._run(options) == 0
+    said = (folder / "table.md").read_text(encoding="utf-8")
+    assert said.startswith("Made by `bench GRU4Rec` and `bench SASRec`.")
+    assert "| ml-100k | SASRec |" in said and "| ml-100k | GRU4Rec |" in said
+
+
+def test_too_little_memory_for_a_measurement_is_said_in_words(tmp_path: Path) -> None:
+    def too_large(_: object) -> Iterator[Finding]:
+        yield Finding("first", {}, None)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    options = build_parser().parse_args(["bench", f"--out={tmp_path}"])
+    options.line, options.measure = "", too_large
+    with pytest.raises(MeasurementError, match="out of memory in bench: free some"):
+        commands._run(options)
+
+
     monkeypatch.setattr("recbole_ext.machine.device_in_words", lambda device: said)
     assert commands.folder_of_this_device() == "cpu-intel-r-xeon-r-processor-2-50ghz-2-threads"
 
