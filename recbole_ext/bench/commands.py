@@ -25,11 +25,13 @@ SHARED = ("dataset", "model", "repeats")
 
 
 class Finding(NamedTuple):
-    """What was measured: the stem of its files, the JSON, the Markdown table; either may be missing."""
+    """What was measured: the stem of its files, the JSON, the Markdown table; either of the two may be missing."""
 
     name: str
     result: dict[str, Any] | None
     table: list[str] | None
+    commands: tuple[str, ...] = ()
+    """That made the table, where it is not this one alone."""
 
 
 class Kind(NamedTuple):
@@ -84,7 +86,7 @@ def _add_shared(parser: argparse.ArgumentParser, reads: Collection[str]) -> None
     if "dataset" in reads:
         said = "as in RecBole; repeat for more (default: ml-100k)"
         parser.add_argument("--dataset", action="append", help=said, **quiet)
-        parser.add_argument("--data-path", "--data_path", help="default: artifacts/data", **quiet)
+        parser.add_argument("--data-path", "--data_path", type=with_home, help="default: artifacts/data", **quiet)
     if "model" in reads:
         parser.add_argument("--model", action="append", help="repeat for more (default: SASRec)", **quiet)
     if "repeats" in reads:
@@ -100,19 +102,17 @@ def _run(options: argparse.Namespace) -> int:
     folder = options.out / folder_of_this_device()
     for finding in _measured(options):
         if finding.result is not None:
-            made_by = {"command": options.line, "versions": versions(), "git_revision": git_revision()}
-            write_json(folder / f"{finding.name}.json", {**made_by, **finding.result})
+            origin = {"command": options.line, "versions": versions(), "git_revision": git_revision()}
+            write_json(folder / f"{finding.name}.json", {**origin, **finding.result})
         if finding.table is not None:
             with replacing_file(folder / f"{finding.name}.md") as temporary:
-                lines = [f"Made by `{options.line}`.", "", *finding.table, ""]
+                made_by = " and ".join(f"`{command}`" for command in finding.commands or (options.line,))
+                lines = [f"Made by {made_by}.", "", *finding.table, ""]
                 temporary.write_text("\n".join(lines), encoding="utf-8")
             print("\n".join(finding.table))
     return 0
 
 
-def folder_of_this_device() -> str:
-    """Measurements of two devices don't stand in one table: ``cpu-amd-epyc-2-threads``."""
-    import torch
 def _measured(options: argparse.Namespace) -> Iterator[Finding]:
     from recbole_ext.allocator import out_of_memory_as
 
@@ -120,6 +120,9 @@ def _measured(options: argparse.Namespace) -> Iterator[Finding]:
         yield from options.measure(options)
 
 
+def folder_of_this_device() -> str:
+    """Measurements of two devices don't stand in one table: ``cpu-amd-epyc-2-threads``."""
+    import torch
 
     from recbole_ext.machine import device_in_words
 
@@ -128,14 +131,14 @@ def _measured(options: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _contest(options: argparse.Namespace) -> Iterator[Finding]:
-    from recbole_ext.bench.contest import Contest, run_contest, table
+    from recbole_ext.bench.contest import Contest, contests_in, run_contest, table
 
-    results = []
     for dataset in _datasets(options):
         for model in _models(options):
-            results.append(run_contest(Contest(model, dataset, repeats=options.repeats, reach=options.reach)))
-            yield Finding(f"{dataset.name}-{model}", results[-1], None)
-    yield Finding("table", None, table(results))
+            result = run_contest(Contest(model, dataset, repeats=options.repeats, reach=options.reach))
+            yield Finding(f"{dataset.name}-{model}", result, None)
+    results = contests_in(options.out / folder_of_this_device())
+    yield Finding("table", None, table(results), tuple(dict.fromkeys(result["command"] for result in results)))
 
 
 def _encode(options: argparse.Namespace) -> Iterator[Finding]:

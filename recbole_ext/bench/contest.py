@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,6 +75,12 @@ def run_contest(contest: Contest) -> dict[str, Any]:
         "sides": sides,
         "ratios": _ratios(sides["stock"], sides["recbole-ext"]),
     }
+
+
+def contests_in(folder: Path) -> list[dict[str, Any]]:
+    """The results in a device's folder, of this call and of earlier ones, by dataset and model."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return [result for result in found if "contest" in result]
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
 import torch
+
 from recbole_ext.bench import commands
 from recbole_ext.bench.commands import OUT, Finding
+from recbole_ext.bench.contest import Contest
 from recbole_ext.cli import build_parser
 from recbole_ext.errors import ConfigurationError, MeasurementError
 
@@ -45,8 +47,6 @@ def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*/first.json"))
 
 
-def test_the_folder_of_a_device_is_a_plain_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "cpu (Intel(R) Xeon(R) Processor @ 2.50GHz, 2 threads)"
 def test_the_table_has_the_contests_of_earlier_calls_too_and_names_their_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +80,8 @@ def test_too_little_memory_for_a_measurement_is_said_in_words(tmp_path: Path) ->
         commands._run(options)
 
 
+def test_the_folder_of_a_device_is_a_plain_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "cpu (Intel(R) Xeon(R) Processor @ 2.50GHz, 2 threads)"
     monkeypatch.setattr("recbole_ext.machine.device_in_words", lambda device: said)
     assert commands.folder_of_this_device() == "cpu-intel-r-xeon-r-processor-2-50ghz-2-threads"
 
@@ -89,6 +91,11 @@ def test_without_repeats_nothing_is_measured(tmp_path: Path) -> None:
     options.measure = None
     with pytest.raises(ConfigurationError, match="--repeats: at least 1; got 0"):
         commands._run(options)
+
+
+def test_the_home_folder_is_found_in_the_data_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert build_parser().parse_args(["bench", "encode", "--data-path=~/data"]).data_path == Path("/home/ann/data")
 
 
 def test_a_user_writes_to_runs_and_not_to_the_published_results() -> None:
