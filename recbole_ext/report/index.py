@@ -99,12 +99,14 @@ def read_index(results: Path) -> Index:
             continue
         rows += found
         number += 1
-    performance = [
-        Measured(
-            _name(file), quote(file.relative_to(results).as_posix()), as_html(file.read_text(encoding="utf-8"), "")
-        )
-        for file in sorted((results / PERFORMANCE).rglob("*.md"))
-    ]
+    performance = []
+    for file in sorted((results / PERFORMANCE).rglob("*.md")):
+        try:
+            html = as_html(file.read_text(encoding="utf-8"), "")
+        except (OSError, UnicodeDecodeError) as error:
+            notes.append(f"{file} can't be read as UTF-8 text ({error}). Write it again, or remove it.")
+            continue
+        performance.append(Measured(_name(file), quote(file.relative_to(results).as_posix()), html))
     board = Board("benchmarks", "Best row of each benchmark, dataset and protocol", Sheet(_COLUMNS, rows))
     studies, unreadable = readable_studies(results / STUDIES)
     notes += unreadable

@@ -87,6 +87,16 @@ def test_a_damaged_study_is_said_and_hides_nothing_else(results: Path) -> None:
     assert "studies/damaged" in (results / "index.html").read_text(encoding="utf-8")
 
 
+def test_a_table_that_is_no_text_is_said_and_hides_nothing_else(results: Path) -> None:
+    (results / "performance").mkdir()
+    (results / "performance" / "damaged.md").write_bytes(b"\xff\xfe")
+    (results / "performance" / "speed.md").write_text("fast")
+    index = read_index(results)
+    assert [measured.name for measured in index.performance] == ["speed"]
+    (note,) = index.notes
+    assert "damaged.md can't be read as UTF-8 text" in note
+
+
 def test_an_index_that_somebody_else_wrote_is_left_alone(results: Path) -> None:
     (results / "index.html").write_text("<h1>Mine</h1>")
     assert write_index(results) is None
