@@ -45,7 +45,7 @@ class Resolved:
     """All that a benchmark asks for. Nothing of it is read from disk again while it runs.
 
     Attributes:
-        missing: what is not on this machine and how to get it, a line each; a benchmark that runs has none.
+        missing: what is not on this machine and how to get it, a line each; nothing is run before it is there.
         notices: what the datasets' checks found worth saying.
     """
 

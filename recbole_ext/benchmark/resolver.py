@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_ext.attach import MISSING, MODES
@@ -33,6 +33,7 @@ from recbole_ext.data.config import about_data
 from recbole_ext.data.dataset import Dataset
 from recbole_ext.data.temporal import Temporal
 from recbole_ext.errors import ConfigurationError, RecboleExtError
+from recbole_ext.machine import require_gpu
 from recbole_ext.models import (
     code_of,
     model_class,
@@ -57,6 +58,7 @@ def resolve(benchmark: Benchmark, overrides: Settings, command: str, where: str,
         where: what to call the benchmark in errors.
         fetch: download datasets that RecBole knows by name and that are not here, leave encoders of Hugging Face to be
             downloaded when they are loaded, and refuse what is missing; without, list all in :attr:`Resolved.missing`.
+            A GPU that is asked for and not there is listed either way: only runs need it.
 
     Raises:
         ConfigurationError: a key, a value or a combination that can't be right; names the place and the key.
@@ -100,12 +102,14 @@ class _Resolver:
             if dataset in benchmark.part(model, "datasets") and protocol in benchmark.part(model, "protocols")
             for name in self.variants_of(model)
         ]
+        if benchmark.executor == "local":
+            self._list_missing_gpus(rows)
         check_tested_alike(rows, self.where)
+        check_ranked_by_one_metric(rows, self.where)
         checks.check_budgets({row.key: len(row.trials) for row in rows}, self.where)
         return Resolved(
             benchmark,
             self.overrides,
-        check_ranked_by_one_metric(rows, self.where)
             self.command,
             datasets,
             tuple(rows),
@@ -142,6 +146,14 @@ class _Resolver:
         if not fitting:
             raise ConfigurationError(f"{self.where}: models.{model}: it {need}.")
         return fitting
+
+    def _list_missing_gpus(self, rows: Sequence[ResolvedRow]) -> None:
+        """The runs of a row have the same GPU to ask for: no search is over it."""
+        for row in rows:
+            try:
+                require_gpu(row.searched[0].config)
+            except ConfigurationError as error:
+                self.beginnings.missing.append(str(error))
 
     def _check_dataset(self, dataset: Dataset, text: bool) -> None:
         """Of one run: protocols and models may have the dataset read or split in their own way."""
@@ -199,6 +211,7 @@ class _Resolver:
             )
             for point, config, of_files in zip(points, configs, named, strict=True)
         )
+        checks.refuse_equal_trials([runs[0] for runs in trials], where)
         baseline = baseline_of(variant, self.variants)
         in_grid = baseline in self.variants_of(model)
         has_random = any(self.variants[name].is_random for name in self.variants_of(model))
@@ -211,7 +224,6 @@ class _Resolver:
             RowKey(dataset.name, model, variant.name, protocol),
             variant,
             mode,
-        checks.refuse_equal_trials([runs[0] for runs in trials], where)
             baseline if in_grid else None,
             search,
             trials,

@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.machine import require_gpu, without_home
+from recbole_ext.machine import without_home
 from recbole_ext.records import Grid, Row, RunRecord
 from recbole_ext.runs.executors import Executor, executor_of
 from recbole_ext.runs.gpus import require_gpu_for_each_process
@@ -45,7 +45,6 @@ def run_benchmark(resolved: Resolved) -> list[RunSpec]:
         raise ConfigurationError("not on this machine:\n" + "\n".join(f"  - {line}" for line in resolved.missing))
     benchmark = resolved.benchmark
     if benchmark.executor == "local":
-        require_gpu({**benchmark.config, **resolved.overrides})
         require_gpu_for_each_process(resolved.specs())
     folder = benchmark.folder
     (folder / "runs").mkdir(parents=True, exist_ok=True)

@@ -302,6 +302,21 @@ def test_a_gpu_that_ray_is_not_told_of_is_not_promised_to_runs(resolved: Resolve
     resolved(**on_gpus)
 
 
+def test_a_gpu_that_is_asked_for_and_not_there_is_missing_whatever_layer_asks(
+    resolved: Resolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recbole_ext.machine.gpu_trouble", lambda: "torch finds no GPU here")
+    asked: list[dict[str, Any]] = [
+        {"config": {"epochs": 2, "use_gpu": True}},
+        {"config": {"epochs": 2}, "models": {"SASRec": {"gpu_id": 3}}},
+    ]
+    for keys in asked:
+        for fetch in (True, False):
+            (line,) = resolved(**keys, fetch=fetch).missing
+            assert "torch finds no GPU here. Leave " in line
+        assert not resolved(**keys, executor="ray", gpus_per_run=1).missing
+
+
 # --- names that promise something ---
 
 
