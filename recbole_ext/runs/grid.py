@@ -19,7 +19,7 @@ from recbole_ext.records import Grid, Row, RunRecord
 from recbole_ext.runs.executors import Executor, executor_of
 from recbole_ext.runs.gpus import require_gpu_for_each_process
 from recbole_ext.runs.progress import read_progress
-from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death
+from recbole_ext.runs.recording import RunDied, forget_progress, is_done, read_record, record_death
 from recbole_ext.runs.stores import check_stores, make_stores
 from recbole_ext.wording import some
 
@@ -171,6 +171,8 @@ def run_all(specs: Iterable[RunSpec], executor: Executor, what: str) -> list[Run
     What another call on the same results is running is left to it and waited for, after all else is done.
     """
     missing = [spec for spec in specs if not is_done(spec)]
+    for spec in missing:
+        forget_progress(spec)
     failed: list[RunSpec] = []
     with (
         logging_redirect_tqdm(),

@@ -48,7 +48,17 @@ def record_death(spec: RunSpec, error: Exception) -> bool:
             message = str(error).strip()
             name = "" if isinstance(error, RunDied) else f"{type(error).__name__}: "
             _record_failure(spec, name + message.partition("\n")[0], message)
+        if ours:
+            remove_progress(spec.progress_path)
     return ours
+
+
+def forget_progress(spec: RunSpec) -> None:
+    """Remove what a run that nobody is on says of how far it is: it was killed together with what waited for it."""
+    if spec.progress_path.exists():
+        with claim(spec.claim_path, wait=False) as ours:
+            if ours:
+                remove_progress(spec.progress_path)
 
 
 def is_done(spec: RunSpec) -> bool:

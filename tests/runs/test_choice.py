@@ -17,6 +17,7 @@ from recbole_ext.records import Grid, history
 from recbole_ext.runs import grid
 from recbole_ext.runs.recording import is_done
 
+from recbole_ext.runs.progress import Progress, read_progress, write_progress
 Resolve = Callable[..., Resolved]
 Recorded = Callable[..., tuple[Resolved, list[RunSpec]]]
 
@@ -84,6 +85,16 @@ def test_without_a_terminal_the_log_says_how_far_the_runs_are(
 
 def test_the_last_epoch_s_limit_is_told(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="recbole_ext"):
+def test_a_run_that_waits_tells_nothing_of_how_far_it_was_when_it_was_killed(
+    resolved: Resolve, recorded: Recorded
+) -> None:
+    (spec,) = resolved().specs()
+    spec.progress_path.parent.mkdir(parents=True)
+    write_progress(spec.progress_path, Progress(epoch=70, epochs=300))
+    recorded(lambda spec: {"error": None if read_progress(spec.progress_path) is None else "told"})
+    assert is_done(spec)
+
+
         recorded(lambda spec: {"stopped_early": False, "epoch_limit": 24})
     assert "ended by the epoch limit" in caplog.text
 

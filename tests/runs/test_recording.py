@@ -18,8 +18,9 @@ from recbole_ext.claims import claim
 from recbole_ext.errors import StoreError
 from recbole_ext.records import RunRecord
 from recbole_ext.runs.grid import grid_of
+from recbole_ext.runs.progress import Progress, read_progress, write_progress
 from recbole_ext.runs.recorded import recorded_config
-from recbole_ext.runs.recording import RunDied, is_done, read_record, record_death, record_run
+from recbole_ext.runs.recording import RunDied, forget_progress, is_done, read_record, record_death, record_run
 
 
 @pytest.fixture
@@ -176,6 +177,16 @@ def test_a_death_is_recorded_with_what_is_known_of_it(spec: RunSpec) -> None:
     assert (found(spec).status, found(spec).error) == ("failed", "exit code -9")
     assert record_death(spec, OSError("lost a node\nlast seen at noon"))
     assert (found(spec).error, found(spec).traceback) == ("OSError: lost a node", "lost a node\nlast seen at noon")
+
+
+def test_what_died_or_is_forgotten_no_longer_says_how_far_it_is_unless_another_process_is_on_it(spec: RunSpec) -> None:
+    for forget in (forget_progress, lambda spec: record_death(spec, RunDied("exit code -9"))):
+        write_progress(spec.progress_path, Progress(epoch=70, epochs=300))
+        with claim(spec.claim_path, wait=True):
+            forget(spec)
+        assert read_progress(spec.progress_path) is not None
+        forget(spec)
+        assert read_progress(spec.progress_path) is None
 
 
 def test_a_death_is_not_written_over_what_another_process_does(spec: RunSpec) -> None:
