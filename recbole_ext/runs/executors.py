@@ -235,6 +235,8 @@ class RayTasks:
         if "ray" in sys.modules:
             import ray
 
+            if error[0] is not None:  # on a cluster that others use too, its tasks would go on
+                self.stop()
             ray.shutdown()
 
 

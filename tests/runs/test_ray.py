@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +87,24 @@ def test_a_run_that_no_machine_has_room_for_is_refused_rather_than_waited_for(
     with RayTasks("local", cpus=1, gpus=64) as executor, pytest.raises(ConfigurationError, match="gpus_per_run: 64"):
         executor.submit(spec, False)
     assert not is_done(spec)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, None])
+def test_whatever_error_ends_the_command_ends_its_tasks_on_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | None
+) -> None:
+    cancelled: list[str] = []
+    ray = SimpleNamespace(
+        cancel=lambda reference, force=False: cancelled.append(reference),
+        wait=lambda references, **_: None,
+        shutdown=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with suppress(RuntimeError, KeyboardInterrupt), RayTasks("auto", cpus=1, gpus=0) as executor:
+        executor._submitted.append("task")
+        if error:
+            raise error
+    assert set(cancelled) == ({"task"} if error else set())
 
 
 @pytest.mark.parametrize(
