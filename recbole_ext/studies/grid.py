@@ -21,7 +21,7 @@ from recbole_ext.report.cells import NOTHING, p_cell, signed
 from recbole_ext.report.leaderboard import AT_LIMIT, direction_of
 from recbole_ext.report.looks import Looks
 from recbole_ext.report.metrics import metric_title
-from recbole_ext.report.results import Result, finished_results
+from recbole_ext.report.results import Result, finished_results_of
 from recbole_ext.report.significance import compare_with_baselines
 from recbole_ext.settings import CheckedSettings
 from recbole_ext.studies.written import Findings
@@ -66,8 +66,10 @@ def run(settings: Settings, command: str) -> Findings:
     Raises:
         ConfigurationError: the benchmark is wrong, a run failed, or ``reference`` is none of the values.
     """
+    from recbole_ext.runs.grid import grid_of
+
     resolved, folder = finished_benchmark(settings, command)
-    _, results = finished_results(folder)
+    results = finished_results_of(folder, grid_of(resolved))
     table = compare(results, settings, folder)
     name = folder.name
     figures = {name: _figure(table, settings)}
@@ -163,7 +165,8 @@ def compare(results: Sequence[Result], settings: Settings, folder: Path) -> pd.D
                 "n_seeds": len(scores),
                 "mean": float(np.mean(scores)),
                 "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan,
-                "change_%": 100 * (float(np.mean(scores)) / base - 1) if base else math.nan,
+                # Of a comparison its own, which the interval is around.
+                "change_%": 100 * (gain.gain if gain else float(np.mean(scores)) / base - 1 if base else math.nan),
                 "low_%": 100 * gain.low if gain else math.nan,
                 "high_%": 100 * gain.high if gain else math.nan,
                 "p_holm": p,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,18 @@ from recbole_ext.benchmark import benchmark_of, resolve
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, RunRecord
 from recbole_ext.report.results import finished_results
+from recbole_ext.report.significance import Comparisons, Ratio, compare_with_baselines
 from recbole_ext.studies import STUDIES, plan_study, run_study
 from recbole_ext.studies.encoder_costs import encoder_costs
-from recbole_ext.studies.grid import Settings, _markdown, _sentence, compare, resolved_benchmark
+from recbole_ext.studies.grid import (
+    Settings,
+    _markdown,
+    _sentence,
+    compare,
+    finished_benchmark,
+    resolved_benchmark,
+    run,
+)
 from recbole_ext.studies.settings import PRESETS, read_settings
 
 GRIDS = [name for name, module in STUDIES.items() if module.endswith("grid")]
@@ -60,6 +70,20 @@ def test_from_three_seeds_on_a_change_has_its_interval_over_users_and_seeds(benc
     text = _markdown(table, settings())
     assert f"{b['change_%']:+.1f} % [{b['low_%']:+.1f}, {b['high_%']:+.1f}]" in text
     assert " † | " in text and "† The epoch limit ended runs that were still training." in text
+
+
+def test_a_change_is_what_its_interval_is_around(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compare_otherwise(*arguments: Any) -> Comparisons:
+        found = compare_with_baselines(*arguments)
+        gain = Ratio(0.5, 0.4, 0.6)
+        return replace(found, made={key: replace(comparison, gain=gain) for key, comparison in found.made.items()})
+
+    monkeypatch.setattr("recbole_ext.studies.grid.compare_with_baselines", compare_otherwise)
+    for seed in (1, 2, 3):
+        benchmark.add(variant="a", seed=seed, quality=0.3)
+        benchmark.add(variant="b", seed=seed, quality=0.5)
+    changes = table_of(benchmark).set_index("value")["change_%"]
+    assert (changes["a"], changes["b"]) == (0, 50)
 
 
 @pytest.mark.parametrize("by", ["variant", "model", "protocol"])
@@ -150,6 +174,22 @@ def test_the_benchmark_of_a_study_may_include_files_of_the_working_folder(
     study = settings(by="model", reference="Pop", benchmark={"name": "study", "include": "below.yaml"})
     resolved = resolved_benchmark(study, "", fetch=False)
     assert {row.key.model for row in resolved.rows} == {"Pop", "LastItem"}
+
+
+def test_a_study_compares_its_own_rows_though_another_call_has_replaced_the_grid(
+    atomic_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(*arguments: Any) -> Any:
+        resolved, folder = finished_benchmark(*arguments)
+        grid = Grid.read(folder)
+        grid.model_copy(update={"rows": grid.rows[:1]}).write(folder)
+        return resolved, folder
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("recbole_ext.studies.grid.finished_benchmark", replaced)
+    benchmark = {"name": "study", "datasets": ["tiny"], "data_path": str(atomic_folder), "config": {"topk": [10]}}
+    found = run(settings(by="model", reference="Pop", benchmark={**benchmark, "models": ["Pop", "LastItem"]}), "")
+    assert set(found.table["value"]) == {"Pop", "LastItem"}
 
 
 def test_what_is_wrong_with_a_call_is_put_on_the_call_and_not_on_the_preset() -> None:
