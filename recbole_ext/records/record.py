@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -169,6 +170,14 @@ class Evaluated(Part):
     def score(self) -> float | None:
         """Validation of the best epoch by ``valid_metric``; ``None`` where nothing was validated."""
         return self.validation.get(self.valid_metric)
+
+    @property
+    def merit(self) -> float | None:
+        """``score`` as trials are chosen by it: larger is better, whatever the metric; minus infinity where it is no
+        finite number, ``None`` where nothing was validated."""
+        if self.score is None:
+            return None
+        return self.direction * self.score if math.isfinite(self.score) else -math.inf
 
 
 class Made(Evaluated):

@@ -211,8 +211,8 @@ def _check_choice(result: Result) -> None:
             )
         return
     if len(result.search) > 1:
-        best = max(result.search, key=_validation)
-        if _validation(best) > _validation(chosen):
+        best = max(result.search, key=_merit)
+        if _merit(best) > _merit(chosen):
             raise ConfigurationError(
                 f"{row.key}: grid.json says that {chosen.run} was chosen, but by validation {best.done.valid_metric} "
                 f"{best.run} is better: {best.done.score} against {chosen.done.score}. {WAY_OUT}"
@@ -222,11 +222,10 @@ def _check_choice(result: Result) -> None:
             raise ConfigurationError(f"{row.key}: {record.run} is not of the chosen trial {chosen.trial}. {WAY_OUT}")
 
 
-def _validation(record: RunRecord) -> float:
-    """Larger is better."""
+def _merit(record: RunRecord) -> float:
     made = record.done
-    if made.score is None:
+    if made.merit is None:
         raise ConfigurationError(
             f"runs/{record.run}.json: `validation` lacks {made.valid_metric}, by which its trial is to be chosen."
         )
-    return made.direction * made.score
+    return made.merit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -139,30 +140,29 @@ def _grid_row(row: ResolvedRow) -> Row:
 
 
 def chosen_trial(row: ResolvedRow) -> int | None:
-    """The trial with the best validation; ``None`` where no run of the search has finished, or not all of several.
+    """The trial with the best validation; ``None`` where no run of the search has finished with one.
 
-    Of equal ones the first.
+    Of equal ones the first. A validation that is no number, or infinite, is never the best.
 
     Raises:
         ConfigurationError: nobody was validated, so that nothing can choose.
     """
     if len(row.trials) == 1:
         return 0 if is_done(row.searched[0]) else None
-    records = [read_record(spec) for spec in row.searched]
-    scores = [_validation(record) if record and record.status == "done" else None for record in records]
-    finished = [(score, -trial) for trial, score in enumerate(scores) if score is not None]
-    return -max(finished)[1] if finished else None
-
-
-def _validation(record: RunRecord) -> float:
-    """Larger is better."""
-    made = record.done
-    if made.score is None:
-        raise ConfigurationError(
-            f"{record.run}: nobody was validated, so that no trial of the search can be chosen (a sequential model "
-            "validates users with four interactions or more). Leave the search out, or take data with longer histories."
-        )
-    return made.direction * made.score
+    merits: dict[int, float] = {}
+    for trial, spec in enumerate(row.searched):
+        record = read_record(spec)
+        if record is None or record.status != "done":
+            continue
+        if record.done.merit is None:
+            raise ConfigurationError(
+                f"{record.run}: nobody was validated, so that no trial of the search can be chosen (a sequential model "
+                "validates users with four interactions or more). Leave the search out, or take data with longer "
+                "histories."
+            )
+        if math.isfinite(record.done.merit):
+            merits[trial] = record.done.merit
+    return max(merits, key=merits.__getitem__, default=None)
 
 
 def run_all(specs: Iterable[RunSpec], executor: Executor, what: str) -> list[RunSpec]:

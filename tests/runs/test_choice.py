@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from replaced_runs import record_of
 from recbole_ext.benchmark import Resolved, RunSpec
 from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, history
+from recbole_ext.report.results import finished_results
 from recbole_ext.runs import grid
+from recbole_ext.runs.progress import Progress, read_progress, write_progress
 from recbole_ext.runs.recording import is_done
 
-from recbole_ext.runs.progress import Progress, read_progress, write_progress
 Resolve = Callable[..., Resolved]
 Recorded = Callable[..., tuple[Resolved, list[RunSpec]]]
 
@@ -83,8 +85,6 @@ def test_without_a_terminal_the_log_says_how_far_the_runs_are(
     assert re.search(r"tiny SASRec random s\d+: epoch \d+ of at most 30, loss [\d.]+, validation", caplog.text)
 
 
-def test_the_last_epoch_s_limit_is_told(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="recbole_ext"):
 def test_a_run_that_waits_tells_nothing_of_how_far_it_was_when_it_was_killed(
     resolved: Resolve, recorded: Recorded
 ) -> None:
@@ -95,6 +95,8 @@ def test_a_run_that_waits_tells_nothing_of_how_far_it_was_when_it_was_killed(
     assert is_done(spec)
 
 
+def test_the_last_epoch_s_limit_is_told(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="recbole_ext"):
         recorded(lambda spec: {"stopped_early": False, "epoch_limit": 24})
     assert "ended by the epoch limit" in caplog.text
 
@@ -135,6 +137,12 @@ def test_a_failed_trial_is_not_chosen_and_the_next_call_runs_it_again(recorded: 
     assert (dropouts(ran, seed=1), dropouts(ran, seed=2)) == ([0.3], [0.3])
     earlier = [entry.run for entry in history(found.benchmark.folder, Grid.read(found.benchmark.folder))]
     assert len(earlier) == 1 and "-s2-" in earlier[0], "the other choice's second seed is history"
+
+
+def test_a_validation_that_is_no_finite_number_is_never_the_best(recorded: Recorded) -> None:
+    found, ran = recorded(by_dropout({0.1: math.nan, 0.3: 0.2, 0.5: math.inf}), search=DROPOUTS, seeds=[1, 2])
+    assert dropouts(ran, seed=2) == [0.3]
+    assert [result.row.chosen for result in finished_results(found.benchmark.folder)[1]] == [1]
 
 
 def test_a_row_without_a_finished_trial_runs_no_other_seed(recorded: Recorded) -> None:
