@@ -74,7 +74,8 @@ class _Splits:
         asked: dict[str, set[str]] = {}
         for user, item in pairs:
             asked.setdefault(user, set()).add(item)
-        trained, had = self.rows[first], set()
+        had: set[tuple[str, str]] = set()
+        trained = self.rows[first]
         histories = trained[self.histories] if self.histories in trained else itertools.repeat("")
         for user, item, history in zip(trained[self.user], trained[self.item], histories, strict=False):
             if theirs := asked.get(user):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_a_layer_that_contradicts_the_protocol_is_refused() -> None:
 
 
 def test_a_layer_may_say_the_same_or_something_else_and_the_command_line_anything() -> None:
-    layers = {"defaults": {"epochs": 300}, "protocol": {"eval_args": {"mode": "uni100"}}}
+    layers: dict[str, dict[str, Any]] = {"defaults": {"epochs": 300}, "protocol": {"eval_args": {"mode": "uni100"}}}
     refuse_contradictions({**layers, "model": {"eval_args": {"mode": "uni100", "order": "TO"}, "epochs": 3}}, "p")
     refuse_contradictions({**layers, "command line": {"eval_args": {"mode": "full"}}}, "p")
 

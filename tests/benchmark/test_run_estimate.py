@@ -127,7 +127,7 @@ def test_models_without_order_grow_with_what_they_go_through() -> None:
 
 
 def test_where_a_model_scores_pair_by_pair_ranking_all_items_takes_longer_than_ranking_some() -> None:
-    sampled = {"eval_args": {"mode": {"valid": "uni100", "test": "uni100"}}}
+    sampled: dict[str, Any] = {"eval_args": {"mode": {"valid": "uni100", "test": "uni100"}}}
     for model, factor in (("NeuMF", 5), ("DeepFM", 5), ("DIN", 5)):
         assert estimated(model).operations > factor * estimated(model, **sampled).operations
     pairs, at_once = (estimated(m).operations - estimated(m, eval_step=0).operations for m in ("NeuMF", "BPR"))

@@ -127,12 +127,13 @@ def test_the_width_is_known_without_loading(tiny_encoders: dict[str, Path], tiny
     unread = Dataset.named("unread", tmp_path, configs=tmp_path)
     source = Encoder(encoder=str(tmp_path / "dense"), average_layers=(1, 2))
     assert source.width(unread) == 5 == averaged.shape[1], "only another pooling takes modules out"
-    for settings, width in [
+    cases: list[tuple[dict[str, Any], int]] = [
         ({"objective": "pairs"}, 5),
         ({"objective": "pairs", "pooling": "mean"}, 32),
         ({"objective": "pairs", "after": {"objective": "pairs", "sources": ["a"], "pooling": "cls"}}, 32),
         ({"objective": "mlm"}, 32),
-    ]:
+    ]
+    for settings, width in cases:
         tuned = Encoder.checked({"encoder": str(tmp_path / "dense"), "tune": {**settings, "sources": ["a"]}}, "test")
         assert tuned.width(unread) == width, settings
 
