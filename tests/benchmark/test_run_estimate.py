@@ -123,6 +123,7 @@ def test_models_without_order_grow_with_what_they_go_through() -> None:
     assert times("BPR", more_rows) == pytest.approx(2, rel=0.1) and times("BPR", more_items) < 2
     assert times("LightGCN", more_rows) > 3, "twice as many batches, each through twice as large a graph"
     assert times("NAIS", more_rows) > 3, "twice as many samples, each with a history twice as long"
+    assert times("DMF", more_items) > 5, "each sample has a row of all items"
     assert times("MultiVAE", more_items) > 5 and times("MultiVAE", more_rows) < 1.5
 
 
