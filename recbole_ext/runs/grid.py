@@ -15,7 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from recbole_ext.benchmark.resolved import Resolved, ResolvedRow
 from recbole_ext.benchmark.spec import RunSpec
 from recbole_ext.errors import ConfigurationError
-from recbole_ext.machine import without_home
+from recbole_ext.machine import shared, without_home
 from recbole_ext.records import Grid, Row, RunRecord
 from recbole_ext.runs.executors import Executor, executor_of
 from recbole_ext.runs.gpus import require_gpu_for_each_process
@@ -109,20 +109,11 @@ def grid_of(resolved: Resolved) -> Grid:
         search="; ".join(searches),
         rows=[_grid_row(row) for row in resolved.rows],
         published=benchmark.published,
-        content=_shared(
+        content=shared(
             benchmark.model_dump(mode="json", exclude_unset=True)
             | ({"--": resolved.overrides} if resolved.overrides else {})
         ),
     )
-
-
-def _shared(value: Any) -> Any:
-    """Plain values as a folder that is shared may hold them: nobody's home folder is in their texts."""
-    if isinstance(value, dict):
-        return {name: _shared(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_shared(part) for part in value]
-    return without_home(value) if isinstance(value, str) else value
 
 
 def _grid_row(row: ResolvedRow) -> Row:
@@ -132,7 +123,7 @@ def _grid_row(row: ResolvedRow) -> Row:
         mode=row.mode,
         vectors=without_home(row.variant.in_words()),
         baseline=row.baseline,
-        config=_shared(row.variant.config),
+        config=shared(row.variant.config),
         trials=[spec.name for spec in row.searched],
         chosen=chosen,
         runs=[spec.name for spec in row.trials[chosen]] if chosen is not None else [],
