@@ -351,7 +351,7 @@ def test_models_say_whether_they_take_vectors_and_whether_they_are_trained() -> 
 
 
 @pytest.mark.parametrize("model", WITHOUT_VECTORS)
-def test_a_model_without_training_is_planned_with_one_evaluation_whatever_the_epochs(
+def test_a_model_without_training_is_planned_with_two_evaluations_whatever_the_epochs(
     resolved: Resolve, model: str
 ) -> None:
     def estimate(name: str, epochs: int) -> Any:
