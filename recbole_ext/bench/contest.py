@@ -78,9 +78,16 @@ def run_contest(contest: Contest) -> dict[str, Any]:
 
 
 def contests_in(folder: Path) -> list[dict[str, Any]]:
-    """The results in a device's folder, of this call and of earlier ones, by dataset and model."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return [result for result in found if "contest" in result]
+    """The results in a device's folder, of this call and of earlier ones, by dataset and model; others are none."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and {"contest", "command"} <= content.keys():
+            found.append(content)
+    return found
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:

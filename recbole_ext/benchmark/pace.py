@@ -63,20 +63,20 @@ def pace_here(benchmark: Benchmark, steps: Sequence[Step]) -> Pace:
     together = max(min(parallel, sum(step.times for step in runs)), 1)
     if local:
         threads = benchmark.cpus_per_run or threads_per_run(parallel)
-        share_of_gpu = min(1.0, gpus / parallel)
+        share_of_gpu = min(1.0, gpus / together)
     else:
         threads = benchmark.cpus_per_run or 1
-        share_of_gpu = min(1.0, benchmark.gpus_per_run)
+        share_of_gpu = min(1.0, benchmark.gpus_per_run) if gpus else 0.0
     on_processors = not share_of_gpu or any(step.on_processors for step in runs)
     of_a_thread = thread_speed() if on_processors or not gpus else 0.0
-    of_processors = of_a_thread * min(threads, cores() / parallel)
+    of_processors = of_a_thread * min(threads, cores() / together)
     name, of_gpu = gpu_speed() if gpus else ("", 0.0)
     words = []
     if share_of_gpu and (not runs or not all(step.on_processors for step in runs)):
         words.append(name if gpus == 1 else f"{name}, {gpus} of them")
     if on_processors:
         words.append(f"CPU, {threads} thread{'s' if threads > 1 else ''}{' a run' if parallel > 1 else ''}")
-    if parallel > 1:
+    if together > 1:
         words.append(f"{together} runs at a time")
     if not local:
         words.append("one run after the other; the Ray cluster was not looked at")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from recbole_ext.benchmark.keys import WITHOUT_EFFECT
 from recbole_ext.errors import ConfigurationError
+from recbole_ext.settings import Seed
 
 if TYPE_CHECKING:
     import optuna
@@ -58,7 +59,7 @@ class Search(BaseModel):
     """The full cross, random points, or points that cover the space more evenly than random ones."""
     trials: int | None = Field(default=None, ge=1)
     """How many points; by default, and for ``grid`` always, the full cross."""
-    sampler_seed: int = 0
+    sampler_seed: Seed = 0
     """Of ``random`` and ``qmc``."""
 
     @field_validator("space", mode="after")

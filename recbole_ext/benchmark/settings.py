@@ -177,5 +177,11 @@ def _known_beside(location: list[str]) -> list[str]:
 
 
 def _listed(location: list[str]) -> str:
-    known = f"Known: {', '.join(_known_beside(location))}"
-    return f"{known}, include. RecBole's keys stand below config." if len(location) == 1 else f"{known}."
+    known = ", ".join(_known_beside(location))
+    if len(location) == 1:
+        return (
+            f"RecBole's keys stand below config: `config: {{{location[0]}: …}}`. A benchmark's own: {known}, include."
+        )
+    if location[-2] == "search":
+        return f"What is searched over stands below space: `space: {{{location[-1]}: […]}}`. Known: {known}."
+    return f"Known: {known}."

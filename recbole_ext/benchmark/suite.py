@@ -155,6 +155,8 @@ def _require_mappings(content: Settings, where: str) -> None:
             raise ConfigurationError(f"{where}: {key}: a mapping; got {content[key]!r}.")
     for key in ("models", "grids", "initialisations"):
         for name, own in content.get(key, {}).items():
+            if not isinstance(name, str):
+                raise ConfigurationError(f"{where}: {key}: {name!r} is no name.")
             if not isinstance(own, dict | None):
                 raise ConfigurationError(f"{where}: {key}: {name}: a mapping of keys to values; got {own!r}.")
 

@@ -144,6 +144,11 @@ def require_files(
         f"Make it with `recbole-ext convert SOURCE --format FORMAT --name {name} --out {data_path}`, "
         "or set data_path to where it is."
     )
+    if split := sorted(path.name for path in folder.glob(f"{name}.*.inter")):
+        way_out = (
+            f"There are {', '.join(split)}: files that are split already need their names in a protocol, such as "
+            "`protocols: {given: {benchmark_filename: [train, valid, test]}}`."
+        )
     if absent.name != f"{name}.inter":
         way_out = "Put it there, or take it out of the dataset's keys (benchmark_filename)."
     if url is None or folder.exists():

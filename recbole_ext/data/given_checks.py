@@ -76,6 +76,7 @@ class _Splits:
             asked.setdefault(user, set()).add(item)
         had: set[tuple[str, str]] = set()
         trained = self.rows[first]
+        trained = trained[trained[self.user].isin(asked.keys())]
         histories = trained[self.histories] if self.histories in trained else itertools.repeat("")
         for user, item, history in zip(trained[self.user], trained[self.item], histories, strict=False):
             if theirs := asked.get(user):

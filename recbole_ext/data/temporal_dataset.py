@@ -121,12 +121,14 @@ class TemporalSplit:
         self.inter_feat = pd.concat([self.inter_feat, later])
 
     def _fill_nan(self) -> None:
-        """Numbers that interactions lack are the mean of training's; RecBole's is that of all rows."""
+        """Numbers that interactions lack are the mean of training's, or 0 where that has none; RecBole's is that of all
+        rows."""
         trains = self._period == TRAIN
         for field in self.inter_feat:
             if self.field2type[field] is FeatureType.FLOAT:
                 column = self.inter_feat[field]
-                self.inter_feat[field] = column.fillna(column[trains].mean())
+                known = column[trains].dropna()
+                self.inter_feat[field] = column.fillna(known.mean() if len(known) else 0.0)
         super()._fill_nan()  # type: ignore[misc]
 
     def build(self) -> list[Any]:

@@ -300,8 +300,11 @@ def _read_beside_gguf(folder: Path) -> list[Path]:
     prompts, the tokenizer's settings, and modules such as a pooling with all that is theirs."""
     files = [folder / name for name in _BESIDE_GGUF]
     if (folder / "modules.json").is_file():
-        own = [str(module.get("path", "")) for module in read_description(folder / "modules.json")]
-        files += [path for name in own if name for path in _model_files(folder / name)]
+        modules = read_description(folder / "modules.json")
+        if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+            raise EncoderError(f"{folder / 'modules.json'}: not a list of modules, as sentence-transformers writes it.")
+        own = [folder / str(module.get("path", "")) for module in modules]
+        files += [path for place in own if place.resolve() != folder.resolve() for path in _model_files(place)]
     return [path for path in files if path.is_file()]
 
 

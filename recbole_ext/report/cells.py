@@ -29,7 +29,7 @@ from recbole_ext.report.results import Result
 
 NOTHING = "–"
 _COSTS = {"parameters": "Parameters", "seconds_training": "Training, s"}
-MARKS = {"better": "▲ better", "worse": "▼ worse", "tie": "○ not shown"}
+MARKS = {"better": "▲ better", "worse": "▼ worse", "tie": "○ none shown"}
 TITLES = {"dataset": "Dataset", "model": "Model", "variant": "Initialisation", "protocol": "Protocol"}
 TITLES |= {"suite": "Suite", "kind": "Kind", "name": "Vectors"}
 

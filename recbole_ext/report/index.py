@@ -14,7 +14,7 @@ from recbole_ext.errors import ConfigurationError
 from recbole_ext.records import Grid, is_control
 from recbole_ext.records.card import read_cards
 from recbole_ext.report.boards import Board, RunList
-from recbole_ext.report.cells import MARKS, Cell, Column, Row, Sheet, mark_cell, number_cell, percent_cell, text_cell
+from recbole_ext.report.cells import Cell, Column, Row, Sheet, mark_cell, number_cell, percent_cell, text_cell
 from recbole_ext.report.encoders import Group, group_cards
 from recbole_ext.report.leaderboard import improvement_of, mark_of, std_of
 from recbole_ext.report.leaderboard_file import number_in, read_lines
@@ -169,11 +169,12 @@ def _row(folder: Path, metric: str, lines: list[dict[str, str]]) -> Row:
 
 
 def _outcomes(lines: Sequence[Mapping[str, str]], metric: str) -> str:
-    """How the fair comparisons with baselines come out: ``3 better; of controls 2 not shown``."""
+    """How the fair comparisons with baselines come out: ``3 better; of controls 2 without a difference shown``."""
     parts = []
     for said, of_controls in (("", False), ("of controls ", True)):
         fair = [line for line in lines if line["fair"] == "True" and is_control(line["vectors"]) == of_controls]
         marks = Counter(line.get(mark_of(metric)) for line in fair)
-        found = [f"{marks[mark]} {shown.partition(' ')[2]}" for mark, shown in MARKS.items() if marks[mark]]
+        ways = {"better": "better", "worse": "worse", "tie": "without a difference shown"}
+        found = [f"{marks[mark]} {way}" for mark, way in ways.items() if marks[mark]]
         parts += [said + ", ".join(found)] if found else []
     return "; ".join(parts) or "none"

@@ -60,6 +60,7 @@ def test_the_table_has_the_contests_of_earlier_calls_too_and_names_their_command
     folder = tmp_path / commands.folder_of_this_device()
     folder.mkdir()
     (folder / "memory.json").write_text("{}")
+    (folder / "half.json").write_text('{"contest": ')
     for model in ("SASRec", "GRU4Rec"):
         options = build_parser().parse_args(["bench", f"--model={model}", f"--out={tmp_path}"])
         options.line = f"bench {model}"

@@ -133,7 +133,14 @@ def test_what_can_not_be_included_is_named(tmp_path: Path, include: Any, message
 # --- mistakes ---
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"epoch": 3}, r"benchmark\.yaml: epoch: unknown key\..* include\. RecBole's keys stand below config\."),
+    (
+        {"epoch": 3},
+        r"benchmark\.yaml: epoch: unknown key\. RecBole's keys stand below config: `config: \{epoch: …\}`\..* include",
+    ),
+    (
+        {"search": {"learning_rate": [0.1]}},
+        r"search\.learning_rate: unknown key\. What is searched over stands below space: `space: \{learning_rate: \[",
+    ),
     ({"dataset": ["tiny"]}, r"benchmark\.yaml: dataset: unknown key\. Did you mean 'datasets'\?"),
     ({"models": ["../overall"]}, r"models: '\.\./overall' can't be part of a file name"),
     ({"models": [{"SASRec": {}}]}, "models: a mapping is needed; got"),

@@ -62,6 +62,11 @@ def test_runs_have_the_threads_that_the_benchmark_says(machine: Any) -> None:
     assert seconds(runs(2), parallel_runs=2, cpus_per_run=8) == pytest.approx(0.5), "there are no more than four"
 
 
+def test_the_last_run_has_the_cores_of_those_that_are_done(machine: Any) -> None:
+    machine(cores=4)
+    assert seconds(runs(1), parallel_runs=4, cpus_per_run=4) == pytest.approx(1 / 4)
+
+
 def test_runs_that_are_kept_from_the_gpu_are_counted_on_processors(machine: Any) -> None:
     machine(cores=1, gpus=1)
     assert seconds(runs(1)) == pytest.approx(THREAD / GPU)
@@ -85,6 +90,8 @@ def test_a_ray_cluster_is_not_looked_at_and_that_is_said(machine: Any) -> None:
     assert seconds(runs(3), executor="ray", cpus_per_run=2) == pytest.approx(1.5)
     assert seconds(runs(1), executor="ray", gpus_per_run=0.5) == pytest.approx(2 * THREAD / GPU)
     assert "the Ray cluster was not looked at" in of_benchmark(runs(3), executor="ray").in_words
+    machine(cores=4)  # a laptop whose cluster has GPUs
+    assert seconds(runs(1), executor="ray", gpus_per_run=0.5) == pytest.approx(1)
 
 
 def test_what_is_done_takes_no_time_and_what_nobody_knows_has_none(machine: Any) -> None:

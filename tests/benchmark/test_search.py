@@ -65,6 +65,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"space": {"a": [1, 2]}, "sampler": "random"}, "needs the number of trials"),
     ({"space": {"a": [1, 2]}, "sampler": "random", "trials": 3}, "more than the 2 points"),
     ({"space": {"a": {"low": 2, "high": 1}}}, "low should be below high"),
+    ({"sampler_seed": -1, "space": {"a": [1, 2]}}, "sampler_seed"),
     ({"space": {"a": {"low": 0, "high": 1, "log": True}}}, "above 0 where log"),
     ({"sampler": "tpe"}, "'grid', 'random' or 'qmc'"),
 ]

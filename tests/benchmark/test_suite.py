@@ -114,6 +114,7 @@ def test_what_the_suite_says_can_not_be_said_by_a_source(
         ({"initialisations": {"random": {}}}, r"mine\.yaml: initialisations: a suite needs"),
         ({"initialisations": {"random": {"lexical": "tfidf"}, "vectors": {}}}, "initialisations: a suite needs"),
         ({"models": ["SASRec"]}, "models: a mapping"),
+        ({"models": {5: {}}}, r"mine\.yaml: models: 5 is no name"),
         ({"models": {"SASRec": "abc"}}, r"mine\.yaml: models: SASRec: a mapping of keys to values; got 'abc'"),
         ({"initialisations": {"random": {}, "vectors": "minilm"}}, "initialisations: vectors: a mapping.*got 'minilm'"),
         ({"config": ["a"]}, r"mine\.yaml: config: a mapping; got \['a'\]"),

@@ -106,6 +106,12 @@ def test_files_that_are_split_already_stand_for_the_interactions(made: Made, int
         dataset.require()
 
 
+def test_split_files_without_their_protocol_are_named_with_it(made: Made, inter: list[str]) -> None:
+    dataset = made({"test.inter": inter, "train.inter": inter})
+    with pytest.raises(SourceDataError, match=r"no such file.* own\.test\.inter, own\.train\.inter: .*given: {bench"):
+        dataset.require()
+
+
 def test_a_dataset_that_is_not_there_is_an_error_that_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(SourceDataError, match=r"own\.inter: no such file.*recbole-ext convert .* --name own"):
         Dataset.named("own", tmp_path).require()

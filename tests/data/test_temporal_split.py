@@ -147,6 +147,13 @@ def test_a_number_that_is_missing_is_the_mean_of_training(made: Made) -> None:
     assert sorted(set(whole.inter_feat["rating"])) == [2, 3, 4, 50, 900]
 
 
+def test_a_number_that_no_row_of_training_has_is_taken_from_no_later_row(made: Made) -> None:
+    keys = {**temporal(**CUTS), "load_col": {"inter": ["user_id", "item_id", "timestamp", "rating"]}}
+    dataset = made(rated({90: "900"}), **keys, model="SASRec")
+    whole = stock_dataset(dataset.name, dataset.folder, dataset.effective_keys, cut=True)
+    assert sorted(set(whole.inter_feat["rating"])) == [0, 900]
+
+
 @pytest.mark.parametrize(
     "fitted",
     [

@@ -321,6 +321,13 @@ def test_what_is_read_beside_a_gguf_file_identifies_the_encoder_and_other_files_
     assert len({*found}) == 5
 
 
+def test_modules_beside_a_gguf_file_that_are_no_list_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "one.gguf").write_bytes(b"weights")
+    (tmp_path / "modules.json").write_text('["1_Pooling"]', encoding="utf-8")
+    with pytest.raises(EncoderError, match=r"modules\.json: not a list of modules"):
+        resolve_encoder(str(tmp_path / "one.gguf"))
+
+
 def test_a_file_that_is_no_gguf_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF nonsense")
     with pytest.raises(EncoderError, match="broken.gguf.*pip install gguf|can't be loaded"):

@@ -155,10 +155,10 @@ def test_the_page_opens_with_the_fair_comparisons_alone(benchmark: Benchmark) ->
     write_report(benchmark.write())
     header = " ".join(source_of(benchmark).split("<header>")[1].split("</header>")[0].split())
     assert "better in 1 of 2 fair comparisons</strong>, worse in 1.</p>" in header
-    assert "1 more comparison is not counted." in header
+    assert "1 more comparison is not fair, or not tested (fewer than three seeds), and so not counted." in header
     text = markdown_of(benchmark)
     assert "better in 1 of 2 fair comparisons in NDCG@10, worse in 1; no difference is shown in 0." in text
-    assert "1 more is not counted." in text
+    assert "1 more is not fair, or not tested (fewer than three seeds), and so not counted." in text
 
 
 def test_controls_are_counted_apart_on_the_page_in_markdown_and_on_the_page_above(benchmark: Benchmark) -> None:
@@ -172,7 +172,7 @@ def test_controls_are_counted_apart_on_the_page_in_markdown_and_on_the_page_abov
         assert "better in 1 of 1 fair comparison" in text
         assert "Of controls, rows from shuffled or Gaussian vectors: no difference is shown in 1 of 1." in text
     above = (benchmark.folder.parent / "index.html").read_text(encoding="utf-8")
-    assert "1 better; of controls 1 not shown" in above
+    assert "1 better; of controls 1 without a difference shown" in above
 
 
 def test_without_a_fair_comparison_both_documents_say_so(benchmark: Benchmark) -> None:
