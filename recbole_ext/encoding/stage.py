@@ -100,8 +100,8 @@ def encode_texts(
         shards.remove()
         raise EncoderError(
             f"encoder {source.name!r} gives one and the same vector for all {len(unique_texts)} different texts, which "
-            "says nothing about an item. It reads nothing of them: raise max_tokens, shorten the prompt, or see that "
-            "its tokenizer knows their letters."
+            "says nothing about an item. It reads nothing of them: raise max_tokens, shorten the prompt, take another "
+            "pooling (a decoder's first token has read no other), or see that its tokenizer knows their letters."
         )
     modules, pooling = (
         describe_modules(model) if reading is None else ([type(model.encoder).__name__], model.encoder.pooling)

@@ -99,7 +99,7 @@ def test_what_several_kinds_understand_may_stand_before_or_behind_the_kinds_name
     from recbole_ext.cli import build_parser
 
     options = build_parser().parse_args(line.format(kind=kind).split())
-    assert (options.dataset, options.repeats, options.data_path) == (["d"], 2, "artifacts/data")
+    assert (options.dataset, options.repeats, options.data_path) == (["d"], 2, Path("artifacts/data"))
     assert options.measure.__name__ == f"_{kind}"
 
 

@@ -36,9 +36,14 @@ def vectors(encoder: Path, work: Path, texts: list[str], batch_size: int, **opti
     return encode_texts(resolve_encoder(str(encoder)), settings, texts, work, compute).vectors
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last", "cls"])
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("architecture", ["gpt2", "bert", "roberta", "modernbert"])
+@pytest.mark.parametrize(
+    ("architecture", "pooling"),
+    [
+        *(("gpt2", pooling) for pooling in ("mean", "last")),
+        *((name, pooling) for name in ("bert", "roberta", "modernbert") for pooling in ("mean", "last", "cls")),
+    ],
+)
 def test_the_batch_size_changes_no_vector(
     architecture: str, side: str, pooling: str, tiny_encoders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -46,6 +51,13 @@ def test_the_batch_size_changes_no_vector(
     alone = vectors(encoder, tmp_path / "a", TEXTS, 1, pooling=pooling)
     together = vectors(encoder, tmp_path / "b", TEXTS, 4, pooling=pooling)
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
+
+
+def test_the_first_token_of_a_decoder_which_has_read_no_other_is_refused_as_its_vector(
+    tiny_encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(EncoderError, match="one and the same vector for all 4 different texts.* another pooling"):
+        vectors(tiny_encoders["gpt2"], tmp_path / "a", TEXTS, 4, pooling="cls")
 
 
 def test_gpt2_padded_on_the_left_gives_what_transformers_gives_for_each_text_alone(
