@@ -157,4 +157,7 @@ def _part_of(benchmark: Benchmark, parts: Mapping[str, list[str]], where: str) -
             del models[model], grids[model]
     if not models:
         raise ConfigurationError(f"{where}: nothing is left of the benchmark: no model is run with what was chosen.")
+    left_out = benchmark.models.keys() - models.keys()
+    if "published" in content:
+        content["published"] = [row for row in content["published"] if row["model"] not in left_out]
     return checked_benchmark({**content, "grids": grids}, where)

@@ -264,6 +264,13 @@ def test_a_model_of_which_no_initialisation_is_kept_is_left_out(load: Load) -> N
         load("--models=[RECFORMER]", "--initialisations=[random]", **GRID)
 
 
+def test_numbers_of_models_that_are_left_out_are_left_out_and_those_of_others_stay(load: Load) -> None:
+    about = {"dataset": "tiny", "protocol": "full", "metrics": {"ndcg@10": 0.1}, "source": "a paper"}
+    published = [{**about, "model": model} for model in ("SASRec", "RECFORMER", "S3-Rec")]
+    benchmark, _ = load("--models=[SASRec]", **{**GRID, "published": published})
+    assert [row.model for row in benchmark.published] == ["SASRec", "S3-Rec"]
+
+
 def test_a_part_of_the_seeds_keeps_the_grids_that_have_them(load: Load) -> None:
     keys = {**GRID, "seeds": [1, 2], "grids": {"RECFORMER": {"initialisations": ["pretrain"], "seeds": [1]}}}
     benchmark, _ = load("--seeds=[1]", **keys)
